@@ -1,0 +1,60 @@
+"""What every backend offers to the check, compile, compare and measure stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.records import EngineInfo
+from enginesmith.converters.stage import Context
+
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
+
+Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
+"""Input name to its minimum, optimum and maximum shape."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """One engine to build.
+
+    `onnx` is a file with its external data beside it; `profile` is empty when every dimension is static;
+    `cache` is a directory that outlives the build, for a timing cache.
+    """
+
+    onnx: Path
+    target: str
+    profile: Profile
+    out: Path
+    cache: Path | None = None
+
+
+class Backend(Protocol):
+    """A way to turn an ONNX file into something that runs. Imports its framework inside its methods."""
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    requirement: ClassVar[str]
+    """The pip line that installs it."""
+
+    def available(self) -> str | None:
+        """None when this machine can build, else the reason why not. Cheap: imports nothing heavy."""
+
+    def runnable(self, target: str) -> str | None:
+        """None when an engine for `target` can run here, else the reason why not, such as `no GPU`. Cheap."""
+
+    def resolve_target(self, target: str) -> str:
+        """The canonical target for `auto`, `native` or a given name. Raises UserError with the nearest names. Cheap."""
+
+    def check(self, request: BuildRequest, context: Context) -> list[Finding]:
+        """Ask the backend's own parser and a trial build; one finding for every node refused, not the first only."""
+
+    def build(self, request: BuildRequest, context: Context) -> EngineInfo:
+        """Write the engine into `request.out`. Raises ConversionError with findings."""
+
+    def runner(self, engine: Path) -> BaseRunner:
+        """A Polygraphy runner for an engine file that `build` wrote, on this machine."""

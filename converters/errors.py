@@ -1,0 +1,27 @@
+"""The two errors that are not bugs: a request that can't be met, and a conversion that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from enginesmith.compat.findings import Finding
+
+
+class UserError(Exception):
+    """A bad request. One line that says what is wrong and what to do; the command line exits with 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class ConversionError(Exception):
+    """A stage failed on a valid request; the command line exits with 1.
+
+    `cause` is one line; `remedy` says what to try; `findings` name the nodes to blame, where they are known.
+    """
+
+    def __init__(self, cause: str, remedy: str = "", findings: Sequence[Finding] = ()) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+        self.findings = list(findings)

@@ -1,0 +1,138 @@
+"""What stages report about their work: the parts of a manifest that converters fill in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Verdict = Literal["pass", "fail", "not run"]
+
+
+class TensorInfo(BaseModel):
+    """An input or output of a model. `shape` holds an int, or a name for a dynamic dimension."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+
+
+class Weights(BaseModel):
+    """Where a model's weights come from: `pretrained`, `file`, `random` (seeded), or `model` (part of the file given)."""
+
+    origin: Literal["pretrained", "file", "random", "model"]
+    detail: str
+    sha256: str = ""
+
+
+class Attempt(BaseModel):
+    """One try of one tool at a stage's work; `error` is empty when it succeeded."""
+
+    tool: str
+    seconds: float
+    error: str = ""
+
+
+class Histogram(BaseModel):
+    """Absolute differences, counted in decades: `edges` has one more entry than `counts`."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class OutputDifference(BaseModel):
+    """How far one output tensor is from what was expected. Differences are absolute unless named otherwise."""
+
+    name: str
+    max_abs: float
+    mean_abs: float
+    max_rel: float
+    tolerance_abs: float
+    tolerance_rel: float
+    passed: bool
+    histogram: Histogram | None = None
+
+
+class DetectionMatch(BaseModel):
+    """Detections matched one to one by label and IoU."""
+
+    expected: int
+    found: int
+    matched: int
+    worst_iou: float
+    worst_score_difference: float
+    passed: bool
+
+
+class ClassMatch(BaseModel):
+    """Share of rows whose best class (and five best, as sets) agree."""
+
+    top1: float
+    top5: float
+    passed: bool
+
+
+class Detections(BaseModel):
+    """The best detections on one picture, for drawing: boxes are x1 y1 x2 y2 in pixels of the sample."""
+
+    boxes: list[list[float]]
+    scores: list[float]
+    labels: list[int]
+
+
+class SampleComparison(BaseModel):
+    """One sample's figures. `picture` names the packaged picture behind it, empty for random data."""
+
+    sample: str
+    picture: str = ""
+    shapes: dict[str, list[int]] = Field(default_factory=dict)
+    outputs: list[OutputDifference] = Field(default_factory=list)
+    detections: DetectionMatch | None = None
+    classes: ClassMatch | None = None
+    passed: bool
+    drawn: Detections | None = None
+    """What the newer side detected, on the picture."""
+    drawn_expected: Detections | None = None
+    """What the side before it detected."""
+
+
+class Comparison(BaseModel):
+    """A stage's outputs held against those of the stage before."""
+
+    expected: str
+    """Label of the side before: `torch`, `onnxruntime (export)`, ..."""
+    found: str
+    verdict: Verdict
+    reason: str = ""
+    samples: list[SampleComparison] = Field(default_factory=list)
+
+
+class Latency(BaseModel):
+    """Median milliseconds of an engine and of ONNX Runtime on the same graph, run in turn in one process."""
+
+    engine_ms: float
+    onnxruntime_ms: float
+    runs: int
+    threads: int
+    load_before: float
+    load_after: float
+    """One-minute load averages of the machine."""
+
+    @property
+    def ratio(self) -> float:
+        """Engine time over ONNX Runtime's: below 1 the engine is faster."""
+        return self.engine_ms / self.onnxruntime_ms
+
+
+class EngineInfo(BaseModel):
+    """What a compile stage built."""
+
+    backend: str
+    target: str
+    file: str
+    """File name within the stage's artifact."""
+    size: int
+    """Bytes."""
+    layers: int
+    layers_by_dtype: dict[str, int] = Field(default_factory=dict)
+    details: dict[str, str] = Field(default_factory=dict)

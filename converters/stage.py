@@ -1,0 +1,82 @@
+"""The contract of a stage: the one thing a worker process runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.records import Attempt, Comparison, EngineInfo, Latency, TensorInfo, Weights
+
+MODEL = "model.onnx"
+"""File name of the graph in every artifact that holds one; its external data lies beside it."""
+
+
+class Options(BaseModel):
+    """Base of every stage's options: frozen, and closed so that a misspelt one is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Facts(BaseModel):
+    """What a stage found out, beside the files that it wrote. Goes into the manifest."""
+
+    nodes: int | None = None
+    ops: dict[str, int] = {}
+    """Operator histogram of the graph that the stage wrote."""
+    inputs: list[TensorInfo] = []
+    outputs: list[TensorInfo] = []
+    weights: Weights | None = None
+    attempts: list[Attempt] = []
+    findings: list[Finding] = []
+    warnings: list[str] = []
+    comparison: Comparison | None = None
+    engine: EngineInfo | None = None
+    latency: Latency | None = None
+    note: str = ""
+    """A few words for the table, such as the tool that did the work."""
+    source_files: dict[str, str] = {}
+    """The user's own source files that the stage executed, with their SHA-256: a change of one is a change of input."""
+
+
+@dataclass
+class Context:
+    """What a worker gives a stage: where to write, and how to speak."""
+
+    out: Path
+    """An empty directory; what lies there when `run` returns is the stage's artifact."""
+    scratch: Path
+    """A directory that is thrown away afterwards."""
+    emit: Callable[[dict[str, Any]], None] = field(default=lambda event: None)
+
+    def progress(self, text: str, fraction: float | None = None) -> None:
+        """Tell the terminal what is going on; `fraction` is in 0..1 where the tool reports it."""
+        self.emit({"event": "progress", "text": text, "fraction": fraction})
+
+    def warn(self, text: str) -> None:
+        self.emit({"event": "warning", "text": text})
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Stage(Generic[OptionsT]):
+    """One hop. Subclasses import their framework inside `run`, so that the orchestrator can read their options cheaply.
+
+    Raises from `run`: UserError for a request that can't be met, ConversionError for a failed conversion.
+    """
+
+    name: ClassVar[str]
+    options: type[OptionsT]
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose versions are part of the stage's key."""
+    without_torch: ClassVar[bool] = False
+    """Make torch unimportable in the worker: TVM's import takes 53 s beside it."""
+
+    def run(self, inputs: Mapping[str, Path], options: OptionsT, context: Context) -> Facts:
+        """`inputs` maps a role to the artifact directory of the stage that fills it."""
+        raise NotImplementedError
