@@ -37,6 +37,11 @@ class Facts(BaseModel):
     comparison: Comparison | None = None
     engine: EngineInfo | None = None
     latency: Latency | None = None
+    task: str = ""
+    """`detection`, `classification` or `tensor`, once a model has been looked at."""
+    unreachable: str = ""
+    """A host that could not be reached and whose absence shaped the result: it is taken from the store only as long
+    as that stays so."""
     note: str = ""
     """A few words for the table, such as the tool that did the work."""
     source_files: dict[str, str] = {}
@@ -51,6 +56,8 @@ class Context:
     """An empty directory; what lies there when `run` returns is the stage's artifact."""
     scratch: Path
     """A directory that is thrown away afterwards."""
+    cache: Path
+    """A directory that outlives the build and is no part of any artifact: for timing caches."""
     emit: Callable[[dict[str, Any]], None] = field(default=lambda event: None)
 
     def progress(self, text: str, fraction: float | None = None) -> None:
@@ -76,6 +83,10 @@ class Stage(Generic[OptionsT]):
     """Distributions whose versions are part of the stage's key."""
     without_torch: ClassVar[bool] = False
     """Make torch unimportable in the worker: TVM's import takes 53 s beside it."""
+
+    def packages_of(self, options: OptionsT) -> tuple[str, ...]:
+        """The distributions for these options, where the options choose the tool."""
+        return self.packages
 
     def run(self, inputs: Mapping[str, Path], options: OptionsT, context: Context) -> Facts:
         """`inputs` maps a role to the artifact directory of the stage that fills it."""

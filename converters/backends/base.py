@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.records import EngineInfo
@@ -22,7 +22,8 @@ Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 class BuildRequest:
     """One engine to build.
 
-    `onnx` is a file with its external data beside it; `profile` is empty when every dimension is static;
+    `onnx` is a file with its external data beside it; `target` is canonical, as `resolve_target` returns it;
+    `profile` is empty when every dimension is static;
     `cache` is a directory that outlives the build, for a timing cache.
     """
 
@@ -36,10 +37,20 @@ class BuildRequest:
 class Backend(Protocol):
     """A way to turn an ONNX file into something that runs. Imports its framework inside its methods."""
 
-    name: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]
-    requirement: ClassVar[str]
+    name: str
+    packages: tuple[str, ...]
+    """Distributions whose versions decide what is built; those that are not installed are left out of a key."""
+    requirement: str
     """The pip line that installs it."""
+    engine_file: str
+    """Name of the file in `BuildRequest.out` that `runner` takes."""
+    without_torch: bool
+    """Its processes need torch made unimportable."""
+    dynamic_shapes: bool
+    """Its engines take every shape of the profile, not the optimum alone."""
+
+    def version(self) -> str:
+        """The installed version, empty when it isn't installed. Cheap: reads package metadata."""
 
     def available(self) -> str | None:
         """None when this machine can build, else the reason why not. Cheap: imports nothing heavy."""
@@ -56,5 +67,8 @@ class Backend(Protocol):
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
         """Write the engine into `request.out`. Raises ConversionError with findings."""
 
-    def runner(self, engine: Path) -> BaseRunner:
-        """A Polygraphy runner for an engine file that `build` wrote, on this machine."""
+    def runner(self, engine: Path, threads: int | None = None) -> BaseRunner:
+        """A Polygraphy runner for an engine file that `build` wrote, on this machine.
+
+        `threads` bounds the CPU threads of a backend that has them; None leaves its default.
+        """

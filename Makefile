@@ -1,0 +1,61 @@
+# `make engine MODEL=frcnn` and `make test` each work as the first command on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# a machine with NVIDIA's driver gets the datacenter TensorRT, any other TensorRT-RTX, which builds without a GPU
+EXTRA ?= $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
+# extras besides: none where only engines are built (the container)
+DEV ?= dev
+TYPES := build/types/enginesmith
+
+.PHONY: help setup engine check lint types imports test test-all browser clean
+help:
+	@echo "make engine MODEL=frcnn [BACKEND= PRECISION= TARGET= SHAPE= WEIGHTS= OUT= FLAGS='--keep-going ...']"
+	@echo "make setup | test | test-all | check | clean        enginesmith -h for everything else: $(BIN)/enginesmith"
+
+setup: $(READY)
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "enginesmith needs Python 3.11 or newer; give PYTHON=python3.11"; exit 2; }
+	@command -v cc >/dev/null || { echo "enginesmith needs a C compiler for TVM modules; apt-get install gcc"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRA)$(if $(DEV),$(comma)$(DEV))]'
+	@touch $@
+comma := ,
+
+flag = $(if $($(1)),--$(2) '$($(1))')
+engine: $(READY)
+	@$(if $(MODEL),,echo "give MODEL, such as: make engine MODEL=frcnn"; exit 2)
+	@$(BIN)/enginesmith build '$(MODEL)' $(call flag,BACKEND,backend) $(call flag,PRECISION,precision) \
+	    $(call flag,TARGET,target) $(call flag,SHAPE,shape) $(call flag,WEIGHTS,weights) $(call flag,OUT,out) \
+	    $(if $(filter 1 yes true,$(TRUST)),--trust) $(FLAGS)
+
+check: lint types imports test
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+# mypy doesn't follow setuptools' editable finder: give it a folder laid out like the installed package
+types: $(READY)
+	@mkdir -p $(TYPES)
+	@for part in pipeline converters compat; do ln -sfn ../../../$$part $(TYPES)/$$part; done
+	MYPYPATH=build/types $(BIN)/mypy --namespace-packages -p enginesmith
+
+imports: $(READY)
+	$(BIN)/lint-imports --no-cache
+
+test: $(READY) browser
+	$(BIN)/pytest
+
+test-all: $(READY) browser
+	$(BIN)/pytest -m ''
+
+# the report is tested in a real browser
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	    { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends chromium; } || \
+	    { echo "the report's tests need chromium; apt-get install chromium"; exit 2; }
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,116 @@
+"""Which nodes TensorRT refuses: all of them, found by a real parse and a real build of each."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import onnx
+import yaml
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.backends import trt_session
+from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.probe import Refusal, probe_nodes
+from enginesmith.converters.stage import Context
+
+if TYPE_CHECKING:
+    from enginesmith.converters.backends.tensorrt import TensorRTBackend
+
+FASTEST = 0
+"""Builder optimization level of a trial build."""
+
+
+def check(backend: TensorRTBackend, request: BuildRequest, context: Context) -> list[Finding]:
+    """Findings for every node that the product refuses; one for the whole graph where no node fails alone."""
+    session = backend.session()
+    context.progress("parsing")
+    with session.log.hushed():
+        parsed = trt_session.parse(session, request.onnx)
+        if parsed.errors:
+            refusals = [Refusal(error.node, error.op, error.message) for error in parsed.errors]
+        else:
+            config = trt_session.config_for(parsed, request.profile, backend.capability(request.target), FASTEST)
+            trt_session.watch(session, config, context)
+            if trt_session.build(parsed, config) is not None:
+                return []
+            refusals = [Refusal("", "", _message(session))]
+        del parsed
+
+        def oracle(model: onnx.ModelProto) -> str | None:
+            return refusal(backend, request.target, model)
+
+        verdict = probe_nodes(request.onnx, request.profile, oracle, context.progress)
+    alone = {(found.node, found.op) for found in verdict.refusals}
+    named = [found for found in refusals if found.op and (found.node, found.op) not in alone]
+    whole = [] if verdict.refusals or named else refusals
+    findings = [_finding(backend, found) for found in (*verdict.refusals, *named, *whole)]
+    if verdict.unprobed:
+        findings.append(_unprobed(backend, verdict.unprobed))
+    return findings
+
+
+def refusal(backend: TensorRTBackend, target: str, model: onnx.ModelProto) -> str | None:
+    """Why the product refuses a small static model, None if it builds, or if it can't be asked that way."""
+    session = backend.session()
+    parsed = trt_session.parse(session, model)
+    if parsed.errors:
+        return parsed.errors[0].message
+    if any(tensor.is_shape_tensor for tensor in parsed.inputs):
+        # Shapes given by an input need a range of values, which nothing here can know.
+        return None
+    config = trt_session.config_for(parsed, {}, backend.capability(target), FASTEST)
+    return None if trt_session.build(parsed, config) is not None else _message(session)
+
+
+def _message(session: trt_session.Session) -> str:
+    return session.log.errors[-1] if session.log.errors else "the build failed and gave no reason"
+
+
+def _finding(backend: TensorRTBackend, found: Refusal) -> Finding:
+    return Finding(
+        severity="error",
+        op=found.op,
+        node=found.node,
+        backend=backend.name,
+        versions=backend.version(),
+        message=_clean(found.message),
+        remedy=_remedy(found.op, found.message),
+    )
+
+
+def _unprobed(backend: TensorRTBackend, nodes: list[str]) -> Finding:
+    some = ", ".join(nodes[:5]) + (", …" if len(nodes) > 5 else "")
+    return Finding(
+        severity="info",
+        op="",
+        node="",
+        backend=backend.name,
+        versions=backend.version(),
+        message=f"{len(nodes)} nodes could not be checked one by one, since their inputs' types are unknown: {some}",
+        remedy="simplify the graph first, with static shapes",
+    )
+
+
+def _clean(message: str) -> str:
+    """One line, without the place in NVIDIA's sources where it was raised."""
+    text = re.sub(r"^\[\w+\.cpp::\w+::\d+\]\s*", "", " ".join(message.split()))
+    return re.sub(r"\s*In \w+ at \S+\.cpp:\d+", "", text)
+
+
+def _remedy(op: str, message: str) -> str:
+    for entry in _remedies():
+        if entry["op"] == op and re.search(entry.get("message", ""), message):
+            return entry["remedy"]
+    if "::" in op:
+        return "provide the plugin, or express it in standard operators before the export"
+    return ""
+
+
+@cache
+def _remedies() -> list[dict[str, str]]:
+    text = resources.files(__package__).joinpath("trt_remedies.yaml").read_text(encoding="utf-8")
+    entries: list[dict[str, str]] = yaml.safe_load(text)
+    return entries

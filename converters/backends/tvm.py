@@ -1,0 +1,158 @@
+"""TVM: compiles a graph into a shared library for a CPU, weights inside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.backends import tvm_target
+from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.names import unknown
+from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.records import EngineInfo
+from enginesmith.converters.stage import Context
+
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
+
+ENGINE = "module.so"
+
+
+class TvmBackend:
+    """Builds `module.so` and, beside it, `module.json`, which says what to feed it."""
+
+    name = "tvm"
+    packages: tuple[str, ...] = ("apache-tvm", "apache-tvm-ffi")
+    requirement = "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi==0.1.14.*'"
+    engine_file = ENGINE
+    without_torch = True
+    dynamic_shapes = False
+
+    def version(self) -> str:
+        try:
+            return importlib.metadata.version("apache-tvm")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def available(self) -> str | None:
+        if importlib.util.find_spec("tvm") is None:
+            return f"not installed: {self.requirement}"
+        if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+            return "no C++ compiler to link with (c++, g++ or clang++): apt install g++"
+        return None
+
+    def runnable(self, target: str) -> str | None:
+        return tvm_target.runnable(tvm_target.parse(target))
+
+    def resolve_target(self, target: str) -> str:
+        return tvm_target.parse(target).name
+
+    def check(self, request: BuildRequest, context: Context) -> list[Finding]:
+        """Ask the frontend's table of operators, our list of wrong conversions, and a real import and lowering.
+
+        No machine code is made: that takes nearly all of the time, and what can be lowered compiles.
+        """
+        from enginesmith.converters.backends import tvm_check
+
+        return tvm_check.check(self, request, context)
+
+    def build(self, request: BuildRequest, context: Context) -> EngineInfo:
+        """Import, optimize, compile and link. With a profile, every dynamic dimension is fixed at its optimum.
+
+        Raises UserError for a target that LLVM or this machine's linker doesn't know, ConversionError otherwise.
+        """
+        reason = self.available()
+        if reason:
+            raise UserError(f"tvm: {reason}")
+        from enginesmith.converters.backends import tvm_check, tvm_import, tvm_runner
+
+        target = self.llvm_target(request.target)
+        context.progress("importing the graph", 0.0)
+        findings = tvm_check.known_wrong(self, request.onnx)
+        if findings:
+            raise ConversionError(f"tvm {self.version()}: {findings[0].message}", findings[0].remedy, findings)
+        try:
+            imported = tvm_import.import_onnx(request.onnx, request.profile)
+            context.progress("optimizing the graph", 0.1)
+            module = tvm_import.optimize(imported.module, target)
+        except tvm_import.ImportFailed as error:
+            findings = tvm_check.check(self, request, context)
+            remedy = next((finding.remedy for finding in findings if finding.remedy), "")
+            raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
+        context.progress("compiling", 0.3)
+        executable = tvm_import.compile_module(module, target)
+        context.progress("linking", 0.9)
+        path = request.out / ENGINE
+        self._link(executable, tvm_target.parse(request.target), path)
+        tvm_runner.write_signature(path, imported.inputs, imported.outputs)
+        by_dtype = _kernels_by_dtype(module)
+        return EngineInfo(
+            backend=self.name,
+            target=request.target,
+            file=path.name,
+            size=path.stat().st_size,
+            layers=sum(by_dtype.values()),
+            layers_by_dtype=by_dtype,
+            details={
+                "tvm": self.version(),
+                "layers": "calls of compiled kernels, by the type of their first output",
+                **({"shapes": "fixed at the profile's optimum"} if request.profile else {}),
+            },
+        )
+
+    def runner(self, engine: Path, threads: int | None = None) -> BaseRunner:
+        """A runner in this process, which must not have imported torch: the two together take a minute to load."""
+        from enginesmith.converters.backends.tvm_runner import TvmRunner
+
+        return TvmRunner(engine, threads=threads)
+
+    def llvm_target(self, name: str) -> Any:
+        """The `tvm.target.Target` of a canonical name. Raises UserError for a processor that LLVM doesn't know."""
+        from tvm.target import Target, codegen
+
+        cpu = tvm_target.parse(name)
+        if cpu.mcpu:
+            known = [
+                str(known) for known in codegen.llvm_get_cpu_archlist(Target({"kind": "llvm", "mtriple": cpu.triple}))
+            ]
+            if cpu.mcpu not in known:
+                raise unknown(f"processor of {cpu.triple}", cpu.mcpu, known)
+        return Target(cpu.config())
+
+    def _link(self, executable: Any, cpu: tvm_target.CpuTarget, path: Path) -> None:
+        from tvm.support import cc
+
+        linker = cpu.linker()
+        if not linker:
+            raise UserError(f"no linker for {cpu.triple} here: apt install g++-{cpu.triple.replace('_', '-')}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix tells TVM what to make, so the partial file keeps it.
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+        try:
+            executable.export_library(str(partial), fcompile=cc.cross_compiler(linker))
+        except RuntimeError as error:
+            raise ConversionError(f"linking failed: {str(error).strip().splitlines()[-1]}") from error
+        os.replace(partial, path)
+
+
+def _kernels_by_dtype(module: Any) -> dict[str, int]:
+    """Calls of compiled kernels in the optimized module's functions, by the dtype of their first output."""
+    from tvm import relax
+
+    counts: Counter[str] = Counter()
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Call) and getattr(expr.op, "name", "") == "relax.call_tir":
+            kind = expr.ty.fields[0] if isinstance(expr.ty, relax.TupleType) else expr.ty
+            counts[str(kind.dtype)] += 1
+
+    for function in module.functions.values():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
+    return dict(counts.most_common())

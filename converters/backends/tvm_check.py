@@ -1,0 +1,126 @@
+"""Which nodes TVM's frontend refuses, and which it converts into something else than what ONNX says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.backends import scope as scoping
+from enginesmith.converters.backends import tvm_import
+from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.probe import probe_nodes
+from enginesmith.converters.backends.scope import Scope, label, qualified_op
+from enginesmith.converters.stage import Context
+
+if TYPE_CHECKING:
+    from enginesmith.converters.backends.tvm import TvmBackend
+
+WITHOUT_CONVERTER = "TVM's ONNX frontend has no converter for it"
+
+
+def check(backend: TvmBackend, request: BuildRequest, context: Context) -> list[Finding]:
+    """Findings for every node without a converter, converted wrongly, or refused when converted alone."""
+    context.progress("importing the graph")
+    findings = [*_unconverted(backend, request.onnx), *known_wrong(backend, request.onnx)]
+    target = backend.llvm_target(request.target)
+    try:
+        tvm_import.optimize(tvm_import.import_onnx(request.onnx, request.profile).module, target)
+    except tvm_import.ImportFailed as error:
+        blamed = {finding.node for finding in findings if finding.message == WITHOUT_CONVERTER}
+        verdict = probe_nodes(request.onnx, request.profile, lambda model: _refusal(model, target), context.progress)
+        findings += [
+            _finding(backend, refusal.op, refusal.node, refusal.message)
+            for refusal in verdict.refusals
+            if refusal.node not in blamed
+        ]
+        if not findings:
+            findings = [_finding(backend, "", "", str(error))]
+    return findings
+
+
+def known_wrong(backend: TvmBackend, path: Path) -> list[Finding]:
+    """Nodes that the frontend of TVM 0.27 converts without a word into something that computes another result.
+
+    Source: the converters in tvm/relax/frontend/onnx/onnx_frontend.py, and a comparison over ONNX's node tests.
+    """
+    model = onnx.load(str(path), load_external_data=False)
+    used = {name for node in _nodes(model.graph) for name in node.input} | {v.name for v in model.graph.output}
+    findings = []
+    for scope in scoping.scopes(model.graph):
+        for node in scope.nodes:
+            wrong = _wrong(node, scope, used)
+            if wrong:
+                findings.append(_finding(backend, node.op_type, label(node), *wrong))
+    return findings
+
+
+def _wrong(node: onnx.NodeProto, scope: Scope, used: set[str]) -> tuple[str, str] | None:
+    """What is lost in the conversion of `node` and what to do about it; None if nothing is."""
+    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    match node.op_type:
+        case "NonMaxSuppression":
+            names = ("max_output_boxes_per_class", "iou_threshold", "score_threshold")
+            given = zip(names, node.input[2:], strict=False)
+            lost = [name for name, tensor in given if tensor and scope.constant(tensor) is None]
+            if lost:
+                return (
+                    f"{' and '.join(lost)} must be constant: TVM silently takes its default",
+                    "fold it into a constant",
+                )
+        case "LayerNormalization":
+            if any(output in used for output in node.output[1:]):
+                return "its outputs Mean and InvStdDev are zero in TVM", "compute them with ReduceMean and Sqrt"
+        case "ConvTranspose":
+            if "output_shape" in attributes:
+                return "TVM ignores its output_shape", "write it as pads and output_padding"
+        case "SpaceToDepth":
+            if attributes.get("mode", b"DCR") == b"CRD":
+                return "TVM computes mode DCR where CRD is asked for", "write it as Reshape, Transpose, Reshape"
+    return None
+
+
+def _unconverted(backend: TvmBackend, path: Path) -> list[Finding]:
+    from tvm.relax.frontend.onnx import onnx_frontend
+
+    # The frontend's own test for a refusal (`_check_for_unsupported_ops`), which names each operator only once.
+    converted = {*onnx_frontend._get_convert_map(), "If", "Constant"}
+    graph = onnx.load(str(path), load_external_data=False).graph
+    return [
+        _finding(backend, qualified_op(node), label(node), WITHOUT_CONVERTER)
+        for node in _nodes(graph)
+        if node.op_type not in converted
+    ]
+
+
+def _refusal(model: onnx.ModelProto, target: Any) -> str | None:
+    """Why TVM refuses a small model, None if it can lower it."""
+    try:
+        tvm_import.optimize(tvm_import.convert(model), target)
+    except tvm_import.ImportFailed as error:
+        return str(error)
+    return None
+
+
+def _finding(backend: TvmBackend, op: str, node: str, message: str, remedy: str = "") -> Finding:
+    if message == WITHOUT_CONVERTER and not remedy:
+        remedy = "express it in other standard operators before the export"
+    return Finding(
+        severity="error",
+        op=op,
+        node=node,
+        backend=backend.name,
+        versions=backend.version(),
+        message=message,
+        remedy=remedy,
+    )
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for inner in scoping.subgraphs(node):
+            yield from _nodes(inner)

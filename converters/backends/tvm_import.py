@@ -1,0 +1,129 @@
+"""ONNX to a Relax module, and that to machine code. Runs in a process without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from enginesmith.converters.backends.base import Profile
+from enginesmith.converters.backends.names import unknown
+from enginesmith.converters.backends.scope import dims, fix_inputs
+from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.records import TensorInfo
+
+
+class ImportFailed(Exception):
+    """The frontend refuses the graph; the text is its own reason, in one line."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A Relax module with the inputs and outputs of its `main`, in their order and by their names in ONNX."""
+
+    module: Any
+    inputs: list[TensorInfo]
+    outputs: list[str]
+
+
+def import_onnx(path: Path, profile: Profile) -> Imported:
+    """Load an ONNX file with its external data and convert it, dynamic dimensions at the profile's optimum.
+
+    Raises UserError where a dimension stays dynamic or the profile doesn't fit, ImportFailed where the frontend fails.
+    """
+    model = onnx.load(str(path))
+    given = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    for name in profile:
+        if name not in given:
+            raise unknown("input in the shapes", name, sorted(given))
+    if profile:
+        fix_inputs(model, {name: optimum for name, (_, optimum, _) in profile.items()})
+        model = _fold_shapes(model)
+    inputs = [_tensor(value) for value in model.graph.input if value.name in given]
+    return Imported(convert(model), inputs, [value.name for value in model.graph.output])
+
+
+def convert(model: onnx.ModelProto) -> Any:
+    """The frontend's Relax module for a model in memory. Raises ImportFailed with its reason."""
+    from tvm.relax.frontend.onnx import from_onnx
+
+    said = io.StringIO()
+    try:
+        # The frontend prints the operator that it fails at, and warns of every name that it changes.
+        with _refusals(), contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return from_onnx(model)
+    except ImportFailed as error:
+        operator = next((line.split(",")[0] for line in said.getvalue().splitlines() if "Error converting" in line), "")
+        raise ImportFailed(f"{operator}: {error}" if operator else str(error)) from error
+
+
+def optimize(module: Any, target: Any) -> Any:
+    """Fuse and lower to kernels: the part of the compilation whose result still shows the graph.
+
+    Raises ImportFailed for an operator that can't be lowered.
+    """
+    import tvm
+    from tvm import relax
+
+    passes = [
+        relax.transform.DecomposeOpsForInference(),
+        relax.transform.CanonicalizeBindings(),
+        relax.transform.FoldConstant(),
+        relax.get_pipeline("zero"),
+    ]
+    with _refusals(), target, tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential(passes)(module)
+
+
+def compile_module(module: Any, target: Any) -> Any:
+    """Machine code and the VM's program. Raises ConversionError with TVM's last line."""
+    import tvm
+
+    try:
+        with _refusals(), tvm.transform.PassContext(opt_level=3):
+            return tvm.compile(module, target=target)
+    except ImportFailed as error:
+        raise ConversionError(f"tvm could not compile the graph: {error}") from error
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what TVM raises into ImportFailed with its last line: what its converters stumble over is how they refuse."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RuntimeError,  # base of tvm.error.TVMError
+        TypeError,
+        ValueError,
+    ) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ImportFailed(lines[-1] if lines else type(error).__name__) from error
+
+
+def _fold_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute what now depends on static shapes only: the frontend can't follow sizes through a graph."""
+    from onnxscript import optimizer
+
+    folded: onnx.ModelProto = optimizer.optimize(onnx.shape_inference.infer_shapes(model, data_prop=True))
+    return folded
+
+
+def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
+    sizes = dims(value.type)
+    if sizes is None or None in sizes:
+        shape = "of unknown rank" if sizes is None else f"with dynamic dimensions {sizes}"
+        raise UserError(f"input {value.name} is {shape}: give its shape, such as {value.name}:1x3x224x224")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorInfo(name=value.name, dtype=str(dtype), shape=[size for size in sizes if size is not None])

@@ -1,0 +1,96 @@
+"""Runs a compiled TVM module under Polygraphy. Needs `module.so` and the JSON beside it, no torch in the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from polygraphy.backend.base import BaseRunner
+from polygraphy.common import TensorMetadata
+
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.records import TensorInfo
+
+
+def signature_path(engine: Path) -> Path:
+    """The JSON beside an engine: `inputs` with name, dtype and shape, and the names of `outputs`."""
+    return engine.with_suffix(".json")
+
+
+def write_signature(engine: Path, inputs: Sequence[TensorInfo], outputs: Sequence[str]) -> None:
+    """Write the JSON that a runner needs, since the compiled function knows positions only."""
+    content = {"inputs": [tensor.model_dump() for tensor in inputs], "outputs": list(outputs)}
+    signature_path(engine).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+class TvmRunner(BaseRunner):  # type: ignore[misc]
+    """Feeds numpy arrays to a module's `main` on the CPU and returns its outputs by their ONNX names."""
+
+    def __init__(self, engine: Path, threads: int | None = None, name: str = "tvm") -> None:
+        """`threads` bounds TVM's thread pool; None leaves it to the environment's TVM_NUM_THREADS, else all cores."""
+        super().__init__(name=name)
+        self.engine = engine
+        self.threads = threads
+
+    def activate_impl(self) -> None:
+        """Load the module: raises UserError when the engine or its JSON isn't there."""
+        for path in (self.engine, signature_path(self.engine)):
+            if not path.exists():
+                raise UserError(f"{path} doesn't exist")
+        if self.threads is not None:
+            # Read when the pool starts, with the first parallel kernel.
+            os.environ["TVM_NUM_THREADS"] = str(self.threads)
+        import tvm
+        from tvm import relax
+
+        content = json.loads(signature_path(self.engine).read_text(encoding="utf-8"))
+        self.inputs = [TensorInfo.model_validate(entry) for entry in content["inputs"]]
+        self.outputs: list[str] = content["outputs"]
+        self.device = tvm.cpu()
+        self.machine = relax.VirtualMachine(tvm.runtime.load_module(str(self.engine.resolve())), self.device)
+        self.to_tensor = tvm.runtime.tensor
+
+    def get_input_metadata_impl(self) -> Any:
+        metadata = TensorMetadata()
+        for tensor in self.inputs:
+            metadata.add(tensor.name, dtype=np.dtype(tensor.dtype), shape=tensor.shape)
+        return metadata
+
+    def infer_impl(self, feed_dict: Mapping[str, NDArray[Any]]) -> OrderedDict[str, NDArray[Any]]:
+        """Run once. `inference_time` leaves out the copies of inputs and outputs."""
+        arguments = [
+            self.to_tensor(np.ascontiguousarray(feed_dict[tensor.name]), self.device) for tensor in self.inputs
+        ]
+        start = time.perf_counter()
+        result = self.machine["main"](*arguments)
+        self.inference_time = time.perf_counter() - start
+        results = [result] if len(self.outputs) == 1 and not _is_sequence(result) else list(result)
+        return OrderedDict(zip(self.outputs, map(_to_numpy, results), strict=True))
+
+    def deactivate_impl(self) -> None:
+        del self.machine, self.to_tensor, self.device
+
+
+def _is_sequence(value: Any) -> bool:
+    return not hasattr(value, "numpy") and not _is_shape(value)
+
+
+def _is_shape(value: Any) -> bool:
+    import tvm_ffi
+
+    return isinstance(value, tvm_ffi.Shape)
+
+
+def _to_numpy(value: Any) -> NDArray[Any]:
+    """A tensor as numpy; a shape, which is how Relax returns what ONNX has as an int64 vector, likewise."""
+    if _is_shape(value):
+        return np.array(list(value), dtype=np.int64)
+    array: NDArray[Any] = value.numpy()
+    return array

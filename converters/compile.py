@@ -1,0 +1,40 @@
+"""ONNX to an engine, by a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.profile import profile_of
+from enginesmith.converters.samples import SAMPLES, SampleSet
+from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+
+
+class CompileOptions(Options):
+    backend: str
+    target: str
+
+
+class Compile(Stage[CompileOptions]):
+    """The artifact is the engine, with what its backend needs to run it beside it."""
+
+    name = "compile"
+    options = CompileOptions
+    without_torch = True
+
+    def packages_of(self, options: CompileOptions) -> tuple[str, ...]:
+        return get_backend(options.backend).packages
+
+    def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> Facts:
+        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
+        request = BuildRequest(
+            onnx=inputs["model"] / MODEL,
+            target=options.target,
+            profile=profile_of(samples.specs),
+            out=context.out,
+            cache=context.cache,
+        )
+        engine = get_backend(options.backend).build(request, context)
+        return Facts(engine=engine, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")

@@ -1,0 +1,406 @@
+"""PyTorch to ONNX: the model, its weights, its sample inputs, and the outputs that PyTorch itself gives for them."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.graph import describe
+from enginesmith.converters.inputs import InputSpec
+from enginesmith.converters.records import Attempt
+from enginesmith.converters.samples import Feed, SampleSet, make_samples, save_results
+from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.torch_source import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+EXTERNAL_DATA_BYTES = 1_800_000_000
+"""Weights above this go into a file of their own: a protobuf message ends at 2 GiB."""
+
+DETECTION_OUTPUTS = ("boxes", "scores", "labels")
+
+
+class ExportOptions(Options):
+    """`sha256` and `weights_sha256` only make the content of those files part of the stage's key."""
+
+    kind: str
+    ref: str
+    path: Path | None
+    sha256: str
+    weights: str
+    weights_sha256: str
+    trust: bool
+    stock: bool
+    proposals: int | None
+    exporter: Literal["auto", "dynamo", "torchscript"]
+    opset: int
+    inputs: tuple[InputSpec, ...]
+    samples: int
+    seed: int
+    task: str
+
+
+@dataclass
+class Prepared:
+    """A model ready for export: tensors in, a flat tuple of tensors out."""
+
+    module: nn.Module
+    reference: Callable[..., Any]
+    """What the outputs are compared with: the model as its author wrote it."""
+    specs: tuple[InputSpec, ...]
+    task: str
+    normalized: bool
+    scripted_only: bool = False
+    """Only the TorchScript exporter takes it."""
+
+
+class Export(Stage[ExportOptions]):
+    """Exports with the dynamo exporter, then TorchScript's where that fails, or the other way round."""
+
+    name = "export"
+    options = ExportOptions
+    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
+
+    def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> Facts:
+        import torch
+
+        context.progress("loading the model")
+        loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+        for warning in loaded.warnings:
+            context.warn(warning)
+        with torch.no_grad():
+            prepared = _prepare(loaded, options)
+            samples, feeds = make_samples(
+                prepared.specs, prepared.task, options.samples, options.seed, normalized=prepared.normalized
+            )
+            if loaded.weights.origin == "random":
+                _seed(loaded.module, feeds, options.seed)
+            context.progress("PyTorch's own outputs")
+            names = _reference(prepared, samples, feeds, context.out)
+            samples.save(context.out, feeds)
+            attempts = _export(prepared, names, options, context)
+        facts = describe(context.out / MODEL)
+        _check_dynamic(facts, prepared.specs)
+        return facts.model_copy(
+            update={
+                "weights": loaded.weights,
+                "attempts": attempts,
+                "warnings": list(loaded.warnings),
+                "task": prepared.task,
+                "unreachable": loaded.unreachable,
+                "note": next(attempt.tool for attempt in attempts if not attempt.error),
+                "source_files": _own_sources(),
+            }
+        )
+
+
+def _prepare(loaded: LoadedModel, options: ExportOptions) -> Prepared:
+    from enginesmith.converters.detectors import is_detector
+
+    specs = _resolve_inputs(loaded, options)
+    if is_detector(loaded.module):
+        return _prepare_detector(loaded.module, specs, options)
+    if options.stock or options.proposals:
+        raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
+    task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
+    return Prepared(
+        module=Flat(loaded.module),
+        reference=loaded.module,
+        specs=specs,
+        task=task,
+        normalized=bool(loaded.library) or task == "classification",
+        scripted_only=options.kind == "torchscript",
+    )
+
+
+def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: ExportOptions) -> Prepared:
+    from enginesmith.converters import detectors
+
+    if len(specs) != 1 or len(specs[0].dims) != 4 or specs[0].opt[1] != 3 or specs[0].dtype != "float32":
+        raise UserError("a detector takes one float32 input of shape Nx3xHxW; write for example SHAPE=1x3x320x320")
+    spec = specs[0]
+    if spec.dynamic:
+        raise UserError("a detector is exported with fixed shapes; give SHAPE without `..`, such as 1x3x320x320")
+    batch, _, height, width = spec.opt
+    detectors.fix_input_size(module, height, width)
+    if options.stock:
+        if batch != 1:
+            raise UserError("--stock exports torchvision's own graph for one picture; give a batch of 1")
+        exported = detectors.StockDetector(module)
+    else:
+        exported = detectors.make_static(module, height, width, proposals=options.proposals)
+    return Prepared(
+        module=exported,
+        reference=lambda images: detectors.reference_forward(module, images),
+        specs=specs,
+        task="detection",
+        normalized=False,
+        scripted_only=options.stock,
+    )
+
+
+def _resolve_inputs(loaded: LoadedModel, options: ExportOptions) -> tuple[InputSpec, ...]:
+    """Shapes as asked for, else from the factory's example, else the library's default; names from `forward`."""
+    specs = options.inputs
+    if not specs and loaded.example:
+        specs = tuple(
+            InputSpec.static("", tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            for tensor in loaded.example
+        )
+    if not specs and loaded.library:
+        size = tuple(getattr(loaded.module, "pretrained_cfg", {}).get("input_size", (3, 224, 224)))
+        specs = (InputSpec.static("images", (1, *size)),)
+    if not specs:
+        raise UserError("this model has no default shape; give SHAPE, such as SHAPE=1x3x224x224 or 'ids:1x128:int64'")
+    parameters = _positional(loaded.module)
+    names = [spec.name for spec in specs]
+    if parameters and all(name in parameters for name in names):
+        return tuple(sorted(specs, key=lambda spec: parameters.index(spec.name)))
+    if any(names) and len(specs) > 1 and parameters:
+        raise UserError(f"the model's inputs are {', '.join(parameters)}, not {', '.join(names)}")
+    defaults = [*parameters, *(f"input{i}" for i in range(len(specs)))]
+    return tuple(
+        spec if spec.name else spec.model_copy(update={"name": default})
+        for spec, default in zip(specs, defaults, strict=False)
+    )
+
+
+def _positional(module: nn.Module) -> list[str]:
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # a ScriptModule shows none
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def _seed(module: nn.Module, feeds: Sequence[Feed], seed: int) -> None:
+    import torch
+
+    from enginesmith.converters.seeding import seed_weights
+
+    seed_weights(module, tuple(torch.from_numpy(array) for array in feeds[0].values()), seed)
+
+
+def _reference(prepared: Prepared, samples: SampleSet, feeds: Sequence[Feed], out: Path) -> list[str]:
+    """Run the model as its author wrote it on every sample, save its outputs, and return their names."""
+    import torch
+
+    names: list[str] = []
+    results = []
+    for sample, feed in zip(samples.samples, feeds, strict=True):
+        arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
+        try:
+            made = prepared.reference(*arguments)
+        except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+            traceback.print_exc()
+            shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise UserError(
+                f"the model refuses the input {shapes} ({sample.name}): {type(error).__name__}: {first}; give another SHAPE"
+            ) from None
+        names, tensors = flatten(made)
+        results.append({name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)})
+    if prepared.task == "detection":
+        results = [dict(zip(DETECTION_OUTPUTS, result.values(), strict=True)) for result in results]
+        names = list(DETECTION_OUTPUTS)
+    save_results(out, "PyTorch", results)
+    return names
+
+
+def flatten(outputs: Any, prefix: str = "") -> tuple[list[str], list[torch.Tensor]]:
+    """Names and tensors of nested tuples, lists and mappings; a mapping's keys are the names. Raises UserError."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return [prefix or "output"], [outputs]
+    if isinstance(outputs, Mapping):
+        parts = [(f"{prefix}.{key}" if prefix else str(key), value) for key, value in outputs.items()]
+    elif isinstance(outputs, (tuple, list)):
+        parts = [(f"{prefix or 'output'}{index}", value) for index, value in enumerate(outputs)]
+    else:
+        raise UserError(
+            f"the model returns a {type(outputs).__name__}; it must return tensors, in tuples, lists or mappings"
+        )
+    names: list[str] = []
+    tensors: list[torch.Tensor] = []
+    for name, value in parts:
+        if value is None:
+            continue
+        inner_names, inner = flatten(value, name)
+        names += inner_names
+        tensors += inner
+    return names, tensors
+
+
+def Flat(module: nn.Module) -> nn.Module:
+    """The module with its outputs as a flat tuple, which both exporters understand."""
+    from torch import nn
+
+    class FlatModule(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(flatten(self.inner(*arguments))[1])
+
+    return FlatModule().eval() if not _is_program(module) else FlatModule()
+
+
+def _is_program(module: nn.Module) -> bool:
+    """An ExportedProgram's module forbids `eval`: it is what it was exported as."""
+    from torch.fx import GraphModule
+
+    return isinstance(module, GraphModule)
+
+
+def _export(prepared: Prepared, names: list[str], options: ExportOptions, context: Context) -> list[Attempt]:
+    tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
+    if prepared.scripted_only:
+        tools.sort(key=lambda tool: tool != "torchscript")
+    attempts = []
+    for tool in tools:
+        context.progress(f"{tool} exporter")
+        started = time.monotonic()
+        error = ""
+        try:
+            (_dynamo if tool == "dynamo" else _torchscript)(prepared, names, options.opset, context.out / MODEL)
+        except Exception as caught:  # noqa: BLE001 - the exporters raise whatever they meet; each attempt is recorded
+            traceback.print_exc()
+            error = f"{type(caught).__name__}: {str(caught).strip()[:2000]}"
+        attempts.append(Attempt(tool=tool, seconds=round(time.monotonic() - started, 2), error=error))
+        if not error:
+            return attempts
+        for path in context.out.glob(f"{MODEL}*"):
+            path.unlink()
+    reasons = "; ".join(f"{attempt.tool}: {attempt.error.splitlines()[0]}" for attempt in attempts)
+    raise ConversionError(
+        f"no exporter takes the model ({reasons})",
+        "see the log for the place in the model; rewrite what depends on values (if, loops, boolean indexing) "
+        "with torch.where or fixed sizes",
+    )
+
+
+def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
+    """Inputs to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2."""
+    import torch
+
+    shapes = [tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs]
+    return tuple(
+        torch.rand(shape) if spec.dtype == "float32" else torch.zeros(shape, dtype=getattr(torch, spec.dtype))
+        for spec, shape in zip(specs, shapes, strict=True)
+    )
+
+
+def _axis_name(spec: InputSpec, axis: int) -> str:
+    return "batch" if axis == 0 else f"{spec.name}_{axis}"
+
+
+def _dynamo(prepared: Prepared, names: list[str], opset: int, path: Path) -> None:
+    import torch
+
+    dims: dict[str, Any] = {}
+
+    def dim(spec: InputSpec, axis: int) -> Any:
+        name = _axis_name(spec, axis)
+        bounds = spec.dims[axis]
+        return dims.setdefault(name, torch.export.Dim(name, min=bounds.min, max=bounds.max))
+
+    shapes = tuple({axis: dim(spec, axis) for axis, d in enumerate(spec.dims) if d.dynamic} for spec in prepared.specs)
+    dynamic = any(shapes)
+    if dynamic and _takes_varargs(prepared.module):
+        shapes = (shapes,)  # type: ignore[assignment]
+    program = torch.onnx.export(
+        prepared.module,
+        _examples(prepared.specs),
+        dynamo=True,
+        input_names=[spec.name for spec in prepared.specs],
+        output_names=names,
+        dynamic_shapes=shapes if dynamic else None,
+        opset_version=opset,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(path), external_data=_bytes(prepared.module) > EXTERNAL_DATA_BYTES)
+
+
+def _takes_varargs(module: nn.Module) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def _torchscript(prepared: Prepared, names: list[str], opset: int, path: Path) -> None:
+    import onnx
+    import torch
+
+    torch.onnx.export(
+        prepared.module,
+        _examples(prepared.specs),
+        str(path),
+        dynamo=False,
+        input_names=[spec.name for spec in prepared.specs],
+        output_names=names,
+        dynamic_axes={
+            spec.name: {axis: _axis_name(spec, axis) for axis, dim in enumerate(spec.dims) if dim.dynamic}
+            for spec in prepared.specs
+            if spec.dynamic
+        },
+        opset_version=min(opset, 20),  # the highest that this exporter knows
+    )
+    if _bytes(prepared.module) > EXTERNAL_DATA_BYTES:
+        # it scatters one file per weight; gather them
+        model = onnx.load(str(path))
+        for stray in path.parent.iterdir():
+            if stray.name not in ("samples.json", "inputs.json", "results.json"):
+                stray.unlink()
+        onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
+
+
+def _bytes(module: nn.Module) -> int:
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _check_dynamic(facts: Facts, specs: Sequence[InputSpec]) -> None:
+    """A dimension that was asked for as dynamic and came out fixed is a failed export, not a detail."""
+    shapes = {info.name: info.shape for info in facts.inputs}
+    for spec in specs:
+        for axis, dim in enumerate(spec.dims):
+            size = shapes[spec.name][axis] if spec.name in shapes else None
+            if dim.dynamic and isinstance(size, int):
+                raise ConversionError(
+                    f"dimension {axis} of {spec.name} was asked for as {dim.min}..{dim.opt}..{dim.max}, "
+                    f"but the exporter fixed it at {size}",
+                    "the model computes with that size as a Python number: use tensor shapes in reshape and view, "
+                    "try the other exporter (--exporter), or give a fixed shape",
+                )
+
+
+def _own_sources() -> dict[str, str]:
+    """The user's source files among the loaded modules: none of an installed package, none of ours."""
+    import sys
+    import sysconfig
+
+    from enginesmith.converters.files import hash_file
+
+    installed = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+    here = str(Path(__file__).resolve().parent.parent)
+    found = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not file or not file.endswith(".py"):
+            continue
+        path = str(Path(file).resolve())
+        if not path.startswith((*installed, here)):
+            found[path] = hash_file(Path(path))
+    return found

@@ -1,0 +1,31 @@
+"""The stages by name. Adding a stage is one module and one line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from enginesmith.converters.stage import Stage
+
+STAGES = {
+    "export": "enginesmith.converters.export:Export",
+    "import": "enginesmith.converters.onnx_import:OnnxImport",
+    "simplify": "enginesmith.converters.simplify:Simplify",
+    "check": "enginesmith.converters.check:Check",
+    "compile": "enginesmith.converters.compile:Compile",
+    "compare": "enginesmith.converters.compare:Compare",
+    "measure": "enginesmith.converters.measure:Measure",
+}
+
+
+def stage_module(name: str) -> str:
+    """The module that holds a stage."""
+    return STAGES[name].partition(":")[0]
+
+
+def load_stage(name: str) -> Stage[Any]:
+    """Import a stage: cheap, since stages import their frameworks when they run."""
+    module, _, attribute = STAGES[name].partition(":")
+    stage = getattr(import_module(module), attribute)()
+    assert isinstance(stage, Stage)
+    return stage

@@ -1,0 +1,155 @@
+"""The inputs that every comparison runs on: shipped pictures and seeded random data, at every size that matters.
+
+They and all results are kept in Polygraphy's own files (`polygraphy run --load-inputs` takes them).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic import BaseModel
+
+from enginesmith.converters import pictures
+from enginesmith.converters.inputs import InputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from polygraphy.comparator import RunResults
+
+Array: TypeAlias = "NDArray[np.generic]"
+Feed: TypeAlias = "OrderedDict[str, Array]"
+"""Input names to arrays, in the order of the model's inputs."""
+
+INPUTS = "inputs.json"
+RESULTS = "results.json"
+SAMPLES = "samples.json"
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Sample(BaseModel):
+    """One input. `picture` is empty for random data."""
+
+    name: str
+    picture: str = ""
+    optimum: bool = True
+    """At the optimum shape, the only one that a static engine takes."""
+
+
+class SampleSet(BaseModel):
+    """What `samples.json` holds; the arrays are in `inputs.json`, in the same order."""
+
+    task: str
+    specs: tuple[InputSpec, ...]
+    samples: list[Sample]
+
+    def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
+        from polygraphy.json import save_json
+
+        (folder / SAMPLES).write_text(self.model_dump_json(indent=1))
+        save_json(list(feeds), str(folder / INPUTS))
+
+    @classmethod
+    def load(cls, folder: Path) -> tuple[SampleSet, list[Feed]]:
+        from polygraphy.json import load_json
+
+        return cls.model_validate_json((folder / SAMPLES).read_bytes()), load_json(str(folder / INPUTS))
+
+
+def make_samples(
+    specs: Sequence[InputSpec], task: str, count: int, seed: int, *, normalized: bool = False
+) -> tuple[SampleSet, list[Feed]]:
+    """`count` samples at the optimum shape; with dynamic dimensions one more each at the minimum, the maximum and a size
+    that the export does not see, because exporters bake sizes in silently; and the first one again at the end, which
+    shows a model that keeps state between calls.
+
+    Pictures go to float inputs of shape [N, 3 or 1, H, W]: in 0..1, or ImageNet's mean and deviation if `normalized`.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    names = pictures.names()
+    pictured = any(_takes_pictures(spec) for spec in specs)
+    samples, feeds = [], []
+    for index in range(count):
+        # the last of several is random: pictures alone are all smooth
+        picture = names[index % len(names)] if pictured and (index < count - 1 or count == 1) else ""
+        samples.append(Sample(name=picture or f"random {index}", picture=picture))
+        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, normalized, rng))
+    if any(spec.dynamic for spec in specs):
+        for label in ("min", "max", "unseen"):
+            picture = names[0] if pictured else ""
+            shapes = [getattr(spec, label) for spec in specs]
+            samples.append(Sample(name=f"{label} size", picture=picture, optimum=False))
+            feeds.append(_feed(specs, shapes, picture, normalized, rng))
+    samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
+    feeds.append(feeds[0])
+    return SampleSet(task=task, specs=tuple(specs), samples=samples), feeds
+
+
+def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]]) -> None:
+    """Write outputs that no Polygraphy runner made as Polygraphy's `RunResults`."""
+    from polygraphy.comparator import IterationResult, RunResults
+
+    results = RunResults()
+    results.append((runner, [IterationResult(outputs=o, runtime=0.0, runner_name=runner) for o in outputs]))
+    results.save(str(folder / RESULTS))
+
+
+def load_results(folder: Path) -> RunResults:
+    from polygraphy.comparator import RunResults
+
+    return RunResults.load(str(folder / RESULTS))
+
+
+def _takes_pictures(spec: InputSpec) -> bool:
+    return spec.dtype.startswith("float") and len(spec.dims) == 4 and spec.opt[1] in (1, 3) and min(spec.opt[2:]) >= 16
+
+
+def _feed(
+    specs: Sequence[InputSpec],
+    shapes: Sequence[tuple[int, ...]],
+    picture: str,
+    normalized: bool,
+    rng: np.random.Generator,
+) -> Feed:
+    feed: Feed = OrderedDict()
+    for spec, shape in zip(specs, shapes, strict=True):
+        if picture and _takes_pictures(spec):
+            feed[spec.name] = _pictures(shape, picture, normalized).astype(spec.dtype)
+        else:
+            feed[spec.name] = _random(spec.dtype, shape, normalized, rng)
+    return feed
+
+
+def _pictures(shape: tuple[int, ...], first: str, normalized: bool) -> Array:
+    """A batch of different pictures, float32 [N, C, H, W]."""
+    import numpy as np
+
+    batch, channels, height, width = shape
+    names = pictures.names()
+    start = names.index(first)
+    images = [pictures.load(names[(start + i) % len(names)], height, width) for i in range(batch)]
+    array = np.stack(images).astype(np.float32) / 255
+    if normalized:
+        array = (array - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+    if channels == 1:
+        array = array.mean(axis=3, keepdims=True)
+    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+
+
+def _random(dtype: str, shape: tuple[int, ...], normalized: bool, rng: np.random.Generator) -> Array:
+    """Floats: uniform in 0..1, or standard normal if `normalized`. Integers: 0..9, which most vocabularies have."""
+    import numpy as np
+
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.startswith("float"):
+        values = rng.standard_normal(shape) if normalized else rng.random(shape)
+        return np.asarray(values, dtype=dtype)
+    return rng.integers(0, 10, shape).astype(dtype)

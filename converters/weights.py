@@ -1,0 +1,94 @@
+"""Where weights come from: a library's own server, the user's file, or a seed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import getproxies
+
+from enginesmith.converters.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+REACH_SECONDS = 2.0
+"""Longest wait for a host. The hubs' own clients retry for up to a minute."""
+
+
+def reachable(host: str) -> bool:
+    """Whether a TCP connection to the host's port 443, or to the proxy for it, opens in time; name look-up included."""
+    proxy = urlparse(getproxies().get("https", ""))
+    address = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, 443)
+    reached = threading.Event()
+
+    def connect() -> None:
+        try:
+            socket.create_connection(address, timeout=REACH_SECONDS).close()
+        except OSError:
+            return
+        reached.set()
+
+    # a thread, because the system's name look-up knows no time-out
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(REACH_SECONDS)
+    return reached.is_set()
+
+
+def load_weights(module: nn.Module, path: Path, trust: bool) -> None:
+    """Load a state dict into a module: `.safetensors`, or what `torch.save` wrote.
+
+    Raises UserError for a file that is none, needs unpickling without `trust`, or doesn't fit (first three keys named).
+    """
+    state = _read_state(path, trust)
+    own = module.state_dict()
+    missing = [f"{key} (missing in the file)" for key in own if key not in state]
+    unknown = [f"{key} (not in the model)" for key in state if key not in own]
+    shapes = [
+        f"{key} (file {tuple(state[key].shape)}, model {tuple(own[key].shape)})"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    problems = shapes + missing + unknown
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"the weights {path} don't fit the model: {'; '.join(problems[:3])}{more}")
+    module.load_state_dict(state)
+
+
+def _read_state(path: Path, trust: bool) -> dict[str, torch.Tensor]:
+    import pickle
+
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except SafetensorError as error:
+            raise UserError(f"the weights {path} can't be read: {error}") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        if trust or "weights_only" not in str(error).lower():
+            raise UserError(f"the weights {path} are no file that torch.save wrote: {error}") from None
+        raise UserError(
+            f"the weights {path} hold pickled Python objects, which can run any code; "
+            "if you trust the file, give --trust (TRUST=1)"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, AttributeError, ModuleNotFoundError) as error:
+        raise UserError(f"the weights {path} can't be read: {error}") from None
+    if isinstance(state, torch.nn.Module):
+        state = state.state_dict()
+    for key in ("state_dict", "model"):  # the usual checkpoints of trainers
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"the weights {path} hold no state dict (a mapping of names to tensors)")
+    return state

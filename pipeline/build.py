@@ -1,0 +1,227 @@
+"""The builder: takes a plan, and each stage's result from the store or from a worker, in order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.files import hash_file
+from enginesmith.converters.weights import reachable
+from enginesmith.pipeline.events import Event, Kind, Listener
+from enginesmith.pipeline.keys import stage_key, stage_tools
+from enginesmith.pipeline.manifest import StageRecord
+from enginesmith.pipeline.plan import Plan, PlannedStage
+from enginesmith.pipeline.process import Ended, Limits, run_worker
+from enginesmith.pipeline.recipe import Recipe
+from enginesmith.pipeline.store import Entry, Store, record_files
+from enginesmith.pipeline.worker import disk_full
+
+PASSED = ("built", "cached")
+
+
+@dataclass
+class Build:
+    """What a run of a plan left: a record of every stage, and the entries of those that passed."""
+
+    records: list[StageRecord] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    bugs: list[str] = field(default_factory=list)
+
+    @property
+    def success(self) -> bool:
+        return all(record.status in (*PASSED, "not run") for record in self.records)
+
+
+@dataclass
+class Builder:
+    """Runs plans. `logs` is the folder for the tools' own output; `environment` goes to all workers."""
+
+    store: Store
+    recipe: Recipe
+    logs: Path
+    listener: Listener
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, plan: Plan) -> Build:
+        """Raises UserError when a stage finds the request to be bad; every other failure is a record."""
+        build = Build()
+        started = time.monotonic()
+        states: dict[str, StageRecord] = {}
+
+        def tell(kind: Kind, stage: str, text: str = "", fraction: float | None = None) -> None:
+            self.listener(
+                Event(event=kind, stage=stage, text=text, fraction=fraction, seconds=time.monotonic() - started)
+            )
+
+        with self.store.workspace() as workspace:
+            for number, planned in enumerate(plan.stages):
+                record = StageRecord(
+                    id=planned.id,
+                    stage=planned.stage,
+                    backend=planned.backend,
+                    target=planned.target,
+                    needs=planned.needs,
+                    status="skipped",
+                )
+                build.records.append(record)
+                states[planned.id] = record
+                if reason := self._missing(planned, states):
+                    record.error = reason
+                    tell("skipped", planned.id, reason)
+                    continue
+                if planned.blocked:
+                    record.status, record.error = "not run", planned.blocked
+                    tell("not run", planned.id, planned.blocked)
+                    continue
+                folder = workspace / str(number)
+                folder.mkdir()
+                self._stage(planned, record, build, folder, tell)
+        return build
+
+    def _missing(self, planned: PlannedStage, states: dict[str, StageRecord]) -> str:
+        """Why a stage can't start, because of those before it."""
+        for need in planned.needs.values():
+            state = states[need]
+            usable = state.status in PASSED or (state.comparison is not None and self.recipe.keep_going)
+            if not usable:
+                return f"needs {need}, which {_fate(state)}"
+        for gate in planned.after:
+            passed = states[gate].status in PASSED or planned.blocked
+            if not passed and not self.recipe.keep_going:
+                return f"comes after {gate}, which {_fate(states[gate])}"
+        return ""
+
+    def _stage(
+        self,
+        planned: PlannedStage,
+        record: StageRecord,
+        build: Build,
+        folder: Path,
+        tell: Callable[..., None],
+    ) -> None:
+        record.key = stage_key(planned, {role: build.entries[need].digest for role, need in planned.needs.items()})
+        record.tools = stage_tools(planned)
+        record.log = str(self.logs / f"{planned.id.replace(' ', '-')}.log")
+        self.store.pin(folder.parent, record.key)
+        tell("start", planned.id)
+        entry = self._fresh(record.key)
+        record.status = "cached"
+        if entry is None:
+            with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it")):
+                entry = self._fresh(record.key)  # whoever we waited for may have made it
+                if entry is None:
+                    record.status = "built"
+                    ended = self._work(planned, record, build, folder, tell)
+                    entry = self._publish(planned, record, ended, folder)
+        if entry is not None:
+            build.entries[planned.id] = entry
+            _fill(record, entry)
+            if record.comparison is not None and record.comparison.verdict == "fail":
+                record.status, record.error = "failed", record.comparison.reason
+        if record.status == "failed":
+            tell("failed", planned.id, record.error)
+        else:
+            tell("cached" if record.status == "cached" else "built", planned.id, record.note)
+        if record.status == "failed" and record.error.startswith("bug: "):
+            build.bugs.append(f"{planned.id}: {record.error}")
+
+    def _fresh(self, key: str) -> Entry | None:
+        """The store's entry, unless the user's sources have changed or a host that was missing answers again."""
+        entry = self.store.lookup(key)
+        if entry is None:
+            return None
+        for name, digest in entry.facts.source_files.items():
+            path = Path(name)
+            if not path.is_file() or hash_file(path) != digest:
+                return None
+        if entry.facts.unreachable and reachable(entry.facts.unreachable):
+            return None
+        return entry
+
+    def _work(
+        self, planned: PlannedStage, record: StageRecord, build: Build, folder: Path, tell: Callable[..., None]
+    ) -> Ended:
+        def listen(event: Event) -> None:
+            tell(event.event, planned.id, event.text, event.fraction)
+
+        cache = self.store.root / "timing" / planned.stage / (planned.backend or "-")
+        cache.mkdir(parents=True, exist_ok=True)
+        memory = self.recipe.memory * 2**30 or 0.9 * psutil.virtual_memory().total
+        return run_worker(
+            planned.stage,
+            planned.options.model_dump(mode="json"),
+            {role: self.store.files(build.entries[need].key) for role, need in planned.needs.items()},
+            folder,
+            cache,
+            Path(record.log),
+            Limits(timeout=self.recipe.timeout, memory=int(memory)),
+            self.environment,
+            listen,
+        )
+
+    def _publish(self, planned: PlannedStage, record: StageRecord, ended: Ended, folder: Path) -> Entry | None:
+        """Put a worker's product into the store; a failure goes into the record, and None is returned."""
+        result = ended.result
+        record.seconds, record.peak_memory_mb = round(ended.seconds, 2), round(ended.peak_memory / 2**20, 1)
+        if result.outcome == "ok":
+            entry = Entry(
+                key=record.key,
+                id=planned.id,
+                files=record_files(folder / "out"),
+                facts=result.facts,
+                seconds=record.seconds,
+                peak_memory_mb=record.peak_memory_mb,
+                tools=record.tools,
+                log=record.log,
+            )
+            try:
+                self.store.publish(entry, folder / "out")
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                result = disk_full(self.store.root)
+            else:
+                return entry
+        if result.outcome == "user error":
+            raise UserError(result.message)
+        record.status = "failed"
+        record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
+        record.remedy = result.remedy
+        record.findings = result.findings
+        return None
+
+
+def _fill(record: StageRecord, entry: Entry) -> None:
+    """Take over what the stage found out, also when it was found out in an earlier run."""
+    facts = entry.facts
+    record.seconds = entry.seconds
+    record.peak_memory_mb = entry.peak_memory_mb
+    record.tools = entry.tools
+    record.log = entry.log
+    record.nodes = facts.nodes
+    record.ops = facts.ops
+    record.attempts = facts.attempts
+    record.findings = facts.findings
+    record.warnings = facts.warnings
+    record.comparison = facts.comparison
+    record.latency = facts.latency
+    record.note = facts.note
+
+
+def _fate(state: StageRecord) -> str:
+    return {"failed": "failed", "skipped": "was skipped", "not run": "could not run here"}.get(
+        state.status, state.status
+    )
+
+
+def worker_environment(recipe: Recipe) -> dict[str, str]:
+    """What all workers get: the number of threads, for every runtime that reads it from the environment."""
+    threads = str(recipe.threads or len(os.sched_getaffinity(0)))
+    return {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads}

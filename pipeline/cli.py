@@ -1,0 +1,186 @@
+"""The command line. Imports little at the top: `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="enginesmith",
+    help="From a PyTorch or ONNX model to a verified inference engine: TensorRT, TensorRT-RTX, TVM.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from enginesmith.pipeline import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a PyTorch or ONNX model to a verified inference engine: TensorRT, TensorRT-RTX, TVM."""
+
+
+@app.command()
+def build(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a .onnx, .pt2 or TorchScript file."
+        ),
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="YAML recipe; flags go over it.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="auto (all that this machine can build), tensorrt, tensorrt-rtx, tvm; several with commas."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="sm_89, native, x86-64-v3, an LLVM triple, ...; several with commas.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32.")] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
+    trust: Annotated[bool | None, typer.Option("--trust", help="Unpickle weights: they can run any code.")] = None,
+    stock: Annotated[bool | None, typer.Option("--stock", help="Keep a detector's own dynamic graph.")] = None,
+    proposals: Annotated[int | None, typer.Option(help="Proposals of a static two-stage detector.")] = None,
+    exporter: Annotated[str | None, typer.Option(help="auto, dynamo or torchscript.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset to export to.")] = None,
+    simplify: Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Inputs to compare on.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of random weights and inputs.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")] = None,
+    measure: Annotated[float | None, typer.Option(help="Seconds to time an engine for; 0 for not at all.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that one stage may take.")] = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GB that one stage may use; 0 for 90 % of the machine's.")
+    ] = None,
+    keep_going: Annotated[
+        bool | None, typer.Option("--keep-going", help="Go on after a mismatch, and record it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [build/MODEL/PRECISION].")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tools' own logs.")] = False,
+    json: Json = False,
+) -> None:
+    """Build verified engines from a model."""
+    from enginesmith.pipeline.command import run_build
+
+    given = locals()
+    names = [
+        "model",
+        "backend",
+        "target",
+        "precision",
+        "shape",
+        "weights",
+        "trust",
+        "stock",
+        "proposals",
+        "exporter",
+        "opset",
+        "simplify",
+        "samples",
+        "seed",
+        "threads",
+        "measure",
+        "timeout",
+        "memory",
+        "keep_going",
+        "out",
+    ]
+    flags: dict[str, Any] = {name: given[name] for name in names if given[name] is not None}
+    raise typer.Exit(run_build(flags, file, store, verbose=verbose, as_json=json))
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List the model zoo."""
+    from enginesmith.pipeline.command import show_models
+
+    show_models(as_json=json)
+
+
+@app.command()
+def env(json: Json = False) -> None:
+    """What this machine can build and run, and why not the rest."""
+    from enginesmith.pipeline.command import show_environment
+
+    show_environment(as_json=json)
+
+
+StoreOption = Annotated[str | None, typer.Option(help="Artifact store.", envvar="ENGINESMITH_STORE")]
+
+
+@cache_app.command("ls")
+def cache_ls(store: StoreOption = None, json: Json = False) -> None:
+    """List the artifacts, least recently used first."""
+    from enginesmith.pipeline.command import list_store
+
+    list_store(store, as_json=json)
+
+
+@cache_app.command("gc")
+def cache_gc(
+    keep: Annotated[str | None, typer.Option(help="Keep at most this much, such as 20GB.")] = None,
+    older: Annotated[
+        str | None, typer.Option(help="Remove what was not used for this long, such as 30d or 12h.")
+    ] = None,
+    store: StoreOption = None,
+    json: Json = False,
+) -> None:
+    """Remove artifacts, least recently used first."""
+    from enginesmith.pipeline.command import collect_store
+
+    collect_store(store, keep, older, as_json=json)
+
+
+@cache_app.command("verify")
+def cache_verify(store: StoreOption = None, json: Json = False) -> None:
+    """Check every artifact against its hash, and remove the damaged ones."""
+    from enginesmith.pipeline.command import verify_store
+
+    raise typer.Exit(verify_store(store, as_json=json))
+
+
+def main() -> None:
+    """The console script: turns errors into one line and an exit status (2 request, 1 conversion, 3 bug, 130 Ctrl-C)."""
+    from enginesmith.converters.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"enginesmith: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: a bug becomes a line and a file
+        from enginesmith.pipeline.crash import report_crash
+
+        typer.echo(report_crash(error), err=True)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What the commands do, behind the command line's flags."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from enginesmith.converters.errors import UserError
+from enginesmith.pipeline.events import Event
+from enginesmith.pipeline.store import Store
+
+
+def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *, verbose: bool, as_json: bool) -> int:
+    """Build, show, and return the exit status: 0 all passed, 1 something failed, 3 a bug of ours."""
+    from enginesmith.pipeline.build import Builder, worker_environment
+    from enginesmith.pipeline.plan import make_plan
+    from enginesmith.pipeline.recipe import make_recipe
+    from enginesmith.pipeline.results import output_folder, write_results
+    from enginesmith.pipeline.terminal import Progress, show_manifest
+
+    started = time.monotonic()
+    recipe = make_recipe(flags, file)
+    plan = make_plan(recipe)
+    store = Store(location)
+    folder = output_folder(recipe, plan)
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    console = Console(stderr=as_json)
+    with (logs / "events.jsonl").open("w") as event_log, Progress(console, len(plan.stages), quiet=as_json) as progress:
+
+        def listen(event: Event) -> None:
+            event_log.write(event.model_dump_json(exclude_defaults=True) + "\n")
+            event_log.flush()
+            progress(event)
+            if verbose and event.event in ("built", "failed"):
+                _show_log(console, logs / f"{event.stage.replace(' ', '-')}.log")
+
+        build = Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
+    manifest = write_results(folder, recipe, plan, build, store, time.monotonic() - started)
+    if as_json:
+        print(manifest.model_dump_json(indent=1))
+    else:
+        show_manifest(console, manifest, _short(folder))
+    if build.bugs:
+        return 3
+    return 0 if manifest.success else 1
+
+
+def show_models(*, as_json: bool) -> None:
+    from enginesmith.pipeline.zoo import zoo
+
+    if as_json:
+        _print_json({name: entry.model_dump() for name, entry in zoo().items()})
+        return
+    table = _table("name", "what", "task", "default shape", "source")
+    for name, entry in zoo().items():
+        table.add_row(name, entry.about, entry.task, entry.shape, entry.source)
+    Console().print(table)
+    print(
+        "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
+    )
+
+
+def show_environment(*, as_json: bool) -> None:
+    from enginesmith.pipeline.environment import abilities, machine_record
+
+    machine, rows = machine_record(), abilities()
+    if as_json:
+        _print_json({"machine": machine.model_dump(), "backends": [row.model_dump() for row in rows]})
+        return
+    print(
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb} GB, {machine.gpu or 'no GPU'}, {machine.os}, Python {machine.python}\n"
+    )
+    table = _table("backend", "version", "build", "run")
+    for row in rows:
+        table.add_row(
+            row.backend,
+            row.version or "-",
+            f"[red]no[/]: {row.build}" if row.build else f"[green]yes[/], for {row.targets}",
+            f"[yellow]no[/]: {row.run}" if row.run else "[green]yes[/]",
+        )
+    Console().print(table)
+
+
+def list_store(location: str | None, *, as_json: bool) -> None:
+    store = Store(location)
+    entries = list(store.entries())
+    if as_json:
+        _print_json(
+            [
+                {"used": used, "size": entry.size, **entry.model_dump(mode="json", exclude={"facts"})}
+                for entry, used in entries
+            ]
+        )
+        return
+    table = _table("key", "stage", "size", "took", "last used")
+    for entry, used in entries:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
+        table.add_row(entry.key[:12], entry.id, f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when)
+    Console().print(table)
+    print(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
+
+
+def collect_store(location: str | None, keep: str | None, older: str | None, *, as_json: bool) -> None:
+    if keep is None and older is None:
+        raise UserError(
+            "say what to remove: --keep 20GB (at most this much stays) or --older 30d (not used for so long)"
+        )
+    units = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+    times = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    keep_bytes = int(_quantity(keep, units, "20GB")) if keep is not None else None
+    older_seconds = _quantity(older, times, "30d") if older is not None else None
+    removed, freed = Store(location).gc(keep_bytes, older_seconds)
+    if as_json:
+        _print_json({"removed": removed, "bytes": freed})
+    else:
+        print(f"removed {removed} artifacts, {freed / 1e9:.2f} GB")
+
+
+def verify_store(location: str | None, *, as_json: bool) -> int:
+    store = Store(location)
+    damaged = store.verify()
+    if as_json:
+        _print_json({"damaged": damaged})
+    else:
+        for key in damaged:
+            print(f"damaged, removed: {key}")
+        print(
+            f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else "")
+        )
+    return 1 if damaged else 0
+
+
+def _quantity(text: str, units: dict[str, float], example: str) -> float:
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", text)
+    unit = next((unit for unit in units if match and unit.lower() == match[2].lower()), None)
+    if match is None or unit is None or match[1].count(".") > 1:
+        raise UserError(f"can't read {text!r}; write it like {example} (units: {' '.join(units)})")
+    return float(match[1]) * units[unit]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=1)
+    print()
+
+
+def _show_log(console: Console, log: Path) -> None:
+    if log.exists():
+        for line in log.read_text(errors="replace").splitlines():
+            console.print(f"    {line}", style="dim", markup=False, highlight=False)
+
+
+def _short(folder: Path) -> str:
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

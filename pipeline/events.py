@@ -1,0 +1,26 @@
+"""What happens during a build, as it happens: workers and the builder send events, the terminal and the log take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import BaseModel
+
+Kind = Literal["start", "waiting", "progress", "warning", "cached", "built", "failed", "skipped", "not run", "done"]
+
+
+class Event(BaseModel):
+    """One line of `events.jsonl`."""
+
+    event: Kind
+    stage: str = ""
+    """Id of the stage in the plan."""
+    text: str = ""
+    fraction: float | None = None
+    """Progress in 0..1, where the tool reports it."""
+    seconds: float = 0.0
+    """Since the build began."""
+
+
+Listener = Callable[[Event], None]

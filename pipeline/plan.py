@@ -1,0 +1,231 @@
+"""From a recipe to the stages that will run, in order, with what each one needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from enginesmith.converters.backends import BACKENDS, buildable, get_backend
+from enginesmith.converters.backends.base import Backend
+from enginesmith.converters.check import CheckOptions
+from enginesmith.converters.compare import CompareOptions
+from enginesmith.converters.compile import CompileOptions
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.export import ExportOptions
+from enginesmith.converters.files import hash_file
+from enginesmith.converters.inputs import InputSpec
+from enginesmith.converters.measure import MeasureOptions
+from enginesmith.converters.onnx_import import ImportOptions
+from enginesmith.converters.simplify import SimplifyOptions
+from enginesmith.converters.stage import Options
+from enginesmith.pipeline.environment import machine_id
+from enginesmith.pipeline.recipe import Recipe
+from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.pipeline.source import Source, resolve_source
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a plan. `blocked` says why this machine can't run it; it is then recorded as not run."""
+
+    id: str
+    stage: str
+    options: Options
+    needs: dict[str, str] = field(default_factory=dict)
+    """Role to the id of the stage that fills it."""
+    after: tuple[str, ...] = ()
+    """Stages that must have passed, though nothing is taken from them."""
+    backend: str = ""
+    target: str = ""
+    blocked: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in an order in which each comes after all that it needs."""
+
+    source: Source
+    stages: tuple[PlannedStage, ...]
+    model: str
+    """Id of the stage whose graph the engines are built from."""
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Raises UserError for whatever can be seen to be wrong before anything runs."""
+    source = resolve_source(recipe.model)
+    shape = recipe.shape or source.shape
+    specs = parse_shapes(shape) if shape else ()
+    engines = _engines(recipe)
+    stages = [*_front(recipe, source, specs)]
+    first = stages[0].id
+    gate, model, expected = "", first, first
+    names = (first, "simplify") if recipe.simplify else (first,)
+    for name in names:
+        if name == "simplify":
+            stages.append(
+                PlannedStage("simplify", "simplify", SimplifyOptions(), needs={"model": model}, after=_gates(gate))
+            )
+            model = "simplify"
+        compare = f"compare {name}"
+        stages.append(_compare(recipe, compare, model, first, expected))
+        gate = expected = compare
+    for backend, target in engines:
+        stages += _branch(recipe, backend, target, model, first, expected, gate)
+    return Plan(source=source, stages=tuple(stages), model=model)
+
+
+def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iterator[PlannedStage]:
+    """The stage that makes the first ONNX graph, its sample inputs and its expected outputs."""
+    common: dict[str, Any] = {
+        "inputs": specs,
+        "samples": recipe.samples,
+        "seed": recipe.seed,
+        "task": source.task or "auto",
+    }
+    if source.kind == "onnx":
+        assert source.path is not None
+        for flag in ("weights", "stock", "proposals"):
+            if getattr(recipe, flag):
+                raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
+        yield PlannedStage("import", "import", ImportOptions(path=source.path, sha256=hash_file(source.path), **common))
+        return
+    weights = recipe.weights or "auto"
+    weights_hash = ""
+    if weights not in ("auto", "pretrained", "random"):
+        path = Path(weights)
+        if not path.is_file():
+            raise UserError(f"no weights {path}; give a state dict's path, `pretrained` or `random`")
+        weights, weights_hash = str(path.resolve()), hash_file(path)
+    yield PlannedStage(
+        "export",
+        "export",
+        ExportOptions(
+            kind=source.kind,
+            ref=source.ref,
+            path=source.path,
+            sha256=hash_file(source.path) if source.path else "",
+            weights=weights,
+            weights_sha256=weights_hash,
+            trust=recipe.trust,
+            stock=recipe.stock,
+            proposals=recipe.proposals,
+            exporter=recipe.exporter,
+            opset=recipe.opset,
+            **common,
+        ),
+    )
+
+
+def _branch(
+    recipe: Recipe,
+    backend: Backend,
+    target: str,
+    model: str,
+    samples: str,
+    expected: str,
+    gate: str,
+) -> Iterator[PlannedStage]:
+    """Check, compile, compare and measure for one engine."""
+    name = f"{backend.name} {target}"
+    check = f"check {name}"
+    yield PlannedStage(
+        check,
+        "check",
+        CheckOptions(backend=backend.name, target=target),
+        needs={"model": model, "samples": samples},
+        after=_gates(gate),
+        backend=backend.name,
+        target=target,
+    )
+    yield PlannedStage(
+        f"compile {name}",
+        "compile",
+        CompileOptions(backend=backend.name, target=target),
+        needs={"model": model, "samples": samples},
+        after=(check,),
+        backend=backend.name,
+        target=target,
+    )
+    blocked = backend.runnable(target) or ""
+    compare = _compare(recipe, f"compare {name}", f"compile {name}", samples, expected, backend.name, target)
+    yield PlannedStage(**{**vars(compare), "blocked": blocked})
+    if recipe.measure > 0:
+        yield PlannedStage(
+            f"measure {name}",
+            "measure",
+            MeasureOptions(
+                backend=backend.name,
+                target=target,
+                seconds=recipe.measure,
+                threads=recipe.threads,
+                machine=machine_id(),
+            ),
+            needs={"engine": f"compile {name}", "model": model, "samples": samples},
+            after=(f"compare {name}",),
+            backend=backend.name,
+            target=target,
+            blocked=blocked,
+        )
+
+
+def _compare(
+    recipe: Recipe,
+    id: str,
+    candidate: str,
+    samples: str,
+    expected: str,
+    backend: str = "onnxruntime",
+    target: str = "",
+) -> PlannedStage:
+    return PlannedStage(
+        id,
+        "compare",
+        CompareOptions(backend=backend, precision=recipe.precision, expected=_label(expected)),
+        needs={"candidate": candidate, "samples": samples, "expected": expected},
+        backend="" if backend == "onnxruntime" else backend,
+        target=target,
+    )
+
+
+def _label(stage: str) -> str:
+    """What a stage's results are called in a comparison."""
+    return {"export": "PyTorch", "import": "the graph as given"}.get(stage, "ONNX Runtime")
+
+
+def _gates(gate: str) -> tuple[str, ...]:
+    return (gate,) if gate else ()
+
+
+def _engines(recipe: Recipe) -> list[tuple[Backend, str]]:
+    """Backends with their targets. A target goes to every backend that knows it; one that gets none takes its own."""
+    if recipe.backend == "auto":
+        backends = [get_backend(name) for name in buildable()]
+        if not backends:
+            reasons = "; ".join(f"{name}: {get_backend(name).available()}" for name in BACKENDS)
+            raise UserError(f"this machine can build for no backend ({reasons})")
+    else:
+        backends = [get_backend(name) for name in dict.fromkeys(_words(recipe.backend))]
+        for backend in backends:
+            if reason := backend.available():
+                raise UserError(f"backend {backend.name} can't build here: {reason}")
+    targets: dict[str, list[str]] = {backend.name: [] for backend in backends}
+    for word in _words(recipe.target):
+        refusals = []
+        for backend in backends:
+            try:
+                targets[backend.name].append(backend.resolve_target(word))
+            except UserError as error:
+                refusals.append(str(error))
+        if len(refusals) == len(backends):
+            raise UserError("; ".join(refusals))
+    return [
+        (backend, target)
+        for backend in backends
+        for target in dict.fromkeys(targets[backend.name] or [backend.resolve_target("auto")])
+    ]
+
+
+def _words(text: str) -> Sequence[str]:
+    return [word for word in text.replace(" ", ",").split(",") if word]

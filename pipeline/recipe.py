@@ -1,0 +1,92 @@
+"""What the user asked for: one settings object, from flags, from a YAML file, or from both."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from enginesmith.converters.errors import UserError
+
+Precision = Literal["fp32"]
+Exporter = Literal["auto", "dynamo", "torchscript"]
+
+
+class Recipe(BaseModel):
+    """A build. Every field is a flag of `enginesmith build`, and a key of a recipe file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    """Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a model file."""
+    backend: str = "auto"
+    """`auto` (all that this machine can build), or backends with commas."""
+    target: str = "auto"
+    """Compute capabilities (`sm_89`), `native` or an LLVM triple, with commas; each goes to the backends that know it."""
+    precision: Precision = "fp32"
+    """Precision of the graph."""
+    shape: str | None = None
+    """Shapes of the inputs (`x:1..4..16x3x224x224`); the model's own default where left out."""
+    weights: str | None = None
+    """`pretrained`, `random` (seeded), or a state dict's path; by default pretrained where the model has any."""
+    trust: bool = False
+    """Unpickle weights and run code that a model file carries."""
+    stock: bool = False
+    """Keep a detector's own graph, with its dynamic shapes and NonMaxSuppression nodes."""
+    proposals: int | None = Field(default=None, ge=1, le=2000)
+    """Proposals that a static two-stage detector keeps; torchvision's own number where left out."""
+    exporter: Exporter = "auto"
+    """PyTorch's exporter: `auto` tries dynamo, then TorchScript."""
+    opset: int = Field(default=18, ge=11, le=23)
+    """ONNX opset to export to."""
+    simplify: bool = True
+    """Run the simplifier."""
+    samples: int = Field(default=3, ge=1, le=64)
+    """Inputs that every comparison runs on; one is then run a second time."""
+    seed: int = Field(default=0, ge=0)
+    """Of random weights and inputs."""
+    threads: int = Field(default=0, ge=0)
+    """Threads of CPU runs; 0 takes all cores."""
+    measure: float = Field(default=10.0, ge=0)
+    """Seconds to spend on timing an engine; 0 skips it."""
+    timeout: float = Field(default=3600.0, gt=0)
+    """Seconds that one stage may take."""
+    memory: float = Field(default=0.0, ge=0)
+    """GB that one stage may use; 0 stands for 90 % of the machine's."""
+    keep_going: bool = False
+    """Go on after a mismatch, and record it."""
+    out: Path | None = None
+    """Folder of the results; `build/MODEL/PRECISION` where left out."""
+
+
+def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
+    """A recipe from a file's keys with the given flags over them. Raises UserError, naming the field."""
+    values = {**(_read(file) if file else {}), **flags}
+    if "model" not in values:
+        raise UserError("no model; give one (`enginesmith build frcnn`), or a recipe with `model:` (-f recipe.yaml)")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(field, Recipe.model_fields, n=1)
+            raise UserError(
+                f"unknown key {field!r} in the recipe" + (f"; did you mean {near[0]!r}?" if near else "")
+            ) from None
+        raise UserError(f"{field} = {first['input']!r}: {first['msg']}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise UserError(f"can't read the recipe {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"the recipe {file} is no YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"the recipe {file} must be a mapping such as `model: frcnn`")
+    return values

@@ -1,0 +1,107 @@
+"""The page: templates filled with what the other modules make of a manifest.
+
+jinja2, plotly and Pillow are imported inside, since the command line imports this module and has to start quickly.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enginesmith.pipeline.manifest import Manifest
+from enginesmith.pipeline.report import charts, differences, engines, flow, pictures, stages, summary, text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def render(manifest: Manifest, log_links: bool = True) -> str:
+    """The whole page. Without `log_links`, logs are named but not linked: for a page that leaves its machine."""
+    hrefs = summary.anchors(manifest)
+    compared = differences.comparisons(manifest, hrefs)
+    engine_charts = [chart for chart in (charts.latencies(manifest), charts.layers_by_dtype(manifest)) if chart]
+    operators = charts.operators(manifest)
+    drawn = [
+        *engine_charts,
+        *(chart for view in compared for chart in view.charts),
+        *([operators] if operators else []),
+    ]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            manifest=manifest,
+            hrefs=hrefs,
+            headline=summary.headline(manifest, hrefs),
+            failures=summary.failures(manifest, hrefs),
+            random_weights=summary.random_weights(manifest),
+            facts=summary.facts(manifest),
+            warnings=summary.warnings(manifest, hrefs),
+            cards=engines.cards(manifest),
+            engine_charts=engine_charts,
+            flow=flow.draw(manifest, hrefs),
+            rows=stages.rows(manifest, hrefs, log_links),
+            comparisons=compared,
+            galleries=pictures.galleries(manifest),
+            operators=operators,
+            tools=summary.tools(manifest),
+            recipe=summary.recipe(manifest),
+            style=_raw("style.css"),
+            figures=_json({chart.id: chart.figure for chart in drawn}),
+            plotly=_plotly() if drawn else "",
+        )
+    )
+
+
+def write(manifest: Manifest, path: Path) -> None:
+    """Write atomically: a reader sees the old page or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(render(manifest), encoding="utf-8")
+    temporary.replace(path)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "count": text.count,
+        "seconds": text.seconds,
+        "counted": text.counted,
+    }
+    environment.globals["symbol"] = summary.SYMBOL
+    return environment
+
+
+def _read(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _raw(name: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(_read(name))
+
+
+def _plotly() -> Markup:
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
+
+
+def _json(value: object) -> Markup:
+    """JSON that can stand inside a script element: no sign in it can end the element or open a comment."""
+    from markupsafe import Markup
+
+    plain = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        plain = plain.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(plain)

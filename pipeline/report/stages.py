@@ -1,0 +1,97 @@
+"""The table of stages, and what lies behind each row: attempts, findings, warnings, tools, the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from enginesmith.compat.findings import Finding, Severity
+from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.report import text
+from enginesmith.pipeline.report.differences import VERDICTS
+from enginesmith.pipeline.report.summary import STATUS_TONE, VERDICT_TONE, Tone, judged, largest
+
+SEVERITY_TONE: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "mute"}
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Row:
+    record: StageRecord
+    anchor: str
+    tone: Tone
+    seconds: str
+    seconds_share: str
+    """Of the longest stage, in per cent: the width of the bar behind the figure."""
+    memory: str
+    nodes: str
+    largest: str
+    """The largest absolute difference to the stage before, and the output that has it."""
+    largest_output: str
+    verdict: str
+    verdict_tone: Tone
+    verdict_href: str
+    note: str
+    log_href: str
+    findings: list[tuple[Finding, Tone]]
+    needs: list[tuple[str, str, str]]
+    """Role, stage, anchor of the stage."""
+    opened: bool
+    """A failed stage shows its details at once."""
+
+
+def rows(manifest: Manifest, hrefs: Mapping[str, str], log_links: bool) -> list[Row]:
+    longest = max((stage.seconds for stage in manifest.stages), default=0.0)
+    holders = judged(manifest)
+    before: int | None = None
+    made = []
+    for stage in manifest.stages:
+        made.append(_row(stage, holders.get(stage.id), hrefs, longest, before, log_links))
+        before = stage.nodes if stage.nodes is not None else before
+    return made
+
+
+def _row(
+    stage: StageRecord,
+    holder: StageRecord | None,
+    hrefs: Mapping[str, str],
+    longest: float,
+    nodes_before: int | None,
+    log_links: bool,
+) -> Row:
+    comparison = holder.comparison if holder else None
+    worst = largest(comparison) if comparison else None
+    return Row(
+        record=stage,
+        anchor=hrefs[stage.id],
+        tone=STATUS_TONE[stage.status],
+        seconds=text.seconds(stage.seconds) if stage.seconds else "",
+        seconds_share=f"{100 * stage.seconds / longest:.1f}" if longest > 0 else "0",
+        memory=text.memory(stage.peak_memory_mb),
+        nodes=_nodes(stage.nodes, nodes_before),
+        largest=text.difference(worst.max_abs) if worst else "",
+        largest_output=worst.name if worst and worst.max_abs else "",
+        verdict=VERDICTS[comparison.verdict] if comparison else "",
+        verdict_tone=VERDICT_TONE[comparison.verdict] if comparison else "mute",
+        verdict_href=f"differences-{hrefs[holder.id]}" if holder else "",
+        note=stage.note or stage.error.strip().partition("\n")[0],
+        # Quoted whole: a path may not turn into a scheme such as `javascript:`.
+        log_href=quote(stage.log) if log_links and stage.log else "",
+        findings=[(f, SEVERITY_TONE[f.severity]) for f in sorted(stage.findings, key=_weight)],
+        needs=[(role, need, hrefs.get(need, "")) for role, need in stage.needs.items()],
+        opened=stage.status == "failed",
+    )
+
+
+def _weight(finding: Finding) -> int:
+    return _SEVERITIES.index(finding.severity)
+
+
+def _nodes(nodes: int | None, before: int | None) -> str:
+    """With the change from the graph before, in plan order."""
+    if nodes is None:
+        return ""
+    if before is None or nodes == before:
+        return text.count(nodes)
+    return f"{text.count(nodes)} ({nodes - before:+,})"

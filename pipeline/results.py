@@ -1,0 +1,118 @@
+"""What a build leaves in its folder: the engines, the final graph, `manifest.json` and `report.html`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.errors import UserError
+from enginesmith.pipeline import __version__, report
+from enginesmith.pipeline.build import PASSED, Build
+from enginesmith.pipeline.environment import machine_record
+from enginesmith.pipeline.manifest import EngineRecord, Manifest, ModelRecord
+from enginesmith.pipeline.plan import Plan, PlannedStage
+from enginesmith.pipeline.recipe import Recipe
+from enginesmith.pipeline.store import Entry, Store
+
+
+def output_folder(recipe: Recipe, plan: Plan) -> Path:
+    """Make the folder. Raises UserError when it can't be written."""
+    folder = (recipe.out or Path("build") / plan.source.name / recipe.precision).absolute()
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"can't write the output folder {folder} ({error.strerror}); give another one with --out (OUT=)"
+        ) from None
+    return folder
+
+
+def write_results(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store, seconds: float) -> Manifest:
+    """Copy what was built, and write the manifest and the report. Every file appears whole or not at all."""
+    engines = []
+    for planned in plan.stages:
+        entry = build.entries.get(planned.id)
+        if planned.stage == "compile" and entry is not None:
+            target = folder / f"{planned.backend}_{planned.target}"
+            _copy(store.files(entry.key), entry, target)
+            engines.append(_engine(planned, entry, target.name, build))
+    if plan.model in build.entries:
+        _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
+    first = build.records[0]
+    facts = build.entries[first.id].facts if first.id in build.entries else None
+    manifest = Manifest(
+        enginesmith=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        recipe=recipe.model_dump(mode="json", exclude_defaults=True),
+        precision=recipe.precision,
+        success=build.success,
+        seconds=round(seconds, 2),
+        machine=machine_record(),
+        model=ModelRecord(
+            spec=recipe.model,
+            name=plan.source.name,
+            task=facts.task if facts else "",
+            weights=facts.weights if facts else None,
+            inputs=facts.inputs if facts else [],
+            outputs=facts.outputs if facts else [],
+        ),
+        stages=build.records,
+        engines=engines,
+        warnings=[warning for record in build.records for warning in record.warnings],
+    )
+    manifest.write(folder / "manifest.json")
+    report.write(manifest, folder / "report.html")
+    return manifest
+
+
+def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build) -> EngineRecord:
+    """`verified` is what the comparison of this very engine says, and nothing else."""
+    records = {record.id: record for record in build.records}
+    name = f"{planned.backend} {planned.target}"
+    compare = records[f"compare {name}"]
+    measure = records.get(f"measure {name}")
+    info = entry.facts.engine
+    assert info is not None
+    file = get_backend(planned.backend).engine_file
+    if compare.status in PASSED:
+        verified, reason = "yes", compare.note
+    elif compare.status == "failed":
+        verified, reason = "no", compare.error
+    else:
+        verified, reason = "not run", compare.error
+    return EngineRecord.model_validate(
+        {
+            **info.model_dump(exclude={"file"}),
+            "path": f"{folder}/{file}",
+            "sha256": entry.files[file].sha256,
+            "verified": verified,
+            "verified_reason": reason,
+            "latency": measure.latency if measure else None,
+        }
+    )
+
+
+def _copy(source: Path, entry: Entry, target: Path, only: str = "") -> None:
+    """Copy an artifact's files; one that is there already, of the same size and time, is left alone.
+
+    Copies and not links: whoever edits a result must not damage the store.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in entry.files:
+        if not name.startswith(only):
+            continue
+        file, copy = source / name, target / name
+        status = file.stat()
+        if copy.is_file() and (copy.stat().st_size, copy.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns):
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(copy.name + ".tmp")
+        shutil.copy2(file, temporary)
+        temporary.replace(copy)

@@ -1,0 +1,121 @@
+"""A worker process: reads one request, runs one stage, writes its artifact, its events and one result.
+
+Started as `python -m enginesmith.pipeline.worker REQUEST.json`. The tools' own output goes to this process's stdout and
+stderr, which the builder keeps as the log; events go to a file descriptor of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from pydantic import BaseModel
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.registry import load_stage
+from enginesmith.converters.stage import Context, Facts
+
+PARENT = "ENGINESMITH_WORKER_PARENT"
+"""Environment variable with the builder's process id."""
+
+Outcome = Literal["ok", "user error", "conversion error", "bug"]
+
+
+class Request(BaseModel):
+    """What the builder asks for. All paths are absolute."""
+
+    stage: str
+    options: dict[str, Any]
+    inputs: dict[str, Path]
+    out: Path
+    scratch: Path
+    cache: Path
+    result: Path
+    events_fd: int
+
+
+class Result(BaseModel):
+    """What a worker answers; a worker that dies answers nothing."""
+
+    outcome: Outcome
+    facts: Facts = Facts()
+    message: str = ""
+    remedy: str = ""
+    findings: list[Finding] = []
+    peak_memory: int = 0
+    """Bytes of resident memory, of the larger of this process and its largest child."""
+
+
+def run(request: Request, events: TextIO) -> Result:
+    """Run the stage in this process."""
+    stage = load_stage(request.stage)
+    if stage.without_torch:
+        # None makes `import torch` an ImportError, for TVM's and Polygraphy's own optional imports too
+        sys.modules["torch"] = None  # type: ignore[assignment]
+
+    def emit(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, emit=emit)
+    try:
+        facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
+    except UserError as error:
+        return Result(outcome="user error", message=str(error))
+    except ConversionError as error:
+        return Result(outcome="conversion error", message=error.cause, remedy=error.remedy, findings=error.findings)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: a bug becomes a result, traceback in the log
+        traceback.print_exc()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return disk_full(request.out)
+        last = traceback.format_exception_only(error)[-1].strip()
+        return Result(outcome="bug", message=f"{type(error).__name__}: {last.partition(': ')[2] or last}")
+    return Result(outcome="ok", facts=facts)
+
+
+def disk_full(folder: Path) -> Result:
+    """The one error of the machine that every stage can meet."""
+    return Result(
+        outcome="conversion error",
+        message=f"no space left on the disk of {folder}",
+        remedy="free some, run `enginesmith cache gc`, or set ENGINESMITH_STORE to another disk",
+    )
+
+
+def die_with_parent(parent: int) -> None:
+    """A killed builder takes its worker along (Linux, prctl(2) PR_SET_PDEATHSIG)."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    if parent := os.environ.get(PARENT):
+        die_with_parent(int(parent))
+    request = Request.model_validate_json(Path(sys.argv[1]).read_bytes())
+    with os.fdopen(request.events_fd, "w") as events:
+        result = run(request, events)
+        result.peak_memory = 1024 * max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        temporary = request.result.with_suffix(".tmp")
+        temporary.write_text(result.model_dump_json())
+        temporary.replace(request.result)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # frameworks crash in their destructors now and then; the result is safe, so leave without them
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

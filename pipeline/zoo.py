@@ -1,0 +1,30 @@
+"""The model zoo: `zoo.yaml`, read."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+Task = Literal["detection", "classification", "tensor"]
+
+
+class ZooEntry(BaseModel):
+    """One model of the zoo; the fields are explained in `zoo.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    shape: str
+    task: Task
+    about: str
+
+
+@cache
+def zoo() -> dict[str, ZooEntry]:
+    """All entries by name, in the file's order."""
+    text = resources.files(__package__).joinpath("zoo.yaml").read_text()
+    return {name: ZooEntry.model_validate(entry) for name, entry in yaml.safe_load(text).items()}
