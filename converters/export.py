@@ -134,7 +134,7 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
     if options.stock:
         if batch != 1:
             raise UserError("--stock exports torchvision's own graph for one picture; give a batch of 1")
-        exported = detectors.StockDetector(module)
+        exported: nn.Module = detectors.StockDetector(module)
     else:
         exported = detectors.make_static(module, height, width, proposals=options.proposals)
     return Prepared(
@@ -400,7 +400,7 @@ def _own_sources() -> dict[str, str]:
         file = getattr(module, "__file__", None)
         if not file or not file.endswith(".py"):
             continue
-        path = str(Path(file).resolve())
-        if not path.startswith((*installed, here)):
-            found[path] = hash_file(Path(path))
+        path = Path(file).resolve()
+        if path.is_file() and not str(path).startswith((*installed, here)):  # torch has modules without a file
+            found[str(path)] = hash_file(path)
     return found

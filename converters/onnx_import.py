@@ -14,7 +14,7 @@ from enginesmith.converters.files import hash_file
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import DTYPES, InputSpec
 from enginesmith.converters.records import TensorInfo, Weights
-from enginesmith.converters.samples import Feed, make_samples, save_results
+from enginesmith.converters.samples import Array, Feed, make_samples, save_results
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
     return tuple(specs)
 
 
-def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, object]]:
+def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, Array]]:
     try:
         session = onnxruntime.session(model, optimize=False)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception

@@ -137,7 +137,7 @@ def _pictures(shape: tuple[int, ...], first: str, normalized: bool) -> Array:
     images = [pictures.load(names[(start + i) % len(names)], height, width) for i in range(batch)]
     array = np.stack(images).astype(np.float32) / 255
     if normalized:
-        array = (array - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+        array = (array - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
     if channels == 1:
         array = array.mean(axis=3, keepdims=True)
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2))

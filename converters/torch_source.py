@@ -252,7 +252,8 @@ def _torchscript(path: Path, trust: bool) -> nn.Module:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no TorchScript file: it is truncated, or text, or an old pickle")
     try:
-        return torch.jit.load(str(path), map_location="cpu").eval()
+        module: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()
+        return module
     except RuntimeError as error:
         if "constants.pkl" not in str(error):
             raise UserError(f"{path} is no TorchScript file: {_first_line(error)}") from None

@@ -32,7 +32,7 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
     folder = output_folder(recipe, plan)
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    console = Console(stderr=as_json)
+    console = _console(stderr=as_json)
     with (logs / "events.jsonl").open("w") as event_log, Progress(console, len(plan.stages), quiet=as_json) as progress:
 
         def listen(event: Event) -> None:
@@ -62,7 +62,7 @@ def show_models(*, as_json: bool) -> None:
     table = _table("name", "what", "task", "default shape", "source")
     for name, entry in zoo().items():
         table.add_row(name, entry.about, entry.task, entry.shape, entry.source)
-    Console().print(table)
+    _console().print(table)
     print(
         "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
     )
@@ -86,7 +86,7 @@ def show_environment(*, as_json: bool) -> None:
             f"[red]no[/]: {row.build}" if row.build else f"[green]yes[/], for {row.targets}",
             f"[yellow]no[/]: {row.run}" if row.run else "[green]yes[/]",
         )
-    Console().print(table)
+    _console().print(table)
 
 
 def list_store(location: str | None, *, as_json: bool) -> None:
@@ -104,7 +104,7 @@ def list_store(location: str | None, *, as_json: bool) -> None:
     for entry, used in entries:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         table.add_row(entry.key[:12], entry.id, f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when)
-    Console().print(table)
+    _console().print(table)
     print(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
 
 
@@ -144,6 +144,12 @@ def _quantity(text: str, units: dict[str, float], example: str) -> float:
     if match is None or unit is None or match[1].count(".") > 1:
         raise UserError(f"can't read {text!r}; write it like {example} (units: {' '.join(units)})")
     return float(match[1]) * units[unit]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A file or a pipe has no width of its own: give it one that a table fits in."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=160)
 
 
 def _table(*columns: str) -> Table:

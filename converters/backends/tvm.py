@@ -70,7 +70,7 @@ class TvmBackend:
         reason = self.available()
         if reason:
             raise UserError(f"tvm: {reason}")
-        from enginesmith.converters.backends import tvm_check, tvm_import, tvm_runner
+        from enginesmith.converters.backends import tvm_check, tvm_import, tvm_runner, tvm_schedule
 
         target = self.llvm_target(request.target)
         context.progress("importing the graph", 0.0)
@@ -85,11 +85,13 @@ class TvmBackend:
             findings = tvm_check.check(self, request, context)
             remedy = next((finding.remedy for finding in findings if finding.remedy), "")
             raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
+        cpu = tvm_target.parse(request.target)
+        scheduled = tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu))
         context.progress("compiling", 0.3)
-        executable = tvm_import.compile_module(module, target)
+        executable = tvm_import.compile_module(scheduled, target)
         context.progress("linking", 0.9)
         path = request.out / ENGINE
-        self._link(executable, tvm_target.parse(request.target), path)
+        self._link(executable, cpu, path)
         tvm_runner.write_signature(path, imported.inputs, imported.outputs)
         by_dtype = _kernels_by_dtype(module)
         return EngineInfo(

@@ -95,7 +95,7 @@ def compile_module(module: Any, target: Any) -> Any:
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn what TVM raises into ImportFailed with its last line: what its converters stumble over is how they refuse."""
+    """Turn what TVM raises into ImportFailed with its last line: what its code stumbles over is how it refuses."""
     try:
         yield
     except (

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from enginesmith.converters.detectors.boxes import area
+from enginesmith.converters.detectors.boxes import area, take_rows
 from enginesmith.converters.errors import UserError
 
 BLOCK = 8
@@ -162,22 +162,20 @@ class GreedySelection(nn.Module):
         self.count = count
 
     def forward(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # One more candidate than there are: it scores better than a removed one, so it is picked when nothing is left.
-        boxes, labels = (nn.functional.pad(t, (0, 0) * (t.dim() - 2) + (0, 1)) for t in (boxes, labels))
-        left = torch.where(scores < 0, -1.0, scores)
-        left = nn.functional.pad(left, (0, 1), value=-0.5)
+        # One more candidate than there are: it scores better than a removed one, so it is picked when nothing is left,
+        # again and again, since it has no extent that could remove it.
+        left = nn.functional.pad(torch.where(scores < 0, -1.0, scores), (0, 1), value=-0.5)
+        solids = [nn.functional.pad(part, (0, 1)) for part in self._pack(boxes, labels)]
+        picks = self._picks(left, *solids)
 
-        picks = self._picks(boxes, left, labels)
         scores = torch.gather(left, 1, picks)
-        picks = picks + torch.arange(boxes.shape[0], device=boxes.device).unsqueeze(1) * boxes.shape[1]
-        boxes = boxes.reshape(-1, 4).index_select(0, picks.reshape(-1)).view(*picks.shape, 4)
-        labels = labels.reshape(-1).index_select(0, picks.reshape(-1)).view(picks.shape)
+        boxes = take_rows(nn.functional.pad(boxes, (0, 0, 0, 1)), picks)
+        labels = torch.gather(nn.functional.pad(labels, (0, 1)), 1, picks)
         return boxes, torch.where(scores < 0, -1.0, scores), labels
 
-    def _picks(self, boxes: Tensor, left: Tensor, labels: Tensor) -> Tensor:
+    def _picks(self, left: Tensor, low: Tensor, high: Tensor, shares: Tensor) -> Tensor:
         """Indices int64[N, D] of the picked candidates; `left` float32[N, M] is what can still be picked."""
         images, candidates = left.shape
-        low, high, shares = self._pack(boxes, labels)
         first = torch.arange(images, device=left.device) * candidates
 
         def column(values: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def _per_sample(id: str, comparison: Comparison, names: Sequence[str]) -> Chart 
         figure(
             data,
             showlegend=True,
-            xaxis=axis(type="category", tickangle="auto"),
+            xaxis=axis(type="category"),
             yaxis=axis(
                 "absolute difference",
                 type="log",

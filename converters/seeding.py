@@ -1,0 +1,173 @@
+"""Deterministic weights for models whose pretrained ones can't be had, such that comparing two conversions means something.
+
+Freshly built weights are a poor test: signals fade or grow from layer to layer, branches that are initialized to zero hide
+wrong results, and a detector finds nothing. `seed_weights` measures each layer on real inputs, in the order of
+execution, and sets it so that its output has unit variance (LSUV: Mishkin & Matas, All you need is a good init,
+arXiv 1511.06422); normalization layers get the statistics that training would have given them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection.ssd import SSD
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+BATCH_NORM = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)
+
+ZERO = 1e-3
+"""A scale whose entries are all below this was initialized to switch its branch off (LayerScale starts at 1e-5)."""
+
+DETECTIONS_PER_IMAGE = 60
+"""Aim for detectors: enough for a comparison, and clear of the limits of 100 to 300 per picture."""
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Random numbers from `seed` within the block, such as for building a model; the state from before comes back after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def seed_weights(model: nn.Module, inputs: Tensor | Sequence[Any], seed: int = 0) -> None:
+    """Set the weights of `model` in place, deterministically, by what its layers do to `inputs`; leaves it in eval mode.
+
+    Build the model within `seeded(seed)`: convolutions, linear layers and embeddings keep the directions that they were
+    initialized with, and are scaled. `inputs` are the positional arguments of a forward call; a tensor stands for a single
+    one. For one of torchvision's detectors they are its pictures: float32[N, 3, H, W], or a list of float32[3, H, W].
+
+    A detector's heads are also given gains and biases with which it finds some `DETECTIONS_PER_IMAGE` objects on each.
+    """
+    detector = isinstance(model, FasterRCNN | RetinaNet | SSD)
+    arguments: Sequence[Any] = ([*inputs],) if detector else (inputs,) if isinstance(inputs, Tensor) else inputs
+    generator = torch.Generator().manual_seed(seed)
+    model.eval()
+    with torch.no_grad():
+        _fill_zeros(model, generator)
+        _calibrate(model, arguments, _output_gains(model))
+        if detector:
+            _aim_detections(model, arguments[0])
+
+
+def _fill_zeros(model: nn.Module, generator: torch.Generator) -> None:
+    """Give values to what is initialized to zero, or nearly so: last scales of residual branches, tokens, positions."""
+
+    def uniform(parameter: Tensor, low: float, high: float) -> None:
+        parameter.copy_(torch.rand(parameter.shape, generator=generator) * (high - low) + low)
+
+    for module in model.modules():
+        norm = isinstance(module, BATCH_NORM) or "Norm" in type(module).__name__
+        own = [*module.named_parameters(recurse=False)]
+        if isinstance(module, FrozenBatchNorm2d):
+            own += [("weight", module.weight), ("bias", module.bias)]
+        for name, parameter in own:
+            if not parameter.is_floating_point() or not parameter.numel():
+                continue
+            small = bool(parameter.abs().max() < ZERO)
+            if norm and name == "weight":
+                uniform(parameter, 0.3, 0.7) if small else uniform(parameter, 0.8, 1.2)
+            elif norm and name == "bias":
+                uniform(parameter, -0.2, 0.2)
+            elif not small:
+                continue
+            elif name == "bias":
+                uniform(parameter, -0.05, 0.05)
+            elif parameter.squeeze().dim() == 1 and not isinstance(module, LINEAR):
+                uniform(parameter, 0.3, 0.7)  # LayerScale and its kin
+            else:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+
+
+def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module, float]) -> None:
+    """Run `model` once; each layer is set when it is first reached, so that the next ones see what it will give."""
+    done: set[nn.Module] = set()
+
+    def normalize(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if module in done or not inputs[0].is_floating_point():
+            return
+        done.add(module)
+        values = inputs[0].transpose(0, 1).flatten(1)
+        module.running_mean.copy_(values.mean(dim=1))
+        # A channel without any variance must not be blown up.
+        variance = values.var(dim=1, correction=0)
+        module.running_var.copy_(torch.clamp(variance, min=1e-3 * float(variance.mean()) + 1e-8))
+
+    def scale(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        if module in done:
+            return None
+        done.add(module)
+        deviation = float(output.std()) if output.numel() > 1 else 0.0
+        if not deviation > 1e-8:
+            return None
+        module.weight.mul_(gains.get(module, 1.0) / deviation)
+        result: Tensor = module.forward(*inputs)
+        return result
+
+    handles = []
+    for module in model.modules():
+        if isinstance(module, BATCH_NORM) and getattr(module, "running_mean", None) is not None:
+            handles.append(module.register_forward_pre_hook(normalize))
+        elif isinstance(module, LINEAR):
+            handles.append(module.register_forward_hook(scale))
+    try:
+        model(*arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _output_gains(model: nn.Module) -> dict[nn.Module, float]:
+    """Standard deviations for the outputs of a detector's heads: logits that differ, boxes that leave their anchors."""
+    if isinstance(model, FasterRCNN):
+        rpn, predictor = model.rpn.head, model.roi_heads.box_predictor
+        # The second stage's coder divides offsets by 10 and log sizes by 5.
+        return {rpn.cls_logits: 2.0, rpn.bbox_pred: 0.4, predictor.cls_score: 2.0, predictor.bbox_pred: 1.5}
+    if isinstance(model, RetinaNet):
+        return {model.head.classification_head.cls_logits: 1.5, model.head.regression_head.bbox_reg: 0.4}
+    if isinstance(model, SSD):
+        classify = {layer: 2.0 for layer in map(_last_layer, model.head.classification_head.module_list)}
+        return classify | {layer: 2.0 for layer in map(_last_layer, model.head.regression_head.module_list)}
+    return {}
+
+
+def _last_layer(block: nn.Module) -> nn.Module:
+    return [module for module in block.modules() if isinstance(module, LINEAR)][-1]
+
+
+def _aim_detections(model: nn.Module, images: Sequence[Tensor]) -> None:
+    """Shift the scores of all labels, by bisection, until about DETECTIONS_PER_IMAGE objects are found on a picture."""
+    shift = _shifter(model)
+    low, high = -15.0, 15.0
+    shift(low)
+    at = low
+    for _ in range(12):
+        middle = (low + high) / 2
+        shift(middle - at)
+        at = middle
+        found = sum(len(result["scores"]) for result in model(list(images))) / len(images)
+        if 0.8 * DETECTIONS_PER_IMAGE <= found <= 1.2 * DETECTIONS_PER_IMAGE:
+            break
+        low, high = (middle, high) if found < DETECTIONS_PER_IMAGE else (low, middle)
+
+
+def _shifter(model: nn.Module) -> Callable[[float], None]:
+    """A function that makes objects more likely by an amount in logits: a lower background, or higher labels."""
+    if isinstance(model, FasterRCNN):
+        bias = model.roi_heads.box_predictor.cls_score.bias
+        return lambda amount: _add(bias[:1], -amount)
+    if isinstance(model, RetinaNet):
+        return lambda amount: _add(model.head.classification_head.cls_logits.bias, amount)
+    head = model.head.classification_head
+    biases = [_last_layer(block).bias.view(-1, head.num_columns)[:, 0] for block in head.module_list]
+    return lambda amount: [_add(bias, -amount) for bias in biases] and None
+
+
+def _add(values: Tensor, amount: float) -> None:
+    values.add_(amount)

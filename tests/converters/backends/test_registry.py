@@ -1,0 +1,111 @@
+import subprocess
+import sys
+
+import pytest
+
+from enginesmith.converters.backends import BACKENDS, buildable, get_backend
+from enginesmith.converters.backends.gpu import local_gpus
+from enginesmith.converters.backends.tvm_target import CpuTarget, parse
+from enginesmith.converters.errors import UserError
+
+no_gpu = pytest.mark.skipif(bool(local_gpus()), reason="for machines without a GPU")
+
+
+def test_backends_are_named():
+    assert list(BACKENDS) == ["tensorrt", "tensorrt-rtx", "tvm"]
+    assert all(get_backend(name).name == name for name in BACKENDS)
+
+
+def test_an_unknown_backend_gets_the_nearest_names():
+    with pytest.raises(UserError, match="did you mean tensorrt"):
+        get_backend("tensort")
+
+
+def test_importing_the_backends_imports_no_framework():
+    heavy = "torch tvm onnx onnxruntime tensorrt tensorrt_rtx polygraphy numpy yaml"
+    code = f"""
+import sys
+from enginesmith.converters.backends import BACKENDS, buildable
+buildable()
+for backend in BACKENDS.values():
+    backend.version(), backend.runnable("sm_89" if "tensorrt" in backend.name else "x86-64")
+print([name for name in "{heavy}".split() if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_can_be_built_is_what_is_available():
+    assert buildable() == [name for name, backend in BACKENDS.items() if backend.available() is None]
+
+
+@no_gpu
+def test_tensorrt_says_that_it_needs_a_gpu_or_an_installation():
+    backend = get_backend("tensorrt")
+    assert "no GPU" in (backend.available() or "") or "not installed" in (backend.available() or "")
+    with pytest.raises(UserError, match="no GPU"):
+        backend.resolve_target("auto")
+
+
+@no_gpu
+@pytest.mark.parametrize("given", ["sm_89", "SM89", "sm89", "8.9", "auto"])
+def test_rtx_targets_have_one_name(given):
+    assert get_backend("tensorrt-rtx").resolve_target(given) == "sm_89"
+
+
+def test_rtx_names_the_nearest_target():
+    with pytest.raises(UserError, match="did you mean sm_8"):
+        get_backend("tensorrt-rtx").resolve_target("sm_88")
+
+
+@no_gpu
+def test_rtx_does_not_run_without_a_gpu(tmp_path):
+    backend = get_backend("tensorrt-rtx")
+    assert backend.runnable("sm_89") == "no GPU"
+    with pytest.raises(UserError, match="no GPU"):
+        backend.resolve_target("native")
+    with pytest.raises(UserError, match="no GPU"):
+        backend.runner(tmp_path / "engine.trt")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("x86-64-v3", "x86-64-v3"),
+        ("x86_64-unknown-linux-gnu", "x86-64"),
+        ("x86_64-linux-gnu:znver3", "x86_64-linux-gnu:znver3"),
+        ("aarch64-unknown-linux-gnu", "aarch64-linux-gnu"),
+        ("aarch64-linux-gnu:cortex-a72", "aarch64-linux-gnu:cortex-a72"),
+    ],
+)
+def test_tvm_targets_have_one_name(given, name):
+    assert get_backend("tvm").resolve_target(given) == name
+    assert get_backend("tvm").resolve_target(name) == name
+
+
+def test_tvm_native_runs_here_and_is_a_name_of_its_own():
+    backend = get_backend("tvm")
+    native = backend.resolve_target("native")
+    assert native == backend.resolve_target("auto") == parse(native).name
+    assert backend.runnable(native) is None
+
+
+def test_tvm_says_what_an_engine_for_another_cpu_lacks(monkeypatch):
+    from enginesmith.converters.backends import tvm_target
+
+    backend = get_backend("tvm")
+    assert "aarch64" in (backend.runnable("aarch64-linux-gnu") or "")
+    monkeypatch.setattr(tvm_target, "_cpu_flags", lambda: tvm_target._required("x86-64-v3"))
+    assert backend.runnable("x86-64-v3") is None
+    assert "avx512f" in (backend.runnable("x86-64-v4") or "")
+
+
+def test_tvm_names_the_nearest_target():
+    with pytest.raises(UserError, match="did you mean x86-64-v"):
+        get_backend("tvm").resolve_target("x86-64-v5")
+
+
+def test_tvm_needs_a_compiler(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "g++" in (get_backend("tvm").available() or "")
+    assert CpuTarget("aarch64-linux-gnu", "").linker() == ""

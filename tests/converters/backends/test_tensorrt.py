@@ -1,0 +1,170 @@
+from pathlib import Path
+
+import pytest
+from models import FLOAT, constant, convnet, node, refused_by_rtx, save, value
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.tensorrt import TENSORRT_RTX, TensorRTBackend, inspect
+from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.stage import Context
+
+pytest.importorskip("tensorrt_rtx")
+
+BACKEND = TensorRTBackend(TENSORRT_RTX)
+BATCHES = {"x": ((1, 3, 16, 16), (4, 3, 16, 16), (8, 3, 16, 16))}
+
+
+def request(onnx: Path, tmp_path: Path, profile=None, target="sm_89") -> BuildRequest:
+    out = tmp_path / "out"
+    out.mkdir(exist_ok=True)
+    return BuildRequest(onnx, target, profile or {}, out, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def context(tmp_path) -> Context:
+    return Context(tmp_path, tmp_path)
+
+
+def test_builds_an_engine_and_tells_its_progress(tmp_path):
+    events = []
+    context = Context(tmp_path, tmp_path, events.append)
+    asked = request(convnet(tmp_path / "m.onnx"), tmp_path)
+    info = BACKEND.build(asked, context)
+    engine = asked.out / BACKEND.engine_file
+    assert (info.backend, info.target, info.file) == ("tensorrt-rtx", "sm_89", "engine.trt")
+    assert info.size == engine.stat().st_size > 1000
+    assert set(info.layers_by_dtype) == {"float32"}
+    assert info.layers == info.layers_by_dtype["float32"] >= 4
+    assert [path.name for path in asked.out.iterdir()] == ["engine.trt"]
+    assert not (tmp_path / "cache").exists(), "a timing cache would make TensorRT-RTX ask for a GPU"
+    assert events[0]["text"] == "parsing"
+    fractions = [event["fraction"] for event in events if event["fraction"] is not None]
+    assert fractions == sorted(fractions)
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_reads_the_header_of_an_engine(tmp_path, context):
+    asked = request(convnet(tmp_path / "m.onnx"), tmp_path)
+    BACKEND.build(asked, context)
+    header = inspect(asked.out / "engine.trt")
+    assert header.version == BACKEND.version()
+    assert header.size == (asked.out / "engine.trt").stat().st_size
+    (tmp_path / "other").write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match="no TensorRT engine"):
+        inspect(tmp_path / "other")
+
+
+def test_every_target_of_the_table_is_known_to_the_product():
+    import tensorrt_rtx
+
+    members = {name for name in tensorrt_rtx.ComputeCapability.__members__ if name.startswith("SM")}
+    assert {name.replace("sm_", "SM") for name in TENSORRT_RTX.capabilities} == members
+
+
+def test_builds_for_a_range_of_batches(tmp_path, context):
+    asked = request(convnet(tmp_path / "m.onnx", batch="N"), tmp_path, BATCHES)
+    assert BACKEND.check(asked, context) == []
+    assert BACKEND.build(asked, context).size > 1000
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ({}, "input x has dynamic dimensions"),
+        ({"X": BATCHES["x"]}, "did you mean x"),
+        ({"x": ((1, 4, 16, 16),) * 3}, "doesn't fit"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_the_users_error(tmp_path, context, profile, message):
+    asked = request(convnet(tmp_path / "m.onnx", batch="N"), tmp_path, profile)
+    with pytest.raises(UserError, match=message):
+        BACKEND.check(asked, context)
+
+
+def test_reads_weights_beside_the_file(tmp_path, context):
+    path = convnet(tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert (tmp_path / "w.bin").exists()
+    assert BACKEND.build(request(path, tmp_path), context).layers >= 4
+
+
+def test_the_dtype_of_layers_is_proved(tmp_path, context):
+    info = BACKEND.build(request(convnet(tmp_path / "m.onnx", dtype="float16"), tmp_path), context)
+    assert set(info.layers_by_dtype) == {"float16"}
+
+
+def test_lists_every_refused_node_and_no_other(tmp_path, context):
+    findings = BACKEND.check(request(refused_by_rtx(tmp_path / "m.onnx"), tmp_path), context)
+    errors = {(finding.node, finding.op) for finding in findings if finding.severity == "error"}
+    assert errors == {
+        ("nonzero", "NonZero"),
+        ("nms", "NonMaxSuppression"),
+        ("roialign", "RoiAlign"),
+        ("topk", "TopK"),
+    }
+    assert all(finding.message and finding.remedy and finding.versions for finding in findings)
+    topk = next(finding for finding in findings if finding.op == "TopK")
+    assert "3840" in topk.message
+    assert "3840" in topk.remedy
+
+
+def test_lists_refused_nodes_whose_constants_lie_in_another_file(tmp_path, context):
+    nodes = [node("TopK", ["x", "k"], ["best", "order"], name="topk"), node("Det", ["m"], ["d"], name="det")]
+    inputs = [value("x", FLOAT, [1, 8000]), value("m", FLOAT, [3, 3])]
+    outputs = [value("best", FLOAT, [1, 5000]), value("d", FLOAT, [])]
+    how = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
+    path = save(tmp_path / "m.onnx", nodes, inputs, outputs, [constant("k", [5000])], **how)
+    assert {finding.node for finding in BACKEND.check(request(path, tmp_path), context)} == {"topk", "det"}
+
+
+def test_a_failed_build_names_the_node_and_leaves_nothing(tmp_path, context):
+    nodes = [node("Resize", ["x", "", "s"], ["y"], name="shrink", mode="linear", antialias=1)]
+    tensors = [constant("s", [1, 1, 0.5, 0.5], "float32")]
+    shapes = [value("x", FLOAT, [1, 3, 8, 8])], [value("y", FLOAT, [1, 3, 4, 4])]
+    asked = request(save(tmp_path / "m.onnx", nodes, *shapes, tensors, opset=18), tmp_path)
+    with pytest.raises(ConversionError, match="[Aa]ntialias") as caught:
+        BACKEND.build(asked, context)
+    assert [(finding.node, finding.op) for finding in caught.value.findings] == [("shrink", "Resize")]
+    assert "antialias" in caught.value.remedy
+    assert list(asked.out.iterdir()) == []
+
+
+def test_a_custom_operator_is_named_with_its_domain(tmp_path, context):
+    import onnx
+
+    path = save(
+        tmp_path / "m.onnx",
+        [node("Wobble", ["x"], ["y"], domain="my.ops")],
+        [value("x", FLOAT, [4])],
+        [value("y", FLOAT, [4])],
+    )
+    model = onnx.load(path)
+    model.opset_import.add(domain="my.ops", version=1)
+    onnx.save(model, path)
+    (finding,) = BACKEND.check(request(path, tmp_path), context)
+    assert (finding.op, finding.node) == ("my.ops::Wobble", "y")
+    assert "plugin" in finding.remedy
+
+
+def test_a_shape_computed_in_the_graph_is_not_held_against_a_node(tmp_path, context):
+    nodes = [
+        node("Shape", ["x"], ["s"], name="shape"),
+        node("Gather", ["s", "zero"], ["n"], name="gather"),
+        node("Concat", ["n", "rest"], ["to"], name="concat", axis=0),
+        node("Reshape", ["x", "to"], ["y"], name="reshape"),
+        node("NonZero", ["y"], ["z"], name="nonzero"),
+    ]
+    outputs = [value("y", FLOAT, [None, None]), value("z", 7, [2, None])]
+    tensors = [constant("zero", [0]), constant("rest", [-1])]
+    path = save(tmp_path / "m.onnx", nodes, [value("x", FLOAT, ["N", 3, 4])], outputs, tensors)
+    profile = {"x": ((1, 3, 4), (2, 3, 4), (4, 3, 4))}
+    assert [f.node for f in BACKEND.check(request(path, tmp_path, profile), context)] == ["nonzero"]
+
+
+def test_unknown_target_reaches_no_build(tmp_path, context):
+    with pytest.raises(UserError, match="did you mean sm_89"):
+        BACKEND.build(request(convnet(tmp_path / "m.onnx"), tmp_path, target="sm_90"), context)
+
+
+def test_the_registry_holds_this_product():
+    assert get_backend("tensorrt-rtx").requirement == TENSORRT_RTX.requirement
