@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends import get_backend, onnxruntime
-from enginesmith.converters.errors import ConversionError
+from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.matching import drawable, match_classes, match_detections, merge, pictures_of
 from enginesmith.converters.records import Comparison, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.samples import RESULTS, Feed, Sample, SampleSet, load_results
@@ -52,7 +53,18 @@ class Compare(Stage[CompareOptions]):
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
             chosen = [index for index in chosen if samples.samples[index].optimum]
         runner = _runner(options.backend, inputs["candidate"])
-        results = Comparator.run([runner], data_loader=_Feeds([feeds[i] for i in chosen], context), warm_up=0)
+        loader = _Feeds([feeds[i] for i in chosen], context)
+        try:
+            results = Comparator.run([runner], data_loader=loader, warm_up=0)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - runtimes raise whatever they like for a graph that they can't run
+            traceback.print_exc()
+            name = samples.samples[chosen[loader.last]].name
+            raise ConversionError(
+                f"{_label(options.backend)} can't run the graph on the sample {name!r}: {first_line(error)}",
+                "if it runs at other sizes, the exporter has fixed one that depends on the input",
+            ) from None
         results.save(str(context.out / RESULTS))
         ((_, found),) = results
         tolerance = TOLERANCES[options.precision]
@@ -79,12 +91,14 @@ class _Feeds(Sequence["Feed"]):
     def __init__(self, feeds: Sequence[Feed], context: Context) -> None:
         self._feeds = feeds
         self._context = context
+        self.last = 0
 
     def __len__(self) -> int:
         return len(self._feeds)
 
     def __getitem__(self, index: Any) -> Any:
         feed = self._feeds[index]
+        self.last = index
         self._context.progress(f"sample {index + 1} of {len(self)}", index / len(self))
         return feed
 
@@ -137,31 +151,35 @@ def _check_names(expected: IterationResult, found: IterationResult) -> None:
 
 
 def _differences(expected: IterationResult, found: IterationResult, tolerance: Tolerance) -> list[OutputDifference]:
-    """Every output by Polygraphy's element-wise comparison, and its figures. NaN where none is expected fails."""
+    """Every output by Polygraphy's element-wise comparison, and its figures. NaN is equal to NaN and to nothing else;
+    integers must be equal."""
     import numpy as np
     from polygraphy.comparator import CompareFunc
+    from polygraphy.logger import G_LOGGER
 
-    scales = {name: _scale(expected[name]) for name in expected}
-    atol = {name: tolerance.scale * scale for name, scale in scales.items()}
-    compare = CompareFunc.simple(check_shapes=True, atol=atol, rtol=tolerance.relative, infinities_compare_equal=True)
-    verdicts = compare(found, expected)
-    differences = []
+    pairs = {}
     for name in expected:
         before, after = expected[name], found[name]
-        verdict = bool(verdicts[name])
         if before.shape != after.shape:
             raise ConversionError(
                 f"output {name} has shape {list(after.shape)} where {list(before.shape)} is expected",
                 "the exporter has fixed a size that depends on the input",
             )
-        a, b = before.astype(np.float64), after.astype(np.float64)
-        both_nan = np.isnan(a) & np.isnan(b)
+        pairs[name] = (before.astype(np.float64), after.astype(np.float64))
+    floating = {name: expected[name].dtype.kind == "f" for name in pairs}
+    atol = {name: tolerance.scale * _scale(a) if floating[name] else 0.0 for name, (a, _) in pairs.items()}
+    rtol = {name: tolerance.relative if floating[name] else 0.0 for name in pairs}
+    # quiet, since a difference is logged with its values, histograms and all
+    with G_LOGGER.verbosity(G_LOGGER.ERROR):
+        compare = CompareFunc.simple(check_shapes=True, atol=atol, rtol=rtol, infinities_compare_equal=True)
+        verdicts = compare(_without_common_nan(pairs, 1), _without_common_nan(pairs, 0))
+    differences = []
+    for name, (a, b) in pairs.items():
         with np.errstate(invalid="ignore"):
-            difference = np.where((a == b) | both_nan, 0.0, np.abs(a - b))
-        lost = np.isnan(difference)
-        difference = np.where(lost, np.inf, difference)
-        finite = difference[np.isfinite(difference)]
-        relative = finite / np.maximum(np.abs(a[np.isfinite(difference)]), np.finfo(np.float32).tiny)
+            difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        lost = ~np.isfinite(difference)
+        finite = difference[~lost]
+        relative = finite / np.maximum(np.abs(a[~lost]), np.finfo(np.float32).tiny)
         differences.append(
             OutputDifference(
                 name=name,
@@ -169,19 +187,27 @@ def _differences(expected: IterationResult, found: IterationResult, tolerance: T
                 mean_abs=float(finite.mean()) if finite.size else 0.0,
                 max_rel=float(relative.max(initial=0.0)),
                 tolerance_abs=atol[name],
-                tolerance_rel=tolerance.relative,
-                passed=verdict and not lost.any(),
+                tolerance_rel=rtol[name],
+                passed=bool(verdicts[name]) and not lost.any(),
                 histogram=_histogram(finite),
             )
         )
     return differences
 
 
+def _without_common_nan(pairs: Mapping[str, tuple[Any, Any]], side: int) -> IterationResult:
+    """One side of the pairs, with zeros where both sides have NaN: Polygraphy takes no NaN for equal."""
+    import numpy as np
+    from polygraphy.comparator import IterationResult
+
+    outputs = {name: np.where(np.isnan(a) & np.isnan(b), 0.0, (a, b)[side]) for name, (a, b) in pairs.items()}
+    return IterationResult(outputs=outputs, runtime=0.0, runner_name=("expected", "found")[side])
+
+
 def _scale(array: Any) -> float:
     import numpy as np
 
-    finite = np.abs(array[np.isfinite(array)].astype(np.float64)) if array.dtype.kind == "f" else np.abs(array)
-    return float(finite.max(initial=0)) if finite.dtype.kind != "b" else 1.0
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
 
 
 def _histogram(difference: Any) -> Histogram:

@@ -14,6 +14,11 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+def first_line(error: BaseException) -> str:
+    """What another's exception says, in one line: its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class ConversionError(Exception):
     """A stage failed on a valid request; the command line exits with 1.
 

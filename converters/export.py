@@ -82,7 +82,7 @@ class Export(Stage[ExportOptions]):
                 prepared.specs, prepared.task, options.samples, options.seed, normalized=prepared.normalized
             )
             if loaded.weights.origin == "random":
-                _seed(loaded.module, feeds, options.seed)
+                _seed(loaded.module, prepared.task, feeds, options.seed)
             context.progress("PyTorch's own outputs")
             names = _reference(prepared, samples, feeds, context.out)
             samples.save(context.out, feeds)
@@ -182,12 +182,18 @@ def _positional(module: nn.Module) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
-def _seed(module: nn.Module, feeds: Sequence[Feed], seed: int) -> None:
+def _seed(module: nn.Module, task: str, feeds: Sequence[Feed], seed: int) -> None:
+    """Make random weights behave: scaled on the first sample, a detector's on all of its pictures."""
     import torch
 
     from enginesmith.converters.seeding import seed_weights
 
-    seed_weights(module, tuple(torch.from_numpy(array) for array in feeds[0].values()), seed)
+    tensors = [torch.from_numpy(array.copy()) for array in feeds[0].values()]
+    if task == "detection":
+        (name,) = feeds[0]
+        seed_weights(module, torch.cat([torch.from_numpy(feed[name].copy()) for feed in feeds[:-1]]), seed)
+    else:
+        seed_weights(module, tensors, seed)
 
 
 def _reference(prepared: Prepared, samples: SampleSet, feeds: Sequence[Feed], out: Path) -> list[str]:

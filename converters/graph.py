@@ -56,5 +56,9 @@ def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
     dtype = (
         onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name if kind.elem_type else value.type.WhichOneof("value")
     )
-    shape = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in kind.shape.dim]
+    # some exporters write -1 for a size that they don't know
+    shape = [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or "?"
+        for dim in kind.shape.dim
+    ]
     return TensorInfo(name=value.name, dtype=str(dtype), shape=shape)

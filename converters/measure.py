@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
+from pydantic import Field
+
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.records import Latency
 from enginesmith.converters.samples import SampleSet
@@ -23,7 +25,7 @@ class MeasureOptions(Options):
 
     backend: str
     target: str
-    seconds: float
+    seconds: float = Field(gt=0)
     threads: int
     machine: str
 

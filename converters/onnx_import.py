@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.backends import onnxruntime
-from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import DTYPES, InputSpec
@@ -64,8 +64,11 @@ def _load(path: Path) -> onnx.ModelProto:
 
     try:
         model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
     except (DecodeError, ValueError) as error:
-        head = path.read_bytes()[:64]
+        with path.open("rb") as file:
+            head = file.read(64)
         if head.startswith(b"version https://git-lfs"):
             hint = "it is a Git LFS pointer; fetch the file itself with `git lfs pull`"
         elif head.isascii() and head.strip():
@@ -74,7 +77,7 @@ def _load(path: Path) -> onnx.ModelProto:
             hint = "it is truncated or something else"
         raise UserError(f"{path} is no ONNX file: {hint} ({error})") from None
     if not model.graph.node:
-        raise UserError(f"{path} is no ONNX file, or its graph is empty")
+        raise UserError(f"{path} is no ONNX file, or its graph has no nodes")
     return model
 
 
@@ -115,7 +118,7 @@ def _check(path: Path) -> None:
     except onnx.checker.ValidationError as error:
         # custom operators have no schema, which the backends' own checks will judge
         if "No Op registered" not in str(error):
-            raise UserError(f"{path} is not valid ONNX: {str(error).strip().splitlines()[0]}") from None
+            raise UserError(f"{path} is not valid ONNX: {first_line(error)}") from None
 
 
 def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path) -> None:
@@ -140,7 +143,8 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
     by_name = {spec.name: spec for spec in given}
     for name in by_name:
         if name not in names:
-            raise UserError(f"the model has no input {name!r}; it has {', '.join(names)}")
+            wrong = f"has no input {name!r}" if name else "doesn't have one input, so that each needs its name"
+            raise UserError(f"the model {wrong}; it has {', '.join(names) or 'none'}")
     specs = []
     for info in inputs:
         written = "x".join(map(str, info.shape))
@@ -160,7 +164,9 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
             for size, dim in zip(info.shape, spec.dims, strict=True)
         )
         if not fits:
-            raise UserError(f"the shape given for {info.name} doesn't fit the model's {written}")
+            raise UserError(f"the shape given for {info.name} doesn't fit the model's {written or 'scalar'}")
+        if spec.dtype not in ("float32", info.dtype):  # float32 is what a shape without a dtype says
+            raise UserError(f"input {info.name} is a {info.dtype}, not a {spec.dtype}")
         specs.append(spec.model_copy(update={"dtype": info.dtype}))
     return tuple(specs)
 
@@ -171,15 +177,19 @@ def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, 
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception
         traceback.print_exc()
         raise ConversionError(
-            f"ONNX Runtime can't load {name}: {str(error).strip().splitlines()[0]}",
+            f"ONNX Runtime can't load {name}: {first_line(error)}",
             "without it there is nothing to compare with; check the file's opset and its custom operators",
         ) from None
+    strange = [output.name for output in session.get_outputs() if not output.type.startswith("tensor(")]
+    if strange:
+        raise UserError(f"{name} returns {', '.join(strange)} as a sequence or a map; an engine returns tensors only")
     outputs = [output.name for output in session.get_outputs()]
-    try:
-        return [dict(zip(outputs, session.run(None, dict(feed)), strict=True)) for feed in feeds]
-    except Exception as error:  # noqa: BLE001 - as above
-        traceback.print_exc()
-        shapes = " ".join(f"{key}:{'x'.join(map(str, array.shape))}" for key, array in feeds[0].items())
-        raise UserError(
-            f"{name} refuses inputs of {shapes}: {str(error).strip().splitlines()[0]}; give another SHAPE"
-        ) from None
+    results = []
+    for feed in feeds:
+        try:
+            results.append(dict(zip(outputs, session.run(None, dict(feed)), strict=True)))
+        except Exception as error:  # noqa: BLE001, PERF203 - as above
+            traceback.print_exc()
+            shapes = " ".join(f"{key}:{'x'.join(map(str, array.shape))}" for key, array in feed.items())
+            raise UserError(f"{name} refuses the input {shapes}: {first_line(error)}; give another SHAPE") from None
+    return results

@@ -78,7 +78,7 @@ def make_samples(
     samples, feeds = [], []
     for index in range(count):
         # the last of several is random: pictures alone are all smooth
-        picture = names[index % len(names)] if pictured and (index < count - 1 or count == 1) else ""
+        picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
         samples.append(Sample(name=picture or f"random {index}", picture=picture))
         feeds.append(_feed(specs, [spec.opt for spec in specs], picture, normalized, rng))
     if any(spec.dynamic for spec in specs):
@@ -108,7 +108,10 @@ def load_results(folder: Path) -> RunResults:
 
 
 def _takes_pictures(spec: InputSpec) -> bool:
-    return spec.dtype.startswith("float") and len(spec.dims) == 4 and spec.opt[1] in (1, 3) and min(spec.opt[2:]) >= 16
+    if not spec.dtype.startswith("float") or len(spec.dims) != 4:
+        return False
+    _, channels, height, width = spec.dims
+    return channels.opt in (1, 3) and not channels.dynamic and min(height.opt, width.opt) >= 16
 
 
 def _feed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from enginesmith.pipeline.plan import Plan, PlannedStage
 from enginesmith.pipeline.process import Ended, Limits, run_worker
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.store import Entry, Store, record_files
-from enginesmith.pipeline.worker import disk_full
+from enginesmith.pipeline.worker import Result, disk_full
 
 PASSED = ("built", "cached")
+FULL = 2**20
+"""Bytes; with less the disk counts as full."""
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Builder:
                 folder = workspace / str(number)
                 folder.mkdir()
                 self._stage(planned, record, build, folder, tell)
+                shutil.rmtree(folder, ignore_errors=True)
         return build
 
     def _missing(self, planned: PlannedStage, states: dict[str, StageRecord]) -> str:
@@ -109,17 +113,14 @@ class Builder:
         record.key = stage_key(planned, {role: build.entries[need].digest for role, need in planned.needs.items()})
         record.tools = stage_tools(planned)
         record.log = str(self.logs / f"{planned.id.replace(' ', '-')}.log")
-        self.store.pin(folder.parent, record.key)
         tell("start", planned.id)
-        entry = self._fresh(record.key)
-        record.status = "cached"
-        if entry is None:
-            with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it")):
-                entry = self._fresh(record.key)  # whoever we waited for may have made it
-                if entry is None:
-                    record.status = "built"
-                    ended = self._work(planned, record, build, folder, tell)
-                    entry = self._publish(planned, record, ended, folder)
+        try:
+            entry = self._obtain(planned, record, build, folder, tell)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            entry = None
+            _fail(record, disk_full(Path(error.filename or self.store.root)))
         if entry is not None:
             build.entries[planned.id] = entry
             _fill(record, entry)
@@ -131,6 +132,28 @@ class Builder:
             tell("cached" if record.status == "cached" else "built", planned.id, record.note)
         if record.status == "failed" and record.error.startswith("bug: "):
             build.bugs.append(f"{planned.id}: {record.error}")
+
+    def _obtain(
+        self,
+        planned: PlannedStage,
+        record: StageRecord,
+        build: Build,
+        folder: Path,
+        tell: Callable[..., None],
+    ) -> Entry | None:
+        """The stage's entry, from the store or from a worker; None after a failure, which is in the record then."""
+        self.store.pin(folder.parent, record.key)
+        record.status = "cached"
+        entry = self._fresh(record.key)
+        if entry is not None:
+            return entry
+        with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it")):
+            entry = self._fresh(record.key)  # whoever we waited for may have made it
+            if entry is not None:
+                return entry
+            record.status = "built"
+            ended = self._work(planned, record, build, folder, tell)
+            return self._publish(planned, record, ended, folder)
 
     def _fresh(self, key: str) -> Entry | None:
         """The store's entry, unless the user's sources have changed or a host that was missing answers again."""
@@ -170,32 +193,33 @@ class Builder:
         """Put a worker's product into the store; a failure goes into the record, and None is returned."""
         result = ended.result
         record.seconds, record.peak_memory_mb = round(ended.seconds, 2), round(ended.peak_memory / 2**20, 1)
-        if result.outcome == "ok":
-            entry = Entry(
-                key=record.key,
-                id=planned.id,
-                files=record_files(folder / "out"),
-                facts=result.facts,
-                seconds=record.seconds,
-                peak_memory_mb=record.peak_memory_mb,
-                tools=record.tools,
-                log=record.log,
-            )
-            try:
-                self.store.publish(entry, folder / "out")
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                result = disk_full(self.store.root)
-            else:
-                return entry
         if result.outcome == "user error":
             raise UserError(result.message)
-        record.status = "failed"
-        record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
-        record.remedy = result.remedy
-        record.findings = result.findings
-        return None
+        if result.outcome != "ok":
+            # most tools don't say why they could not write
+            full = shutil.disk_usage(folder).free < FULL
+            _fail(record, disk_full(self.store.root) if full else result)
+            return None
+        entry = Entry(
+            key=record.key,
+            id=planned.id,
+            files=record_files(folder / "out"),
+            facts=result.facts,
+            seconds=record.seconds,
+            peak_memory_mb=record.peak_memory_mb,
+            tools=record.tools,
+            log=record.log,
+        )
+        self.store.publish(entry, folder / "out")
+        return entry
+
+
+def _fail(record: StageRecord, result: Result) -> None:
+    """Put a failure into the record."""
+    record.status = "failed"
+    record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
+    record.remedy = result.remedy
+    record.findings = result.findings
 
 
 def _fill(record: StageRecord, entry: Entry) -> None:
@@ -204,7 +228,7 @@ def _fill(record: StageRecord, entry: Entry) -> None:
     record.seconds = entry.seconds
     record.peak_memory_mb = entry.peak_memory_mb
     record.tools = entry.tools
-    record.log = entry.log
+    record.log = entry.log if Path(entry.log).is_file() else ""  # its folder may be gone, or on another machine
     record.nodes = facts.nodes
     record.ops = facts.ops
     record.attempts = facts.attempts

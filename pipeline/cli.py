@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+STOPPED = 130
+
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
@@ -172,10 +175,14 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"enginesmith: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == STOPPED:  # what typer makes of Ctrl-C
+            typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
+        raise
     except Exception as error:  # noqa: BLE001 - the outermost frame: a bug becomes a line and a file
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            typer.echo(f"enginesmith: no space left on the disk of {error.filename or 'the results'}", err=True)
+            sys.exit(1)
         from enginesmith.pipeline.crash import report_crash
 
         typer.echo(report_crash(error), err=True)

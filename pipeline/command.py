@@ -22,27 +22,31 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
     from enginesmith.pipeline.build import Builder, worker_environment
     from enginesmith.pipeline.plan import make_plan
     from enginesmith.pipeline.recipe import make_recipe
-    from enginesmith.pipeline.results import output_folder, write_results
+    from enginesmith.pipeline.results import LOGS, output_folder, write_results
     from enginesmith.pipeline.terminal import Progress, show_manifest
 
     started = time.monotonic()
     recipe = make_recipe(flags, file)
     plan = make_plan(recipe)
     store = Store(location)
-    folder = output_folder(recipe, plan)
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
     console = _console(stderr=as_json)
-    with (logs / "events.jsonl").open("w") as event_log, Progress(console, len(plan.stages), quiet=as_json) as progress:
+    with output_folder(recipe, plan) as folder:
+        logs = folder / LOGS
+        logs.mkdir(exist_ok=True)
+        with (
+            (logs / "events.jsonl").open("w") as event_log,
+            Progress(console, len(plan.stages), quiet=as_json) as progress,
+        ):
 
-        def listen(event: Event) -> None:
-            event_log.write(event.model_dump_json(exclude_defaults=True) + "\n")
-            event_log.flush()
-            progress(event)
-            if verbose and event.event in ("built", "failed"):
-                _show_log(console, logs / f"{event.stage.replace(' ', '-')}.log")
+            def listen(event: Event) -> None:
+                if event.event != "log":  # that is in the stage's own log
+                    event_log.write(event.model_dump_json(exclude_defaults=True) + "\n")
+                    event_log.flush()
+                    progress(event)
+                elif verbose:
+                    console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
 
-        build = Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
+            build = Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
     manifest = write_results(folder, recipe, plan, build, store, time.monotonic() - started)
     if as_json:
         print(manifest.model_dump_json(indent=1))
@@ -139,9 +143,9 @@ def verify_store(location: str | None, *, as_json: bool) -> int:
 
 
 def _quantity(text: str, units: dict[str, float], example: str) -> float:
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     unit = next((unit for unit in units if match and unit.lower() == match[2].lower()), None)
-    if match is None or unit is None or match[1].count(".") > 1:
+    if match is None or unit is None:
         raise UserError(f"can't read {text!r}; write it like {example} (units: {' '.join(units)})")
     return float(match[1]) * units[unit]
 
@@ -162,12 +166,6 @@ def _table(*columns: str) -> Table:
 def _print_json(value: Any) -> None:
     json.dump(value, sys.stdout, indent=1)
     print()
-
-
-def _show_log(console: Console, log: Path) -> None:
-    if log.exists():
-        for line in log.read_text(errors="replace").splitlines():
-            console.print(f"    {line}", style="dim", markup=False, highlight=False)
 
 
 def _short(folder: Path) -> str:

@@ -7,11 +7,15 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Kind = Literal["start", "waiting", "progress", "warning", "cached", "built", "failed", "skipped", "not run", "done"]
+Kind = Literal["start", "waiting", "progress", "warning", "log", "cached", "built", "failed", "skipped", "not run"]
+
+
+WORKERS: tuple[Kind, ...] = ("progress", "warning")
+"""What a worker may say; the rest is the builder's."""
 
 
 class Event(BaseModel):
-    """One line of `events.jsonl`."""
+    """One line of `events.jsonl`, where all are kept but `log`: a line of a tool's own output."""
 
     event: Kind
     stage: str = ""

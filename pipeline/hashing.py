@@ -12,6 +12,10 @@ from pathlib import Path
 
 from enginesmith.converters.files import hash_file
 
+OURS = __name__.partition(".")[0]
+DATA = ("*.yaml", "*.jpg")
+"""Files beside a module that it may read."""
+
 
 def hash_value(value: object) -> str:
     """SHA-256 of a JSON value, whatever the order of its keys."""
@@ -36,42 +40,45 @@ def package_versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 @cache
 def code_version(module: str) -> str:
-    """Digest of a module's source and of all modules of ours that it imports, at any depth and at any place.
-
-    So an edit rebuilds the stages that it can reach, and no others.
+    """Digest of a module's source and of all modules of ours that it imports, at any depth and at any place, with the
+    data files beside them. So an edit rebuilds the stages that it can reach, and no others.
     """
-    sources: dict[str, str] = {}
+    found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in sources:
+        path = _own_file(name)
+        if name in found or path is None:
             continue
-        spec = util.find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        path = Path(spec.origin)
-        text = path.read_text()
-        sources[name] = hashlib.sha256(text.encode()).hexdigest()
-        for data in sorted(path.parent.glob("*.yaml")):
-            sources[str(data.name)] = hash_file(data)
-        waiting += _own_imports(text)
-    return hash_value(sources)
-
-
-def _own_imports(source: str) -> list[str]:
-    found: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.startswith("enginesmith.")]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("enginesmith."):
-            assert node.module is not None
-            found.append(node.module)
-            # `from package import module` names a module too; `from module import thing` finds no spec and is dropped
-            found += [f"{node.module}.{alias.name}" for alias in node.names if _is_package(node.module)]
-    return [name for name in found if name not in ("enginesmith.pipeline",)]
+        found[name], imports = _read(path)
+        # importing a module runs the packages around it first
+        waiting += [*imports, name.rpartition(".")[0]]
+    return hash_value(found)
 
 
 @cache
-def _is_package(module: str) -> bool:
-    spec = util.find_spec(module)
-    return spec is not None and spec.submodule_search_locations is not None
+def _read(path: Path) -> tuple[str, list[str]]:
+    """Digest of a module's source and data, and the modules of ours that it imports."""
+    digests = {path.name: hash_file(path)}
+    for pattern in DATA:
+        digests |= {data.name: hash_file(data) for data in path.parent.glob(pattern)}
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # `from package import module` names a module too; what `from module import thing` makes is no file of ours
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return hash_value(digests), found
+
+
+def _own_file(module: str) -> Path | None:
+    """Source file of a module of ours. `find_spec` would import the packages around it, and with them torch."""
+    top, _, rest = module.partition(".")
+    part, _, inner = rest.partition(".")
+    spec = util.find_spec(f"{top}.{part}") if top == OURS and part else None
+    if spec is None or spec.origin is None:
+        return None
+    package = Path(spec.origin).parent
+    place = package / inner.replace(".", "/")
+    return next((path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()), None)

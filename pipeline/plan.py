@@ -207,6 +207,8 @@ def _engines(recipe: Recipe) -> list[tuple[Backend, str]]:
             raise UserError(f"this machine can build for no backend ({reasons})")
     else:
         backends = [get_backend(name) for name in dict.fromkeys(_words(recipe.backend))]
+        if not backends:
+            raise UserError(f"no backend in {recipe.backend!r}; one or several of {', '.join(BACKENDS)}, or auto")
         for backend in backends:
             if reason := backend.available():
                 raise UserError(f"backend {backend.name} can't build here: {reason}")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 from pydantic import ValidationError
 
-from enginesmith.pipeline.events import Event
+from enginesmith.pipeline.events import WORKERS, Event
 from enginesmith.pipeline.worker import PARENT, Request, Result
 
 POLL = 0.2
@@ -70,23 +71,25 @@ def run_worker(
     request_file.write_text(request.model_dump_json())
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with log.open("wb") as output:
+    with log.open("wb") as written, log.open("rb") as read:
         process = subprocess.Popen(
             [sys.executable, "-m", "enginesmith.pipeline.worker", str(request_file)],
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=written,
             stderr=subprocess.STDOUT,
             pass_fds=[writer],
-            env={**os.environ, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid()), **environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", PARENT: str(os.getpid()), **environment},
             start_new_session=True,
         )
         os.close(writer)
+        output = _Output(reader, read, listen)
         try:
-            killed, peak = _watch(process, reader, limits, started, listen)
+            killed, peak = _watch(process, output, limits, started)
         finally:
             os.close(reader)
             _kill_group(process)
             status = process.wait()
+        output.show_log(ended=True)
     seconds = time.monotonic() - started
     if killed is None and request.result.exists():
         try:
@@ -97,30 +100,64 @@ def run_worker(
     return Ended(killed or _diagnose(status, log), seconds, peak)
 
 
+class _Output:
+    """Passes on what a worker says: events from its pipe, and lines from its log."""
+
+    def __init__(self, reader: int, log: BinaryIO, listen: Callable[[Event], None]) -> None:
+        self._reader = reader
+        self._log = log
+        self._listen = listen
+        self._event = self._line = b""
+        self._open = True
+
+    def wait(self) -> bool:
+        """Wait for something, at most `POLL`. False when nothing came, or nothing can come any more."""
+        ready = self._open and bool(select.select([self._reader], [], [], POLL)[0])
+        if ready:
+            chunk = os.read(self._reader, 65536)
+            self._open = bool(chunk)
+            *lines, self._event = (self._event + chunk).split(b"\n")
+            for line in lines:
+                self._tell(line)
+        self.show_log()
+        return ready and self._open
+
+    def show_log(self, *, ended: bool = False) -> None:
+        *lines, self._line = (self._line + self._log.read()).split(b"\n")
+        for line in [*lines, self._line] if ended and self._line else lines:
+            self._listen(Event(event="log", text=line.decode(errors="replace").rstrip("\r")))
+
+    def _tell(self, line: bytes) -> None:
+        with suppress(ValidationError):  # a tool may write anything into a file descriptor that it inherited
+            event = Event.model_validate_json(line)
+            if event.event in WORKERS:
+                self._listen(event)
+
+
 def _watch(
-    process: subprocess.Popen[bytes], reader: int, limits: Limits, started: float, listen: Callable[[Event], None]
+    process: subprocess.Popen[bytes], output: _Output, limits: Limits, started: float
 ) -> tuple[Result | None, int]:
     """Pass events on until the worker ends. Returns why we killed it, if we did, and its peak memory in bytes."""
-    peak = 0
-    buffer = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(reader, selectors.EVENT_READ)
-        while True:
-            if selector.select(timeout=POLL):
-                chunk = os.read(reader, 65536)
-                if not chunk:
-                    process.wait()
-                    return None, peak
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
-                    listen(Event.model_validate_json(line))
-            elif process.poll() is not None:
-                return None, peak
+    peak, looked = 0, 0.0
+    while True:
+        if not output.wait() and _ended(process):
+            return None, peak
+        now = time.monotonic()
+        if now - started > limits.timeout:
+            return _too_long(limits.timeout), peak
+        if now - looked > POLL:
+            looked = now
             peak = max(peak, used := _memory(process.pid))
-            if time.monotonic() - started > limits.timeout:
-                return _too_long(limits.timeout), peak
             if used > limits.memory:
                 return _too_much(limits.memory), peak
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(POLL / 10)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _memory(pid: int) -> int:
@@ -142,7 +179,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _too_long(timeout: float) -> Result:
     return Result(
         outcome="conversion error",
-        message=f"stopped after {timeout:.0f} s",
+        message=f"stopped after {timeout:g} s",
         remedy="give it more time (--timeout SECONDS), or a smaller model or shape",
     )
 
@@ -150,7 +187,7 @@ def _too_long(timeout: float) -> Result:
 def _too_much(memory: int) -> Result:
     return Result(
         outcome="conversion error",
-        message=f"stopped: it used more than {memory / 2**30:.1f} GB of memory",
+        message=f"stopped: it used more than {memory / 2**30:.3g} GB of memory",
         remedy="give it more (--memory GB), or a smaller model or shape",
     )
 

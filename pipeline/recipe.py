@@ -18,7 +18,7 @@ Exporter = Literal["auto", "dynamo", "torchscript"]
 class Recipe(BaseModel):
     """A build. Every field is a flag of `enginesmith build`, and a key of a recipe file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str
     """Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a model file."""

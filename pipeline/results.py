@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,15 +14,24 @@ from enginesmith.converters.errors import UserError
 from enginesmith.pipeline import __version__, report
 from enginesmith.pipeline.build import PASSED, Build
 from enginesmith.pipeline.environment import machine_record
+from enginesmith.pipeline.hashing import hash_value
 from enginesmith.pipeline.manifest import EngineRecord, Manifest, ModelRecord
 from enginesmith.pipeline.plan import Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.store import Entry, Store
 
+LOGS = "logs"
+"""Folder of the tools' own output, within the results."""
 
-def output_folder(recipe: Recipe, plan: Plan) -> Path:
-    """Make the folder. Raises UserError when it can't be written."""
+
+@contextmanager
+def output_folder(recipe: Recipe, plan: Plan) -> Iterator[Path]:
+    """Make the folder. A bad request leaves no trace: what was made for it goes again, unless something lies in it.
+
+    Raises UserError when it can't be written.
+    """
     folder = (recipe.out or Path("build") / plan.source.name / recipe.precision).absolute()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / ".writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,11 +41,25 @@ def output_folder(recipe: Recipe, plan: Plan) -> Path:
         raise UserError(
             f"can't write the output folder {folder} ({error.strerror}); give another one with --out (OUT=)"
         ) from None
-    return folder
+    try:
+        yield folder
+    except UserError:
+        if folder in made:
+            shutil.rmtree(folder / LOGS, ignore_errors=True)
+        with suppress(OSError):  # not empty: another run's
+            for path in made:
+                path.rmdir()
+        raise
 
 
 def write_results(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store, seconds: float) -> Manifest:
-    """Copy what was built, and write the manifest and the report. Every file appears whole or not at all."""
+    """Copy what was built, and write the manifest and the report. Every file appears whole or not at all, and one run
+    at a time writes a folder."""
+    with store.lock(hash_value(str(folder))):
+        return _write(folder, recipe, plan, build, store, seconds)
+
+
+def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store, seconds: float) -> Manifest:
     engines = []
     for planned in plan.stages:
         entry = build.entries.get(planned.id)

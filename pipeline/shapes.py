@@ -10,6 +10,7 @@ import re
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.inputs import DTYPES, Dim, InputSpec
 
+SCALAR = "scalar"
 EXAMPLES = "write 1x3x320x320, x:1x3x320x320, x:1..4..16x3x224x224 (min..opt..max) or ids:1x128:int64"
 
 
@@ -38,9 +39,9 @@ def _parse_input(text: str) -> InputSpec:
     if head and tail in DTYPES:
         dtype = tail
         head, _, tail = head.rpartition(":")
-    elif re.match(r"[A-Za-z_]", tail):
+    elif head and tail != SCALAR and re.match(r"[A-Za-z_]", tail):
         raise UserError(f"shape {text!r}: unknown dtype {tail!r}; one of {' '.join(DTYPES)}")
-    dims = () if tail == "scalar" else tuple(_parse_dim(dim, text) for dim in tail.split("x"))
+    dims = () if tail == SCALAR else tuple(_parse_dim(dim, text) for dim in tail.split("x"))
     return InputSpec(name=head, dtype=dtype, dims=dims)
 
 
@@ -56,7 +57,7 @@ def _parse_dim(text: str, whole: str) -> Dim:
 
 
 def _format_input(spec: InputSpec) -> str:
-    dims = "x".join(f"{d.min}..{d.opt}..{d.max}" if d.dynamic else str(d.opt) for d in spec.dims) or "scalar"
+    dims = "x".join(f"{d.min}..{d.opt}..{d.max}" if d.dynamic else str(d.opt) for d in spec.dims) or SCALAR
     name = f"{spec.name}:" if spec.name else ""
     dtype = "" if spec.dtype == "float32" else f":{spec.dtype}"
     return f"{name}{dims}{dtype}"

@@ -14,13 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
@@ -51,6 +51,16 @@ class Entry(BaseModel):
     tools: dict[str, str]
     log: str = ""
 
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        """A record from a shared store must not write elsewhere."""
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{name!r} is outside the entry")
+        return files
+
     @property
     def digest(self) -> str:
         """Digest of the content, which the keys of later stages are made from."""
@@ -59,10 +69,6 @@ class Entry(BaseModel):
     @property
     def size(self) -> int:
         return sum(record.size for record in self.files.values())
-
-
-class Damaged(Exception):
-    """An entry's files are not what its record says."""
 
 
 class Store:
@@ -80,27 +86,20 @@ class Store:
             for folder in ("entries", "locks", "tmp", "timing"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"can't write the store {self.root} ({error.strerror}); set ENGINESMITH_STORE to a folder that you can write"
-            ) from None
+            raise self._unwritable(error) from None
 
     def files(self, key: str) -> Path:
         """Folder of an entry's files."""
         return self._folder(key) / "files"
 
     def lookup(self, key: str) -> Entry | None:
-        """The entry, with every file checked against its hash. A damaged one is removed, and None returned."""
-        entry = self._read(key)
+        """The entry, with every file checked against its hash. None for a damaged one: `publish` takes its place."""
+        entry = self._sound(self._read(key))
         if entry is None and self._remote is not None:
-            entry = self._download(key)
-        if entry is None:
-            return None
-        try:
-            self._verify(entry)
-        except Damaged:
-            self.remove(key)
-            return None
-        self._touch(key)
+            with self.lock(f"{key}-download"), self._remote_errors():
+                entry = self._sound(self._read(key)) or self._sound(self._download(key))
+        if entry is not None:
+            self._touch(key)
         return entry
 
     @contextmanager
@@ -120,16 +119,20 @@ class Store:
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """A folder on the store's file system that is removed at the end, or by the next run if we are killed."""
-        self._sweep()
         folder = self.root / "tmp" / uuid.uuid4().hex
         lock = FileLock(self.root / "tmp" / f"{folder.name}.lock")
-        with lock:
+        try:
+            self._sweep()
+            lock.acquire()
             folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-        Path(lock.lock_file).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
     def pin(self, workspace: Path, key: str) -> None:
         """Keep `gc` from removing the entry as long as the workspace lives."""
@@ -143,13 +146,10 @@ class Store:
         staging.mkdir()
         files.rename(staging / "files")
         _write_synced(staging / ENTRY, entry.model_dump_json(indent=1))
-        final = self._folder(entry.key)
-        final.parent.mkdir(exist_ok=True)
-        if final.exists():
-            self.remove(entry.key)
-        staging.rename(final)
+        self._place(staging, entry.key)
         if self._remote is not None:
-            self._upload(entry)
+            with self._remote_errors():
+                self._upload(entry)
 
     def entries(self) -> Iterator[tuple[Entry, float]]:
         """All local entries with the time of their last use (seconds since the epoch), oldest use first."""
@@ -157,7 +157,8 @@ class Store:
         for folder in (self.root / "entries").glob("*/*"):
             entry = self._read(folder.name)
             if entry is not None:
-                found.append((entry, (folder / ENTRY).stat().st_mtime))
+                with suppress(FileNotFoundError):  # another process removes it
+                    found.append((entry, (folder / ENTRY).stat().st_mtime))
         yield from sorted(found, key=lambda pair: pair[1])
 
     def remove(self, key: str) -> None:
@@ -174,14 +175,13 @@ class Store:
         for `older_than` seconds. Entries that a running build has pinned stay. Returns entries and bytes removed.
         """
         self._sweep()
-        pinned = {path.name for path in (self.root / "tmp").glob("*/pins/*")}
         entries = list(self.entries())
         total = sum(entry.size for entry, _ in entries)
         removed = freed = 0
         for entry, used in entries:
             stale = older_than is not None and time.time() - used > older_than
             over = keep_bytes is not None and total > keep_bytes
-            if entry.key in pinned or not (stale or over):
+            if not (stale or over) or any((self.root / "tmp").glob(f"*/pins/{entry.key}")):
                 continue
             self.remove(entry.key)
             total -= entry.size
@@ -191,16 +191,10 @@ class Store:
 
     def verify(self) -> list[str]:
         """Check every entry's files; damaged entries are removed, and their keys returned."""
-        damaged = []
-        for folder in sorted((self.root / "entries").glob("*/*")):
-            entry = self._read(folder.name)
-            try:
-                if entry is None:
-                    raise Damaged("no readable record")
-                self._verify(entry)
-            except Damaged:
-                self.remove(folder.name)
-                damaged.append(folder.name)
+        keys = sorted(folder.name for folder in (self.root / "entries").glob("*/*"))
+        damaged = [key for key in keys if self._sound(self._read(key)) is None]
+        for key in damaged:
+            self.remove(key)
         return damaged
 
     def _folder(self, key: str) -> Path:
@@ -208,9 +202,25 @@ class Store:
 
     def _read(self, key: str) -> Entry | None:
         try:
-            return Entry.model_validate_json((self._folder(key) / ENTRY).read_bytes())
+            entry = Entry.model_validate_json((self._folder(key) / ENTRY).read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+        return entry if entry.key == key else None
+
+    def _place(self, staging: Path, key: str) -> None:
+        """Make a whole folder the entry, in place of any that is there."""
+        final = self._folder(key)
+        final.parent.mkdir(exist_ok=True)
+        self.remove(key)
+        staging.rename(final)
+
+    def _unwritable(self, error: OSError) -> Exception:
+        if error.errno == errno.ENOSPC:
+            return error
+        reason = error.strerror or error
+        return UserError(
+            f"can't write the store {self.root} ({reason}); set ENGINESMITH_STORE to a folder that you can write"
+        )
 
     def _touch(self, key: str) -> None:
         try:
@@ -219,17 +229,21 @@ class Store:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # a shared store may be read-only
                 raise
 
-    def _verify(self, entry: Entry) -> None:
+    def _sound(self, entry: Entry | None) -> Entry | None:
+        """The entry if its files are what its record says."""
+        if entry is None:
+            return None
         folder = self.files(entry.key)
 
-        def check(item: tuple[str, FileRecord]) -> None:
+        def whole(item: tuple[str, FileRecord]) -> bool:
             name, record = item
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != record.size or hash_file(path) != record.sha256:
-                raise Damaged(name)
+            try:
+                return (folder / name).stat().st_size == record.size and hash_file(folder / name) == record.sha256
+            except OSError:
+                return False
 
         with ThreadPoolExecutor(max_workers=4) as pool:  # hashing frees the interpreter's lock
-            list(pool.map(check, entry.files.items()))
+            return entry if all(pool.map(whole, entry.files.items())) else None
 
     def _sweep(self) -> None:
         """Remove the workspaces of killed runs: those whose lock nobody holds."""
@@ -250,8 +264,10 @@ class Store:
         assert self._remote is not None
         target = f"{self._remote_root}/{entry.key}"
         for name in entry.files:
-            self._remote.makedirs(f"{target}/files/{name}".rpartition("/")[0], exist_ok=True)
-            self._remote.put_file(str(self.files(entry.key) / name), f"{target}/files/{name}")
+            place = f"{target}/{entry.digest}/{name}"  # two builders of one key may differ: keep their files apart
+            self._remote.makedirs(place.rpartition("/")[0], exist_ok=True)
+            self._remote.put_file(str(self.files(entry.key) / name), place)
+        self._remote.makedirs(target, exist_ok=True)
         self._remote.pipe_file(f"{target}/{ENTRY}", entry.model_dump_json(indent=1).encode())
 
     def _download(self, key: str) -> Entry | None:
@@ -267,13 +283,23 @@ class Store:
                 target = staging / "files" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    self._remote.get_file(f"{source}/files/{name}", str(target))
+                    self._remote.get_file(f"{source}/{entry.digest}/{name}", str(target))
                 except FileNotFoundError:
                     return None
+            staging.mkdir(exist_ok=True)
             _write_synced(staging / ENTRY, entry.model_dump_json(indent=1))
-            self._folder(key).parent.mkdir(exist_ok=True)
-            staging.rename(self._folder(key))
-        return entry
+            self._place(staging, key)
+        return self._read(key)
+
+    @contextmanager
+    def _remote_errors(self) -> Iterator[None]:
+        """Whatever an fsspec file system raises is a place that can't be reached or written; a full disk of ours isn't."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            raise UserError(f"the shared store {self._remote_root} fails: {type(error).__name__}: {error}") from None
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:

@@ -167,7 +167,8 @@ def _show_failure(console: Console, record: StageRecord) -> None:
             console.print(f"    [green]remedy:[/] {escape(finding.remedy)}", highlight=False)
     if len(record.findings) > 20:
         console.print(f"  and {len(record.findings) - 20} more, in the report")
-    console.print(f"  log: {escape(record.log)}", highlight=False, soft_wrap=True)
+    if record.log:
+        console.print(f"  log: {escape(record.log)}", highlight=False, soft_wrap=True)
 
 
 def _engines(engines: list[EngineRecord]) -> Table:

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import traceback
@@ -82,6 +83,13 @@ def run(request: Request, events: TextIO) -> Result:
     return Result(outcome="ok", facts=facts)
 
 
+def answer(request: Request, result: Result) -> None:
+    """Write the result so that it appears whole or not at all."""
+    temporary = request.result.with_suffix(".tmp")
+    temporary.write_text(result.model_dump_json())
+    temporary.replace(request.result)
+
+
 def disk_full(folder: Path) -> Result:
     """The one error of the machine that every stage can meet."""
     return Result(
@@ -108,9 +116,11 @@ def main() -> None:
         result.peak_memory = 1024 * max(
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
-        temporary = request.result.with_suffix(".tmp")
-        temporary.write_text(result.model_dump_json())
-        temporary.replace(request.result)
+        try:
+            answer(request, result)
+        except OSError:  # a full disk: make room by dropping the product
+            shutil.rmtree(request.out)
+            answer(request, disk_full(request.out))
         sys.stdout.flush()
         sys.stderr.flush()
         # frameworks crash in their destructors now and then; the result is safe, so leave without them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -14,6 +15,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import trt_session
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.probe import Refusal, probe_nodes
+from enginesmith.converters.backends.scope import label, qualified_op
 from enginesmith.converters.stage import Context
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def check(backend: TensorRTBackend, request: BuildRequest, context: Context) -> 
     with session.log.hushed():
         parsed = trt_session.parse(session, request.onnx)
         if parsed.errors:
-            refusals = [Refusal(error.node, error.op, error.message) for error in parsed.errors]
+            refusals = [_located(error, request.onnx) for error in parsed.errors]
         else:
             config = trt_session.config_for(parsed, request.profile, backend.capability(request.target), FASTEST)
             trt_session.watch(session, config, context)
@@ -63,6 +65,14 @@ def refusal(backend: TensorRTBackend, target: str, model: onnx.ModelProto) -> st
         return None
     config = trt_session.config_for(parsed, {}, backend.capability(target), FASTEST)
     return None if trt_session.build(parsed, config) is not None else _message(session)
+
+
+def _located(error: trt_session.ParseError, path: Path) -> Refusal:
+    """The parser's error with the node's name as probes have it: the parser leaves out domains and first outputs."""
+    nodes = onnx.load(str(path), load_external_data=False).graph.node
+    if 0 <= error.index < len(nodes) and nodes[error.index].op_type == error.op:
+        return Refusal(label(nodes[error.index]), qualified_op(nodes[error.index]), error.message)
+    return Refusal(error.node, error.op, error.message)
 
 
 def _message(session: trt_session.Session) -> str:

@@ -100,8 +100,12 @@ def open_session(module: str) -> Session:
 
 @dataclass(frozen=True)
 class ParseError:
-    """What the parser says about the node at which it stopped."""
+    """What the parser says about the node at which it stopped.
 
+    `index` is the node's place in its graph, -1 where the parser doesn't know; `node` is empty where it has no name.
+    """
+
+    index: int
     node: str
     op: str
     message: str
@@ -147,7 +151,7 @@ def parse(session: Session, model: Path | onnx.ModelProto) -> Network:
     done = parser.parse_from_file(str(model)) if isinstance(model, Path) else parser.parse(model.SerializeToString())
     errors = [] if done else [_parse_error(parser.get_error(index)) for index in range(parser.num_errors)]
     if not done and not errors:
-        errors = [ParseError("", "", _last(session.log, "the parser failed and gave no reason"))]
+        errors = [ParseError(-1, "", "", _last(session.log, "the parser failed and gave no reason"))]
     return Network(session, builder, network, parser, errors)
 
 
@@ -277,7 +281,7 @@ def _capability(trt: Any, target: str) -> Any:
 
 
 def _parse_error(error: Any) -> ParseError:
-    return ParseError(error.node_name() or "", error.node_operator() or "", error.desc())
+    return ParseError(error.node(), error.node_name() or "", error.node_operator() or "", error.desc())
 
 
 def _last(log: Log, default: str) -> str:

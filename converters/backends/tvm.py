@@ -74,9 +74,10 @@ class TvmBackend:
 
         target = self.llvm_target(request.target)
         context.progress("importing the graph", 0.0)
-        findings = tvm_check.known_wrong(self, request.onnx)
+        findings = tvm_check.listed(self, request.onnx)
         if findings:
-            raise ConversionError(f"tvm {self.version()}: {findings[0].message}", findings[0].remedy, findings)
+            first = findings[0]
+            raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
         try:
             imported = tvm_import.import_onnx(request.onnx, request.profile)
             context.progress("optimizing the graph", 0.1)

@@ -25,7 +25,7 @@ WITHOUT_CONVERTER = "TVM's ONNX frontend has no converter for it"
 def check(backend: TvmBackend, request: BuildRequest, context: Context) -> list[Finding]:
     """Findings for every node without a converter, converted wrongly, or refused when converted alone."""
     context.progress("importing the graph")
-    findings = [*_unconverted(backend, request.onnx), *known_wrong(backend, request.onnx)]
+    findings = listed(backend, request.onnx)
     target = backend.llvm_target(request.target)
     try:
         tvm_import.optimize(tvm_import.import_onnx(request.onnx, request.profile).module, target)
@@ -42,7 +42,12 @@ def check(backend: TvmBackend, request: BuildRequest, context: Context) -> list[
     return findings
 
 
-def known_wrong(backend: TvmBackend, path: Path) -> list[Finding]:
+def listed(backend: TvmBackend, path: Path) -> list[Finding]:
+    """What a look at the graph tells: operators without a converter, and nodes that are converted wrongly."""
+    return [*_unconverted(backend, path), *_converted_wrongly(backend, path)]
+
+
+def _converted_wrongly(backend: TvmBackend, path: Path) -> list[Finding]:
     """Nodes that the frontend of TVM 0.27 converts without a word into something that computes another result.
 
     Source: the converters in tvm/relax/frontend/onnx/onnx_frontend.py, and a comparison over ONNX's node tests.

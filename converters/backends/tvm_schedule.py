@@ -55,12 +55,12 @@ def schedule_kernel(function: Any, tile: Tile) -> Any:
 
     for rule in (partial(_tile_reductions, tile=tile), _parallel_only):
         work = s_tir.Schedule(function)
-        if not _is_static(work):
-            return function
         try:
+            if not _is_static(work):
+                return function
             rule(work)
         except ScheduleError:
-            continue
+            continue  # some kernels, scatters among them, have no blocks at all
         return work.mod["main"].with_attr("tirx.is_scheduled", True)
     return function
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
+from enginesmith.converters.detectors.boxes import extents
 from enginesmith.converters.errors import UserError
 
 Detections = tuple[Tensor, Tensor, Tensor]
@@ -62,7 +63,7 @@ def probe(backbone: nn.Module, preparation: Preparation) -> tuple[dict[str, Tens
 
 def per_anchor(output: Tensor, columns: int) -> Tensor:
     """A head's output [N, anchors * columns, H, W] as [N, H * W * anchors, columns], in torchvision's order."""
-    batch, _, height, width = output.shape
+    batch, _, height, width = extents(output)
     return output.view(batch, -1, columns, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, columns)
 
 

@@ -15,6 +15,11 @@ MAX_TOPK = 3840
 """Largest K for which TensorRT-RTX 1.7 builds a TopK layer (measured)."""
 
 
+def extents(tensor: Tensor) -> tuple[int, ...]:
+    """The shape as numbers, in every mode: under `torch.jit.trace`, `tensor.shape` would bring shape arithmetic along."""
+    return tuple(int(size) for size in tensor.shape)
+
+
 def to_centers(boxes: Tensor) -> Tensor:
     """Corner boxes [..., 4] as (center x, center y, width, height)."""
     corner, opposite = boxes.split(2, dim=-1)
@@ -57,11 +62,11 @@ def take_rows(table: Tensor, index: Tensor) -> Tensor:
 
     One Gather over the flattened table: GatherElements would repeat the index for every column.
     """
-    batch, rows, columns = table.shape
+    batch, rows, columns = extents(table)
     if batch > 1:
         start = torch.arange(batch, device=index.device) * rows
         index = index + start.view(-1, *[1] * (index.dim() - 1))
-    return table.reshape(batch * rows, columns).index_select(0, index.reshape(-1)).view(*index.shape, columns)
+    return table.reshape(batch * rows, columns).index_select(0, index.reshape(-1)).view(*extents(index), columns)
 
 
 def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -86,7 +91,7 @@ def check_topk(count: int, setting: str) -> int:
 
 def pad_rows(rows: Tensor, count: int, value: float = 0.0) -> Tensor:
     """[N, n] or [N, n, 4] filled up with `value` to `count` entries along the second dimension."""
-    missing = count - rows.shape[1]
+    missing = count - extents(rows)[1]
     if missing == 0:
         return rows
     return functional.pad(rows, (0, 0) * (rows.dim() - 2) + (0, missing), value=value)

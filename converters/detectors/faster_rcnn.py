@@ -24,6 +24,7 @@ from enginesmith.converters.detectors.boxes import (
     check_topk,
     clip,
     decode,
+    extents,
     has_size,
     pad_rows,
     take_rows,
@@ -68,7 +69,7 @@ class StaticProposals(nn.Module):
         boxes = torch.stack([pad_rows(boxes, longest) for boxes, _ in per_level], dim=1)
         scores = torch.stack([pad_rows(scores, longest, -1.0) for _, scores in per_level], dim=1)
 
-        images, levels, count = scores.shape
+        images, levels, count = extents(scores)
         valid = has_size(boxes, self.smallest) & (scores >= max(self.score_thresh, 0.0))
         kept = self.suppression(boxes.view(-1, count, 4), valid.view(-1, count)).view(images, levels, count)
         scores = torch.where(kept, scores, -1.0).view(images, -1)
@@ -77,12 +78,12 @@ class StaticProposals(nn.Module):
 
     def _level(self, level: int, logits: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
         """The most promising boxes [N, n, 4] of a level, clipped, and their scores [N, n], by falling score."""
-        logits = per_anchor(logits, 1).squeeze(-1)
+        logits = per_anchor(logits, 1).flatten(1)
         # torch.topk, not `best`: torchvision breaks the ties here in the same way.
         logits, index = logits.topk(self.candidates[level], dim=1)
         deltas = take_rows(per_anchor(deltas, 4), index)
         anchors: Tensor = getattr(self, f"anchors{level}")
-        anchors = anchors[0].index_select(0, index.reshape(-1)).view(deltas.shape)
+        anchors = anchors[0].index_select(0, index.reshape(-1)).view(extents(deltas))
         return clip(decode(deltas, anchors, self.largest_log_scale), self.limits), torch.sigmoid(logits)
 
 
@@ -126,19 +127,19 @@ class StaticFasterRCNN(nn.Module):
         logits, deltas = self.box_predictor(self.box_head(pooled))
 
         # Softmax scores sum to 1, so no more than 1 / score_thresh labels of a proposal can pass the threshold.
-        images_, count = proposal_scores.shape
-        classes = logits.shape[-1]
+        batch, count = extents(proposal_scores)
+        classes = extents(logits)[-1]
         most = classes - 1 if self.score_thresh <= 0 else min(classes - 1, math.ceil(1 / self.score_thresh))
         scores, label = torch.softmax(logits, dim=-1)[:, 1:].topk(most, dim=-1)
         label = label + 1
-        deltas = take_rows(deltas.view(images_ * count, classes, 4), label) / self.coder_weights
+        deltas = take_rows(deltas.view(batch * count, classes, 4), label) / self.coder_weights
         centers = to_centers(proposals).view(-1, 1, 4).expand(-1, most, -1)
         boxes = clip(decode(deltas, centers, self.largest_log_scale), self.limits)
         real = (proposal_scores >= 0).view(-1, 1)
         valid = (scores > self.score_thresh) & has_size(boxes, SMALLEST_DETECTION) & real
         scores = torch.where(valid, scores, -1.0)
         detections: Detections = self.selection(
-            boxes.view(images_, -1, 4), scores.view(images_, -1), label.view(images_, -1)
+            boxes.view(batch, -1, 4), scores.view(batch, -1), label.view(batch, -1)
         )
         return detections
 

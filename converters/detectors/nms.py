@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from enginesmith.converters.detectors.boxes import area, take_rows
+from enginesmith.converters.detectors.boxes import area, extents, take_rows
 from enginesmith.converters.errors import UserError
 
 BLOCK = 8
@@ -75,7 +75,7 @@ class GroupedSuppression(nn.Module):
         self.register_buffer("earlier", torch.ones(BLOCK, BLOCK).tril(-1), persistent=False)
 
     def forward(self, boxes: Tensor, valid: Tensor) -> Tensor:
-        groups, count, _ = boxes.shape
+        groups, count, _ = extents(boxes)
         stripe = -(-count // (STRIPES * BLOCK)) * BLOCK
         missing = -count % stripe
         boxes = nn.functional.pad(boxes, (0, 0, 0, missing))
@@ -110,7 +110,7 @@ class GroupedSuppression(nn.Module):
         `overlaps` [G, n, n] within the stripe; `alive` [G, n, 1] is 1 for a valid box that no earlier stripe suppressed;
         `tables` are those of the stripe's blocks.
         """
-        groups, count, _ = overlaps.shape
+        groups, count, _ = extents(overlaps)
         blocks = count // BLOCK
         like = {"dtype": overlaps.dtype, "device": overlaps.device}
         # `kept` starts with a constant 1, whose column here holds `alive`; a first row hands that 1 on to `patterns`.
@@ -131,7 +131,7 @@ class GroupedSuppression(nn.Module):
 
         Each round settles at least one more box, the first one before any: BLOCK - 1 rounds settle all.
         """
-        groups = boxes.shape[0]
+        groups = extents(boxes)[0]
         blocks = boxes.reshape(-1, BLOCK, 4)
         overlaps = self._overlaps(blocks, blocks) * self.earlier
         kept = self.bits
@@ -175,25 +175,25 @@ class GreedySelection(nn.Module):
 
     def _picks(self, left: Tensor, low: Tensor, high: Tensor, shares: Tensor) -> Tensor:
         """Indices int64[N, D] of the picked candidates; `left` float32[N, M] is what can still be picked."""
-        images, candidates = left.shape
+        images, candidates = extents(left)
+        flat_low, flat_high, flat_shares = low.reshape(3, -1), high.reshape(3, -1), shares.reshape(-1)
+        if images == 1:  # a single picture's parts broadcast against `left` as they are, without reshapes
+            low, high, shares = flat_low, flat_high, flat_shares
         first = torch.arange(images, device=left.device) * candidates
 
-        def column(values: Tensor) -> Tensor:
+        def taken(values: Tensor, index: Tensor) -> Tensor:
+            values = values.index_select(-1, index)
             return values if images == 1 else values.unsqueeze(-1)
 
-        if images == 1:  # without the batch dimension a step needs no reshapes
-            low, high, shares, left = low.squeeze(1), high.squeeze(1), shares.squeeze(0), left.squeeze(0)
         picks = []
         for _ in range(self.count):
-            pick = left.argmax(dim=-1, keepdim=images == 1)
+            pick = left.argmax(dim=1)
             picks.append(pick)
             at = pick if images == 1 else pick + first
-            start = column(low.reshape(3, -1).index_select(1, at))
-            end = column(high.reshape(3, -1).index_select(1, at))
-            share = column(shares.reshape(-1).index_select(0, at))
+            start, end, share = taken(flat_low, at), taken(flat_high, at), taken(flat_shares, at)
             sides = torch.relu(torch.minimum(high, end) - torch.maximum(low, start))
             left = torch.where(sides.prod(dim=0) > shares + share, -1.0, left)
-        return torch.stack(picks, dim=-1).view(images, self.count)
+        return torch.stack(picks, dim=1)
 
     def _pack(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lower and upper bounds float32[3, N, M] of the candidates as solids, and `t / (1 + t) * area` float32[N, M].

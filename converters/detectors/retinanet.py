@@ -14,7 +14,7 @@ from enginesmith.converters.detectors.base import (
     image_limits,
     probe,
 )
-from enginesmith.converters.detectors.boxes import check_topk, clip, decode, take_rows, to_centers
+from enginesmith.converters.detectors.boxes import check_topk, clip, decode, extents, take_rows, to_centers
 from enginesmith.converters.detectors.nms import GreedySelection
 
 
@@ -51,11 +51,11 @@ class StaticRetinaNet(nn.Module):
         """The best candidates of a level: boxes [N, n, 4], scores [N, n] (-1 below the threshold), labels [N, n]."""
         outputs = self.head([feature])
         logits, deltas = outputs["cls_logits"], outputs["bbox_regression"]
-        classes = logits.shape[-1]
+        classes = extents(logits)[-1]
         scores = torch.sigmoid(logits).flatten(1)
-        scores, index = scores.topk(min(self.candidates, scores.shape[1]), dim=1)
+        scores, index = scores.topk(min(self.candidates, extents(scores)[1]), dim=1)
         anchor = torch.div(index, classes, rounding_mode="trunc")
         anchors: Tensor = getattr(self, f"anchors{level}")
-        references = anchors.index_select(0, anchor.reshape(-1)).view(*anchor.shape, 4)
+        references = anchors.index_select(0, anchor.reshape(-1)).view(*extents(anchor), 4)
         boxes = clip(decode(take_rows(deltas, anchor), references, self.largest_log_scale), self.limits)
         return boxes, torch.where(scores > self.score_thresh, scores, -1.0), index - anchor * classes

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.ssd import SSD
 
 from enginesmith.converters.detectors.base import Detections, Preparation, features_of, image_limits, probe
-from enginesmith.converters.detectors.boxes import best, check_topk, clip, decode, pad_rows, take_rows, to_centers
+from enginesmith.converters.detectors.boxes import best, check_topk, clip, decode, extents, pad_rows, take_rows, to_centers
 from enginesmith.converters.detectors.nms import GroupedSuppression
 
 
@@ -46,10 +46,10 @@ class StaticSSD(nn.Module):
 
         scores = torch.softmax(outputs["cls_logits"], dim=-1)[..., 1:].transpose(1, 2)
         scores, index = scores.topk(self.candidates, dim=-1)
-        batch, classes, count = scores.shape
+        batch, classes, count = extents(scores)
         boxes = take_rows(boxes, index.view(batch, -1))
         groups = boxes.view(-1, count, 4)
-        kept = self.suppression(groups, (scores > self.score_thresh).view(-1, count)).view(scores.shape)
+        kept = self.suppression(groups, (scores > self.score_thresh).view(-1, count)).view(extents(scores))
         scores = torch.where(kept, scores, -1.0).view(batch, -1)
 
         scores, index = best(scores, min(self.detections, classes * count))

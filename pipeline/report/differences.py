@@ -10,6 +10,7 @@ from enginesmith.converters.records import ClassMatch, Comparison, OutputDiffere
 from enginesmith.pipeline.manifest import Manifest
 from enginesmith.pipeline.report import spread, text
 from enginesmith.pipeline.report.charts import Chart
+from enginesmith.pipeline.report.sides import Sides, compared
 from enginesmith.pipeline.report.summary import VERDICT_TONE, Tone
 
 VERDICTS: Mapping[Verdict, str] = {"pass": "agrees", "fail": "differs", "not run": "not run"}
@@ -83,18 +84,19 @@ class ComparisonView:
 
 def comparisons(manifest: Manifest, hrefs: Mapping[str, str]) -> list[ComparisonView]:
     """In the order of the plan."""
-    return [_view(stage.id, stage.comparison, hrefs[stage.id]) for stage in manifest.stages if stage.comparison]
+    return [_view(side, hrefs[side.stage.id]) for side in compared(manifest)]
 
 
-def _view(stage: str, comparison: Comparison, href: str) -> ComparisonView:
+def _view(side: Sides, href: str) -> ComparisonView:
     anchor = f"differences-{href}"
+    comparison = side.comparison
     samples = comparison.samples
     return ComparisonView(
         anchor=anchor,
-        stage=stage,
+        stage=side.stage.id,
         href=href,
-        expected=comparison.expected,
-        found=comparison.found,
+        expected=side.expected,
+        found=side.found,
         verdict=VERDICTS[comparison.verdict],
         reason=comparison.reason,
         tone=VERDICT_TONE[comparison.verdict],
@@ -104,6 +106,17 @@ def _view(stage: str, comparison: Comparison, href: str) -> ComparisonView:
         classes=_classes([sample.classes for sample in samples if sample.classes]),
         charts=spread.charts(anchor, comparison),
     )
+
+
+def largest(comparison: Comparison) -> tuple[str, str]:
+    """The largest difference over all samples, and what has it: an output's values, or the overlap of boxes."""
+    outputs = [output for sample in comparison.samples for output in sample.outputs]
+    if outputs:
+        # A NaN is larger than any number.
+        worst = max(outputs, key=lambda o: math.inf if math.isnan(o.max_abs) else o.max_abs)
+        return text.difference(worst.max_abs), worst.name if worst.max_abs else ""
+    boxes = _detections(comparison.samples)
+    return (boxes.worst_iou, "IoU") if boxes else ("", "")
 
 
 def _worst(values: Iterable[float]) -> float:

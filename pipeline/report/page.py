@@ -6,6 +6,7 @@ jinja2, plotly and Pillow are imported inside, since the command line imports th
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -59,7 +60,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
 
 def write(manifest: Manifest, path: Path) -> None:
     """Write atomically: a reader sees the old page or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(render(manifest), encoding="utf-8")
     temporary.replace(path)
 

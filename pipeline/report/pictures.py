@@ -11,6 +11,7 @@ from enginesmith.converters import pictures
 from enginesmith.converters.records import Detections, SampleComparison
 from enginesmith.pipeline.manifest import Manifest
 from enginesmith.pipeline.report import text
+from enginesmith.pipeline.report.sides import compared
 
 LONGEST = 480
 """Pixels of an embedded picture's longer side: it is shown no larger than that."""
@@ -62,10 +63,8 @@ class Gallery:
 def galleries(manifest: Manifest) -> list[Gallery]:
     """The comparisons form a chain, so a side that is another comparison's newer side is drawn once."""
     found: dict[tuple[str, int, int], Gallery] = {}
-    for stage in manifest.stages:
-        if stage.comparison is None:
-            continue
-        for sample in stage.comparison.samples:
+    for side in compared(manifest):
+        for sample in side.comparison.samples:
             if not sample.picture or sample.drawn is None:
                 continue
             height, width = _size(sample)
@@ -73,8 +72,8 @@ def galleries(manifest: Manifest) -> list[Gallery]:
             if key not in found:
                 name = f"picture-{len(found)}-{text.slug(sample.picture)}"
                 found[key] = Gallery(name, sample.sample, sample.picture, width, height, _embed(*key))
-            _add(found[key], stage.comparison.expected, sample.drawn_expected, None)
-            _add(found[key], stage.comparison.found, sample.drawn, sample.drawn_expected)
+            _add(found[key], side.expected, sample.drawn_expected, None)
+            _add(found[key], side.found, sample.drawn, sample.drawn_expected)
     return list(found.values())
 
 

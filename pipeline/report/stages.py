@@ -9,8 +9,9 @@ from urllib.parse import quote
 from enginesmith.compat.findings import Finding, Severity
 from enginesmith.pipeline.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
-from enginesmith.pipeline.report.differences import VERDICTS
-from enginesmith.pipeline.report.summary import STATUS_TONE, VERDICT_TONE, Tone, judged, largest
+from enginesmith.pipeline.report.differences import VERDICTS, largest
+from enginesmith.pipeline.report.sides import Sides, judgements
+from enginesmith.pipeline.report.summary import STATUS_TONE, VERDICT_TONE, Tone
 
 SEVERITY_TONE: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "mute"}
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -27,8 +28,8 @@ class Row:
     memory: str
     nodes: str
     largest: str
-    """The largest absolute difference to the stage before, and the output that has it."""
-    largest_output: str
+    """The largest difference to the stage before, and which output has it."""
+    largest_of: str
     verdict: str
     verdict_tone: Tone
     verdict_href: str
@@ -43,25 +44,25 @@ class Row:
 
 def rows(manifest: Manifest, hrefs: Mapping[str, str], log_links: bool) -> list[Row]:
     longest = max((stage.seconds for stage in manifest.stages), default=0.0)
-    holders = judged(manifest)
+    judged = judgements(manifest)
     before: int | None = None
     made = []
     for stage in manifest.stages:
-        made.append(_row(stage, holders.get(stage.id), hrefs, longest, before, log_links))
+        made.append(_row(stage, judged.get(stage.id), hrefs, longest, before, log_links))
         before = stage.nodes if stage.nodes is not None else before
     return made
 
 
 def _row(
     stage: StageRecord,
-    holder: StageRecord | None,
+    side: Sides | None,
     hrefs: Mapping[str, str],
     longest: float,
     nodes_before: int | None,
     log_links: bool,
 ) -> Row:
-    comparison = holder.comparison if holder else None
-    worst = largest(comparison) if comparison else None
+    comparison = side.comparison if side else None
+    worst, worst_of = largest(comparison) if comparison else ("", "")
     return Row(
         record=stage,
         anchor=hrefs[stage.id],
@@ -70,11 +71,11 @@ def _row(
         seconds_share=f"{100 * stage.seconds / longest:.1f}" if longest > 0 else "0",
         memory=text.memory(stage.peak_memory_mb),
         nodes=_nodes(stage.nodes, nodes_before),
-        largest=text.difference(worst.max_abs) if worst else "",
-        largest_output=worst.name if worst and worst.max_abs else "",
+        largest=worst,
+        largest_of=worst_of,
         verdict=VERDICTS[comparison.verdict] if comparison else "",
         verdict_tone=VERDICT_TONE[comparison.verdict] if comparison else "mute",
-        verdict_href=f"differences-{hrefs[holder.id]}" if holder else "",
+        verdict_href=f"differences-{hrefs[side.stage.id]}" if side else "",
         note=stage.note or stage.error.strip().partition("\n")[0],
         # Quoted whole: a path may not turn into a scheme such as `javascript:`.
         log_href=quote(stage.log) if log_links and stage.log else "",

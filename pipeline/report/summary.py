@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from enginesmith.converters.records import Comparison, OutputDifference, TensorInfo, Verdict
-from enginesmith.pipeline.manifest import EngineRecord, Manifest, StageRecord, Status
+from enginesmith.converters.records import TensorInfo, Verdict
+from enginesmith.pipeline.manifest import EngineRecord, Manifest, Status
 from enginesmith.pipeline.report import text
 
 Tone = Literal["good", "bad", "warn", "mute"]
@@ -59,29 +58,6 @@ class Warned:
 def anchors(manifest: Manifest) -> dict[str, str]:
     """Stage id to its anchor. Numbered, since two ids may differ only in signs that an anchor can't hold."""
     return {stage.id: f"stage-{number}-{text.slug(stage.id)}" for number, stage in enumerate(manifest.stages, 1)}
-
-
-def largest(comparison: Comparison) -> OutputDifference | None:
-    """The output with the largest absolute difference over all samples; a NaN is larger than any."""
-    outputs = [output for sample in comparison.samples for output in sample.outputs]
-    return max(outputs, key=lambda o: math.inf if math.isnan(o.max_abs) else o.max_abs, default=None)
-
-
-def judged(manifest: Manifest) -> dict[str, StageRecord]:
-    """Stage id to the stage that holds the comparison of its outputs: itself, or a compare stage that needs it.
-
-    A compare stage needs both sides; it judges the one that comes later in the plan.
-    """
-    order = {stage.id: number for number, stage in enumerate(manifest.stages)}
-    holders: dict[str, StageRecord] = {}
-    for stage in manifest.stages:
-        if stage.comparison is None:
-            continue
-        holders[stage.id] = stage
-        needed = [need for need in stage.needs.values() if need in order]
-        if stage.stage == "compare" and needed:
-            holders.setdefault(max(needed, key=order.__getitem__), stage)
-    return holders
 
 
 def headline(manifest: Manifest, hrefs: Mapping[str, str]) -> Headline:

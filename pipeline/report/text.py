@@ -41,9 +41,9 @@ def memory(megabytes: float) -> str:
 
 def milliseconds(value: float) -> str:
     """Three significant digits: more would be noise in a latency."""
-    if value >= 99.95:
+    if value >= 999.5:
         return f"{value:,.0f} ms"
-    return f"{value:.1f} ms" if value >= 9.995 else f"{value:.2f} ms"
+    return f"{value:#.3g}".rstrip(".") + " ms" if value > 0 else "0 ms"
 
 
 def difference(value: float) -> str:
@@ -64,13 +64,13 @@ def count(value: int) -> str:
 
 
 def percent(value: float) -> str:
-    """A share; `100 %` only when it is all of it."""
+    """A share; `100%` only when it is all of it."""
     if not math.isfinite(value):
         return "NaN"
     shown = f"{value * 100:.1f}"
     if value >= 1:
-        return "100 %"
-    return f"{min(float(shown), 99.9):g} %"
+        return "100%"
+    return f"{min(float(shown), 99.9):g}%"
 
 
 def shape(dims: list[int] | list[int | str]) -> str:

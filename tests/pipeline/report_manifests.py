@@ -111,9 +111,6 @@ def detector(gpu: bool = False) -> Manifest:
         samples = detector_samples(exponent, shift, tolerance)
         return Comparison(expected=expected, found=found, verdict="pass", samples=samples)
 
-    no_gpu = Comparison(
-        expected="onnxruntime (precision)", found="tensorrt sm_89", verdict="not run", reason="no GPU on this machine"
-    )
     latency = Latency(
         engine_ms=141.2, onnxruntime_ms=258.9, runs=50, threads=2, load_before=0.3, load_after=1.9
     )  # fmt: skip
@@ -151,24 +148,24 @@ def detector(gpu: bool = False) -> Manifest:
             note="torchscript exporter",
             warnings=["The dynamo exporter failed; the TorchScript exporter was used."],
         ),
-        stage("compare export", 9.5, needs={"expected": "source", "found": "export"}, tools={"onnxruntime": "1.22.1"},
-              comparison=compared("torch", "onnxruntime (export)", -5, 0)),
+        stage("compare export", 9.5, needs={"expected": "source", "candidate": "export"}, tools={"onnxruntime": "1.22.1"},
+              comparison=compared("PyTorch", "ONNX Runtime", -5, 0)),
         stage("simplify", 3.2, status="cached", needs={"graph": "export"}, nodes=sum(SIMPLE.values()), ops=SIMPLE,
               tools={"onnxsim": "0.4.36"}, note="onnxsim"),
         stage("check tensorrt", 12.0, backend="tensorrt", needs={"graph": "simplify"}, findings=[repaired, int8_note],
               tools={"tensorrt": "10.13.3"}, note="1 repair"),
         stage("precision", 2.4, needs={"graph": "check tensorrt"}, nodes=sum(SIMPLE.values()) + 34,
               ops=SIMPLE | {"Cast": 43}, note="fp16, 7 nodes kept in fp32"),
-        stage("compare precision", 6.0, needs={"expected": "simplify", "found": "precision"},
-              comparison=compared("onnxruntime (export)", "onnxruntime (precision)", -3, 1.5, 2e-2)),
+        stage("compare precision", 6.0, needs={"expected": "compare export", "candidate": "precision"},
+              comparison=compared("ONNX Runtime", "ONNX Runtime", -3, 1.5, 2e-2)),
         stage("compile tvm native", 184.6, backend="tvm", target="native", needs={"graph": "precision"},
               tools={"apache-tvm": "0.27.0"}),
         stage("compile tensorrt sm_89", 96.3, backend="tensorrt", target="sm_89", needs={"graph": "precision"},
               tools={"tensorrt": "10.13.3"}),
-        stage("compare tvm native", 14.9, needs={"expected": "precision", "engine": "compile tvm native"},
-              comparison=compared("onnxruntime (precision)", "tvm native", -3, 4, 2e-2)),
+        stage("compare tvm native", 14.9, needs={"expected": "compare precision", "candidate": "compile tvm native"},
+              comparison=compared("ONNX Runtime", "tvm", -3, 4, 2e-2)),
         stage("compare tensorrt sm_89", 0, status="not run", error="no GPU on this machine", peak_memory_mb=0,
-              needs={"expected": "precision", "engine": "compile tensorrt sm_89"}, comparison=no_gpu),
+              needs={"expected": "compare precision", "candidate": "compile tensorrt sm_89"}),
         stage("measure tvm native", 33.0, needs={"engine": "compile tvm native", "graph": "precision"}, latency=latency),
         stage("package", 0.8, needs={"a": "compile tvm native", "b": "compile tensorrt sm_89"}),
     ]  # fmt: skip
@@ -259,7 +256,7 @@ def failure() -> Manifest:
                 StageRecord(id="source", stage="source", status="cached", seconds=3.3),
                 StageRecord(id="export", stage="export", status="built", seconds=22.4, needs={"model": "source"},
                             nodes=412, ops={"MatMul": 96, "Add": 121, "Einsum": 12},
-                            comparison=Comparison(expected="torch", found="onnxruntime (export)", verdict="pass",
+                            comparison=Comparison(expected="PyTorch", found="ONNX Runtime", verdict="pass",
                                                   samples=classes)),
                 StageRecord(id="check tensorrt-rtx", stage="check", status="failed", seconds=11.2,
                             needs={"graph": "export"}, findings=findings, error=error,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.records import Attempt, Comparison, Latency
 from enginesmith.pipeline.manifest import Manifest, StageRecord
-from enginesmith.pipeline.report import charts, flow, render, summary, text, write
+from enginesmith.pipeline.report import charts, flow, render, sides, summary, text, write
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> \"'&amp; {{ 7*7 }} &lt;"
 
@@ -178,15 +178,15 @@ def test_numbers() -> None:
 
 def test_classes() -> None:
     page = Page(render(manifests.failure()))
-    assert "top-1 95.8 %" in page.text
-    assert "top-5 100 %" in page.text
-    assert "worst top-1 87.5 %" in page.text
+    assert "top-1 95.8%" in page.text
+    assert "top-5 100%" in page.text
+    assert "worst top-1 87.5%" in page.text
 
 
 def test_each_side_of_a_chain_is_drawn_once_and_each_picture_embedded_once() -> None:
     page = Page(render(manifests.detector()))
     panels = [attrs["aria-label"] or "" for tag, attrs in page.elements if attrs.get("class") == "picture"]
-    stages = ("torch", "onnxruntime (export)", "onnxruntime (precision)", "tvm native")
+    stages = ("PyTorch", "ONNX Runtime (export)", "ONNX Runtime (precision)", "tvm native")
     assert [label.partition(":")[0] for label in panels[:4]] == [f"astronaut, {stage}" for stage in stages]
     assert len(panels) == len(manifests.PICTURES) * len(stages)
     assert panels[0].endswith("3 detections: 1: 0.98, 17: 0.87, 47: 0.51")
@@ -263,6 +263,30 @@ def test_comparisons_without_samples_or_outputs_have_empty_states() -> None:
     assert "not run: no GPU" in page.text or "not run Stage compare x no GPU" in page.text
     assert not [attrs for _, attrs in page.elements if attrs.get("class") == "plot"]
     assert len(page.scripts) == 1, "a page without charts needs no plotly"
+
+
+def test_sides_are_named_apart_and_every_stage_is_judged_by_its_own_comparison() -> None:
+    judged = sides.judgements(manifests.detector())
+    assert {
+        stage: (side.found, side.expected) for stage, side in judged.items() if not stage.startswith("compare")
+    } == {
+        "export": ("ONNX Runtime (export)", "PyTorch"),
+        "precision": ("ONNX Runtime (precision)", "ONNX Runtime (export)"),
+        "compile tvm native": ("tvm native", "ONNX Runtime (precision)"),
+        "compile tensorrt sm_89": ("tensorrt sm_89", "ONNX Runtime (precision)"),
+    }
+    not_run = judged["compile tensorrt sm_89"].comparison
+    assert (not_run.verdict, not_run.reason) == ("not run", "no GPU on this machine")
+
+
+def test_detections_alone_are_summed_up_by_their_overlap() -> None:
+    manifest = manifests.detector()
+    for stage in manifest.stages:
+        for sample in stage.comparison.samples if stage.comparison else []:
+            sample.outputs = []
+    page = Page(render(manifest))
+    assert "0.9987 IoU" in page.text
+    assert not [identity for identity in page.ids() if identity.endswith(("-histogram", "-samples"))]
 
 
 @pytest.mark.parametrize("make", [*MANIFESTS, hostile])
@@ -370,6 +394,14 @@ def test_flow_marks_a_stage_whose_outputs_differ() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
+    [(0, "0 ms"), (0.02784, "0.0278 ms"), (0.111, "0.111 ms"), (3.11, "3.11 ms"), (141.2, "141 ms"), (2589.4, "2,589 ms")],
+)  # fmt: skip
+def test_milliseconds(value: float, shown: str) -> None:
+    assert text.milliseconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
     [(0, "0 s"), (0.0004, "1 ms"), (0.25, "250 ms"), (4.21, "4.2 s"), (59.96, "1 min 0 s"), (3840, "1 h 4 min")],
 )
 def test_seconds(value: float, shown: str) -> None:
@@ -399,7 +431,7 @@ def test_speed(engine: float, onnxruntime: float, said: str) -> None:
 
 
 def test_percent_says_all_only_of_all() -> None:
-    assert [text.percent(share) for share in (1, 0.99999, 0.5, 0)] == ["100 %", "99.9 %", "50 %", "0 %"]
+    assert [text.percent(share) for share in (1, 0.99999, 0.5, 0)] == ["100%", "99.9%", "50%", "0%"]
 
 
 def test_engines_of_one_name_are_told_apart() -> None:

@@ -23,12 +23,12 @@ def request(onnx: Path, tmp_path: Path, profile=None, target="sm_89") -> BuildRe
 
 @pytest.fixture
 def context(tmp_path) -> Context:
-    return Context(tmp_path, tmp_path)
+    return Context(tmp_path, tmp_path, tmp_path)
 
 
 def test_builds_an_engine_and_tells_its_progress(tmp_path):
     events = []
-    context = Context(tmp_path, tmp_path, events.append)
+    context = Context(tmp_path, tmp_path, tmp_path, events.append)
     asked = request(convnet(tmp_path / "m.onnx"), tmp_path)
     info = BACKEND.build(asked, context)
     engine = asked.out / BACKEND.engine_file
@@ -122,7 +122,7 @@ def test_a_failed_build_names_the_node_and_leaves_nothing(tmp_path, context):
     tensors = [constant("s", [1, 1, 0.5, 0.5], "float32")]
     shapes = [value("x", FLOAT, [1, 3, 8, 8])], [value("y", FLOAT, [1, 3, 4, 4])]
     asked = request(save(tmp_path / "m.onnx", nodes, *shapes, tensors, opset=18), tmp_path)
-    with pytest.raises(ConversionError, match="[Aa]ntialias") as caught:
+    with pytest.raises(ConversionError, match=r"[Aa]ntialias") as caught:
         BACKEND.build(asked, context)
     assert [(finding.node, finding.op) for finding in caught.value.findings] == [("shrink", "Resize")]
     assert "antialias" in caught.value.remedy
