@@ -79,7 +79,7 @@ class Compare(Stage[CompareOptions]):
             expected=options.expected,
             found=_label(options.backend),
             verdict="fail" if failed else "pass",
-            reason=_reason(failed),
+            reason=reason(failed),
             samples=compared,
         )
         return Facts(comparison=comparison, note=_note(compared))
@@ -238,7 +238,8 @@ def _note(samples: Sequence[SampleComparison]) -> str:
     return ", ".join(parts)
 
 
-def _reason(failed: Sequence[SampleComparison]) -> str:
+def reason(failed: Sequence[SampleComparison]) -> str:
+    """Why the first of the samples that failed did, in one line; empty when none failed."""
     if not failed:
         return ""
     first = failed[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.errors import ConversionError, UserError, first_line
+from enginesmith.converters.files import hash_file, is_installed
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.records import Attempt
-from enginesmith.converters.samples import Feed, SampleSet, make_samples, save_results
+from enginesmith.converters.samples import (
+    INPUTS,
+    RESULTS,
+    SAMPLES,
+    Array,
+    Feed,
+    make_samples,
+    save_results,
+)
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 from enginesmith.converters.torch_source import LoadedModel, load_model
 
@@ -84,22 +95,33 @@ class Export(Stage[ExportOptions]):
             if loaded.weights.origin == "random":
                 _seed(loaded.module, prepared.task, feeds, options.seed)
             context.progress("PyTorch's own outputs")
-            names = _reference(prepared, samples, feeds, context.out)
+            results = _reference(prepared, feeds)
+            warnings = [*loaded.warnings]
+            if not _repeats(results):
+                warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
+                context.warn(warnings[-1])
+            save_results(context.out, "PyTorch", results)
             samples.save(context.out, feeds)
-            attempts = _export(prepared, names, options, context)
+            attempts = _export(prepared, list(results[0]), options, context)
         facts = describe(context.out / MODEL)
-        _check_dynamic(facts, prepared.specs)
         return facts.model_copy(
             update={
-                "weights": loaded.weights,
+                "weights": loaded.weights.model_copy(update={"sha256": _weights_hash(loaded, options)}),
                 "attempts": attempts,
-                "warnings": list(loaded.warnings),
+                "warnings": warnings,
                 "task": prepared.task,
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
                 "source_files": _own_sources(),
             }
         )
+
+
+def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
+    """Of the file that the weights were in; a library's are known by their name, a factory's by its source."""
+    if loaded.weights.origin == "file":
+        return options.weights_sha256
+    return options.sha256 if options.kind in ("exported-program", "torchscript") else ""
 
 
 def _prepare(loaded: LoadedModel, options: ExportOptions) -> Prepared:
@@ -163,7 +185,10 @@ def _resolve_inputs(loaded: LoadedModel, options: ExportOptions) -> tuple[InputS
     parameters = _positional(loaded.module)
     names = [spec.name for spec in specs]
     if parameters and all(name in parameters for name in names):
-        return tuple(sorted(specs, key=lambda spec: parameters.index(spec.name)))
+        specs = tuple(sorted(specs, key=lambda spec: parameters.index(spec.name)))
+        if [spec.name for spec in specs] != parameters[: len(specs)]:  # they are given by position
+            raise UserError(f"the model's inputs are {', '.join(parameters)}; give the first ones without a gap")
+        return specs
     if any(names) and len(specs) > 1 and parameters:
         raise UserError(f"the model's inputs are {', '.join(parameters)}, not {', '.join(names)}")
     defaults = [*parameters, *(f"input{i}" for i in range(len(specs)))]
@@ -191,35 +216,65 @@ def _seed(module: nn.Module, task: str, feeds: Sequence[Feed], seed: int) -> Non
     tensors = [torch.from_numpy(array.copy()) for array in feeds[0].values()]
     if task == "detection":
         (name,) = feeds[0]
-        seed_weights(module, torch.cat([torch.from_numpy(feed[name].copy()) for feed in feeds[:-1]]), seed)
+        pictures = torch.cat([torch.from_numpy(feed[name].copy()) for feed in feeds[:-1]])
+        _guard(lambda: seed_weights(module, pictures, seed), feeds[0])
     else:
-        seed_weights(module, tensors, seed)
+        _guard(lambda: seed_weights(module, tensors, seed), feeds[0])
 
 
-def _reference(prepared: Prepared, samples: SampleSet, feeds: Sequence[Feed], out: Path) -> list[str]:
-    """Run the model as its author wrote it on every sample, save its outputs, and return their names."""
+def _guard(call: Callable[[], Any], feed: Feed) -> Any:
+    """Run the user's model; whatever it raises is the fault of the input."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        traceback.print_exc()
+        shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
+        raise UserError(
+            f"the model refuses the input {shapes}: {type(error).__name__}: {first_line(error)}; give another SHAPE"
+        ) from None
+
+
+def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+    """The outputs by name, on every sample, of the model as its author wrote it."""
     import torch
 
-    names: list[str] = []
+    inputs = [spec.name for spec in prepared.specs]
     results = []
-    for sample, feed in zip(samples.samples, feeds, strict=True):
+    for feed in feeds:
         arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
-        try:
-            made = prepared.reference(*arguments)
-        except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-            traceback.print_exc()
-            shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
-            first = (str(error).strip().splitlines() or [""])[0]
-            raise UserError(
-                f"the model refuses the input {shapes} ({sample.name}): {type(error).__name__}: {first}; give another SHAPE"
-            ) from None
+        made = _guard(lambda arguments=arguments: prepared.reference(*arguments), feed)  # type: ignore[misc]
         names, tensors = flatten(made)
-        results.append({name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)})
-    if prepared.task == "detection":
-        results = [dict(zip(DETECTION_OUTPUTS, result.values(), strict=True)) for result in results]
-        names = list(DETECTION_OUTPUTS)
-    save_results(out, "PyTorch", results)
-    return names
+        if not tensors:
+            raise UserError("the model returns no tensor")
+        names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else _distinct(names, inputs)
+        for name, tensor in zip(names, tensors, strict=True):
+            if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
+                raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
+        # copied, since a tensor may be the model's own, which the next call changes
+        results.append({name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)})
+    return results
+
+
+def _repeats(results: Sequence[dict[str, Array]]) -> bool:
+    """Whether the last sample, which is the first one again, gave the same outputs."""
+    import numpy as np
+
+    first, again = results[0], results[-1]
+    return all(
+        array.shape == again[name].shape
+        and np.allclose(array.astype(np.float64), again[name].astype(np.float64), rtol=1e-4, atol=1e-6, equal_nan=True)
+        for name, array in first.items()
+    )
+
+
+def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names, with underscores behind those that an input or another output has already."""
+    found: list[str] = []
+    for name in names:
+        while name in (*taken, *found):
+            name += "_"
+        found.append(name)
+    return found
 
 
 def flatten(outputs: Any, prefix: str = "") -> tuple[list[str], list[torch.Tensor]]:
@@ -228,6 +283,8 @@ def flatten(outputs: Any, prefix: str = "") -> tuple[list[str], list[torch.Tenso
 
     if isinstance(outputs, torch.Tensor):
         return [prefix or "output"], [outputs]
+    if hasattr(outputs, "_asdict"):  # a named tuple
+        outputs = outputs._asdict()
     if isinstance(outputs, Mapping):
         parts = [(f"{prefix}.{key}" if prefix else str(key), value) for key, value in outputs.items()]
     elif isinstance(outputs, (tuple, list)):
@@ -259,14 +316,9 @@ def Flat(module: nn.Module) -> nn.Module:
         def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return tuple(flatten(self.inner(*arguments))[1])
 
-    return FlatModule().eval() if not _is_program(module) else FlatModule()
-
-
-def _is_program(module: nn.Module) -> bool:
-    """An ExportedProgram's module forbids `eval`: it is what it was exported as."""
-    from torch.fx import GraphModule
-
-    return isinstance(module, GraphModule)
+    flat = FlatModule()
+    flat.training = False  # `eval` would reach into an exported program's module, which forbids it
+    return flat
 
 
 def _export(prepared: Prepared, names: list[str], options: ExportOptions, context: Context) -> list[Attempt]:
@@ -280,9 +332,10 @@ def _export(prepared: Prepared, names: list[str], options: ExportOptions, contex
         error = ""
         try:
             (_dynamo if tool == "dynamo" else _torchscript)(prepared, names, options.opset, context.out / MODEL)
+            _check_dynamic(describe(context.out / MODEL), prepared.specs)
         except Exception as caught:  # noqa: BLE001 - the exporters raise whatever they meet; each attempt is recorded
             traceback.print_exc()
-            error = f"{type(caught).__name__}: {str(caught).strip()[:2000]}"
+            error = _root(caught)
         attempts.append(Attempt(tool=tool, seconds=round(time.monotonic() - started, 2), error=error))
         if not error:
             return attempts
@@ -294,6 +347,14 @@ def _export(prepared: Prepared, names: list[str], options: ExportOptions, contex
         "see the log for the place in the model; rewrite what depends on values (if, loops, boolean indexing) "
         "with torch.where or fixed sizes",
     )
+
+
+def _root(error: BaseException) -> str:
+    """The exception that the exporter's own were raised from: those only tell how to report a bug."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).strip()
+    return f"{type(error).__name__}: {text[:2000]}"
 
 
 def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
@@ -308,7 +369,7 @@ def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
 
 
 def _axis_name(spec: InputSpec, axis: int) -> str:
-    return "batch" if axis == 0 else f"{spec.name}_{axis}"
+    return "batch" if axis == 0 else re.sub(r"\W", "_", f"{spec.name}_{axis}")
 
 
 def _dynamo(prepared: Prepared, names: list[str], opset: int, path: Path) -> None:
@@ -364,10 +425,10 @@ def _torchscript(prepared: Prepared, names: list[str], opset: int, path: Path) -
         opset_version=min(opset, 20),  # the highest that this exporter knows
     )
     if _bytes(prepared.module) > EXTERNAL_DATA_BYTES:
-        # it scatters one file per weight; gather them
+        # above protobuf's limit it scatters one file per weight; gather them
         model = onnx.load(str(path))
         for stray in path.parent.iterdir():
-            if stray.name not in ("samples.json", "inputs.json", "results.json"):
+            if stray.name not in (SAMPLES, INPUTS, RESULTS):
                 stray.unlink()
         onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
 
@@ -394,19 +455,13 @@ def _check_dynamic(facts: Facts, specs: Sequence[InputSpec]) -> None:
 
 def _own_sources() -> dict[str, str]:
     """The user's source files among the loaded modules: none of an installed package, none of ours."""
-    import sys
-    import sysconfig
-
-    from enginesmith.converters.files import hash_file
-
-    installed = tuple({sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
-    here = str(Path(__file__).resolve().parent.parent)
     found = {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if not file or not file.endswith(".py"):
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__")  # getattr would wake modules that load lazily
+        if not file or not file.endswith(".py") or name.startswith("enginesmith."):
             continue
         path = Path(file).resolve()
-        if path.is_file() and not str(path).startswith((*installed, here)):  # torch has modules without a file
+        # torch has modules without a file; a worker's `__main__` is ours
+        if path.is_file() and name != "__main__" and not is_installed(path):
             found[str(path)] = hash_file(path)
     return found

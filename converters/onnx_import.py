@@ -188,7 +188,7 @@ def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, 
     for feed in feeds:
         try:
             results.append(dict(zip(outputs, session.run(None, dict(feed)), strict=True)))
-        except Exception as error:  # noqa: BLE001, PERF203 - as above
+        except Exception as error:  # noqa: BLE001 - as above
             traceback.print_exc()
             shapes = " ".join(f"{key}:{'x'.join(map(str, array.shape))}" for key, array in feed.items())
             raise UserError(f"{name} refuses the input {shapes}: {first_line(error)}; give another SHAPE") from None

@@ -51,7 +51,7 @@ def seed_weights(model: nn.Module, inputs: Tensor | Sequence[Any], seed: int = 0
     model.eval()
     with torch.no_grad():
         _fill_zeros(model, generator)
-        _calibrate(model, arguments, _output_gains(model))
+        _calibrate(model, arguments, _output_gains(model), len(arguments[0]) if detector else 0)
         if detector:
             _aim_detections(model, arguments[0])
 
@@ -85,8 +85,12 @@ def _fill_zeros(model: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
 
 
-def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module, float]) -> None:
-    """Run `model` once; each layer is set when it is first reached, so that the next ones see what it will give."""
+def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module, float], pictures: int) -> None:
+    """Run `model` once; each layer is set when it is first reached, so that the next ones see what it will give.
+
+    `gains` has the standard deviations of the layers that are not to have 1; they are the heads of a detector, which is
+    shown so many `pictures`.
+    """
     done: set[nn.Module] = set()
 
     def normalize(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -103,6 +107,9 @@ def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module
         if module in done:
             return None
         done.add(module)
+        if module in gains:
+            _ignore_picture(module, inputs[0], pictures)
+            output = module.forward(*inputs)
         deviation = float(output.std()) if output.numel() > 1 else 0.0
         if not deviation > 1e-8:
             return None
@@ -123,6 +130,21 @@ def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module
             handle.remove()
 
 
+def _ignore_picture(module: nn.Module, inputs: Tensor, pictures: int) -> None:
+    """Make a head blind to what all places of a picture have in common.
+
+    Random features differ more between pictures than within one, so that all detections would be in a single picture.
+    `inputs` are [N, channels, H, W], or [N * proposals, channels].
+    """
+    chunks = [chunk.transpose(0, 1).flatten(1) for chunk in inputs.chunk(pictures)]
+    means = torch.stack([chunk.mean(dim=1) for chunk in chunks], dim=1)
+    basis = torch.linalg.qr(means).Q
+    weight = module.weight.data
+    flat = weight.transpose(0, 1).flatten(1)
+    flat = flat - basis @ (basis.T @ flat)
+    weight.copy_(flat.view(weight.transpose(0, 1).shape).transpose(0, 1))
+
+
 def _output_gains(model: nn.Module) -> dict[nn.Module, float]:
     """Standard deviations for the outputs of a detector's heads: logits that differ, boxes that leave their anchors."""
     if isinstance(model, FasterRCNN):
@@ -132,8 +154,8 @@ def _output_gains(model: nn.Module) -> dict[nn.Module, float]:
     if isinstance(model, RetinaNet):
         return {model.head.classification_head.cls_logits: 1.5, model.head.regression_head.bbox_reg: 0.4}
     if isinstance(model, SSD):
-        classify = {layer: 2.0 for layer in map(_last_layer, model.head.classification_head.module_list)}
-        return classify | {layer: 2.0 for layer in map(_last_layer, model.head.regression_head.module_list)}
+        classify = dict.fromkeys(map(_last_layer, model.head.classification_head.module_list), 2.0)
+        return classify | dict.fromkeys(map(_last_layer, model.head.regression_head.module_list), 2.0)
     return {}
 
 

@@ -10,13 +10,16 @@ import sys
 import traceback
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.errors import UserError, first_line
+from enginesmith.converters.files import is_installed
+from enginesmith.converters.inputs import DTYPES
 from enginesmith.converters.records import Weights
-from enginesmith.converters.weights import load_weights, reachable
+from enginesmith.converters.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
     import torch
@@ -41,14 +44,21 @@ class LoadedModel:
 
 def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:
     """`weights` is `auto`, `pretrained`, `random` or a path. Raises UserError."""
+    import torch
+
     if kind in ("torchvision", "timm"):
         return _from_library(kind, ref, weights, trust, seed)
     if kind in ("exported-program", "torchscript"):
         assert path is not None
         if weights != "auto":
             raise UserError(f"{path.name} carries its weights; leave WEIGHTS out")
-        module = _exported_program(path) if kind == "exported-program" else _torchscript(path, trust)
-        return LoadedModel(module, Weights(origin="model", detail=f"in {path.name}"))
+        origin = Weights(origin="model", detail=f"in {path.name}")
+        if kind == "torchscript":
+            return LoadedModel(_torchscript(path, trust), origin)
+        program = _exported_program(path)
+        positional, named = program.example_inputs or ((), {})
+        plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
+        return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
     factory = _factory_from_file(path, ref) if path else _factory_from_module(ref)
     loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
     if weights == "pretrained":
@@ -136,6 +146,11 @@ def _torchvision(name: str) -> Builder:
             return models.get_model(name, weights=weights), f"{type(weights).__name__}.{weights.name}"
         except OSError as error:  # urllib's errors are OSErrors
             raise _Unreachable(str(error)) from None
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            folder = Path(torch.hub.get_dir()) / "checkpoints"
+            raise UserError(
+                f"the downloaded weights {folder / Path(weights.url).name} are damaged; delete them ({first_line(error)})"
+            ) from None
 
     return build
 
@@ -143,8 +158,11 @@ def _torchvision(name: str) -> Builder:
 def _timm(name: str) -> Builder:
     import timm
 
-    if not timm.is_model(name.partition(".")[0]):
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
         raise UserError(_unknown("timm", name, timm.list_models()))
+    if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+        raise UserError(_unknown("timm", name, tagged))
 
     def build(pretrained: bool) -> tuple[nn.Module, str]:
         if not pretrained:
@@ -159,7 +177,7 @@ def _timm(name: str) -> Builder:
         try:
             return timm.create_model(name, pretrained=True), name
         except (OSError, RuntimeError) as error:
-            raise _Unreachable(f"{HOSTS['timm']}: {str(error).splitlines()[0]}") from None
+            raise _Unreachable(f"{HOSTS['timm']}: {first_line(error)}") from None
 
     return build
 
@@ -212,9 +230,15 @@ def _guard(call: Callable[[], Any], what: str) -> Any:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
         traceback.print_exc()
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-        raise UserError(f"{what}: {type(error).__name__}: {error}{place}") from None
+        own = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename not in (__file__, "<string>")
+            and not frame.filename.startswith("<frozen")
+            and not is_installed(Path(frame.filename))
+        ]
+        place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+        raise UserError(f"{what}: {type(error).__name__}: {first_line(error)}{place}") from None
 
 
 def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
@@ -229,21 +253,25 @@ def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
         raise UserError(
             f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, or (module, inputs)"
         )
-    example = (example,) if isinstance(example, torch.Tensor) else tuple(example)
-    if not all(isinstance(tensor, torch.Tensor) for tensor in example):
+    example = (example,) if isinstance(example, torch.Tensor) else example
+    if not isinstance(example, (tuple, list)) or not all(isinstance(tensor, torch.Tensor) for tensor in example):
         raise UserError(f"the factory {name} must return its inputs as a tensor or a tuple of tensors")
-    return LoadedModel(made.eval(), Weights(origin="model", detail=f"as {name} made it"), example=example)
+    for tensor in example:
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
+            raise UserError(f"the factory {name} returned a {tensor.dtype} input; one of {' '.join(DTYPES)}")
+    with suppress(NotImplementedError):  # an exported program's module is what it was exported as
+        made.eval()
+    return LoadedModel(made, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
 
 
-def _exported_program(path: Path) -> nn.Module:
+def _exported_program(path: Path) -> torch.export.ExportedProgram:
     import torch
 
     try:
-        program = torch.export.load(path)
+        return torch.export.load(path)
     except Exception as error:  # noqa: BLE001 - torch raises a dozen types for a file that is none
         traceback.print_exc()
-        raise UserError(f"{path} is no exported program (torch.export.save): {_first_line(error)}") from None
-    return program.module()
+        raise UserError(f"{path} is no exported program (torch.export.save): {first_line(error)}") from None
 
 
 def _torchscript(path: Path, trust: bool) -> nn.Module:
@@ -256,17 +284,8 @@ def _torchscript(path: Path, trust: bool) -> nn.Module:
         return module
     except RuntimeError as error:
         if "constants.pkl" not in str(error):
-            raise UserError(f"{path} is no TorchScript file: {_first_line(error)}") from None
-    try:  # torch.save wrote it: a state dict, or a pickled module
-        content = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{path} holds pickled Python objects, which can run any code; if you trust it, give --trust (TRUST=1)"
-        ) from None
+            raise UserError(f"{path} is no TorchScript file: {first_line(error)}") from None
+    content = read_pickle(path, trust)  # torch.save wrote it: a state dict, or a pickled module
     if isinstance(content, torch.nn.Module):
         return content.eval()
     raise UserError(f"{path} holds weights but no model; give MODEL the model that they belong to, and WEIGHTS={path}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +62,6 @@ def load_weights(module: nn.Module, path: Path, trust: bool) -> None:
 
 
 def _read_state(path: Path, trust: bool) -> dict[str, torch.Tensor]:
-    import pickle
-
     import torch
 
     if path.suffix == ".safetensors":
@@ -71,19 +70,9 @@ def _read_state(path: Path, trust: bool) -> dict[str, torch.Tensor]:
 
         try:
             return dict(load_file(path))
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise UserError(f"the weights {path} can't be read: {error}") from None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        if trust or "weights_only" not in str(error).lower():
-            raise UserError(f"the weights {path} are no file that torch.save wrote: {error}") from None
-        raise UserError(
-            f"the weights {path} hold pickled Python objects, which can run any code; "
-            "if you trust the file, give --trust (TRUST=1)"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, AttributeError, ModuleNotFoundError) as error:
-        raise UserError(f"the weights {path} can't be read: {error}") from None
+    state = read_pickle(path, trust)
     if isinstance(state, torch.nn.Module):
         state = state.state_dict()
     for key in ("state_dict", "model"):  # the usual checkpoints of trainers
@@ -92,3 +81,20 @@ def _read_state(path: Path, trust: bool) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"the weights {path} hold no state dict (a mapping of names to tensors)")
     return state
+
+
+def read_pickle(path: Path, trust: bool) -> Any:
+    """What `torch.save` wrote: tensors in plain containers, with `trust` any object. Raises UserError."""
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not trust)
+    except Exception as error:  # noqa: BLE001 - pickle raises what it meets in a damaged file, or in a stranger's code
+        traceback.print_exc()
+        if not trust and "Unsupported global" in str(error):
+            raise UserError(
+                f"{path} holds pickled Python objects, which can run any code; if you trust it, give --trust (TRUST=1)"
+            ) from None
+        raise UserError(
+            f"{path} can't be read as what torch.save wrote: {type(error).__name__}: {first_line(error)}"
+        ) from None

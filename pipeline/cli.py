@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -168,25 +167,18 @@ def cache_verify(store: StoreOption = None, json: Json = False) -> None:
 
 def main() -> None:
     """The console script: turns errors into one line and an exit status (2 request, 1 conversion, 3 bug, 130 Ctrl-C)."""
-    from enginesmith.converters.errors import UserError
-
     try:
         app()
-    except UserError as error:
-        typer.echo(f"enginesmith: {error}", err=True)
-        sys.exit(2)
     except SystemExit as end:
         if end.code == STOPPED:  # what typer makes of Ctrl-C
             typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
         raise
-    except Exception as error:  # noqa: BLE001 - the outermost frame: a bug becomes a line and a file
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            typer.echo(f"enginesmith: no space left on the disk of {error.filename or 'the results'}", err=True)
-            sys.exit(1)
-        from enginesmith.pipeline.crash import report_crash
+    except Exception as error:  # noqa: BLE001 - the outermost frame: every error becomes a line
+        from enginesmith.pipeline.crash import explain
 
-        typer.echo(report_crash(error), err=True)
-        sys.exit(3)
+        line, status = explain(error)
+        typer.echo(f"enginesmith: {line}", err=True)
+        sys.exit(status)
 
 
 if __name__ == "__main__":

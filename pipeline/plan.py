@@ -64,9 +64,8 @@ def make_plan(recipe: Recipe) -> Plan:
     names = (first, "simplify") if recipe.simplify else (first,)
     for name in names:
         if name == "simplify":
-            stages.append(
-                PlannedStage("simplify", "simplify", SimplifyOptions(), needs={"model": model}, after=_gates(gate))
-            )
+            needs = {"model": model, "samples": first}
+            stages.append(PlannedStage("simplify", "simplify", SimplifyOptions(), needs=needs, after=_gates(gate)))
             model = "simplify"
         compare = f"compare {name}"
         stages.append(_compare(recipe, compare, model, first, expected))

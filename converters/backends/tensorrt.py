@@ -242,9 +242,9 @@ def inspect(engine: Path) -> EngineHeader:
     """
     with engine.open("rb") as file:
         head = file.read(32)
-    if head[:4] not in (b"vtrt", b"ftrt"):
+    if head[:4] != b"vtrt":
         raise UserError(f"{engine} is no TensorRT engine")
-    version = ".".join(str(byte) for byte in head[24:28]) if head[28:32] == b"vtrt" or len(head) == 32 else ""
+    version = ".".join(map(str, head[24:28])) if head[28:32] == b"vtrt" else ""
     unread = "" if local_gpus() else f"{NO_GPU}: layers can be read only where the engine can be loaded"
     return EngineHeader(engine.stat().st_size, version, unread)
 

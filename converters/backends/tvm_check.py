@@ -113,6 +113,11 @@ def _refusal(model: onnx.ModelProto, target: Any) -> str | None:
 def _finding(backend: TvmBackend, op: str, node: str, message: str, remedy: str = "") -> Finding:
     if message == WITHOUT_CONVERTER and not remedy:
         remedy = "express it in other standard operators before the export"
+    elif "ShapeExpr shape" in message and not remedy:
+        # The frontend's words for a tensor without a shape; it doesn't say which.
+        remedy = (
+            "a tensor's size depends on the data (after NonMaxSuppression, NonZero, ...): write it with fixed sizes"
+        )
     return Finding(
         severity="error",
         op=op,

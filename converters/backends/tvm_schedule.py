@@ -91,22 +91,25 @@ def _tile(work: Any, block: Any, epilogue: Any, spatial: Sequence[int], tile: Ti
         return
     tall = _shared_axis(work, block, wide)
     loops = work.get_loops(epilogue)
-    inner = []
-    for axis, limit in ((tall, tile.rows), (wide, tile.lanes)):
-        if axis is not None:
-            loops[axis], part = work.split(loops[axis], factors=[None, _divisor(spatial[axis], limit)])
-            inner.append(part)
+    lanes = _divisor(spatial[wide], tile.lanes)
+    rows = 1 if tall is None else _divisor(spatial[tall], tile.rows)
+    # Where rows are few (a prime size, a depthwise convolution), more vectors side by side keep the core busy.
+    vectors = _divisor(spatial[wide] // lanes, max(1, tile.rows // rows))
+    loops[wide], *inner = work.split(loops[wide], factors=[None, vectors, lanes])
+    if tall is not None:
+        loops[tall], row = work.split(loops[tall], factors=[None, rows])
+        inner.insert(0, row)
     work.reorder(*loops, *inner)
     outer = work.fuse(*loops)
     work.vectorize(inner[-1])
     work.compute_at(block, outer, preserve_unit_loops=True)
     own = work.get_loops(block)[1:]
-    lanes = [own[axis] for axis in (tall, wide) if axis is not None]
+    inner = [*([] if tall is None else [own[tall]]), *work.split(own[wide], factors=[vectors, lanes])]
     summed = own[len(spatial) :]
-    work.reorder(*summed, *lanes)
+    work.reorder(*summed, *inner)
     # Before the split into zeroing and summing: a block without its zeroing is no longer known to be a reduction.
-    work.vectorize(lanes[-1])
-    for loop in lanes[:-1]:
+    work.vectorize(inner[-1])
+    for loop in inner[:-1]:
         work.unroll(loop)
     if iterations > SERIAL_WORK:
         work.parallel(outer)

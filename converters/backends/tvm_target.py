@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -111,8 +110,3 @@ def _cpu_flags() -> frozenset[str]:
         return frozenset()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
     return frozenset(line.partition(":")[2].split())
-
-
-def default_threads() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))

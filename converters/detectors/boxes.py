@@ -85,7 +85,9 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def check_topk(count: int, setting: str) -> int:
     """`count`, if an engine can select so many. Raises UserError, which names the model's `setting`."""
     if count > MAX_TOPK:
-        raise UserError(f"{setting} is {count}, but TensorRT-RTX selects at most {MAX_TOPK}; lower it before the export")
+        raise UserError(
+            f"{setting} is {count}, but TensorRT-RTX selects at most {MAX_TOPK}; lower it before the export"
+        )
     return count
 
 

@@ -64,7 +64,9 @@ class StaticProposals(nn.Module):
             self.register_buffer(f"anchors{level}", to_centers(boxes).unsqueeze(0), persistent=False)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        per_level = [self._level(level, *outputs) for level, outputs in enumerate(zip(*self.head(features), strict=True))]
+        per_level = [
+            self._level(level, *outputs) for level, outputs in enumerate(zip(*self.head(features), strict=True))
+        ]
         longest = max(self.candidates)
         boxes = torch.stack([pad_rows(boxes, longest) for boxes, _ in per_level], dim=1)
         scores = torch.stack([pad_rows(scores, longest, -1.0) for _, scores in per_level], dim=1)
@@ -72,7 +74,7 @@ class StaticProposals(nn.Module):
         images, levels, count = extents(scores)
         valid = has_size(boxes, self.smallest) & (scores >= max(self.score_thresh, 0.0))
         kept = self.suppression(boxes.view(-1, count, 4), valid.view(-1, count)).view(images, levels, count)
-        scores = torch.where(kept, scores, -1.0).view(images, -1)
+        scores = scores.masked_fill(~kept, -1.0).view(images, -1)
         scores, index = best(scores, self.proposals)
         return take_rows(boxes.view(images, -1, 4), index), scores
 
@@ -137,10 +139,8 @@ class StaticFasterRCNN(nn.Module):
         boxes = clip(decode(deltas, centers, self.largest_log_scale), self.limits)
         real = (proposal_scores >= 0).view(-1, 1)
         valid = (scores > self.score_thresh) & has_size(boxes, SMALLEST_DETECTION) & real
-        scores = torch.where(valid, scores, -1.0)
-        detections: Detections = self.selection(
-            boxes.view(batch, -1, 4), scores.view(batch, -1), label.view(batch, -1)
-        )
+        scores = scores.masked_fill(~valid, -1.0)
+        detections: Detections = self.selection(boxes.view(batch, -1, 4), scores.view(batch, -1), label.view(batch, -1))
         return detections
 
 

@@ -102,7 +102,7 @@ class GroupedSuppression(nn.Module):
         shared = width * height
         union = area(later).unsqueeze(2) + area(boxes).unsqueeze(1) - shared
         # An empty union gives 0 / 0, which exceeds nothing, as in torchvision.
-        return torch.where(exceeds(shared / union, self.threshold), -1.0, 0.0)
+        return -exceeds(shared / union, self.threshold).to(shared.dtype)
 
     def _stripe(self, overlaps: Tensor, alive: Tensor, tables: Sequence[Tensor]) -> Tensor:
         """What is kept of one stripe, float32[G, n, 1]: 1 or 0.
@@ -164,14 +164,14 @@ class GreedySelection(nn.Module):
     def forward(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # One more candidate than there are: it scores better than a removed one, so it is picked when nothing is left,
         # again and again, since it has no extent that could remove it.
-        left = nn.functional.pad(torch.where(scores < 0, -1.0, scores), (0, 1), value=-0.5)
+        left = nn.functional.pad(scores.masked_fill(scores < 0, -1.0), (0, 1), value=-0.5)
         solids = [nn.functional.pad(part, (0, 1)) for part in self._pack(boxes, labels)]
         picks = self._picks(left, *solids)
 
         scores = torch.gather(left, 1, picks)
         boxes = take_rows(nn.functional.pad(boxes, (0, 0, 0, 1)), picks)
         labels = torch.gather(nn.functional.pad(labels, (0, 1)), 1, picks)
-        return boxes, torch.where(scores < 0, -1.0, scores), labels
+        return boxes, scores.masked_fill(scores < 0, -1.0), labels
 
     def _picks(self, left: Tensor, low: Tensor, high: Tensor, shares: Tensor) -> Tensor:
         """Indices int64[N, D] of the picked candidates; `left` float32[N, M] is what can still be picked."""
@@ -192,7 +192,7 @@ class GreedySelection(nn.Module):
             at = pick if images == 1 else pick + first
             start, end, share = taken(flat_low, at), taken(flat_high, at), taken(flat_shares, at)
             sides = torch.relu(torch.minimum(high, end) - torch.maximum(low, start))
-            left = torch.where(sides.prod(dim=0) > shares + share, -1.0, left)
+            left = left.masked_fill(sides.prod(dim=0) > shares + share, -1.0)
         return torch.stack(picks, dim=1)
 
     def _pack(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

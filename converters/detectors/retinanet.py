@@ -58,4 +58,4 @@ class StaticRetinaNet(nn.Module):
         anchors: Tensor = getattr(self, f"anchors{level}")
         references = anchors.index_select(0, anchor.reshape(-1)).view(*extents(anchor), 4)
         boxes = clip(decode(take_rows(deltas, anchor), references, self.largest_log_scale), self.limits)
-        return boxes, torch.where(scores > self.score_thresh, scores, -1.0), index - anchor * classes
+        return boxes, scores.masked_fill(scores <= self.score_thresh, -1.0), index - anchor * classes

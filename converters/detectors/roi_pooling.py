@@ -58,7 +58,9 @@ class PyramidPooling(nn.Module):
         self.cells = sum(cells)
         self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.float32), persistent=False)
         self.register_buffer("scales", torch.tensor(scales), persistent=False)
-        self.register_buffer("starts", torch.tensor([sum(cells[:level]) for level in range(len(cells))]), persistent=False)
+        self.register_buffer(
+            "starts", torch.tensor([sum(cells[:level]) for level in range(len(cells))]), persistent=False
+        )
         self.register_buffer("widths", torch.tensor([width for _, width in sizes]), persistent=False)
         # torchvision: level = floor(canonical_level + log2(side / canonical_scale) + 1e-6), clamped to the levels.
         finest, coarsest = (-round(math.log2(scale)) for scale in (scales[0], scales[-1]))

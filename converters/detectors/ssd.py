@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from torchvision.models.detection.ssd import SSD
 
 from enginesmith.converters.detectors.base import Detections, Preparation, features_of, image_limits, probe
-from enginesmith.converters.detectors.boxes import best, check_topk, clip, decode, extents, pad_rows, take_rows, to_centers
+from enginesmith.converters.detectors.boxes import (
+    best,
+    check_topk,
+    clip,
+    decode,
+    extents,
+    pad_rows,
+    take_rows,
+    to_centers,
+)
 from enginesmith.converters.detectors.nms import GroupedSuppression
 
 
@@ -50,10 +59,10 @@ class StaticSSD(nn.Module):
         boxes = take_rows(boxes, index.view(batch, -1))
         groups = boxes.view(-1, count, 4)
         kept = self.suppression(groups, (scores > self.score_thresh).view(-1, count)).view(extents(scores))
-        scores = torch.where(kept, scores, -1.0).view(batch, -1)
+        scores = scores.masked_fill(~kept, -1.0).view(batch, -1)
 
         scores, index = best(scores, min(self.detections, classes * count))
         real = scores >= 0
-        boxes = torch.where(real.unsqueeze(-1), take_rows(boxes, index), 0.0)
-        labels = torch.where(real, torch.div(index, count, rounding_mode="trunc") + 1, 0)
+        boxes = take_rows(boxes, index).masked_fill(~real.unsqueeze(-1), 0.0)
+        labels = (torch.div(index, count, rounding_mode="trunc") + 1).masked_fill(~real, 0)
         return pad_rows(boxes, self.detections), pad_rows(scores, self.detections, -1.0), labels

@@ -116,7 +116,10 @@ def largest(comparison: Comparison) -> tuple[str, str]:
         worst = max(outputs, key=lambda o: math.inf if math.isnan(o.max_abs) else o.max_abs)
         return text.difference(worst.max_abs), worst.name if worst.max_abs else ""
     boxes = _detections(comparison.samples)
-    return (boxes.worst_iou, "IoU") if boxes else ("", "")
+    if boxes is None:
+        return "", ""
+    every = boxes.matched == boxes.expected and boxes.matched
+    return (boxes.worst_iou, "IoU") if every else (f"{boxes.matched} of {boxes.expected}", "matched")
 
 
 def _worst(values: Iterable[float]) -> float:
@@ -135,16 +138,22 @@ def _outputs(samples: list[SampleComparison]) -> list[OutputRow]:
 
 def _output(name: str, differences: list[OutputDifference]) -> OutputRow:
     passed = sum(output.passed for output in differences)
-    tolerances = {f"{text.difference(o.tolerance_abs)} + {text.difference(o.tolerance_rel)} rel" for o in differences}
     return OutputRow(
         name=name,
         max_abs=text.difference(_worst(output.max_abs for output in differences)),
         mean_abs=text.difference(_worst(output.mean_abs for output in differences)),
         max_rel=text.difference(_worst(output.max_rel for output in differences)),
-        tolerance=", ".join(sorted(tolerances)),
+        tolerance=f"{_range(o.tolerance_abs for o in differences)} + {_range(o.tolerance_rel for o in differences)} rel",
         passed=f"{passed} of {len(differences)}",
         tone="good" if passed == len(differences) else "bad",
     )
+
+
+def _range(values: Iterable[float]) -> str:
+    """One figure where all are written the same, else the least and the most."""
+    ordered = sorted(values)
+    low, high = text.difference(ordered[0]), text.difference(ordered[-1])
+    return low if low == high else f"{low} … {high}"
 
 
 def _sample(sample: SampleComparison) -> SampleRow:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,15 +12,17 @@ from enginesmith.pipeline.report.summary import STATUS_TONE, SYMBOL, Tone
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 146, 62, 36, 16, 4
 
-LETTERS = 16
-"""Of a bold name that fit into a node, in the widest of the fonts."""
+LETTERS = 17
+"""That fit into a node, in the widest of the fonts."""
 
 
 @dataclass(frozen=True)
 class Node:
     x: float
     y: float
-    lines: list[str]
+    name: str
+    engine: str
+    """Backend and target, for a stage of one engine's branch."""
     status: str
     tone: Tone
     href: str
@@ -167,15 +168,21 @@ def _node(slot: _Slot, stage: StageRecord, hrefs: Mapping[str, str]) -> Node:
     status = f"{SYMBOL[tone]} {stage.status}"
     if stage.comparison and stage.comparison.verdict == "fail":
         tone = "bad"
-        status = f"{SYMBOL[tone]} outputs differ"
+        status = f"{SYMBOL[tone]} differs"
     if stage.seconds and stage.status != "skipped":
         status += f" · {text.seconds(stage.seconds)}"
+    engine = f"{stage.backend} {stage.target}".strip()
     return Node(
         x=slot.x,
         y=slot.middle - slot.half,
-        lines=textwrap.wrap(stage.id, LETTERS, max_lines=2, placeholder="…"),
+        name=_elided(stage.id.removesuffix(engine).strip() or stage.id),
+        engine=_elided(engine, LETTERS + 3),
         status=status,
         tone=tone,
         href=hrefs[stage.id],
         label=f"{stage.id}: {status.split(maxsplit=1)[1]}",
     )
+
+
+def _elided(name: str, most: int = LETTERS) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

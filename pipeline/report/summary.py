@@ -131,7 +131,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Machine", f"{machine.cpu}, {text.counted(machine.cores, 'core')}, {machine.memory_gb:g} GB"),
         ("GPU", machine.gpu or "none"),
         ("System", f"{machine.os}, Python {machine.python}"),
-        ("Time", f"{text.seconds(manifest.seconds)}, finished {manifest.created}"),
+        ("Time", f"{text.seconds(manifest.seconds)}, finished {text.moment(manifest.created)}"),
         ("Command", shlex.join(manifest.command)),
     ]
     return [(name, value) for name, value in rows if value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 
 from enginesmith.converters.records import Latency
 
@@ -61,6 +62,14 @@ def difference(value: float) -> str:
 def count(value: int) -> str:
     """With thousands separated."""
     return f"{value:,}"
+
+
+def moment(iso: str) -> str:
+    """`2026-03-14 09:26 UTC`; what is no ISO time stays as it is."""
+    try:
+        return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return iso
 
 
 def percent(value: float) -> str:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.records import Attempt, Comparison, Latency
 from enginesmith.pipeline.manifest import Manifest, StageRecord
-from enginesmith.pipeline.report import charts, flow, render, sides, summary, text, write
+from enginesmith.pipeline.report import charts, differences, flow, render, sides, summary, text, write
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> \"'&amp; {{ 7*7 }} &lt;"
 
@@ -286,6 +286,12 @@ def test_detections_alone_are_summed_up_by_their_overlap() -> None:
             sample.outputs = []
     page = Page(render(manifest))
     assert "0.9987 IoU" in page.text
+    comparison = manifest.stages[2].comparison
+    assert comparison
+    for sample in comparison.samples:
+        assert sample.detections
+        sample.detections.matched = 0
+    assert differences.largest(comparison) == ("0 of 12", "matched")
     assert not [identity for identity in page.ids() if identity.endswith(("-histogram", "-samples"))]
 
 
@@ -366,7 +372,7 @@ def test_flow_is_readable(manifest: Manifest) -> None:
         for other in drawn.nodes[:number]:
             apart = abs(node.x - other.x) >= flow.WIDTH or abs(node.y - other.y) >= flow.HEIGHT + flow.GAP_Y - 1e-6
             assert apart, "nodes overlap"
-    places = {node.lines[0]: node.x for node in drawn.nodes}
+    places = {node.name: node.x for node in drawn.nodes}
     for stage in manifest.stages:
         assert all(places[need] < places[stage.id] for need in stage.needs.values())
 
@@ -380,13 +386,19 @@ def test_flow_keeps_a_chain_straight_and_leaves_out_what_follows() -> None:
     assert len({node.y for node in drawn.nodes}) == 1
 
 
+def test_flow_names_a_branch_by_its_engine() -> None:
+    manifest = manifests.detector()
+    nodes = {(n.name, n.engine) for n in flow.draw(manifest, summary.anchors(manifest)).nodes}
+    assert {("compile", "tensorrt sm_89"), ("compile", "tvm native"), ("compare precision", "")} <= nodes
+
+
 def test_flow_marks_a_stage_whose_outputs_differ() -> None:
     manifest = manifests.detector()
     comparison = manifest.stages[2].comparison
     assert comparison
     comparison.verdict = "fail"
     node = next(n for n in flow.draw(manifest, summary.anchors(manifest)).nodes if n.label.startswith("compare export"))
-    assert (node.tone, node.status) == ("bad", "✗ outputs differ · 9.5 s")
+    assert (node.tone, node.status) == ("bad", "✗ differs · 9.5 s")
 
 
 # How figures are written
@@ -428,6 +440,11 @@ def test_difference_is_never_rounded_to_nothing(value: float) -> None:
 def test_speed(engine: float, onnxruntime: float, said: str) -> None:
     latency = Latency(engine_ms=engine, onnxruntime_ms=onnxruntime, runs=1, threads=1, load_before=0, load_after=0)
     assert text.speed(latency).startswith(said)
+
+
+def test_moment() -> None:
+    assert text.moment("2026-03-14T09:26:53Z") == text.moment("2026-03-14T11:26:53+02:00") == "2026-03-14 09:26 UTC"
+    assert text.moment("yesterday") == "yesterday"
 
 
 def test_percent_says_all_only_of_all() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from models import FLOAT, constant, convnet, node, save, value
+from backend_models import FLOAT, constant, convnet, node, save, value
 
 from enginesmith.converters.backends import onnxruntime as reference
 

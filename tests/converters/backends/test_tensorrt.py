@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from models import FLOAT, constant, convnet, node, refused_by_rtx, save, value
+from backend_models import FLOAT, constant, convnet, node, refused_by_rtx, save, value
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest

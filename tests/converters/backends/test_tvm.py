@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from models import FLOAT, INT64, constant, convnet, node, save, value
+from backend_models import FLOAT, INT64, constant, convnet, node, save, value
 
 pytest.importorskip("tvm")
 

@@ -1,0 +1,23 @@
+"""A stage that does what a test tells it: crash, hang, fill the disk, or work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from enginesmith.converters.stage import Context, Facts, Options, Stage
+
+
+class ProbeOptions(Options):
+    code: str = ""
+
+
+class Probe(Stage[ProbeOptions]):
+    """Runs `code`, which sees `context` and `inputs`."""
+
+    name = "probe"
+    options = ProbeOptions
+
+    def run(self, inputs: Mapping[str, Path], options: ProbeOptions, context: Context) -> Facts:
+        exec(options.code, {"inputs": inputs, "context": context})
+        return Facts(note="done")

@@ -1,0 +1,169 @@
+"""Which stages a recipe asks for, and what each one needs. Backends' abilities are set, so that any machine agrees."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import tiny_onnx
+
+from enginesmith.converters.backends import BACKENDS
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.files import hash_file
+from enginesmith.pipeline.plan import make_plan
+from enginesmith.pipeline.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """Has TVM and TensorRT-RTX, no TensorRT, and no GPU."""
+    for backend in BACKENDS.values():
+        reason = "not installed: pip install tensorrt" if backend.name == "tensorrt" else None
+        monkeypatch.setattr(backend, "available", lambda reason=reason: reason, raising=False)
+        runnable = None if backend.name == "tvm" else "no GPU"
+        monkeypatch.setattr(backend, "runnable", lambda target, reason=runnable: reason, raising=False)
+
+
+@pytest.fixture
+def onnx(tmp_path):
+    return tiny_onnx.linear(tmp_path / "net.onnx")
+
+
+def plan(**settings):
+    return make_plan(Recipe(**{"backend": "tvm", "target": "x86-64-v3", **settings}))
+
+
+def ids(plan):
+    return [stage.id for stage in plan.stages]
+
+
+def test_the_road_of_a_torch_model():
+    made = plan(model="lenet")
+    assert ids(made) == [
+        "export",
+        "compare export",
+        "simplify",
+        "compare simplify",
+        "check tvm x86-64-v3",
+        "compile tvm x86-64-v3",
+        "compare tvm x86-64-v3",
+        "measure tvm x86-64-v3",
+    ]
+    stages = {stage.id: stage for stage in made.stages}
+    assert stages["compare export"].needs == {"candidate": "export", "samples": "export", "expected": "export"}
+    assert stages["compare simplify"].needs == {
+        "candidate": "simplify",
+        "samples": "export",
+        "expected": "compare export",
+    }
+    assert stages["compare tvm x86-64-v3"].needs["expected"] == "compare simplify"
+    assert stages["compile tvm x86-64-v3"].needs == {"model": "simplify", "samples": "export"}
+    assert stages["compile tvm x86-64-v3"].after == ("check tvm x86-64-v3",)
+    assert stages["measure tvm x86-64-v3"].after == ("compare tvm x86-64-v3",)
+    assert stages["export"].options.task == "classification"
+    assert made.model == "simplify"
+
+
+def test_the_road_of_an_onnx_file(onnx):
+    made = plan(model=str(onnx), simplify=False, measure=0)
+    assert ids(made) == [
+        "import",
+        "compare import",
+        "check tvm x86-64-v3",
+        "compile tvm x86-64-v3",
+        "compare tvm x86-64-v3",
+    ]
+    assert made.stages[0].options.sha256 == hash_file(onnx)
+    assert made.stages[3].needs["model"] == made.model == "import"
+    assert made.stages[4].needs["expected"] == "compare import"
+
+
+@pytest.mark.parametrize("simplify", [True, False])
+def test_each_stage_comes_after_all_that_it_needs(simplify):
+    made = plan(model="lenet", backend="tvm,tensorrt-rtx", target="sm_86,sm_89,x86-64-v2,x86-64-v3", simplify=simplify)
+    seen: set[str] = set()
+    for stage in made.stages:
+        assert {*stage.needs.values(), *stage.after} <= seen
+        seen.add(stage.id)
+
+
+def test_a_target_goes_to_the_backends_that_know_it():
+    made = plan(model="lenet", backend="tensorrt-rtx, tvm,tvm", target="SM86,8.9,x86-64-v2")
+    compiled = [(stage.backend, stage.target) for stage in made.stages if stage.stage == "compile"]
+    assert compiled == [("tensorrt-rtx", "sm_86"), ("tensorrt-rtx", "sm_89"), ("tvm", "x86-64-v2")]
+
+
+def test_a_backend_without_a_target_takes_its_own():
+    made = plan(model="lenet", backend="tensorrt-rtx,tvm", target="sm_86")
+    compiled = [(stage.backend, stage.target) for stage in made.stages if stage.stage == "compile"]
+    assert compiled[0] == ("tensorrt-rtx", "sm_86")
+    assert compiled[1][0] == "tvm"
+
+
+def test_auto_is_all_that_the_machine_can_build():
+    made = plan(model="lenet", backend="auto", target="auto")
+    assert {stage.backend for stage in made.stages if stage.stage == "compile"} == {"tensorrt-rtx", "tvm"}
+
+
+def test_what_cannot_run_here_is_blocked_with_the_reason():
+    made = plan(model="lenet", backend="tensorrt-rtx", target="sm_89")
+    blocked = {stage.stage: stage.blocked for stage in made.stages if stage.backend}
+    assert blocked == {"check": "", "compile": "", "compare": "no GPU", "measure": "no GPU"}
+
+
+def test_flags_reach_the_stages(tmp_path):
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"1")
+    made = plan(
+        model="lenet", shape="x:2x1x28x28", weights=str(weights), samples=5, seed=9, opset=17, threads=3, measure=4
+    )
+    export, measure = made.stages[0].options, made.stages[-1].options
+    assert (export.samples, export.seed, export.opset) == (5, 9, 17)
+    assert export.inputs[0].opt == (2, 1, 28, 28)
+    assert (export.weights, export.weights_sha256) == (str(weights), hash_file(weights))
+    assert (measure.threads, measure.seconds) == (3, 4)
+
+
+def test_a_detector_keeps_its_flags():
+    options = plan(model="frcnn", stock=True, proposals=100, trust=True).stages[0].options
+    assert (options.stock, options.proposals, options.trust, options.task) == (True, 100, True, "detection")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backend": "tensort-rtx"}, "unknown backend 'tensort-rtx'; did you mean tensorrt-rtx"),
+        ({"backend": "openvino"}, "unknown backend 'openvino'"),
+        ({"backend": ","}, "no backend in ','"),
+        ({"backend": "tensorrt"}, "backend tensorrt can't build here: not installed: pip install tensorrt"),
+        ({"backend": "tensorrt-rtx", "target": "sm_88"}, "unknown target of tensorrt-rtx 'sm_88'; did you mean sm_8"),
+        ({"backend": "tensorrt-rtx,tvm", "target": "z80"}, "unknown target of tvm 'z80'"),
+        ({"shape": "1xN"}, "doesn't parse at 'N'"),
+        ({"weights": "nowhere.pt"}, "no weights nowhere.pt"),
+        ({"model": "lenett"}, "nearest: lenet"),
+    ],
+)
+def test_a_mistake_is_named(settings, message):
+    with pytest.raises(UserError) as error:
+        plan(**{"model": "lenet", **settings})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("flag", [{"weights": "random"}, {"stock": True}, {"proposals": 5}])
+def test_flags_for_torch_models_are_refused_for_onnx_files(onnx, flag):
+    with pytest.raises(UserError, match=f"{next(iter(flag))} is for PyTorch models; net.onnx is a finished graph"):
+        plan(model=str(onnx), **flag)
+
+
+def test_no_backend_at_all(monkeypatch):
+    for backend in BACKENDS.values():
+        monkeypatch.setattr(backend, "available", lambda: "gone", raising=False)
+    with pytest.raises(UserError, match=r"can build for no backend .*tvm: gone"):
+        plan(model="lenet", backend="auto")
+
+
+def test_a_chain_of_comparisons_misses_no_graph():
+    """Each graph is compared with the one before it: none is trusted unseen."""
+    compares = [stage for stage in plan(model="lenet").stages if stage.stage == "compare"]
+    for before, after in pairwise(compares):
+        assert after.needs["expected"] == before.id

@@ -1,0 +1,82 @@
+"""The shape grammar: what it says comes back the same, and a mistake is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.inputs import DTYPES, Dim, InputSpec
+from enginesmith.pipeline.shapes import format_shapes, parse_shapes
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C"), exclude_characters=",;"), min_size=1)
+dims = (
+    st.lists(st.integers(1, 2**40), min_size=3, max_size=3).map(sorted).map(lambda s: Dim(min=s[0], opt=s[1], max=s[2]))
+)
+specs = st.builds(
+    InputSpec, name=names, dtype=st.sampled_from(DTYPES), dims=st.lists(dims, max_size=5).map(tuple)
+)  # fmt: skip
+
+
+@given(st.lists(specs, min_size=1, max_size=4, unique_by=lambda spec: spec.name).map(tuple))
+def test_formatted_shapes_parse_to_the_same(given):
+    assert parse_shapes(format_shapes(given)) == given
+
+
+@given(st.lists(dims, min_size=1, max_size=5).map(tuple), st.sampled_from(DTYPES))
+def test_a_single_input_needs_no_name(dims, dtype):
+    spec = InputSpec(dims=dims, dtype=dtype)
+    assert parse_shapes(format_shapes((spec,))) == (spec,)
+
+
+@pytest.mark.parametrize(
+    ("text", "dims", "dtype"),
+    [
+        ("1x3x320x320", [(1, 1, 1), (3, 3, 3), (320, 320, 320), (320, 320, 320)], "float32"),
+        ("x:1..4..16x3", [(1, 4, 16), (3, 3, 3)], "float32"),
+        ("x:1..16x3", [(1, 16, 16), (3, 3, 3)], "float32"),
+        ("ids:1x128:int64", [(1, 1, 1), (128, 128, 128)], "int64"),
+        ("input:0:7", [(7, 7, 7)], "float32"),
+        ("t:scalar", [], "float32"),
+        ("scalar", [], "float32"),
+        ("t:scalar:int64", [], "int64"),
+    ],
+)
+def test_forms(text, dims, dtype):
+    (spec,) = parse_shapes(text)
+    assert [(d.min, d.opt, d.max) for d in spec.dims] == dims
+    assert spec.dtype == dtype
+
+
+@pytest.mark.parametrize("text", ["a:1x2 b:3", "a:1x2,b:3", "a:1x2;b:3", "  a:1x2 ,\n b:3 "])
+def test_separators(text):
+    assert [spec.name for spec in parse_shapes(text)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "empty"),
+        (" ,", "doesn't parse at ''"),
+        ("x:", "doesn't parse at ''"),
+        ("x:1x", "doesn't parse at ''"),
+        ("x:1xx3", "doesn't parse at ''"),
+        ("x:1x-3", "doesn't parse at '-3'"),
+        ("x:1x3.5", "doesn't parse at '3.5'"),
+        ("x:1x²", "doesn't parse at '²'"),
+        ("x:1x1..2..3..4", "doesn't parse at '1..2..3..4'"),
+        ("x:1x1...4", "doesn't parse at '1...4'"),
+        ("images", "doesn't parse at 'images'"),
+        ("x:1xNx3", "doesn't parse at 'N'"),
+        ("x:0x3", "'0' needs 0 < min"),
+        ("x:4..2..8", "'4..2..8' needs"),
+        ("x:1x3:float99", "unknown dtype 'float99'; one of float32"),
+        ("1x3 1x3", "each needs its name"),
+        ("a:1 a:2", "names an input twice"),
+    ],
+)
+def test_a_mistake_is_named(text, place):
+    with pytest.raises(UserError) as error:
+        parse_shapes(text)
+    assert place in str(error.value)
