@@ -11,7 +11,7 @@ from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.matching import drawable, match_classes, match_detections, merge, pictures_of
 from enginesmith.converters.records import Comparison, Histogram, OutputDifference, SampleComparison
-from enginesmith.converters.samples import RESULTS, Feed, Sample, SampleSet, load_results
+from enginesmith.converters.samples import Array, Feed, Sample, SampleSet, load_results, save_results
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 from enginesmith.converters.tolerances import TOLERANCES, Tolerance
 
@@ -45,34 +45,21 @@ class Compare(Stage[CompareOptions]):
         return ("polygraphy", *(runner if options.backend == ONNXRUNTIME else get_backend(options.backend).packages))
 
     def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> Facts:
-        from polygraphy.comparator import Comparator
-
         samples, feeds = SampleSet.load(inputs["samples"])
         expected = load_results(inputs["expected"])
         chosen = list(range(len(feeds)))
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
             chosen = [index for index in chosen if samples.samples[index].optimum]
         runner = _runner(options.backend, inputs["candidate"])
-        loader = _Feeds([feeds[i] for i in chosen], context)
-        try:
-            results = Comparator.run([runner], data_loader=loader, warm_up=0)
-        except UserError:
-            raise
-        except Exception as error:  # noqa: BLE001 - runtimes raise whatever they like for a graph that they can't run
-            traceback.print_exc()
-            name = samples.samples[chosen[loader.last]].name
-            raise ConversionError(
-                f"{_label(options.backend)} can't run the graph on the sample {name!r}: {first_line(error)}",
-                "if it runs at other sizes, the exporter has fixed one that depends on the input",
-            ) from None
-        results.save(str(context.out / RESULTS))
-        ((_, found),) = results
+        found = _run(runner, options.backend, [(samples.samples[i].name, feeds[i]) for i in chosen], context)
+        save_results(context.out, _label(options.backend), found)
+        results = load_results(context.out)[0][1]
         tolerance = TOLERANCES[options.precision]
         compared = [
             compare_outputs(
                 samples.task, samples.samples[index], feeds[index], expected[0][1][index], outputs, tolerance
             )
-            for index, outputs in zip(chosen, found, strict=True)
+            for index, outputs in zip(chosen, results, strict=True)
         ]
         failed = [sample for sample in compared if not sample.passed]
         comparison = Comparison(
@@ -85,29 +72,35 @@ class Compare(Stage[CompareOptions]):
         return Facts(comparison=comparison, note=_note(compared))
 
 
-class _Feeds(Sequence["Feed"]):
-    """The inputs, telling the terminal how far they are."""
-
-    def __init__(self, feeds: Sequence[Feed], context: Context) -> None:
-        self._feeds = feeds
-        self._context = context
-        self.last = 0
-
-    def __len__(self) -> int:
-        return len(self._feeds)
-
-    def __getitem__(self, index: Any) -> Any:
-        feed = self._feeds[index]
-        self.last = index
-        self._context.progress(f"sample {index + 1} of {len(self)}", index / len(self))
-        return feed
-
-
 def _runner(backend: str, candidate: Path) -> BaseRunner:
     if backend == ONNXRUNTIME:
         return onnxruntime.runner(candidate / MODEL)
     engine = get_backend(backend)
     return engine.runner(candidate / engine.engine_file)
+
+
+def _run(
+    runner: BaseRunner, backend: str, named: Sequence[tuple[str, Feed]], context: Context
+) -> list[dict[str, Array]]:
+    """The outputs for every sample. Raises ConversionError for a graph or an engine that can't be run on one."""
+    doing = "can't load the graph"
+    found: list[dict[str, Array]] = []
+    try:
+        with runner:
+            for number, (name, feed) in enumerate(named):
+                context.progress(f"sample {number + 1} of {len(named)}", number / len(named))
+                doing = f"can't run the graph on the sample {name!r}"
+                # copied, since a runner may use its buffers again
+                found.append({output: array.copy() for output, array in runner.infer(feed).items()})
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a runtime raises whatever it likes
+        traceback.print_exc()
+        raise ConversionError(
+            f"{_label(backend)} {doing}: {first_line(error)}",
+            "if other samples run, the exporter has fixed a size that depends on the input" if found else "",
+        ) from None
+    return found
 
 
 def compare_outputs(
@@ -179,7 +172,7 @@ def _differences(expected: IterationResult, found: IterationResult, tolerance: T
             difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         lost = ~np.isfinite(difference)
         finite = difference[~lost]
-        relative = finite / np.maximum(np.abs(a[~lost]), np.finfo(np.float32).tiny)
+        relative = finite / np.fmax(np.abs(a[~lost]), np.finfo(np.float32).tiny)
         differences.append(
             OutputDifference(
                 name=name,

@@ -69,7 +69,7 @@ def match_detections(expected: Found, found: Found, tolerance: Tolerance) -> Det
 
     broken = not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all())
     if broken:
-        found = Found(*(array[:0] for array in found))
+        found = Found(found.boxes[:0], found.scores[:0], found.labels[:0])
     overlaps = iou(expected.boxes, found.boxes)
     overlaps[expected.labels[:, None] != found.labels[None]] = 0
     free = np.ones(len(found.scores), dtype=bool)

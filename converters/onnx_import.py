@@ -45,6 +45,8 @@ class OnnxImport(Stage[ImportOptions]):
         _check(options.path)
         _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
+        if not facts.inputs:
+            raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
         task = options.task if options.task != "auto" else "tensor"
         samples, feeds = make_samples(specs, task, options.samples, options.seed)

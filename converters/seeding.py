@@ -8,6 +8,7 @@ arXiv 1511.06422); normalization layers get the statistics that training would h
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -43,7 +44,8 @@ def seed_weights(model: nn.Module, inputs: Tensor | Sequence[Any], seed: int = 0
     initialized with, and are scaled. `inputs` are the positional arguments of a forward call; a tensor stands for a single
     one. For one of torchvision's detectors they are its pictures: float32[N, 3, H, W], or a list of float32[3, H, W].
 
-    A detector's heads are also given gains and biases with which it finds some `DETECTIONS_PER_IMAGE` objects on each.
+    A detector's heads are also given gains and biases with which it finds some `DETECTIONS_PER_IMAGE` objects on the
+    median picture.
     """
     detector = isinstance(model, FasterRCNN | RetinaNet | SSD)
     arguments: Sequence[Any] = ([*inputs],) if detector else (inputs,) if isinstance(inputs, Tensor) else inputs
@@ -93,7 +95,7 @@ def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module
     """
     done: set[nn.Module] = set()
 
-    def normalize(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def normalize(module: Any, inputs: tuple[Tensor, ...]) -> None:
         if module in done or not inputs[0].is_floating_point():
             return
         done.add(module)
@@ -103,7 +105,7 @@ def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module
         variance = values.var(dim=1, correction=0)
         module.running_var.copy_(torch.clamp(variance, min=1e-3 * float(variance.mean()) + 1e-8))
 
-    def scale(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+    def scale(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         if module in done:
             return None
         done.add(module)
@@ -130,7 +132,7 @@ def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module
             handle.remove()
 
 
-def _ignore_picture(module: nn.Module, inputs: Tensor, pictures: int) -> None:
+def _ignore_picture(module: Any, inputs: Tensor, pictures: int) -> None:
     """Make a head blind to what all places of a picture have in common.
 
     Random features differ more between pictures than within one, so that all detections would be in a single picture.
@@ -159,12 +161,15 @@ def _output_gains(model: nn.Module) -> dict[nn.Module, float]:
     return {}
 
 
-def _last_layer(block: nn.Module) -> nn.Module:
+def _last_layer(block: nn.Module) -> Any:
     return [module for module in block.modules() if isinstance(module, LINEAR)][-1]
 
 
 def _aim_detections(model: nn.Module, images: Sequence[Tensor]) -> None:
-    """Shift the scores of all labels, by bisection, until about DETECTIONS_PER_IMAGE objects are found on a picture."""
+    """Shift the scores of all labels, by bisection, until about DETECTIONS_PER_IMAGE objects are found.
+
+    The median picture counts: random features are stronger on some pictures, and a mean would leave the others empty.
+    """
     shift = _shifter(model)
     low, high = -15.0, 15.0
     shift(low)
@@ -173,23 +178,24 @@ def _aim_detections(model: nn.Module, images: Sequence[Tensor]) -> None:
         middle = (low + high) / 2
         shift(middle - at)
         at = middle
-        found = sum(len(result["scores"]) for result in model(list(images))) / len(images)
+        found = statistics.median(len(result["scores"]) for result in model(list(images)))
         if 0.8 * DETECTIONS_PER_IMAGE <= found <= 1.2 * DETECTIONS_PER_IMAGE:
             break
         low, high = (middle, high) if found < DETECTIONS_PER_IMAGE else (low, middle)
 
 
-def _shifter(model: nn.Module) -> Callable[[float], None]:
+def _shifter(model: Any) -> Callable[[float], None]:
     """A function that makes objects more likely by an amount in logits: a lower background, or higher labels."""
     if isinstance(model, FasterRCNN):
         bias = model.roi_heads.box_predictor.cls_score.bias
-        return lambda amount: _add(bias[:1], -amount)
+        return lambda amount: _add([bias[:1]], -amount)
     if isinstance(model, RetinaNet):
-        return lambda amount: _add(model.head.classification_head.cls_logits.bias, amount)
+        return lambda amount: _add([model.head.classification_head.cls_logits.bias], amount)
     head = model.head.classification_head
     biases = [_last_layer(block).bias.view(-1, head.num_columns)[:, 0] for block in head.module_list]
-    return lambda amount: [_add(bias, -amount) for bias in biases] and None
+    return lambda amount: _add(biases, -amount)
 
 
-def _add(values: Tensor, amount: float) -> None:
-    values.add_(amount)
+def _add(biases: Sequence[Tensor], amount: float) -> None:
+    for bias in biases:
+        bias.add_(amount)

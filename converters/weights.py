@@ -22,14 +22,14 @@ REACH_SECONDS = 2.0
 
 def reachable(host: str) -> bool:
     """Whether a TCP connection to the host's port 443, or to the proxy for it, opens in time; name look-up included."""
-    proxy = urlparse(getproxies().get("https", ""))
-    address = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, 443)
     reached = threading.Event()
 
     def connect() -> None:
+        proxy = urlparse(getproxies().get("https", ""))
         try:
+            address = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, 443)
             socket.create_connection(address, timeout=REACH_SECONDS).close()
-        except OSError:
+        except (OSError, ValueError):  # ValueErrors are of names and ports that make no sense
             return
         reached.set()
 

@@ -5,6 +5,7 @@
 #   MODEL   what to build [lenet]
 #   WORK    folder for layers, store and engines, kept for the next try [a temporary one, removed at the end]
 set -euo pipefail
+export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.."
 model=${MODEL:-lenet}
 tag=enginesmith:try

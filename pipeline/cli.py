@@ -78,7 +78,9 @@ def build(
     keep_going: Annotated[
         bool | None, typer.Option("--keep-going", help="Go on after a mismatch, and record it.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results [build/MODEL/PRECISION].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; build/MODEL/PRECISION where left out.")
+    ] = None,
     store: Annotated[
         str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
     ] = None,

@@ -69,7 +69,7 @@ def _read(path: Path) -> tuple[str, list[str]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             # `from package import module` names a module too; what `from module import thing` makes is no file of ours
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return hash_value(digests), found
+    return hash_value(digests), [name for name in found if name.startswith(f"{OURS}.")]
 
 
 def _own_file(module: str) -> Path | None:

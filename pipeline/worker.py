@@ -99,6 +99,14 @@ def disk_full(folder: Path) -> Result:
     )
 
 
+def peak_memory() -> int:
+    """Bytes, of the larger of this process and its largest child."""
+    # getrusage would count the builder's memory, in which this process began its life
+    lines = Path("/proc/self/status").read_text().splitlines()
+    own = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+
+
 def die_with_parent(parent: int) -> None:
     """A killed builder takes its worker along (Linux, prctl(2) PR_SET_PDEATHSIG)."""
     pr_set_pdeathsig = 1
@@ -113,9 +121,7 @@ def main() -> None:
     request = Request.model_validate_json(Path(sys.argv[1]).read_bytes())
     with os.fdopen(request.events_fd, "w") as events:
         result = run(request, events)
-        result.peak_memory = 1024 * max(
-            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
+        result.peak_memory = peak_memory()
         try:
             answer(request, result)
         except OSError:  # a full disk: make room by dropping the product

@@ -10,6 +10,8 @@ TensorRT-RTX and TVM refuse. Here every filter is a mask that sets a score to -1
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, KeypointRCNN, MaskRCNN, RetinaNet
@@ -38,7 +40,7 @@ def fix_input_size(model: nn.Module, height: int, width: int) -> None:
         raise UserError(f"{type(model).__name__} is not a torchvision detector that has an input size to fix")
     if height < 1 or width < 1:
         raise UserError(f"the input size {height}x{width} is not positive")
-    transform = model.transform
+    transform: Any = model.transform
     if isinstance(model, SSD):
         transform.fixed_size = (width, height)
     else:
@@ -76,7 +78,8 @@ def reference_forward(model: nn.Module, images: Tensor) -> Detections:
     model.eval()
     with torch.no_grad():
         results = model(list(images))
-    count = int(model.roi_heads.detections_per_img if isinstance(model, FasterRCNN) else model.detections_per_img)
+    settings: Any = model.roi_heads if isinstance(model, FasterRCNN) else model
+    count = int(settings.detections_per_img)
     boxes = images.new_zeros(len(results), count, 4)
     scores = images.new_full((len(results), count), -1.0)
     labels = torch.zeros(len(results), count, dtype=torch.int64, device=images.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,10 @@ class Preparation(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, transform: nn.Module, height: int, width: int) -> None:
+    def __init__(self, transform: Any, height: int, width: int) -> None:
         super().__init__()
         self.height, self.width = height, width
-        step = transform.size_divisible
+        step = int(transform.size_divisible)
         self.padding = (0, -width % step, 0, -height % step)
         self.register_buffer("mean", torch.tensor(transform.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(transform.image_std).view(3, 1, 1), persistent=False)
@@ -72,7 +72,7 @@ def image_limits(height: int, width: int) -> Tensor:
     return torch.tensor([width, height, width, height], dtype=torch.float32)
 
 
-def anchors_per_level(generator: nn.Module, images: ImageList, features: Sequence[Tensor]) -> list[Tensor]:
+def anchors_per_level(generator: Any, images: ImageList, features: Sequence[Tensor]) -> list[Tensor]:
     """The anchors float32[H * W * anchors, 4] of each level."""
     with torch.no_grad():
         anchors = generator(images, list(features))[0]

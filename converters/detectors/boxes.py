@@ -48,7 +48,8 @@ def clip(boxes: Tensor, limits: Tensor) -> Tensor:
 def has_size(boxes: Tensor, smallest: float) -> Tensor:
     """Mask [...] of the boxes [..., 4] whose sides are both at least `smallest` pixels (`remove_small_boxes`)."""
     corner, opposite = boxes.split(2, dim=-1)
-    return (opposite - corner).amin(dim=-1) >= smallest
+    large: Tensor = (opposite - corner).amin(dim=-1) >= smallest
+    return large
 
 
 def area(boxes: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     That is how ONNX defines TopK, and how torchvision's stable sort orders the boxes that NMS keeps. `torch.topk` leaves
     ties open, so eager mode sorts instead.
     """
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
         values, indices = scores.topk(count, dim=-1)
     else:
         values, indices = scores.sort(dim=-1, descending=True, stable=True)

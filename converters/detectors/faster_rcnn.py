@@ -163,6 +163,7 @@ class ChannelsLastHead(nn.Module):
 
     def forward(self, bins: Tensor) -> Tensor:
         if self.linear is None:
-            return self.head(bins.permute(0, 3, 1, 2))
+            features: Tensor = self.head(bins.permute(0, 3, 1, 2))
+            return features
         hidden = torch.relu(self.linear(bins.flatten(1)))
         return torch.relu(self.head(hidden))

@@ -75,7 +75,7 @@ class GroupedSuppression(nn.Module):
         self.register_buffer("earlier", torch.ones(BLOCK, BLOCK).tril(-1), persistent=False)
 
     def forward(self, boxes: Tensor, valid: Tensor) -> Tensor:
-        groups, count, _ = extents(boxes)
+        count = extents(boxes)[1]
         stripe = -(-count // (STRIPES * BLOCK)) * BLOCK
         missing = -count % stripe
         boxes = nn.functional.pad(boxes, (0, 0, 0, missing))
@@ -112,15 +112,14 @@ class GroupedSuppression(nn.Module):
         """
         groups, count, _ = extents(overlaps)
         blocks = count // BLOCK
-        like = {"dtype": overlaps.dtype, "device": overlaps.device}
         # `kept` starts with a constant 1, whose column here holds `alive`; a first row hands that 1 on to `patterns`.
         rows = torch.cat((alive, overlaps), dim=-1).view(groups, blocks, BLOCK, 1 + count)
-        constant = torch.eye(1, 1 + count, **like).expand(groups, blocks, 1, 1 + count)
+        constant = torch.eye(1, 1 + count, device=rows.device).expand(groups, blocks, 1, 1 + count)
         rows = torch.cat((constant, rows), dim=2)
 
-        kept = [torch.ones(groups, 1, 1, 1, **like)]
+        kept = [torch.ones(groups, 1, 1, 1, device=rows.device)]
         for row, table in zip(rows.split(1, dim=1), tables, strict=True):
-            undecided = torch.zeros(groups, 1, count - (len(kept) - 1) * BLOCK, 1, **like)
+            undecided = torch.zeros(groups, 1, count - (len(kept) - 1) * BLOCK, 1, device=rows.device)
             now = torch.relu(torch.matmul(row, torch.cat((*kept, undecided), dim=2)))
             state = torch.relu(torch.matmul(self.patterns, now))
             kept.append(torch.matmul(table, state))
@@ -137,7 +136,8 @@ class GroupedSuppression(nn.Module):
         kept = self.bits
         for _ in range(BLOCK - 1):
             kept = torch.relu(self.bits + torch.matmul(overlaps, kept))
-        return kept.view(groups, -1, BLOCK, 2**BLOCK).split(1, dim=1)
+        tables: tuple[Tensor, ...] = kept.view(groups, -1, BLOCK, 2**BLOCK).split(1, dim=1)
+        return tables
 
 
 class GreedySelection(nn.Module):
@@ -193,7 +193,7 @@ class GreedySelection(nn.Module):
             start, end, share = taken(flat_low, at), taken(flat_high, at), taken(flat_shares, at)
             sides = torch.relu(torch.minimum(high, end) - torch.maximum(low, start))
             left = left.masked_fill(sides.prod(dim=0) > shares + share, -1.0)
-        return torch.stack(picks, dim=1)
+        return torch.cat(picks).view(self.count, images).T  # not torch.stack, which adds a node for each pick
 
     def _pack(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lower and upper bounds float32[3, N, M] of the candidates as solids, and `t / (1 + t) * area` float32[N, M].

@@ -103,18 +103,19 @@ def detector(gpu: bool = False) -> Manifest:
     tools = {"torch": "2.9.1", "onnx": "1.19.1"}
 
     def stage(id: str, seconds: float, **more: object) -> StageRecord:
-        fields: dict[str, object] = {"status": "built", "stage": id.split()[0], "key": f"{id.split()[0]}-1f0a77c2"}
-        fields |= {"id": id, "seconds": seconds, "peak_memory_mb": 210 + 15 * seconds, "log": f"logs/{id}.log"}
+        kind, *engine = id.split()
+        fields: dict[str, object] = {"id": id, "stage": kind, "status": "built", "key": f"{kind}-1f0a77c2"}
+        fields |= {"seconds": seconds, "peak_memory_mb": 210 + 15 * seconds, "log": f"logs/{id}.log"}
+        if len(engine) == 2:
+            fields |= {"backend": engine[0], "target": engine[1]}
         return StageRecord.model_validate(fields | more)
 
     def compared(expected: str, found: str, exponent: int, shift: float, tolerance: float = 1e-3) -> Comparison:
         samples = detector_samples(exponent, shift, tolerance)
         return Comparison(expected=expected, found=found, verdict="pass", samples=samples)
 
-    latency = Latency(
-        engine_ms=141.2, onnxruntime_ms=258.9, runs=50, threads=2, load_before=0.3, load_after=1.9
-    )  # fmt: skip
-    int8_note = Finding(
+    latency = Latency(engine_ms=141.2, onnxruntime_ms=258.9, runs=50, threads=2, load_before=0.3, load_after=1.9)
+    dynamic = Finding(
         severity="warning",
         op="NonMaxSuppression",
         node="/roi_heads/NonMaxSuppression_2",
@@ -152,15 +153,15 @@ def detector(gpu: bool = False) -> Manifest:
               comparison=compared("PyTorch", "ONNX Runtime", -5, 0)),
         stage("simplify", 3.2, status="cached", needs={"graph": "export"}, nodes=sum(SIMPLE.values()), ops=SIMPLE,
               tools={"onnxsim": "0.4.36"}, note="onnxsim"),
-        stage("check tensorrt", 12.0, backend="tensorrt", needs={"graph": "simplify"}, findings=[repaired, int8_note],
+        stage("check tensorrt sm_89", 12.0, needs={"graph": "simplify"}, findings=[repaired, dynamic],
               tools={"tensorrt": "10.13.3"}, note="1 repair"),
-        stage("precision", 2.4, needs={"graph": "check tensorrt"}, nodes=sum(SIMPLE.values()) + 34,
+        stage("precision", 2.4, needs={"graph": "check tensorrt sm_89"}, nodes=sum(SIMPLE.values()) + 34,
               ops=SIMPLE | {"Cast": 43}, note="fp16, 7 nodes kept in fp32"),
         stage("compare precision", 6.0, needs={"expected": "compare export", "candidate": "precision"},
               comparison=compared("ONNX Runtime", "ONNX Runtime", -3, 1.5, 2e-2)),
-        stage("compile tvm native", 184.6, backend="tvm", target="native", needs={"graph": "precision"},
+        stage("compile tvm native", 184.6, needs={"graph": "precision"},
               tools={"apache-tvm": "0.27.0"}),
-        stage("compile tensorrt sm_89", 96.3, backend="tensorrt", target="sm_89", needs={"graph": "precision"},
+        stage("compile tensorrt sm_89", 96.3, needs={"graph": "precision"},
               tools={"tensorrt": "10.13.3"}),
         stage("compare tvm native", 14.9, needs={"expected": "compare precision", "candidate": "compile tvm native"},
               comparison=compared("ONNX Runtime", "tvm", -3, 4, 2e-2)),

@@ -1,0 +1,85 @@
+"""Run stages in this process, without plan, store and worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from enginesmith.converters.compare import Compare, CompareOptions
+from enginesmith.converters.export import Export, ExportOptions
+from enginesmith.converters.onnx_import import ImportOptions, OnnxImport
+from enginesmith.converters.records import Comparison
+from enginesmith.converters.samples import SampleSet, make_samples, save_results
+from enginesmith.converters.simplify import Simplify, SimplifyOptions
+from enginesmith.converters.stage import Context, Facts
+from enginesmith.pipeline.shapes import parse_shapes
+
+
+def context(folder: Path) -> Context:
+    """`folder` becomes the artifact; the warnings go nowhere."""
+    scratch = folder.with_name(f"{folder.name}-scratch")
+    folder.mkdir(parents=True)
+    scratch.mkdir()
+    return Context(out=folder, scratch=scratch, cache=scratch)
+
+
+def export(folder: Path, ref: str = "", *, path: Path | None = None, shape: str = "", **options: Any) -> Facts:
+    """By default a factory in the file `path`."""
+    filled = {
+        "kind": "factory-file",
+        "weights": "auto",
+        "trust": False,
+        "stock": False,
+        "proposals": None,
+        "exporter": "auto",
+        "opset": 18,
+        "samples": 2,
+        "seed": 0,
+        "task": "auto",
+        "sha256": "the file's",
+        "weights_sha256": "",
+    } | options
+    specs = parse_shapes(shape) if shape else ()
+    return Export().run({}, ExportOptions(ref=ref, path=path, inputs=specs, **filled), context(folder))
+
+
+def import_onnx(folder: Path, path: Path, shape: str = "", **options: Any) -> Facts:
+    filled = {"sha256": "the file's", "samples": 2, "seed": 0, "task": "auto"} | options
+    specs = parse_shapes(shape) if shape else ()
+    return OnnxImport().run({}, ImportOptions(path=path, inputs=specs, **filled), context(folder))
+
+
+def compare(folder: Path, first: Path, candidate: Path | None = None) -> Comparison:
+    """`candidate` (by default `first`, which also holds the samples) in ONNX Runtime, against the results of `first`."""
+    inputs = {"samples": first, "expected": first, "candidate": candidate or first}
+    options = CompareOptions(backend="onnxruntime", precision="fp32", expected="PyTorch")
+    comparison = Compare().run(inputs, options, context(folder)).comparison
+    assert comparison is not None
+    return comparison
+
+
+def simplify(folder: Path, model: Path, shape: str, task: str = "tensor", **options: Any) -> Facts:
+    """`model` is a folder with the graph; its samples are made here."""
+    samples, feeds = make_samples(parse_shapes(shape), task, 2, 0)
+    first = folder.with_name(f"{folder.name}-samples")
+    first.mkdir(parents=True)
+    samples.save(first, feeds)
+    return Simplify().run({"model": model, "samples": first}, SimplifyOptions(**options), context(folder))
+
+
+def write_samples(
+    folder: Path, shape: str, forward: Callable[..., dict[str, np.ndarray]], task: str = "tensor"
+) -> Path:
+    """An artifact with samples, and `forward`'s outputs for them."""
+    samples, feeds = make_samples(parse_shapes(shape), task, 2, 0)
+    folder.mkdir(parents=True)
+    samples.save(folder, feeds)
+    save_results(folder, "numpy", [forward(**feed) for feed in feeds])
+    return folder
+
+
+def load_samples(folder: Path) -> tuple[SampleSet, list[Any]]:
+    return SampleSet.load(folder)

@@ -1,0 +1,227 @@
+"""One stage's outputs against those of the stage before: tensors element by element, and the record of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from polygraphy.comparator import IterationResult
+from stages import compare, write_samples
+
+from enginesmith.converters.compare import DECADES, compare_outputs, reason
+from enginesmith.converters.errors import ConversionError
+from enginesmith.converters.records import Comparison, SampleComparison
+from enginesmith.converters.samples import Sample
+from enginesmith.converters.tolerances import TOLERANCES
+
+FP32 = TOLERANCES["fp32"]
+F, NAN, INF = np.float32, np.nan, np.inf
+
+
+def result(**outputs: Any) -> IterationResult:
+    return IterationResult(outputs={k: np.asarray(v) for k, v in outputs.items()}, runtime=0.0, runner_name="test")
+
+
+def both(expected: Any, found: Any, task: str = "tensor") -> SampleComparison:
+    return compare_outputs(task, Sample(name="s"), {}, result(y=expected), result(y=found), FP32)
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "passed"),
+    [
+        (F([1, 2]), F([1, 2]), True),
+        (F([1, 2]), F([1, NAN]), False),
+        (F([1, NAN]), F([1, 2]), False),
+        (F([1, NAN]), F([1, NAN]), True),
+        (F([1, NAN]), F([NAN, 1]), False),
+        (F([1, INF]), F([1, INF]), True),
+        (F([1, INF]), F([1, -INF]), False),
+        (F([1, 2]), F([1, INF]), False),
+        (F([1, INF]), F([1, 2]), False),
+        (F([INF, NAN]), F([INF, NAN]), True),
+        (np.zeros((0, 4), F), np.zeros((0, 4), F), True),
+        (F(3).reshape(()), F(3).reshape(()), True),
+        (F(3).reshape(()), F(4).reshape(()), False),
+        (np.array([1000, 2]), np.array([1000, 2]), True),
+        (np.array([1000, 2]), np.array([1001, 2]), False),
+        (np.array([2**31]), np.array([2**31 + 1]), False),
+        (np.int8([-128]), np.int8([-128]), True),
+        (np.int8([-128]), np.int8([127]), False),
+        (np.uint8([0]), np.uint8([255]), False),
+        (np.array([True, False]), np.array([True, False]), True),
+        (np.array([True, False]), np.array([True, True]), False),
+        (np.float16([60000, 1]), np.float16([60000, 1]), True),
+        (np.float16([60000, 1]), np.float16([-60000, 1]), False),
+        (np.float16([1, 1]), F([1, 1]), True),
+        (np.float64([1e300]), np.float64([1e300]), True),
+    ],
+)
+def test_tensors(expected: Any, found: Any, passed: bool) -> None:
+    record = both(expected, found)
+    assert record.passed is passed
+    (output,) = record.outputs
+    assert output.passed is passed
+    again = SampleComparison.model_validate_json(record.model_dump_json())
+    assert again == record, "every figure survives JSON"
+    if not passed:
+        assert output.max_abs > output.tolerance_abs
+        assert f"output y differs by {output.max_abs:.2e}" in reason([record])
+
+
+def test_tolerance_is_in_units_of_the_largest_value() -> None:
+    expected = F([0, 1000])
+    for error, passed in ((0.9 * FP32.scale * 1000, True), (1.1 * FP32.scale * 1000, False)):
+        assert both(expected, F([error, 1000])).passed is passed
+    assert both(expected, F([0, 1000 * (1 + 0.9 * FP32.relative)])).passed
+    assert not both(expected, F([0, 1000 * (1 + 1.5 * (FP32.relative + FP32.scale))])).passed
+    assert both(expected, F([0, 1000])).outputs[0].tolerance_abs == pytest.approx(FP32.scale * 1000)
+
+
+def test_an_infinity_does_not_widen_the_tolerance() -> None:
+    assert not both(F([INF, 1, 1]), F([INF, 1, 1.1])).passed
+
+
+def test_figures() -> None:
+    (output,) = both(F([0, 2, 4, 8]), F([0, 2.5, 4, 7])).outputs
+    assert output.max_abs == pytest.approx(1)
+    assert output.mean_abs == pytest.approx(1.5 / 4)
+    assert output.max_rel == pytest.approx(0.25)
+    assert output.tolerance_rel == FP32.relative
+
+
+def test_histogram_decades() -> None:
+    differences = [0, 3e-12, 3e-9, 3e-8, 4e-8, 3e-5, 0.2, 0.3, 50, 5e6]
+    (output,) = both(np.zeros(10), np.array(differences)).outputs
+    histogram = output.histogram
+    assert histogram is not None
+    assert histogram.edges == DECADES
+    counts = dict(zip([f"{edge:.0e}" for edge in DECADES], histogram.counts, strict=False))
+    assert {edge: count for edge, count in counts.items() if count} == {
+        "1e-09": 2,  # the smallest too
+        "1e-08": 2,
+        "1e-05": 1,
+        "1e-01": 2,
+        "1e+01": 1,
+        "1e+02": 1,  # the largest too
+    }
+    assert len(histogram.counts) == len(DECADES) - 1
+
+
+def test_another_shape() -> None:
+    with pytest.raises(ConversionError, match=r"output y has shape \[4\] where \[3\] is expected"):
+        both(np.zeros(3, F), np.zeros(4, F))
+    with pytest.raises(ConversionError, match=r"output y has shape \[1, 3\] where \[3\] is expected"):
+        both(np.zeros(3, F), np.zeros((1, 3), F))
+
+
+def test_a_missing_output() -> None:
+    with pytest.raises(ConversionError, match="the outputs b are gone; there are a, c"):
+        compare_outputs("tensor", Sample(name="s"), {}, result(a=F([1]), b=F([1])), result(a=F([1]), c=F([1])), FP32)
+
+
+def test_one_of_several_outputs_differs() -> None:
+    expected, found = result(a=F([1]), b=F([1]), c=F([1])), result(c=F([1]), b=F([2]), a=F([1]), extra=F([1]))
+    record = compare_outputs("tensor", Sample(name="s"), {}, expected, found, FP32)
+    assert [(output.name, output.passed) for output in record.outputs] == [("a", True), ("b", False), ("c", True)]
+    assert not record.passed
+    assert reason([record, record]).startswith("sample 's': output b differs by 1.00e+00")
+    assert reason([record, record]).endswith("; 2 samples in all")
+    assert reason([]) == ""
+
+
+def test_classification() -> None:
+    good = both(F([[1, 2, 3]]), F([[1, 2, 3.0001]]), "classification")
+    assert good.passed
+    assert good.classes is not None
+    assert good.classes.top1 == 1
+    other = both(F([[1, 2, 3]]), F([[4, 2, 3]]), "classification")
+    assert other.classes is not None
+    assert (other.classes.top1, other.passed) == (0, False)
+    assert both(F([1, 2, 3]), F([1, 2, 3]), "classification").classes is None, "no rows of classes"
+
+
+def detections(boxes: Any, scores: Any, labels: Any) -> IterationResult:
+    return result(boxes=F([boxes]), scores=F([scores]), labels=np.array([labels]))
+
+
+def test_detection() -> None:
+    expected = detections([[0, 0, 9, 9], [20, 20, 30, 30], [0, 0, 0, 0]], [0.9, 0.8, -1], [1, 2, 0])
+    swapped = detections([[20, 20, 30, 30], [0, 0, 9, 9], [0, 0, 0, 0]], [0.8, 0.9, -1], [2, 1, 0])
+    sample = Sample(name="cat", picture="cat")
+    record = compare_outputs("detection", sample, {"x": np.zeros((1, 3, 8, 8))}, expected, swapped, FP32)
+    assert record.passed
+    assert record.outputs == []
+    assert record.shapes == {"x": [1, 3, 8, 8]}
+    assert record.drawn is not None
+    assert record.drawn == record.drawn_expected
+    assert record.drawn.labels == [1, 2]
+    lost = compare_outputs("detection", sample, {}, expected, detections([[0, 0, 9, 9]], [0.9], [1]), FP32)
+    assert not lost.passed
+    assert reason([lost]).startswith("sample 'cat': 1 of 2 boxes matched, 1 found")
+
+
+def graph(folder: Path, factor: float, batch: int | str = "n") -> Path:
+    """y = factor * x, of shape [n, 3]."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["x", "f"], ["y"])],
+        "test",
+        [value("x", TensorProto.FLOAT, [batch, 3])],
+        [value("y", TensorProto.FLOAT, [batch, 3])],
+        [helper.make_tensor("f", TensorProto.FLOAT, [], [factor])],
+    )
+    folder.mkdir(exist_ok=True)
+    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
+    return folder
+
+
+def twice(x: np.ndarray) -> dict[str, np.ndarray]:
+    return {"y": 2 * x}
+
+
+def test_stage(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    comparison = compare(tmp_path / "right", samples, graph(tmp_path / "graph", 2))
+    assert (comparison.verdict, comparison.found, comparison.expected) == ("pass", "ONNX Runtime", "PyTorch")
+    assert [sample.sample for sample in comparison.samples] == [
+        "random 0",
+        "random 1",
+        "min size",
+        "max size",
+        "unseen size",
+        "random 0 again",
+    ]
+    wrong = compare(tmp_path / "wrong", samples, graph(tmp_path / "other", 2.1))
+    assert wrong.verdict == "fail"
+    assert wrong.reason.endswith("6 samples in all")
+    assert Comparison.model_validate_json(wrong.model_dump_json()) == wrong
+
+
+def test_the_outputs_are_kept_for_the_next_comparison(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    kept = tmp_path / "kept"
+    compare(kept, samples, graph(tmp_path / "graph", 2.1))
+    (kept / "samples.json").write_bytes((samples / "samples.json").read_bytes())
+    (kept / "inputs.json").write_bytes((samples / "inputs.json").read_bytes())
+    assert compare(tmp_path / "next", kept, graph(tmp_path / "graph", 2.1)).verdict == "pass"
+
+
+def test_a_graph_that_can_not_run(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    with pytest.raises(ConversionError, match="ONNX Runtime can't run the graph on the sample 'min size'") as caught:
+        compare(tmp_path / "out", samples, graph(tmp_path / "fixed", 2, batch=2))
+    assert "the exporter has fixed a size" in caught.value.remedy
+
+
+def test_a_graph_that_can_not_be_loaded(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.onnx").write_bytes(
+        graph(tmp_path / "graph", 2).joinpath("model.onnx").read_bytes()[:-30]
+    )
+    with pytest.raises(ConversionError, match="ONNX Runtime can't load the graph"):
+        compare(tmp_path / "out", samples, tmp_path / "broken")

@@ -1,0 +1,245 @@
+"""Static detectors against torchvision's own forward: every detection, on pictures that differ in what makes it hard."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from torch import Tensor, nn
+from torchvision.models import detection
+
+from enginesmith.converters.detectors import (
+    Detections,
+    StockDetector,
+    fix_input_size,
+    is_detector,
+    make_static,
+    reference_forward,
+)
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.seeding import seed_weights, seeded
+
+BUILDERS = {
+    "fasterrcnn_resnet50_fpn": detection.fasterrcnn_resnet50_fpn,
+    "fasterrcnn_resnet50_fpn_v2": detection.fasterrcnn_resnet50_fpn_v2,
+    "fasterrcnn_mobilenet_v3_large_fpn": detection.fasterrcnn_mobilenet_v3_large_fpn,
+    "retinanet_resnet50_fpn": detection.retinanet_resnet50_fpn,
+    "ssd300_vgg16": detection.ssd300_vgg16,
+    "ssdlite320_mobilenet_v3_large": detection.ssdlite320_mobilenet_v3_large,
+}
+FAST = "fasterrcnn_mobilenet_v3_large_fpn", "ssdlite320_mobilenet_v3_large"
+HEAVY = "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn", "ssd300_vgg16"
+
+
+def resized(picture: Tensor, height: int, width: int) -> Tensor:
+    picture = nn.functional.interpolate(picture[None], (height, width), mode="bilinear", antialias=True)[0]
+    return picture.clamp(0, 1)
+
+
+def pictures(height: int, width: int) -> Tensor:
+    """float32[24, 3, height, width]: photographs and textures that scikit-image ships, their crops and flips, and noise."""
+    sources = [
+        torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+        for picture in (skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea(), skimage.data.rocket())
+    ]
+    sources += [torch.from_numpy(skimage.data.brick()).float().expand(3, -1, -1) / 255]
+    whole = [resized(picture, height, width) for picture in sources]
+    crops = [resized(picture[:, 60:260, 40:300], height, width) for picture in sources]
+    flips = [picture.flip(-1) for picture in whole] + [picture.flip(-2) for picture in crops]
+    noise = torch.rand(3, height, width, generator=torch.Generator().manual_seed(0))
+    flat = torch.full((3, height, width), 0.45)  # all places alike: many equal scores
+    stripes = (torch.arange(width) // 8 % 2).float().expand(3, height, width)
+    return torch.stack([*whole, *crops, *flips, noise, flat, stripes, 1 - whole[0]])
+
+
+@functools.cache
+def model(name: str, height: int, width: int) -> nn.Module:
+    with seeded(0):
+        built: nn.Module = BUILDERS[name](weights=None, weights_backbone=None)
+    fix_input_size(built, height, width)
+    seed_weights(built, pictures(height, width)[:4])
+    return built
+
+
+def unmatched(expected: Detections, found: Detections, image: int) -> tuple[int, float]:
+    """Number of detections without a partner (same label, IoU > 0.9, one to one), and the worst score difference."""
+    count = int((expected[1][image] >= 0).sum())
+    worst, missing = 0.0, abs(count - int((found[1][image] >= 0).sum()))
+    free = found[1][image] >= 0
+    for i in range(count):
+        box, label = expected[0][image, i], expected[2][image, i]
+        corner, opposite = (
+            torch.maximum(box[:2], found[0][image, :, :2]),
+            torch.minimum(box[2:], found[0][image, :, 2:]),
+        )
+        shared = (opposite - corner).clamp(min=0).prod(dim=1)
+        total = (box[2:] - box[:2]).prod() + (found[0][image, :, 2:] - found[0][image, :, :2]).prod(dim=1) - shared
+        # A box without an area has no IoU; it has to be equal.
+        fits = (shared > 0.9 * total) | ((found[0][image] - box).abs().amax(dim=1) < 1e-3)
+        fits &= free & (found[2][image] == label)
+        if not fits.any():
+            missing += 1
+            continue
+        difference = (found[1][image] - expected[1][image, i]).abs().masked_fill(~fits, np.inf)
+        free[difference.argmin()] = False
+        worst = max(worst, float(difference.min()))
+    return missing, worst
+
+
+def assert_same(name: str, height: int, width: int, images: Tensor) -> list[int]:
+    """Compare the two in PyTorch and return how many detections each picture has."""
+    stock, static = model(name, height, width), make_static(model(name, height, width), height, width)
+    counts = []
+    for image in images.split(1):
+        expected = reference_forward(stock, image)
+        with torch.no_grad():
+            found = static(image)
+        assert [t.dtype for t in found] == [torch.float32, torch.float32, torch.int64]
+        assert [t.shape for t in found] == [t.shape for t in expected]
+        missing, worst = unmatched(expected, found, 0)
+        assert missing == 0
+        assert worst <= 1e-4
+        assert bool((found[1][0].diff() <= 0).all())
+        counts.append(int((expected[1] >= 0).sum()))
+    return counts
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_equals_torchvision(name: str) -> None:
+    counts = assert_same(name, 320, 320, pictures(320, 320))
+    assert max(counts) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEAVY)
+def test_heavy_detectors_equal_torchvision(name: str) -> None:
+    size = 300 if name.startswith("ssd") else 320
+    assert max(assert_same(name, size, size, pictures(size, size))) > 20
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_picture_without_and_with_too_many_detections(name: str) -> None:
+    stock = model(name, 320, 320)
+    thresholds = stock.roi_heads if hasattr(stock, "roi_heads") else stock
+    before = thresholds.score_thresh, thresholds.detections_per_img
+    image = pictures(320, 320)[:1]
+    try:
+        thresholds.score_thresh = 0.9999
+        assert assert_same(name, 320, 320, image) == [0]
+        thresholds.score_thresh, thresholds.detections_per_img = before[0], 7
+        assert assert_same(name, 320, 320, image) == [7]
+    finally:
+        thresholds.score_thresh, thresholds.detections_per_img = before
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_size_that_needs_padding_and_batches(name: str) -> None:
+    height, width = 250, 333
+    images = pictures(height, width)[:3]
+    assert_same(name, height, width, images)
+    stock = model(name, height, width)
+    expected = reference_forward(stock, images)
+    with torch.no_grad():
+        found = make_static(stock, height, width)(images)
+    assert [unmatched(expected, found, i)[0] for i in range(3)] == [0, 0, 0]
+
+
+def test_fewer_proposals() -> None:
+    name, images = "fasterrcnn_mobilenet_v3_large_fpn", pictures(320, 320)[:1]
+    stock = model(name, 320, 320)
+    static = make_static(stock, 320, 320, proposals=50)
+    before = stock.rpn._post_nms_top_n
+    stock.rpn._post_nms_top_n = before | {"testing": 50}
+    try:
+        expected = reference_forward(stock, images)
+    finally:
+        stock.rpn._post_nms_top_n = before
+    with torch.no_grad():
+        assert unmatched(expected, static(images), 0)[0] == 0
+
+
+def export(module: nn.Module, images: Tensor, path: Path, dynamo: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (images,),
+            str(path),
+            dynamo=dynamo,
+            opset_version=18,
+            input_names=["images"],
+            output_names=["boxes", "scores", "labels"],
+            **({"external_data": False, "verbose": False} if dynamo else {}),
+        )
+
+
+def check_onnx(name: str, height: int, width: int, path: Path, dynamo: bool, images: Tensor) -> None:
+    import onnx
+    import onnxruntime
+
+    export(make_static(model(name, height, width), height, width), images[:1], path, dynamo)
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    refused = {
+        "NonZero",
+        "NonMaxSuppression",
+        "RoiAlign",
+        "Loop",
+        "Scan",
+        "If",
+        "ScatterND",
+        "ScatterElements",
+        "Compress",
+    }
+    assert not operators & refused
+    session = onnxruntime.InferenceSession(path)
+    for image in images.split(1):
+        expected = reference_forward(model(name, height, width), image)
+        found = tuple(torch.from_numpy(t) for t in session.run(None, {"images": image.numpy()}))
+        missing, worst = unmatched(expected, found, 0)
+        assert missing == 0
+        assert worst <= 5e-3
+
+
+def test_exported_graph_equals_torchvision(tmp_path: Path) -> None:
+    check_onnx("ssdlite320_mobilenet_v3_large", 320, 320, tmp_path / "m.onnx", False, pictures(320, 320)[::4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("name", BUILDERS)
+def test_all_exported_graphs_equal_torchvision(name: str, dynamo: bool, tmp_path: Path) -> None:
+    size = 300 if name == "ssd300_vgg16" else 320
+    check_onnx(name, size, size, tmp_path / "m.onnx", dynamo, pictures(size, size))
+
+
+def test_stock_detector_gives_unpadded_results() -> None:
+    stock = model("ssdlite320_mobilenet_v3_large", 320, 320)
+    images = pictures(320, 320)[:1]
+    with torch.no_grad():
+        boxes, scores, labels = StockDetector(stock)(images)
+    expected = reference_forward(stock, images)
+    for got, padded in zip((boxes, scores, labels), expected, strict=True):
+        assert torch.equal(got, padded[0, : len(got)])
+
+
+def test_what_is_not_supported_says_so() -> None:
+    with seeded(0):
+        mask = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    assert is_detector(mask)
+    assert not is_detector(nn.Linear(1, 1))
+    with pytest.raises(UserError, match="MaskRCNN"):
+        make_static(mask, 320, 320)
+    with pytest.raises(UserError, match="Linear"):
+        make_static(nn.Linear(1, 1), 320, 320)
+    with pytest.raises(UserError, match="Linear"):
+        fix_input_size(nn.Linear(1, 1), 320, 320)
+    ssd = detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+    with pytest.raises(UserError, match="proposals"):
+        make_static(ssd, 320, 320, proposals=10)
+    with pytest.raises(UserError, match="positive"):
+        fix_input_size(ssd, 0, 320)
