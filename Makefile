@@ -17,7 +17,7 @@ help:
 setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "enginesmith needs Python 3.11 or newer; give PYTHON=python3.11"; exit 2; }
-	@command -v cc >/dev/null || { echo "enginesmith needs a C compiler for TVM modules; apt-get install gcc"; exit 2; }
+	@command -v c++ >/dev/null || { echo "enginesmith needs a C++ compiler for TVM modules; apt-get install g++"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRA)$(if $(DEV),$(comma)$(DEV))]'
 	@touch $@

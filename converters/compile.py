@@ -36,5 +36,11 @@ class Compile(Stage[CompileOptions]):
             out=context.out,
             cache=context.cache,
         )
-        engine = get_backend(options.backend).build(request, context)
-        return Facts(engine=engine, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")
+        backend = get_backend(options.backend)
+        engine = backend.build(request, context)
+        warnings = []
+        if request.profile and not backend.dynamic_shapes:
+            shapes = ", ".join(f"{name} {'x'.join(map(str, opt))}" for name, (_, opt, _) in request.profile.items())
+            warnings.append(f"{options.backend} builds static shapes: this engine takes {shapes} alone")
+            context.warn(warnings[-1])
+        return Facts(engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")

@@ -71,6 +71,7 @@ class Builder:
                     backend=planned.backend,
                     target=planned.target,
                     needs=planned.needs,
+                    after=list(planned.after),
                     status="skipped",
                 )
                 build.records.append(record)
@@ -93,14 +94,16 @@ class Builder:
         """Why a stage can't start, because of those before it."""
         for need in planned.needs.values():
             state = states[need]
-            usable = state.status in PASSED or (state.comparison is not None and self.recipe.keep_going)
-            if not usable:
+            if not self._passed(state):
                 return f"needs {need}, which {_fate(state)}"
         for gate in planned.after:
-            passed = states[gate].status in PASSED or planned.blocked
-            if not passed and not self.recipe.keep_going:
+            if not self._passed(states[gate]) and not planned.blocked:
                 return f"comes after {gate}, which {_fate(states[gate])}"
         return ""
+
+    def _passed(self, state: StageRecord) -> bool:
+        """A mismatch stops what comes after it, unless the user wants to go on; it has its outputs all the same."""
+        return state.status in PASSED or (state.comparison is not None and self.recipe.keep_going)
 
     def _stage(
         self,

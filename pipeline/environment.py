@@ -71,7 +71,7 @@ def abilities() -> list[Ability]:
             Ability(
                 backend=name,
                 version=backend.version(),
-                build=f"{reason}; {backend.requirement}" if reason and not backend.version() else reason,
+                build=reason,
                 run=reason or backend.runnable(target) or "",
                 targets=target,
             )

@@ -54,6 +54,8 @@ class StageRecord(Record):
     target: str = ""
     needs: dict[str, str] = {}
     """Role to the id of the stage that fills it."""
+    after: list[str] = []
+    """Stages that had to pass first, though nothing is taken from them."""
     key: str = ""
     status: Status
     seconds: float = 0.0

@@ -50,6 +50,8 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     model: str
     """Id of the stage whose graph the engines are built from."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know that no stage will say."""
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -72,7 +74,7 @@ def make_plan(recipe: Recipe) -> Plan:
         gate = expected = compare
     for backend, target in engines:
         stages += _branch(recipe, backend, target, model, first, expected, gate)
-    return Plan(source=source, stages=tuple(stages), model=model)
+    return Plan(source=source, stages=tuple(stages), model=model, warnings=_left_out(recipe))
 
 
 def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iterator[PlannedStage]:
@@ -226,6 +228,15 @@ def _engines(recipe: Recipe) -> list[tuple[Backend, str]]:
         for backend in backends
         for target in dict.fromkeys(targets[backend.name] or [backend.resolve_target("auto")])
     ]
+
+
+def _left_out(recipe: Recipe) -> tuple[str, ...]:
+    """Backends that are installed and yet can't build: whoever installed one expects its engine."""
+    if recipe.backend != "auto":
+        return ()
+    backends = [get_backend(name) for name in BACKENDS]
+    reasons = {backend.name: backend.available() for backend in backends if backend.version()}
+    return tuple(f"no engine for {name}: {reason}" for name, reason in reasons.items() if reason)
 
 
 def _words(text: str) -> Sequence[str]:

@@ -90,7 +90,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
         ),
         stages=build.records,
         engines=engines,
-        warnings=[warning for record in build.records for warning in record.warnings],
+        warnings=[*plan.warnings, *(warning for record in build.records for warning in record.warnings)],
     )
     manifest.write(folder / "manifest.json")
     report.write(manifest, folder / "report.html")

@@ -204,7 +204,7 @@ class GreedySelection(nn.Module):
         """
         flat = area(boxes) <= 0
         unit = torch.tensor([0.0, 0.0, 1.0, 1.0], device=boxes.device)
-        own = -2.0 * torch.arange(1, 1 + boxes.shape[1], device=boxes.device)
+        own = -2.0 * torch.arange(1, 1 + boxes.shape[1], dtype=boxes.dtype, device=boxes.device)
         boxes = torch.where(flat.unsqueeze(-1), unit, boxes)
         depth = torch.where(flat, own, 2.0 * labels.to(boxes.dtype))
         x1, y1, x2, y2 = boxes.unbind(-1)

@@ -81,7 +81,7 @@ def _needs(manifest: Manifest) -> dict[str, set[str]]:
     """Stage to the earlier stages that it needs; plan order is a topological order, so this has no cycle."""
     needs: dict[str, set[str]] = {}
     for stage in manifest.stages:
-        needs[stage.id] = {need for need in stage.needs.values() if need in needs}
+        needs[stage.id] = {need for need in [*stage.needs.values(), *stage.after] if need in needs}
     return needs
 
 

@@ -67,4 +67,5 @@ def test_build(name: str, tmp_path: Path) -> None:
     (engine,) = manifest["engines"]
     assert engine["backend"] == "tensorrt-rtx"
     assert engine["size"] > 10_000
-    assert [*(tmp_path / "out").rglob(Path(engine["file"]).name)]
+    assert (tmp_path / "out" / engine["path"]).stat().st_size == engine["size"]
+    assert engine["verified"] != "no"

@@ -163,7 +163,7 @@ def test_on_a_terminal_the_live_line_goes_and_the_table_stays(tiny):
     """One stage works, the others come from the store."""
     ours, theirs = pty.openpty()
     with tiny.shell.start(
-        *tiny.again, "--measure", "0.3", stdin=theirs, stdout=theirs, stderr=theirs, text=False
+        *tiny.again[:-2], "--measure", "0.3", stdin=theirs, stdout=theirs, stderr=theirs, text=False
     ) as process:
         os.close(theirs)
         shown = b""
