@@ -19,6 +19,7 @@ from enginesmith.converters.backends import onnxruntime
 from enginesmith.converters.compare import compare_outputs, reason
 from enginesmith.converters.errors import first_line
 from enginesmith.converters.graph import describe
+from enginesmith.converters.processes import die_with_parent
 from enginesmith.converters.records import Attempt
 from enginesmith.converters.samples import Feed, SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
@@ -93,6 +94,7 @@ def _attempt(tool: str, source: Path, target: Path, options: SimplifyOptions) ->
 
     def limit() -> None:  # in the child only
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        die_with_parent()
         resource.setrlimit(resource.RLIMIT_AS, (min(options.memory, hard) if hard >= 0 else options.memory, hard))
 
     try:

@@ -6,13 +6,11 @@ stderr, which the builder keeps as the log; events go to a file descriptor of th
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
 import resource
 import shutil
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -22,6 +20,7 @@ from pydantic import BaseModel
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.processes import die_with_parent
 from enginesmith.converters.registry import load_stage
 from enginesmith.converters.stage import Context, Facts
 
@@ -105,14 +104,6 @@ def peak_memory() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     own = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-
-
-def die_with_parent(parent: int) -> None:
-    """A killed builder takes its worker along (Linux, prctl(2) PR_SET_PDEATHSIG)."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:

@@ -1,0 +1,20 @@
+"""Processes that must not outlive the one that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that the kernel sends when the parent dies."""
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """From now on this process is killed when its parent dies (Linux). Call it in the child.
+
+    `parent` is the process id that the parent is known by: when it is no longer that, it died before this call.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
