@@ -95,7 +95,7 @@ class Export(Stage[ExportOptions]):
                 prepared.specs, prepared.task, options.samples, options.seed, normalized=prepared.normalized
             )
             if loaded.weights.origin == "random":
-                _seed(loaded.module, prepared.task, feeds, options.seed)
+                _seed(loaded, prepared.task, feeds, options.seed)
             context.progress("PyTorch's own outputs")
             results = _reference(prepared, feeds)
             warnings = [*loaded.warnings]
@@ -211,19 +211,19 @@ def _positional(module: nn.Module) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
-def _seed(module: nn.Module, task: str, feeds: Sequence[Feed], seed: int) -> None:
-    """Make random weights behave: scaled on the first sample, a detector's on all of its pictures."""
+def _seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> None:
+    """Make random weights behave on the samples: a factory's model on the first one, since it may count on its batch
+    size, a library's on all of the same size."""
     import torch
 
     from enginesmith.converters.seeding import seed_weights
 
-    tensors = [torch.from_numpy(array.copy()) for array in feeds[0].values()]
-    if task == "detection":
-        (name,) = feeds[0]
-        pictures = torch.cat([torch.from_numpy(feed[name].copy()) for feed in feeds[:-1]])
-        _guard(lambda: seed_weights(module, pictures, seed), feeds[0])
-    else:
-        _guard(lambda: seed_weights(module, tensors, seed), feeds[0])
+    shapes = [array.shape for array in feeds[0].values()]
+    alike = (
+        [feed for feed in feeds if [array.shape for array in feed.values()] == shapes] if loaded.library else feeds[:1]
+    )
+    tensors = [torch.cat([torch.from_numpy(feed[name].copy()) for feed in alike]) for name in feeds[0]]
+    _guard(lambda: seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed), feeds[0])
 
 
 def _guard(call: Callable[[], Any], feed: Feed) -> Any:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating]
 
 
+SAME_PIXELS = 0.05
+"""Boxes whose sides are this close, in pixels, are one box: one without area, clipped to the picture's edge, overlaps
+nothing."""
+
+
 class Found(NamedTuple):
     """The detections of one picture, padding removed, best first."""
 
@@ -45,7 +50,7 @@ def pictures_of(outputs: Mapping[str, NDArray[np.generic]]) -> list[Found]:
 
 
 def iou(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union of [A, 4] and [B, 4] boxes: [A, B]. Boxes without area overlap nothing but themselves."""
+    """Intersection over union of [A, 4] and [B, 4] boxes: [A, B]. Boxes that are equal but for rounding overlap by 1, without area too."""
     import numpy as np
 
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
@@ -54,7 +59,7 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     other_area = (others[:, 2:] - others[:, :2]).prod(axis=1)
     union = area[:, None] + other_area[None] - intersection
-    same = np.all(boxes[:, None] == others[None], axis=2)
+    same = np.all(np.abs(boxes[:, None] - others[None]) <= SAME_PIXELS, axis=2)
     return np.where(same, 1.0, intersection / np.maximum(union, np.finfo(np.float32).tiny))
 
 

@@ -126,7 +126,7 @@ def _feed(
         if picture and _takes_pictures(spec):
             feed[spec.name] = _pictures(shape, picture, normalized).astype(spec.dtype)
         else:
-            feed[spec.name] = _random(spec.dtype, shape, normalized, rng)
+            feed[spec.name] = _random(spec, shape, normalized, rng)
     return feed
 
 
@@ -138,7 +138,13 @@ def _pictures(shape: tuple[int, ...], first: str, normalized: bool) -> Array:
     names = pictures.names()
     start = names.index(first)
     images = [pictures.load(names[(start + i) % len(names)], height, width) for i in range(batch)]
-    array = np.stack(images).astype(np.float32) / 255
+    return _as_input(np.stack(images).astype(np.float32) / 255, channels, normalized)
+
+
+def _as_input(array: Array, channels: int, normalized: bool) -> Array:
+    """RGB pictures float32 [N, H, W, 3] in 0..1 as a model's input [N, C, H, W]."""
+    import numpy as np
+
     if normalized:
         array = (array - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
     if channels == 1:
@@ -146,10 +152,29 @@ def _pictures(shape: tuple[int, ...], first: str, normalized: bool) -> Array:
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
 
 
-def _random(dtype: str, shape: tuple[int, ...], normalized: bool, rng: np.random.Generator) -> Array:
-    """Floats: uniform in 0..1, or standard normal if `normalized`. Integers: 0..9, which most vocabularies have."""
+def _texture(shape: tuple[int, ...], normalized: bool, rng: np.random.Generator) -> Array:
+    """Random patches at several scales. In white noise every place is like every other, so that a detector's scores
+    are all ties, and no network has seen it: rounding would decide what comes out.
+    """
     import numpy as np
 
+    batch, channels, height, width = shape
+    total = np.zeros((batch, height, width, 3), np.float32)
+    for size in (2, 8, 32):
+        coarse = rng.random((batch, -(-height // size), -(-width // size), 3), np.float32)
+        total += coarse.repeat(size, axis=1).repeat(size, axis=2)[:, :height, :width]
+    return _as_input(total / 3, channels, normalized)
+
+
+def _random(spec: InputSpec, shape: tuple[int, ...], normalized: bool, rng: np.random.Generator) -> Array:
+    """Floats: a texture, uniform in 0..1, or standard normal if `normalized`. Integers: 0..9, which most
+    vocabularies have.
+    """
+    import numpy as np
+
+    dtype = spec.dtype
+    if _takes_pictures(spec):
+        return _texture(shape, normalized, rng).astype(dtype)
     if dtype == "bool":
         return rng.integers(0, 2, shape).astype(bool)
     if dtype.startswith("float"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from pathlib import Path
@@ -58,34 +59,45 @@ def pictures(height: int, width: int) -> Tensor:
 
 
 @functools.cache
-def model(name: str, height: int, width: int) -> nn.Module:
+def trained(name: str) -> nn.Module:
     with seeded(0):
         built: nn.Module = BUILDERS[name](weights=None, weights_backbone=None)
-    fix_input_size(built, height, width)
-    seed_weights(built, pictures(height, width)[:4])
+    fix_input_size(built, 320, 320)
+    seed_weights(built, pictures(320, 320)[:3])
     return built
 
 
-def unmatched(expected: Detections, found: Detections, image: int) -> tuple[int, float]:
-    """Number of detections without a partner (same label, IoU > 0.9, one to one), and the worst score difference."""
+@functools.cache
+def model(name: str, height: int, width: int) -> nn.Module:
+    sized = copy.deepcopy(trained(name))
+    fix_input_size(sized, height, width)
+    # The pooling keeps the scales that it inferred from the first picture.
+    if hasattr(sized, "roi_heads"):
+        sized.roi_heads.box_roi_pool.scales = None
+    return sized
+
+
+def unmatched(expected: Detections, found: Detections, image: int, noise: float = 0.0) -> tuple[int, float]:
+    """Number of detections without a partner (same label, IoU > 0.9, one to one), and the worst score difference.
+
+    With `noise` in the scores, a full list may end with others of those that are this close to its last one.
+    """
+    boxes, scores, labels = (part[image] for part in found)
     count = int((expected[1][image] >= 0).sum())
-    worst, missing = 0.0, abs(count - int((found[1][image] >= 0).sum()))
-    free = found[1][image] >= 0
-    for i in range(count):
-        box, label = expected[0][image, i], expected[2][image, i]
-        corner, opposite = (
-            torch.maximum(box[:2], found[0][image, :, :2]),
-            torch.minimum(box[2:], found[0][image, :, 2:]),
-        )
-        shared = (opposite - corner).clamp(min=0).prod(dim=1)
-        total = (box[2:] - box[:2]).prod() + (found[0][image, :, 2:] - found[0][image, :, :2]).prod(dim=1) - shared
-        # A box without an area has no IoU; it has to be equal.
-        fits = (shared > 0.9 * total) | ((found[0][image] - box).abs().amax(dim=1) < 1e-3)
-        fits &= free & (found[2][image] == label)
+    last = float(expected[1][image, -1])
+    worst, missing = 0.0, abs(count - int((scores >= 0).sum()))
+    free = scores >= 0
+    for box, score, label in zip(*(part[image, :count] for part in expected), strict=True):
+        shared = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp(min=0).prod(dim=1)
+        total = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) - shared
+        # Clipped to the border, a box may be left without an area, and so without an IoU.
+        flat = bool((box[2:] - box[:2]).min() < 1)
+        fits = (boxes - box).abs().amax(dim=1) < 0.5 if flat else shared > 0.9 * total
+        fits &= free & (labels == label)
         if not fits.any():
-            missing += 1
+            missing += not (last >= 0 and score <= last + noise)
             continue
-        difference = (found[1][image] - expected[1][image, i]).abs().masked_fill(~fits, np.inf)
+        difference = (scores - score).abs().masked_fill(~fits, np.inf)
         free[difference.argmin()] = False
         worst = max(worst, float(difference.min()))
     return missing, worst
@@ -200,7 +212,7 @@ def check_onnx(name: str, height: int, width: int, path: Path, dynamo: bool, ima
     for image in images.split(1):
         expected = reference_forward(model(name, height, width), image)
         found = tuple(torch.from_numpy(t) for t in session.run(None, {"images": image.numpy()}))
-        missing, worst = unmatched(expected, found, 0)
+        missing, worst = unmatched(expected, found, 0, noise=2e-4)
         assert missing == 0
         assert worst <= 5e-3
 
