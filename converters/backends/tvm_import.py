@@ -15,6 +15,7 @@ import onnx
 from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.backends.scope import dims, fix_inputs
+from enginesmith.converters.backends.tvm_fold import fold_constants
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.records import TensorInfo
 
@@ -72,14 +73,11 @@ def optimize(module: Any, target: Any) -> Any:
     import tvm
     from tvm import relax
 
-    passes = [
-        relax.transform.DecomposeOpsForInference(),
-        relax.transform.CanonicalizeBindings(),
-        relax.transform.FoldConstant(),
-        relax.get_pipeline("zero"),
-    ]
+    canonicalize = relax.transform.CanonicalizeBindings()
+    before = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
+    after = tvm.transform.Sequential([canonicalize, relax.get_pipeline("zero")])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return tvm.transform.Sequential(passes)(module)
+        return after(fold_constants(before(module)))
 
 
 def compile_module(module: Any, target: Any) -> Any:
