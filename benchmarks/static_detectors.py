@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import skimage.data
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.ops import box_iou
 
+from enginesmith.converters import pictures as shipped
 from enginesmith.converters.detectors import StockDetector, fix_input_size, make_static
 from enginesmith.converters.seeding import seed_weights, seeded
 
@@ -32,10 +32,9 @@ NAMES = ["boxes", "scores", "labels"]
 
 
 def pictures(height: int, width: int) -> Tensor:
-    """float32[4, 3, height, width] in 0..1, from what scikit-image ships."""
-    sources = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea(), skimage.data.rocket()]
-    tensors = [torch.from_numpy(np.ascontiguousarray(source)).permute(2, 0, 1)[None] / 255 for source in sources]
-    return torch.cat([nn.functional.interpolate(t, (height, width), mode="bilinear", antialias=True) for t in tensors])
+    """float32[4, 3, height, width] in 0..1: pictures that the package ships."""
+    names = ("astronaut", "coffee", "cat", "rocket")
+    return torch.stack([torch.from_numpy(shipped.load(name, height, width)).permute(2, 0, 1) / 255 for name in names])
 
 
 def export(module: nn.Module, images: Tensor, path: Path, opset: int) -> onnxruntime.InferenceSession:

@@ -1,10 +1,17 @@
-"""What all tests share: a store of their own."""
+"""What all tests share: a store of their own, and how hypothesis searches."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# examples anew each time at a desk, where a failure can be looked into; the same ones each time where a change lands
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ RULES: dict[str, Callable[..., Array]] = {
     "relax.permute_dims": _permute,
     "relax.shape_to_tensor": lambda call, shape: np.array(shape, np.int64),
     "relax.take": _take,
-    "relax.where": lambda call, condition, yes, no: np.where(condition, yes, no),
+    "relax.where": lambda call, condition, yes, no: np.asarray(np.where(condition, yes, no)),
     "relax.isnan": lambda call, array: np.isnan(array),
     "relax.add": lambda call, left, right: np.add(left, right),
     "relax.less": lambda call, left, right: np.less(left, right),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection
 
+from enginesmith.converters import pictures as shipped
 from enginesmith.converters.detectors import (
     Detections,
     StockDetector,
@@ -43,12 +43,9 @@ def resized(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def pictures(height: int, width: int) -> Tensor:
-    """float32[24, 3, height, width]: photographs and textures that scikit-image ships, their crops and flips, and noise."""
-    sources = [
-        torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
-        for picture in (skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea(), skimage.data.rocket())
-    ]
-    sources += [torch.from_numpy(skimage.data.brick()).float().expand(3, -1, -1) / 255]
+    """float32[24, 3, height, width]: shipped photographs and a texture, their crops and flips, and noise."""
+    names = ("astronaut", "coffee", "cat", "rocket", "brick")
+    sources = [torch.from_numpy(shipped.load(name, height, width)).permute(2, 0, 1).float() / 255 for name in names]
     whole = [resized(picture, height, width) for picture in sources]
     crops = [resized(picture[:, 60:260, 40:300], height, width) for picture in sources]
     flips = [picture.flip(-1) for picture in whole] + [picture.flip(-2) for picture in crops]

@@ -81,14 +81,14 @@ def test_a_permutation_matches_fully(data) -> None:
     assert match.worst_score_difference == 0
 
 
-@given(st.lists(detection, min_size=1, max_size=30, unique_by=lambda d: d[0]), st.data())
+@given(st.lists(detection, min_size=1, max_size=19, unique_by=lambda d: d[0]), st.data())
 def test_another_label_is_another_object(detections, data) -> None:
     index = data.draw(st.integers(0, len(detections) - 1))
     changed = [*detections]
     changed[index] = (detections[index][0], detections[index][1], 9)
     match = match_detections(found(detections), found(changed), FP32)
     assert match.matched == len(detections) - 1
-    assert not match.passed, "two without a partner, and neither at the cut, or there are too few"
+    assert not match.passed, "two without a partner are more than one in ten"
 
 
 @given(st.lists(detection, max_size=20), st.integers(0, 30))
