@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from enginesmith.converters.errors import ConversionError, UserError, first_line
+from enginesmith.converters.errors import UserError, first_line
+from enginesmith.converters.exporters import export_onnx
 from enginesmith.converters.files import hash_file, is_installed
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import InputSpec
-from enginesmith.converters.records import Attempt
+from enginesmith.converters.outputs import distinct, flat, flatten
 from enginesmith.converters.samples import (
-    INPUTS,
-    RESULTS,
-    SAMPLES,
     Array,
     Feed,
     make_samples,
@@ -31,11 +27,7 @@ from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 from enginesmith.converters.torch_source import LoadedModel, load_model
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-
-EXTERNAL_DATA_BYTES = 1_800_000_000
-"""Weights above this go into a file of their own: a protobuf message ends at 2 GiB."""
 
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
 
@@ -104,7 +96,10 @@ class Export(Stage[ExportOptions]):
                 context.warn(warnings[-1])
             save_results(context.out, "PyTorch", results)
             samples.save(context.out, feeds)
-            attempts = _export(prepared, list(results[0]), options, context)
+            tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
+            tools.sort(key=lambda tool: tool != prepared.first)
+            names = list(results[0])
+            attempts = export_onnx(prepared.build(), prepared.specs, names, tools, options.opset, context)
         facts = describe(context.out / MODEL)
         return facts.model_copy(
             update={
@@ -136,7 +131,7 @@ def _prepare(loaded: LoadedModel, options: ExportOptions) -> Prepared:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
     task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
     return Prepared(
-        build=lambda: Flat(loaded.module),
+        build=lambda: flat(loaded.module),
         reference=loaded.module,
         specs=specs,
         task=task,
@@ -250,7 +245,7 @@ def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> list[dict[str, Arra
         names, tensors = flatten(made)
         if not tensors:
             raise UserError("the model returns no tensor")
-        names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else _distinct(names, inputs)
+        names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
         for name, tensor in zip(names, tensors, strict=True):
             if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
                 raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
@@ -269,198 +264,6 @@ def _repeats(results: Sequence[dict[str, Array]]) -> bool:
         and np.allclose(array.astype(np.float64), again[name].astype(np.float64), rtol=1e-4, atol=1e-6, equal_nan=True)
         for name, array in first.items()
     )
-
-
-def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """The names, with underscores behind those that an input or another output has already."""
-    found: list[str] = []
-    for name in names:
-        while name in (*taken, *found):
-            name += "_"
-        found.append(name)
-    return found
-
-
-def flatten(outputs: Any, prefix: str = "") -> tuple[list[str], list[torch.Tensor]]:
-    """Names and tensors of nested tuples, lists and mappings; a mapping's keys are the names. Raises UserError."""
-    import torch
-
-    if isinstance(outputs, torch.Tensor):
-        return [prefix or "output"], [outputs]
-    if hasattr(outputs, "_asdict"):  # a named tuple
-        outputs = outputs._asdict()
-    if isinstance(outputs, Mapping):
-        parts = [(f"{prefix}.{key}" if prefix else str(key), value) for key, value in outputs.items()]
-    elif isinstance(outputs, (tuple, list)):
-        parts = [(f"{prefix or 'output'}{index}", value) for index, value in enumerate(outputs)]
-    else:
-        raise UserError(
-            f"the model returns a {type(outputs).__name__}; it must return tensors, in tuples, lists or mappings"
-        )
-    names: list[str] = []
-    tensors: list[torch.Tensor] = []
-    for name, value in parts:
-        if value is None:
-            continue
-        inner_names, inner = flatten(value, name)
-        names += inner_names
-        tensors += inner
-    return names, tensors
-
-
-def Flat(module: nn.Module) -> nn.Module:
-    """The module with its outputs as a flat tuple, which both exporters understand."""
-    from torch import nn
-
-    class FlatModule(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.training = False
-            self.inner = module
-
-        def train(self, mode: bool = True) -> FlatModule:
-            return self  # the inner module is in eval mode, and an exported program's forbids to say so again
-
-        def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(flatten(self.inner(*arguments))[1])
-
-    return FlatModule()
-
-
-def _export(prepared: Prepared, names: list[str], options: ExportOptions, context: Context) -> list[Attempt]:
-    tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
-    tools.sort(key=lambda tool: tool != prepared.first)
-    module = prepared.build()
-    attempts = []
-    for tool in tools:
-        context.progress(f"{tool} exporter")
-        started = time.monotonic()
-        error = ""
-        try:
-            exporter = _dynamo if tool == "dynamo" else _torchscript
-            exporter(module, prepared.specs, names, options.opset, context.out / MODEL)
-            _check_dynamic(describe(context.out / MODEL), prepared.specs)
-        except Exception as caught:  # noqa: BLE001 - the exporters raise whatever they meet; each attempt is recorded
-            traceback.print_exc()
-            error = _root(caught)
-        attempts.append(Attempt(tool=tool, seconds=round(time.monotonic() - started, 2), error=error))
-        if not error:
-            return attempts
-        for path in context.out.glob(f"{MODEL}*"):
-            path.unlink()
-    reasons = "; ".join(f"{attempt.tool}: {attempt.error.splitlines()[0]}" for attempt in attempts)
-    raise ConversionError(
-        f"no exporter takes the model ({reasons})",
-        "see the log for the place in the model; rewrite what depends on values (if, loops, boolean indexing) "
-        "with torch.where or fixed sizes",
-    )
-
-
-def _root(error: BaseException) -> str:
-    """The exception that the exporter's own were raised from: those only tell how to report a bug."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).strip()
-    return f"{type(error).__name__}: {text[:2000]}"
-
-
-def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
-    """Inputs to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2."""
-    import torch
-
-    shapes = [tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs]
-    return tuple(
-        torch.rand(shape) if spec.dtype == "float32" else torch.zeros(shape, dtype=getattr(torch, spec.dtype))
-        for spec, shape in zip(specs, shapes, strict=True)
-    )
-
-
-def _axis_name(spec: InputSpec, axis: int) -> str:
-    return "batch" if axis == 0 else re.sub(r"\W", "_", f"{spec.name}_{axis}")
-
-
-def _dynamo(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
-    import torch
-
-    dims: dict[str, Any] = {}
-
-    def dim(spec: InputSpec, axis: int) -> Any:
-        name = _axis_name(spec, axis)
-        bounds = spec.dims[axis]
-        return dims.setdefault(name, torch.export.Dim(name, min=bounds.min, max=bounds.max))
-
-    shapes = tuple({axis: dim(spec, axis) for axis, d in enumerate(spec.dims) if d.dynamic} for spec in specs)
-    dynamic = any(shapes)
-    if dynamic and _takes_varargs(module):
-        shapes = (shapes,)  # type: ignore[assignment]
-    program = torch.onnx.export(
-        module,
-        _examples(specs),
-        dynamo=True,
-        input_names=[spec.name for spec in specs],
-        output_names=names,
-        dynamic_shapes=shapes if dynamic else None,
-        opset_version=opset,
-        external_data=False,
-        verbose=False,
-    )
-    assert program is not None
-    program.save(str(path), external_data=_bytes(module) > EXTERNAL_DATA_BYTES)
-
-
-def _takes_varargs(module: nn.Module) -> bool:
-    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
-    return inspect.Parameter.VAR_POSITIONAL in kinds
-
-
-def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
-    import onnx
-    import torch
-
-    examples = _examples(specs)
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        module = torch.jit.trace(module, examples, check_trace=False)  # the exporter's own trace refuses scripted parts
-    torch.onnx.export(
-        module,
-        examples,
-        str(path),
-        dynamo=False,
-        input_names=[spec.name for spec in specs],
-        output_names=names,
-        dynamic_axes={
-            spec.name: {axis: _axis_name(spec, axis) for axis, dim in enumerate(spec.dims) if dim.dynamic}
-            for spec in specs
-            if spec.dynamic
-        },
-        opset_version=min(opset, 20),  # the highest that this exporter knows
-    )
-    if _bytes(module) > EXTERNAL_DATA_BYTES:
-        # above protobuf's limit it scatters one file per weight; gather them
-        model = onnx.load(str(path))
-        for stray in path.parent.iterdir():
-            if stray.name not in (SAMPLES, INPUTS, RESULTS):
-                stray.unlink()
-        onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
-
-
-def _bytes(module: nn.Module) -> int:
-    tensors = [*module.parameters(), *module.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _check_dynamic(facts: Facts, specs: Sequence[InputSpec]) -> None:
-    """A dimension that was asked for as dynamic and came out fixed is a failed export, not a detail."""
-    shapes = {info.name: info.shape for info in facts.inputs}
-    for spec in specs:
-        for axis, dim in enumerate(spec.dims):
-            size = shapes[spec.name][axis] if spec.name in shapes else None
-            if dim.dynamic and isinstance(size, int):
-                raise ConversionError(
-                    f"dimension {axis} of {spec.name} was asked for as {dim.min}..{dim.opt}..{dim.max}, "
-                    f"but the exporter fixed it at {size}",
-                    "the model computes with that size as a Python number: use tensor shapes in reshape and view, "
-                    "try the other exporter (--exporter), or give a fixed shape",
-                )
 
 
 def _own_sources() -> dict[str, str]:

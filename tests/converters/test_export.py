@@ -14,9 +14,10 @@ import torch
 from stages import compare, export, load_samples
 from torch import nn
 
-from enginesmith.converters import export as export_module
+from enginesmith.converters import exporters
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.files import hash_file
+from enginesmith.converters.outputs import distinct, flatten
 from enginesmith.converters.samples import load_results
 
 MODELS = '''
@@ -214,7 +215,7 @@ def test_a_torchscript_file_starts_with_its_own_exporter(
         (tmp_path / "out" / "model.onnx").write_text("half a graph")
         raise RuntimeError("an operator that it does not know")
 
-    monkeypatch.setattr(export_module, "_torchscript", refuse)
+    monkeypatch.setattr(exporters, "_torchscript", refuse)
     with pytest.raises(ConversionError) as caught:
         export(tmp_path / "out", path=path, kind="torchscript", shape="1x3")
     tools = [part.split(":")[0] for part in caught.value.cause.partition("(")[2].split("; ")]
@@ -350,9 +351,9 @@ def test_one_tensor_returned_twice_and_the_input_itself(tmp_path: Path, models: 
 
 def test_names_that_would_collide() -> None:
     tensors = [[torch.zeros(1)] if index == 1 else torch.zeros(1) for index in range(11)]
-    flat = export_module.flatten(tensors)[0]
+    flat = flatten(tensors)[0]
     assert len(set(flat)) < len(flat)
-    assert len(set(export_module._distinct(flat, ["output3"]))) == 11
+    assert len(set(distinct(flat, ["output3"]))) == 11
 
 
 @pytest.mark.parametrize(
@@ -455,7 +456,7 @@ def test_an_output_that_the_next_call_overwrites(tmp_path: Path, models: Path) -
 
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_external_data(tmp_path: Path, models: Path, exporter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_module, "EXTERNAL_DATA_BYTES", 1000)
+    monkeypatch.setattr(exporters, "EXTERNAL_DATA_BYTES", 1000)
     out = tmp_path / "out"
     export(out, "big", path=models, shape="1..2..4x64", exporter=exporter)
     assert names(out) == {"model.onnx", "model.onnx.data", "samples.json", "inputs.json", "results.json"}
