@@ -74,11 +74,4 @@ class Measure(Stage[MeasureOptions]):
             load_before=load_before,
             load_after=os.getloadavg()[0],
         )
-        return Facts(latency=latency, note=_note(latency))
-
-
-def _note(latency: Latency) -> str:
-    times = f"{latency.engine_ms:.3g} ms, ONNX Runtime {latency.onnxruntime_ms:.3g} ms"
-    if latency.ratio > 1:
-        return f"{times}: {latency.ratio:.2g} times slower than ONNX Runtime"
-    return f"{times}: {1 / latency.ratio:.2g} times faster than ONNX Runtime"
+        return Facts(latency=latency, note=latency.verdict)

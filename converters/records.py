@@ -123,6 +123,19 @@ class Latency(BaseModel):
         """Engine time over ONNX Runtime's: below 1 the engine is faster."""
         return self.engine_ms / self.onnxruntime_ms
 
+    @property
+    def verdict(self) -> str:
+        """`faster` or `slower` than ONNX Runtime, by how much, and both medians."""
+        times = f"{milliseconds(self.engine_ms)}, ONNX Runtime {milliseconds(self.onnxruntime_ms)}"
+        if self.ratio > 1:
+            return f"{times}: {self.ratio:.2g} times slower than ONNX Runtime"
+        return f"{times}: {1 / self.ratio:.2g} times faster than ONNX Runtime"
+
+
+def milliseconds(value: float) -> str:
+    """Three digits, and never an exponent."""
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
 
 class EngineInfo(BaseModel):
     """What a compile stage built."""

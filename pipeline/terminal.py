@@ -192,5 +192,5 @@ def _engines(engines: list[EngineRecord]) -> Table:
 def _latency(engine: EngineRecord) -> str:
     if engine.latency is None:
         return "not measured"
-    times = f"{engine.latency.engine_ms:.3g} ms, {engine.latency.ratio:.2f} x ONNX Runtime's"
-    return f"[yellow]{times}: slower[/]" if engine.latency.ratio > 1 else f"[green]{times}[/]"
+    colour = "yellow" if engine.latency.ratio > 1 else "green"
+    return f"[{colour}]{engine.latency.verdict}[/]"
