@@ -77,6 +77,10 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
             raise UserError(
                 f"unknown key {field!r} in the recipe" + (f"; did you mean {near[0]!r}?" if near else "")
             ) from None
+        if field == "precision":
+            raise UserError(
+                f"precision = {first['input']!r} can't be built yet; give fp32, or an ONNX file whose graph is in that precision"
+            ) from None
         raise UserError(f"{field} = {first['input']!r}: {first['msg']}") from None
 
 
