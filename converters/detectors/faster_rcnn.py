@@ -82,7 +82,7 @@ class StaticProposals(nn.Module):
         """The most promising boxes [N, n, 4] of a level, clipped, and their scores [N, n], by falling score."""
         logits = per_anchor(logits, 1).flatten(1)
         # torch.topk, not `best`: torchvision breaks the ties here in the same way.
-        logits, index = logits.topk(self.candidates[level], dim=1)
+        logits, index = best(logits, self.candidates[level])
         deltas = take_rows(per_anchor(deltas, 4), index)
         anchors: Tensor = getattr(self, f"anchors{level}")
         anchors = anchors[0].index_select(0, index.reshape(-1)).view(extents(deltas))
@@ -132,7 +132,7 @@ class StaticFasterRCNN(nn.Module):
         batch, count = extents(proposal_scores)
         classes = extents(logits)[-1]
         most = classes - 1 if self.score_thresh <= 0 else min(classes - 1, math.ceil(1 / self.score_thresh))
-        scores, label = torch.softmax(logits, dim=-1)[:, 1:].topk(most, dim=-1)
+        scores, label = best(torch.softmax(logits, dim=-1)[:, 1:], most)
         label = label + 1
         deltas = take_rows(deltas.view(batch * count, classes, 4), label) / self.coder_weights
         centers = to_centers(proposals).view(-1, 1, 4).expand(-1, most, -1)

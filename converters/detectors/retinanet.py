@@ -14,7 +14,7 @@ from enginesmith.converters.detectors.base import (
     image_limits,
     probe,
 )
-from enginesmith.converters.detectors.boxes import check_topk, clip, decode, extents, take_rows, to_centers
+from enginesmith.converters.detectors.boxes import best, check_topk, clip, decode, extents, take_rows, to_centers
 from enginesmith.converters.detectors.nms import GreedySelection
 
 
@@ -53,7 +53,7 @@ class StaticRetinaNet(nn.Module):
         logits, deltas = outputs["cls_logits"], outputs["bbox_regression"]
         classes = extents(logits)[-1]
         scores = torch.sigmoid(logits).flatten(1)
-        scores, index = scores.topk(min(self.candidates, extents(scores)[1]), dim=1)
+        scores, index = best(scores, min(self.candidates, extents(scores)[1]))
         anchor = torch.div(index, classes, rounding_mode="trunc")
         anchors: Tensor = getattr(self, f"anchors{level}")
         references = anchors.index_select(0, anchor.reshape(-1)).view(*extents(anchor), 4)

@@ -54,9 +54,9 @@ class StaticSSD(nn.Module):
         boxes = clip(decode(deltas, self.anchors, self.largest_log_scale), self.limits)
 
         scores = torch.softmax(outputs["cls_logits"], dim=-1)[..., 1:].transpose(1, 2)
-        scores, index = scores.topk(self.candidates, dim=-1)
+        scores, index = best(scores, self.candidates)
         batch, classes, count = extents(scores)
-        boxes = take_rows(boxes, index.view(batch, -1))
+        boxes = take_rows(boxes, index.reshape(batch, -1))
         groups = boxes.view(-1, count, 4)
         kept = self.suppression(groups, (scores > self.score_thresh).view(-1, count)).view(extents(scores))
         scores = scores.masked_fill(~kept, -1.0).view(batch, -1)
