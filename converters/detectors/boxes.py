@@ -79,7 +79,7 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
         values, indices = scores.topk(count, dim=-1)
     else:
-        values, indices = scores.sort(dim=-1, descending=True, stable=True)
+        values, indices = scores.contiguous().sort(dim=-1, descending=True, stable=True)
     return values[..., :count], indices[..., :count]
 
 

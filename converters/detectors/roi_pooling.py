@@ -74,7 +74,11 @@ class PyramidPooling(nn.Module):
         channels = extents(table)[-1]
         table = table.reshape(-1, channels)
 
-        level = (area(boxes).sqrt().unsqueeze(-1) >= self.thresholds).sum(dim=-1)
+        sides = area(boxes).sqrt()
+        if len(self.thresholds):
+            level = (sides.unsqueeze(-1) >= self.thresholds).sum(dim=-1)
+        else:  # all levels of one scale, as with MobileNetV3: ONNX Runtime does not sum over no thresholds
+            level = torch.zeros_like(sides, dtype=torch.int64)
         first = self.starts[level]
         if images > 1:
             first = first + torch.arange(images, device=boxes.device).unsqueeze(1) * self.cells

@@ -239,7 +239,9 @@ def test_exported_graph_equals_torchvision(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BUILDERS)
 def test_all_exported_graphs_equal_torchvision(name: str, dynamo: bool, tmp_path: Path) -> None:
     size = 300 if name == "ssd300_vgg16" else 320
-    check_onnx(name, size, size, tmp_path / "m.onnx", dynamo, pictures(size, size))
+    # the photographs, their crops and flips: on the synthetic ones seeded scores saturate at 1.0, and where scores are
+    # equal to the last bit in PyTorch, ONNX Runtime's rounding decides the order
+    check_onnx(name, size, size, tmp_path / "m.onnx", dynamo, pictures(size, size)[:20])
 
 
 def test_stock_detector_gives_unpadded_results() -> None:

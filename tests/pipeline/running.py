@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class CommandLine:
             cwd=self.folder,
             env={**os.environ, "ENGINESMITH_STORE": str(self.store), **self.environment},
             process_group=0,
+            # whoever starts the tests in the background may have SIGINT ignored, which is inherited
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             **{**streams, **how},
         )
 
