@@ -75,10 +75,11 @@ class PyramidPooling(nn.Module):
         table = table.reshape(-1, channels)
 
         sides = area(boxes).sqrt()
-        if len(self.thresholds):
+        level = torch.zeros_like(sides, dtype=torch.int64)
+        if len(
+            self.thresholds
+        ):  # all levels have one scale with MobileNetV3, and ONNX Runtime sums over nothing wrongly
             level = (sides.unsqueeze(-1) >= self.thresholds).sum(dim=-1)
-        else:  # all levels of one scale, as with MobileNetV3: ONNX Runtime does not sum over no thresholds
-            level = torch.zeros_like(sides, dtype=torch.int64)
         first = self.starts[level]
         if images > 1:
             first = first + torch.arange(images, device=boxes.device).unsqueeze(1) * self.cells

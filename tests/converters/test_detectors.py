@@ -225,7 +225,7 @@ def check_onnx(name: str, height: int, width: int, path: Path, dynamo: bool, ima
     for image in images.split(1):
         expected = reference(model(name, height, width), image)
         found = tuple(torch.from_numpy(t) for t in session.run(None, {"images": image.numpy()}))
-        missing, worst = unmatched(expected, found, 0, noise=2e-4)
+        missing, worst = unmatched(expected, found, 0, noise=5e-3)  # as much as a score may differ
         assert missing == 0
         assert worst <= 5e-3
 
