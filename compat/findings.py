@@ -22,4 +22,7 @@ class Finding(BaseModel, frozen=True):
     """The backend's version that said so, or a range of versions."""
     message: str
     remedy: str = ""
+    rule: str = ""
+    """Id of the rule that predicted it; empty where the backend itself said so."""
     repair_id: str | None = None
+    """The repair that applies, if one does."""

@@ -40,8 +40,8 @@ class OnnxImport(Stage[ImportOptions]):
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> Facts:
-        model = _load(options.path)
-        external = _external_files(model, options.path)
+        model = load_graph(options.path)
+        external = external_files(model, options.path)
         _check(options.path)
         _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
@@ -60,7 +60,8 @@ class OnnxImport(Stage[ImportOptions]):
         return facts.model_copy(update={"weights": weights, "task": task, "source_files": sources})
 
 
-def _load(path: Path) -> onnx.ModelProto:
+def load_graph(path: Path) -> onnx.ModelProto:
+    """The graph without its external data. Raises UserError for a file that is none."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -83,7 +84,7 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _external_files(model: onnx.ModelProto, path: Path) -> list[str]:
+def external_files(model: onnx.ModelProto, path: Path) -> list[str]:
     """External data files by relative name. Raises UserError for one that is missing or lies outside the folder."""
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 

@@ -118,6 +118,58 @@ def build(
 
 
 @app.command()
+def bisect(
+    subject: Annotated[Path, typer.Argument(help="An ONNX file (--fails), or a build's output folder (--diverges).")],
+    fails: Annotated[
+        str | None,
+        typer.Option(
+            help="'build on tensorrt-rtx', 'parse on tvm', 'load in onnxruntime', 'run in onnxruntime', 'check', "
+            "'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
+        ),
+    ] = None,
+    diverges: Annotated[
+        bool, typer.Option("--diverges", help="Find the first tensor at which two stages of a build differ.")
+    ] = False,
+    stages: Annotated[
+        str | None, typer.Option(help="The two stages to hold against each other, such as export,simplify.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="What the backend builds for.")] = "auto",
+    shape: Annotated[str | None, typer.Option(help="Shapes of dynamic inputs, such as x:1x3x224x224.")] = None,
+    any_failure: Annotated[
+        bool, typer.Option("--any-failure", help="A smaller model may fail in another way than the whole.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one test may take.")] = 120.0,
+    time: Annotated[float | None, typer.Option(min=1, help="Seconds for all; the best so far is saved then.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find what is to blame. Exit status 0: found, 1: nothing fails or differs, 2: a bad request."""
+    from enginesmith.pipeline import bisect
+
+    raise typer.Exit(
+        bisect.run(
+            subject,
+            fails,
+            diverges=diverges,
+            stages=stages,
+            target=target,
+            shape=shape,
+            any_failure=any_failure,
+            timeout=timeout,
+            seconds=time,
+            out=out,
+            store=store,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def models(json: Json = False) -> None:
     """List the model zoo."""
     from enginesmith.pipeline.command import show_models

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import BaseModel
+
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
@@ -32,6 +34,15 @@ class BuildRequest:
     profile: Profile
     out: Path
     cache: Path | None = None
+
+
+class Rejection(BaseModel, frozen=True):
+    """Why a backend doesn't take a graph. `step` is what failed: `parse` (import, for TVM) or `build`."""
+
+    step: str
+    message: str
+    node: str = ""
+    op: str = ""
 
 
 class Backend(Protocol):
@@ -63,6 +74,9 @@ class Backend(Protocol):
 
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the backend's own parser and a trial build; one finding for every node refused, not the first only."""
+
+    def trial(self, onnx: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]) -> Rejection | None:
+        """Parse and build the whole graph, keep nothing. `values`: of integer inputs that decide on shapes."""
 
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
         """Write the engine into `request.out`. Raises ConversionError with findings."""

@@ -11,12 +11,13 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.gpu import local_gpus
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.errors import ConversionError, UserError
@@ -132,6 +133,12 @@ class TensorRTBackend:
         from enginesmith.converters.backends import trt_check
 
         return trt_check.check(self, request, context)
+
+    def trial(self, onnx: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]) -> Rejection | None:
+        """Parse, and build at the lowest optimization level."""
+        from enginesmith.converters.backends import trt_check
+
+        return trt_check.trial(self, onnx, target, profile, values)
 
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
         """Write `engine.trt` into `request.out`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,9 +14,10 @@ import yaml
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import trt_session
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import Refusal, probe_nodes
 from enginesmith.converters.backends.scope import label, qualified_op
+from enginesmith.converters.errors import UserError
 from enginesmith.converters.stage import Context
 
 if TYPE_CHECKING:
@@ -52,6 +54,25 @@ def check(backend: TensorRTBackend, request: BuildRequest, context: Context) -> 
     if verdict.unprobed:
         findings.append(_unprobed(backend, verdict.unprobed))
     return findings
+
+
+def trial(
+    backend: TensorRTBackend, path: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]
+) -> Rejection | None:
+    """Why the product doesn't take a whole graph, None if it does."""
+    session = backend.session()
+    with session.log.hushed():
+        parsed = trt_session.parse(session, path)
+        if parsed.errors:
+            found = _located(parsed.errors[0], path)
+            return Rejection(step="parse", message=_clean(found.message), node=found.node, op=found.op)
+        try:
+            config = trt_session.config_for(parsed, profile, backend.capability(target), FASTEST, values)
+        except UserError as error:
+            return Rejection(step="build", message=str(error))
+        if trt_session.build(parsed, config) is None:
+            return Rejection(step="build", message=_clean(_message(session)))
+    return None
 
 
 def refusal(backend: TensorRTBackend, target: str, model: onnx.ModelProto) -> str | None:

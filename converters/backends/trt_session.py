@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -155,9 +155,16 @@ def parse(session: Session, model: Path | onnx.ModelProto) -> Network:
     return Network(session, builder, network, parser, errors)
 
 
-def config_for(parsed: Network, profile: Profile, capability: str | None, level: int | None = None) -> Any:
+def config_for(
+    parsed: Network,
+    profile: Profile,
+    capability: str | None,
+    level: int | None = None,
+    values: Mapping[str, Sequence[int]] | None = None,
+) -> Any:
     """A builder configuration: `capability` (`sm_89`) for a product that builds for any, the profile's ranges,
-    and builder optimization `level` (0 fastest build .. 5; None: the product's default).
+    builder optimization `level` (0 fastest build .. 5; None: the product's default), and the `values` that inputs
+    which decide on shapes may have.
 
     Raises UserError where the profile does not fit the network's inputs.
     """
@@ -170,8 +177,12 @@ def config_for(parsed: Network, profile: Profile, capability: str | None, level:
         config.set_compute_capability(_capability(trt, capability), 0)
     _check_profile(parsed, profile)
     dynamic = [tensor for tensor in parsed.inputs if -1 in tuple(tensor.shape)]
-    if dynamic:
+    steering = [tensor for tensor in parsed.inputs if tensor.is_shape_tensor and tensor.name in (values or {})]
+    if dynamic or steering:
         ranges = parsed.builder.create_optimization_profile()
+        for tensor in steering:
+            value = list((values or {})[tensor.name])
+            ranges.set_shape_input(tensor.name, value, value, value)
         for tensor in dynamic:
             ranges.set_shape(tensor.name, *(tuple(shape) for shape in profile[tensor.name]))
         if config.add_optimization_profile(ranges) < 0:

@@ -7,12 +7,13 @@ import importlib.util
 import os
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import tvm_target
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.records import EngineInfo
@@ -61,6 +62,12 @@ class TvmBackend:
         from enginesmith.converters.backends import tvm_check
 
         return tvm_check.check(self, request, context)
+
+    def trial(self, onnx: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]) -> Rejection | None:
+        """Import and lower: what can be lowered compiles. `values` mean nothing here."""
+        from enginesmith.converters.backends import tvm_check
+
+        return tvm_check.trial(self, onnx, target, profile)
 
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
         """Import, optimize, compile and link. With a profile, every dynamic dimension is fixed at its optimum.

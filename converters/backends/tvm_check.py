@@ -11,9 +11,10 @@ import onnx
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import scope as scoping
 from enginesmith.converters.backends import tvm_import
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import probe_nodes
 from enginesmith.converters.backends.scope import Scope, label, qualified_op
+from enginesmith.converters.errors import UserError
 from enginesmith.converters.stage import Context
 
 if TYPE_CHECKING:
@@ -40,6 +41,21 @@ def check(backend: TvmBackend, request: BuildRequest, context: Context) -> list[
         if not findings:
             findings = [_finding(backend, "", "", str(error))]
     return findings
+
+
+def trial(backend: TvmBackend, onnx: Path, target: str, profile: Profile) -> Rejection | None:
+    """Why TVM doesn't take a graph, or would compute something else than it says; None if it does."""
+    for finding in listed(backend, onnx):
+        return Rejection(step="parse", message=finding.message, node=finding.node, op=finding.op)
+    try:
+        module = tvm_import.import_onnx(onnx, profile).module
+    except (tvm_import.ImportFailed, UserError) as error:
+        return Rejection(step="parse", message=str(error))
+    try:
+        tvm_import.optimize(module, backend.llvm_target(target))
+    except tvm_import.ImportFailed as error:
+        return Rejection(step="build", message=str(error))
+    return None
 
 
 def listed(backend: TvmBackend, path: Path) -> list[Finding]:

@@ -66,7 +66,7 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
     def infer_impl(self, feed_dict: Mapping[str, NDArray[Any]]) -> OrderedDict[str, NDArray[Any]]:
         """Run once. `inference_time` leaves out the copies of inputs and outputs."""
         arguments = [
-            self.to_tensor(np.ascontiguousarray(feed_dict[tensor.name]), self.device) for tensor in self.inputs
+            self.to_tensor(np.asarray(feed_dict[tensor.name], order="C"), self.device) for tensor in self.inputs
         ]
         start = time.perf_counter()
         result = self.machine["main"](*arguments)

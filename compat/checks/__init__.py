@@ -1,0 +1,61 @@
+"""Checks: rules over the nodes of a graph, for backends that need not be installed.
+
+One module per family of operators; importing this package registers them all. `problems` applies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+
+import onnx_ir as ir
+
+from enginesmith.compat.checks.rule import RULES, Rule
+from enginesmith.compat.findings import Finding
+from enginesmith.compat.target import Target
+from enginesmith.compat.values import label, qualified
+
+for _module in iter_modules(__path__):
+    if _module.name != "rule":
+        import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["RULES", "Problem", "Rule", "problems"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A finding with the node that it is about."""
+
+    node: ir.Node
+    finding: Finding
+
+
+def problems(model: ir.Model, target: Target) -> Iterator[Problem]:
+    """What the rules say about every node, subgraphs included. Shapes and dtypes must have been inferred."""
+    by_op: dict[str, list[Rule]] = {}
+    for found in RULES.values():
+        if found.applies_to(target):
+            for op in found.ops:
+                by_op.setdefault(op, []).append(found)
+    everywhere = by_op.pop("*", [])
+    for node in model.graph.all_nodes():
+        op = qualified(node)
+        for found in (*by_op.get(op, ()), *everywhere):
+            message = found.check(node, target)
+            if message:
+                yield Problem(node, _finding(found, node, target, message))
+
+
+def _finding(found: Rule, node: ir.Node, target: Target, message: str) -> Finding:
+    return Finding(
+        severity=found.severity,
+        op=qualified(node),
+        node=label(node),
+        backend=target.backend,
+        versions=target.version,
+        message=message,
+        remedy=found.remedy,
+        rule=found.id,
+    )

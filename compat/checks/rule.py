@@ -1,0 +1,70 @@
+"""A rule: what a backend refuses about a node, known without asking the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from enginesmith.compat.target import Target
+
+if TYPE_CHECKING:
+    from enginesmith.compat.findings import Severity
+
+NodeCheck = Callable[[ir.Node, Target], str | None]
+"""Returns what is wrong with a node for a target, None if nothing is. Unknown shapes and dtypes are not wrong."""
+
+RULES: dict[str, Rule] = {}
+"""Every rule by its id, in the order of registration."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One restriction of one backend (or a family of backends).
+
+    `ops` are qualified operator types, `*` for every one; `versions` is a range such as `>=8.5,<10` (empty: all).
+    `example` is a minimal model, in ONNX's textual form, to which the rule applies.
+    """
+
+    id: str
+    ops: tuple[str, ...]
+    backends: tuple[str, ...]
+    versions: str
+    severity: Severity
+    remedy: str
+    source: str
+    example: str
+    check: NodeCheck
+
+    @property
+    def cause(self) -> str:
+        """The rule's documentation: what the backend refuses, and why."""
+        return " ".join((self.check.__doc__ or "").split())
+
+    def applies_to(self, target: Target) -> bool:
+        return target.backend in self.backends and target.within(self.versions)
+
+
+def rule(
+    id: str,
+    *,
+    ops: str | Iterable[str],
+    backends: Sequence[str],
+    remedy: str,
+    source: str,
+    example: str,
+    versions: str = "",
+    severity: Severity = "error",
+) -> Callable[[NodeCheck], NodeCheck]:
+    """Register a function as a rule. Its docstring is the cause that the rule's page shows."""
+
+    def register(check: NodeCheck) -> NodeCheck:
+        if id in RULES:
+            raise ValueError(f"two rules {id}")
+        operators = (ops,) if isinstance(ops, str) else tuple(ops)
+        RULES[id] = Rule(id, operators, tuple(backends), versions, severity, remedy, source, example.strip(), check)
+        return check
+
+    return register

@@ -1,0 +1,50 @@
+"""All diagnoses, read from the YAML files on first use."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from pydantic import TypeAdapter
+
+from enginesmith.compat.diagnoses.diagnosis import Diagnosis
+
+FILES = (
+    "torch",
+    "onnx",
+    "simplifiers",
+    "onnxruntime",
+    "tensorrt_parser",
+    "tensorrt_types",
+    "tensorrt_builder",
+    "tensorrt_runtime",
+    "tvm",
+    "around",
+)
+"""In the order in which they are tried: of several diagnoses that know a line, the first counts."""
+
+
+@cache
+def diagnoses() -> tuple[Diagnosis, ...]:
+    """In the order in which they are tried: specific ones before generic ones."""
+    found = [entry for name in FILES for entry in _read(name)]
+    return tuple(sorted(found, key=lambda diagnosis: diagnosis.generic))
+
+
+@cache
+def _by_id() -> dict[str, Diagnosis]:
+    return {diagnosis.id: diagnosis for diagnosis in diagnoses()}
+
+
+def get_diagnosis(name: str) -> Diagnosis:
+    """Raises KeyError where there is none with this id."""
+    return _by_id()[name]
+
+
+def _read(name: str) -> list[Diagnosis]:
+    # the C loader reads them in a tenth of the time, where libyaml is there
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = yaml.load(files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), loader)
+    entries = [{"tool": content["tool"], **entry} for entry in content["diagnoses"]]
+    return TypeAdapter(list[Diagnosis]).validate_python(entries)

@@ -1,0 +1,87 @@
+"""What a line of a log is: an error or a warning, part of a traceback, or only the noise after an error."""
+
+from __future__ import annotations
+
+import re
+
+from enginesmith.compat.diagnoses.lines import Line
+
+ERROR_WORDS = (
+    "rror", "ERROR", "[E]", "[!]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
+    "dumped", "FATAL", "Exit", "ailed", "ailure", "Interrupt",
+)  # fmt: skip
+_ERROR = re.compile(
+    r"""
+      ^(?:\[TRT\]\ )?\[(?:E|!|F|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
+    | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\]
+    | \[(?:TensorRT|TRT)\]\ (?:INTERNAL_)?ERROR:
+    | \[[EF]:onnxruntime
+    | ^(?:[\w.]{1,200}:)?(?:(?:INTERNAL_)?ERROR|FATAL|CRITICAL|Error|error)\b
+    | \ -\ (?:ERROR|CRITICAL)\ -\ | \|\ (?:ERROR|CRITICAL)\ +\|
+    | ^[\w.]{0,200}(?:Error|Exception|Interrupt|Exit)(?::\ |$)
+    | ^[\w.]{1,200}\.(?:Fail|NotImplemented|InvalidGraph|InvalidArgument|InvalidProtobuf|NoSuchFile|RuntimeException|EPFail|NoModel|UserError|\w{1,80}Violation\w{0,9}|\w{1,80}SymNode|Unsupported):\ 
+    | Assertion\ .{0,200}failed
+    | terminate\ called | [Ss]egmentation\ fault | core\ dumped | ^Aborted | ^Killed
+    | \[ONNXRuntimeError\]
+    """,
+    re.VERBOSE,
+)
+_WARNING = re.compile(
+    r"^\[W\]|\[TRT\] ?\[W|\[W:onnxruntime|\b\w{0,40}W(?:ARN|arn)(?:ING|ing)?: |\bWARNING\b|^\[WARN|\[TRT\] WARNING"
+)
+
+CASCADE = re.compile(
+    r"""
+      &&&&\ FAILED | [Ff]ailed\ to\ parse\ (?:the\ )?(?:onnx|ONNX)\ (?:file|model)\.?$ | Failure\ while\ parsing\ ONNX\ file
+    | Parsing\ model\ failed | [Cc]ould\ not\ parse\ ONNX | Failed\ to\ create\ engine | Engine\ (?:could\ not\ be\ created|set\ up\ failed|creation\ failed)
+    | Building\ engine\ failed | Invalid\ Engine | ---\ (?:Begin|End)\ node | While\ parsing\ node\ number | Network\ validation\ failed
+    | FAILED\ \|\ Runtime | ^SystemExit | ^subprocess\.CalledProcessError | ^KeyboardInterrupt | CMake\ Error
+    | NoneType'?\ object\ has\ no\ attribute\ '(?:serialize|create_execution_context|__enter__) | assert\ engine | ^AssertionError$
+    | ^ERROR:\ Failed\ to\ parse | Failed\ to\ parse\ the\ ONNX\ file | ERROR:\ \S{1,80}:\d+\ In\ function\ \w+:$
+    | [Ff]ailed\ to\ build\ (?:the\ )?(?:serialized\ )?(?:engine|network)
+    """,
+    re.VERBOSE,
+)
+"""What is said after an error, and explains nothing."""
+
+
+def severity(line: Line) -> str:
+    """`error`, `warning` or nothing."""
+    if line.level in ("E", "F"):
+        return "error"
+    if line.level == "W" or (
+        ("arn" in line.text or "WARN" in line.text or "[W" in line.text) and _WARNING.search(line.text)
+    ):
+        return "warning"
+    if any(word in line.text for word in ERROR_WORDS) and _ERROR.search(line.text):
+        return "error"
+    return ""
+
+
+class Tracebacks:
+    """Tells the frames of Python's (and TVM's and rich's) tracebacks from other lines: a frame quotes source code, in which
+    any message may stand."""
+
+    def __init__(self) -> None:
+        self._inside = False
+        self._indent = 0
+        self._source = False
+
+    def is_frame(self, text: str) -> bool:
+        indent = len(text) - len(text.lstrip())
+        if "Traceback (most recent call last)" in text:
+            self._inside, self._indent, self._source = True, indent, False
+            return True
+        if text.lstrip().startswith("│"):  # rich draws a box
+            return self._inside
+        if text.lstrip()[:1] in ("╭", "╰"):
+            return True
+        if not self._inside:
+            # a traceback whose beginning is not in the log
+            quoted, self._source = self._source and indent >= 4, bool(_FRAME.match(text))
+            return self._source or quoted
+        self._inside = indent > self._indent or bool(_FRAME.match(text))
+        return self._inside
+
+
+_FRAME = re.compile(r"^ *File \"[^\"]{1,500}\", line \d+")

@@ -1,0 +1,52 @@
+"""Whole models: load, infer shapes, give every node a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from enginesmith.compat.values import DEFAULT_DOMAINS
+
+MAX_PROTO = 2**31 - 1
+"""Bytes that a protobuf message may have."""
+
+
+def infer(model: ir.Model) -> ir.Model:
+    """Fill in dtypes and shapes, as far as onnx can infer them, in place. What can't be inferred stays as it is."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    return model
+
+
+def named(model: ir.Model) -> None:
+    """Give every node a name that no other has, in place; names that are there and unique stay."""
+    taken: set[str] = set()
+    for node in model.graph.all_nodes():
+        base = node.name or f"{node.op_type}:{node.outputs[0].name if node.outputs else ''}"
+        name, count = base, 1
+        while name in taken:
+            count += 1
+            name = f"{base}#{count}"
+        node.name = name
+        taken.add(name)
+
+
+def opset(model: ir.Model) -> int:
+    """The version of the default domain that the model imports; 0 where it imports none."""
+    return next((model.opset_imports[name] for name in DEFAULT_DOMAINS if name in model.opset_imports), 0)
+
+
+def walk(model: ir.Model) -> Iterator[ir.Graph]:
+    """The model's graph and every subgraph, an inner one before the one around it."""
+    yield from reversed(list(model.graphs()))
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all initializers, subgraphs included."""
+    return sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )

@@ -1,0 +1,142 @@
+"""Repairs a model: graph repairs, then every node that is refused, until nothing applies any more.
+
+Each repair is proved on its own, by running what was there and what is there now on the same inputs; one that differs
+is taken back and reported. Running the models is the caller's: this package knows no runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import onnx
+import onnx_ir as ir
+from pydantic import BaseModel
+
+from enginesmith.compat.checks import problems
+from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.repairs import local
+from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, GraphRepair, NotApplicable, Repair, candidates
+from enginesmith.compat.target import Target
+from enginesmith.compat.values import label, qualified
+
+MAX_ROUNDS = 24
+"""Repairs feed on each other's results; a graph that is still changing after so many rounds is given up as it is."""
+
+
+class Proof(BaseModel, frozen=True):
+    """What running two models on the same inputs showed.
+
+    `error` is the largest absolute difference divided by the output's largest magnitude; `samples` is the number of
+    input sets that the model before took. `reason` says why nothing could be shown, or what differs.
+    """
+
+    agrees: bool
+    error: float = 0.0
+    samples: int = 0
+    reason: str = ""
+
+
+Prove = Callable[[onnx.ModelProto, onnx.ModelProto, float], Proof]
+"""Takes the model before, the model after and the tolerance."""
+
+
+class Attempted(BaseModel, frozen=True):
+    """One repair that was made (`proof.agrees`), taken back, or found not to apply (`proof` is None)."""
+
+    repair: str
+    node: str
+    op: str
+    proof: Proof | None = None
+    reason: str = ""
+
+    @property
+    def made(self) -> bool:
+        return self.proof is not None and self.proof.agrees
+
+
+class Engine:
+    """Repairs one model for one target. `model` is changed; read it again after `run`, since a rollback replaces it."""
+
+    def __init__(self, model: ir.Model, target: Target, prove: Prove) -> None:
+        self.model = model
+        self.target = target
+        self.prove = prove
+        self.attempts: list[Attempted] = []
+        self._tried: set[tuple[str, str]] = set()
+
+    def run(self, refused: Iterable[Finding] = ()) -> int:
+        """Repair what the rules predict and what the backend itself `refused`; returns how many repairs were made."""
+        reported = {(finding.node, finding.op) for finding in refused}
+        total = 0
+        for _ in range(MAX_ROUNDS):
+            made = self._graph_repairs()
+            self.model = infer(self.model)
+            named(self.model)
+            wanted = {
+                problem.node for problem in problems(self.model, self.target) if problem.finding.severity == "error"
+            }
+            for node in list(self.model.graph.all_nodes()):
+                if node in wanted or (label(node), qualified(node)) in reported:
+                    made += self._repair(node)
+            total += made
+            if not made:
+                return total
+        return total
+
+    def left(self) -> list[Finding]:
+        """What the rules still say."""
+        return [problem.finding for problem in problems(self.model, self.target)]
+
+    def _graph_repairs(self) -> int:
+        made = 0
+        for repair in GRAPH_REPAIRS.values():
+            if self.target.backend in repair.backends and ("", repair.id) not in self._tried:
+                made += self._graph_repair(repair)
+        return made
+
+    def _graph_repair(self, repair: GraphRepair) -> int:
+        after = self.model.clone()
+        try:
+            changes = repair.rewrite(after, self.target)
+        except NotApplicable as error:
+            self._tried.add(("", repair.id))
+            self.attempts.append(Attempted(repair=repair.id, node="", op="", reason=str(error)))
+            return 0
+        if not changes:
+            return 0
+        proof = self.prove(ir.to_proto(self.model), ir.to_proto(after), repair.tolerance)
+        self.attempts.append(Attempted(repair=repair.id, node="", op="", proof=proof, reason=proof.reason))
+        if not proof.agrees:
+            self._tried.add(("", repair.id))
+            return 0
+        self.model = after
+        return changes
+
+    def _repair(self, node: ir.Node) -> int:
+        """Make the first repair that applies and proves right. 1 if one was made."""
+        for repair in candidates(qualified(node), self.target.backend):
+            key = (label(node), repair.id)
+            if key in self._tried:
+                continue
+            self._tried.add(key)
+            try:
+                proof = self._proof(repair, node)
+                if proof.agrees:
+                    local.apply(repair, node, self.target)
+                reason = proof.reason
+            except NotApplicable as error:
+                proof, reason = None, str(error)
+            attempt = Attempted(repair=repair.id, node=key[0], op=qualified(node), proof=proof, reason=reason)
+            self.attempts.append(attempt)
+            if attempt.made:
+                return 1
+        return 0
+
+    def _proof(self, repair: Repair, node: ir.Node) -> Proof:
+        """Try the repair on the node alone. Raises NotApplicable."""
+        before = local.cut_out(node, self.model)
+        after = ir.from_proto(before)
+        inner = next(iter(infer(after).graph))
+        local.apply(repair, inner, self.target)
+        return self.prove(before, ir.to_proto(after), repair.tolerance)

@@ -1,0 +1,93 @@
+"""A node cut out into a model of its own, to try a repair on it."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+from onnx import helper
+
+from enginesmith.compat.repairs.repair import Builder, NotApplicable, Repair, Replacement
+from enginesmith.compat.target import Target
+from enginesmith.compat.values import constant_tensor, used
+
+
+def cut_out(node: ir.Node, model: ir.Model) -> onnx.ModelProto:
+    """A model of this one node: constants stay constants, other inputs become graph inputs of their inferred type.
+
+    Raises NotApplicable when the dtype or rank of an input is unknown: no such model could be run.
+    """
+    inputs, initializers = [], []
+    for value in dict.fromkeys([*(v for v in node.inputs if v is not None), *captured(node)]):
+        tensor = constant_tensor(value)
+        if tensor is not None:
+            proto = ir.to_proto(tensor)
+            proto.name = value.name or ""
+            initializers.append(proto)
+        elif value.type is None or (isinstance(value.type, ir.TensorType) and value.shape is None):
+            raise NotApplicable(f"the type of {value.name} is unknown")
+        else:
+            inputs.append(ir.to_proto(value))
+    outputs = [ir.to_proto(value) for index, value in enumerate(node.outputs) if used(node, index)]
+    for value, proto in zip((v for i, v in enumerate(node.outputs) if used(node, i)), outputs, strict=True):
+        if value.type is None:
+            raise NotApplicable(f"the type of {proto.name} is unknown")
+    graph = helper.make_graph([ir.to_proto(node)], "local", inputs, outputs, initializers)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
+    functions = [ir.to_proto(function) for function in model.functions.values()]
+    return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=max(model.ir_version or 8, 8))
+
+
+def captured(node: ir.Node) -> list[ir.Value]:
+    """Values that a node's subgraphs take from the graphs around them."""
+    inside: set[ir.Value] = set()
+    read: dict[ir.Value, None] = {}
+    for attribute in node.attributes.values():
+        graphs = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
+        for graph in [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else graphs:
+            inside.update(graph.inputs, graph.initializers.values())
+            for inner in graph.all_nodes():
+                inside.update(inner.outputs)
+                read.update(dict.fromkeys(value for value in inner.inputs if value is not None))
+                for deeper in inner.attributes.values():
+                    if deeper.type == ir.AttributeType.GRAPH:
+                        inside.update(deeper.as_graph().inputs, deeper.as_graph().initializers.values())
+                        read.update(dict.fromkeys(deeper.as_graph().outputs))
+            read.update(dict.fromkeys(graph.outputs))
+    return [value for value in read if value not in inside]
+
+
+def apply(repair: Repair, node: ir.Node, target: Target) -> list[ir.Node]:
+    """Put the rewrite in the node's place, and return the new nodes. Raises NotApplicable and then changes nothing."""
+    builder = Builder(node, target)
+    replacement = _sequence(repair.rewrite(node, builder))
+    graph = node.graph
+    assert graph is not None
+    if len(replacement) < len(node.outputs):
+        replacement = [*replacement, *[None] * (len(node.outputs) - len(replacement))]
+    for index, new in enumerate(replacement):
+        if new is None and used(node, index):
+            raise NotApplicable(f"its output {index} is used")
+    made = {value for inner in builder.nodes for value in inner.outputs}
+    for index, new in enumerate(replacement):
+        if new is not None and (new not in made or replacement.index(new) != index):
+            # A value that was there before, or one that stands for two outputs, can't take over a name.
+            replacement[index] = builder.op("Identity", new)
+    prefix = node.name or next((value.name for value in node.outputs if value.name), "node")
+    for count, inner in enumerate(builder.nodes):
+        inner.name = f"{prefix}/{inner.op_type}_{count}"
+        for place, value in enumerate(inner.outputs):
+            value.name = f"{inner.name}:{place}"
+    graph.insert_before(node, builder.nodes)
+    for old, new in zip(node.outputs, replacement, strict=True):
+        if new is None:
+            continue
+        new.type, new.shape = old.type or new.type, old.shape or new.shape
+        name, old.name = old.name, f"{old.name}/replaced"
+        new.name = name
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    return builder.nodes
+
+
+def _sequence(replacement: Replacement) -> list[ir.Value | None]:
+    return [replacement] if isinstance(replacement, ir.Value) else list(replacement)

@@ -1,0 +1,137 @@
+"""A repair: a rewrite of one node, or of a whole graph, that keeps what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from enginesmith.compat.target import EVERY, Target
+from enginesmith.compat.values import opset_of, to_array
+
+
+class NotApplicable(Exception):
+    """A repair can't be made here; the text says why, in a few words that a user understands."""
+
+
+class Builder:
+    """Collects the nodes that replace one node. Operators have the meaning of the graph's own opset (18 or later)."""
+
+    def __init__(self, node: ir.Node, target: Target) -> None:
+        self.node = node
+        self.target = target
+        self.opset = opset_of(node.graph)
+        self.nodes: list[ir.Node] = []
+
+    def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> ir.Value:
+        """A new node's one output. An input that is no ir.Value or None becomes a constant, as `constant` makes it."""
+        return self.ops(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def ops(self, op_type: str, *inputs: Any, outputs: int, domain: str = "", **attributes: Any) -> Sequence[ir.Value]:
+        """A new node's outputs."""
+        values = [item if item is None or isinstance(item, ir.Value) else self.constant(item) for item in inputs]
+        given = {name: value for name, value in attributes.items() if value is not None}
+        node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs)
+        self.nodes.append(node)
+        return node.outputs
+
+    def constant(self, value: Any) -> ir.Value:
+        """A constant: an array, an onnx_ir tensor, or Python numbers, which become int64, float32 or bool."""
+        tensor = value if isinstance(value, ir.TensorProtocol) else ir.tensor(to_array(value))
+        node = ir.node("Constant", [], {"value": tensor})
+        output = node.outputs[0]
+        output.const_value = tensor
+        output.dtype = tensor.dtype
+        output.shape = ir.Shape(tensor.shape)
+        self.nodes.append(node)
+        return output
+
+
+Replacement = ir.Value | Sequence[ir.Value | None]
+"""What takes the place of a node's outputs, in their order; None for one that nothing reads."""
+Rewrite = Callable[[ir.Node, Builder], Replacement]
+GraphRewrite = Callable[[ir.Model, Target], int]
+
+REPAIRS: dict[str, Repair] = {}
+"""Every node repair by its id; of those for one operator, the first that applies is taken."""
+GRAPH_REPAIRS: dict[str, GraphRepair] = {}
+"""Every graph repair by its id, in the order in which they run."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A rewrite of one node. `tolerance` is relative to the largest magnitude of each output; 0 means bit for bit.
+
+    `example` is a minimal model, in ONNX's textual form, to which the repair applies.
+    """
+
+    id: str
+    ops: tuple[str, ...]
+    backends: tuple[str, ...]
+    tolerance: float
+    example: str
+    rewrite: Rewrite
+
+    @property
+    def summary(self) -> str:
+        return " ".join((self.rewrite.__doc__ or "").split())
+
+
+@dataclass(frozen=True)
+class GraphRepair:
+    """A rewrite of a whole model, subgraphs included. Returns how many changes it made; 0 leaves the model as it was.
+
+    Runs in every round of repairs, unasked: it is for what makes any graph easier to take and loses nothing.
+    """
+
+    id: str
+    backends: tuple[str, ...]
+    tolerance: float
+    example: str
+    rewrite: GraphRewrite
+
+    @property
+    def summary(self) -> str:
+        return " ".join((self.rewrite.__doc__ or "").split())
+
+
+def repair(
+    id: str,
+    *,
+    ops: str | Iterable[str],
+    example: str,
+    backends: Sequence[str] = EVERY,
+    tolerance: float = 0.0,
+) -> Callable[[Rewrite], Rewrite]:
+    """Register a function as the rewrite of one node. It raises NotApplicable, with the reason, where it doesn't fit."""
+
+    def register(rewrite: Rewrite) -> Rewrite:
+        if id in REPAIRS:
+            raise ValueError(f"two repairs {id}")
+        operators = (ops,) if isinstance(ops, str) else tuple(ops)
+        REPAIRS[id] = Repair(id, operators, tuple(backends), tolerance, example.strip(), rewrite)
+        return rewrite
+
+    return register
+
+
+def graph_repair(
+    id: str, *, example: str, backends: Sequence[str] = EVERY, tolerance: float = 0.0
+) -> Callable[[GraphRewrite], GraphRewrite]:
+    """Register a function as the rewrite of a whole model."""
+
+    def register(rewrite: GraphRewrite) -> GraphRewrite:
+        if id in GRAPH_REPAIRS:
+            raise ValueError(f"two repairs {id}")
+        GRAPH_REPAIRS[id] = GraphRepair(id, tuple(backends), tolerance, example.strip(), rewrite)
+        return rewrite
+
+    return register
+
+
+def candidates(op: str, backend: str) -> list[Repair]:
+    """The repairs of an operator for a backend, those of every operator (`*`) last."""
+    fitting = [found for found in REPAIRS.values() if backend in found.backends]
+    return [found for found in fitting if op in found.ops] + [found for found in fitting if "*" in found.ops]

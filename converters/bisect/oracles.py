@@ -1,0 +1,198 @@
+"""What is asked about one candidate. Runs in an `Isolated` process: arguments and results are JSON."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from enginesmith.converters.bisect.conditions import Condition
+from enginesmith.converters.bisect.feeds import Feed, known_values, make_feed
+from enginesmith.converters.errors import ConversionError, UserError, first_line
+
+Standard = Literal["nothing", "checked", "inferred", "loads", "runs"]
+"""How sound a model is, each level containing those before it: it passes `onnx.checker`; its shapes contradict each
+other nowhere; ONNX Runtime loads it; ONNX Runtime runs it on made-up inputs."""
+STANDARDS: tuple[Standard, ...] = ("nothing", "checked", "inferred", "loads", "runs")
+
+
+def standard_of(path: str, most: Standard = "runs") -> Standard:
+    """The highest standard up to `most` that a file meets."""
+    reached: Standard = "nothing"
+    for level in STANDARDS[1 : STANDARDS.index(most) + 1]:
+        try:
+            _STANDARD_TESTS[level](Path(path))
+        except Exception:  # noqa: BLE001 - whatever a tool raises, the level is not met
+            return reached
+        reached = level
+    return reached
+
+
+def examine(path: str, condition: dict[str, Any], standard: Standard, profile: dict[str, Any]) -> dict[str, Any] | None:
+    """How the file at `path` fails: a `Failure` as a dict; None where it doesn't, or falls short of `standard`.
+
+    `profile` is as in BuildRequest; inputs that the file doesn't have are left out. Raises UserError where the
+    condition can't be asked.
+    """
+    if standard_of(path, standard) != standard:
+        return None
+    return ask(Path(path), Condition.model_validate(condition), profile)
+
+
+def ask(path: Path, condition: Condition, profile: Mapping[str, Any]) -> dict[str, Any] | None:
+    match condition.kind:
+        case "check":
+            return _raises(lambda: onnx.checker.check_model(str(path), full_check=True))
+        case "load":
+            return _raises(lambda: _session(path))
+        case "run":
+            return _raises(lambda: run_onnxruntime(path, make_feed(_graph(path))))
+        case "parse":
+            return _parse(path, condition)
+        case "build":
+            return _build(path, condition, profile)
+        case "differs":
+            return _differs(path, condition)
+    raise AssertionError(condition.kind)
+
+
+def run_onnxruntime(path: Path, feed: Feed, names: Sequence[str] | None = None) -> list[NDArray[Any]]:
+    """Outputs of an unoptimized session: what the graph says, node by node."""
+    session = _session(path)
+    outputs: list[NDArray[Any]] = session.run(list(names) if names is not None else None, feed)
+    return outputs
+
+
+def run_tvm(path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
+    """Outputs of a compiled module. Raises ConversionError where TVM doesn't take the graph."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.base import BuildRequest
+    from enginesmith.converters.stage import Context
+
+    backend = get_backend("tvm")
+    with tempfile.TemporaryDirectory(prefix="enginesmith-") as name:
+        out = Path(name)
+        request = BuildRequest(onnx=path, target=target, profile={}, out=out)
+        backend.build(request, Context(out=out, scratch=out, cache=out))
+        with backend.runner(out / backend.engine_file) as runner:
+            results = runner.infer(feed)
+            return [results[output.name].copy() for output in _graph(path).graph.output]
+
+
+def _graph(path: Path) -> onnx.ModelProto:
+    return onnx.load(str(path), load_external_data=False)
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    from enginesmith.converters.backends.onnxruntime import session
+
+    onnxruntime.set_default_logger_severity(4)
+    return session(path, optimize=False)
+
+
+_STANDARD_TESTS: Mapping[Standard, Any] = {
+    "checked": lambda path: onnx.checker.check_model(str(path)),
+    "inferred": lambda path: onnx.checker.check_model(str(path), full_check=True),
+    "loads": _session,
+    "runs": lambda path: run_onnxruntime(path, make_feed(_graph(path))),
+}
+
+
+def _failure(step: str, message: str, node: str = "", op: str = "") -> dict[str, Any]:
+    return {"step": step, "message": " ".join(message.split()), "node": node, "op": op}
+
+
+def _raises(call: Any) -> dict[str, Any] | None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - the failure that is looked for
+        return _failure(type(error).__name__, first_line(error) if len(str(error)) > 2000 else str(error))
+    return None
+
+
+def _parse(path: Path, condition: Condition) -> dict[str, Any] | None:
+    """The part of a trial that reads the graph, without the build."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.tensorrt import TensorRTBackend
+
+    backend = get_backend(condition.backend)
+    if isinstance(backend, TensorRTBackend):
+        from enginesmith.converters.backends import trt_session
+
+        parsed = trt_session.parse(backend.session(), path)
+        if not parsed.errors:
+            return None
+        error = parsed.errors[0]
+        return _failure("parse", error.message, error.node, error.op)
+    from enginesmith.converters.backends import tvm_import
+
+    try:
+        tvm_import.import_onnx(path, {})
+    except tvm_import.ImportFailed as refused:
+        return _failure("parse", str(refused))
+    return None
+
+
+def _build(path: Path, condition: Condition, profile: Mapping[str, Any]) -> dict[str, Any] | None:
+    from enginesmith.converters.backends.trial import trial
+
+    model = _graph(path)
+    names = {value.name for value in model.graph.input}
+    fitting = {name: shapes for name, shapes in profile.items() if name in names}
+    rejection = trial(condition.backend, str(path), condition.target, fitting, known_values(model))
+    return None if rejection is None else _failure(**rejection)
+
+
+def _differs(path: Path, condition: Condition) -> dict[str, Any] | None:
+    """None also where a side can't run the candidate: that is another failure."""
+    feed = make_feed(_graph(path))
+    try:
+        expected = _run(condition.expected, path, feed, condition.target)
+        found = _run(condition.found, path, feed, condition.target)
+    except UserError:
+        raise
+    except ConversionError as error:
+        raise UserError(f"{condition.text}: {error}") from None
+    for output, a, b in zip(_graph(path).graph.output, expected, found, strict=True):
+        if a.shape != b.shape:
+            return _failure("differs", f"output {output.name} has shape {list(b.shape)}, not {list(a.shape)}")
+        if (excess := exceeds(a, b, condition.scale, condition.relative)) > 1:
+            return _failure("differs", f"output {output.name} differs by {excess:.3g} times the tolerance")
+    return None
+
+
+def _run(side: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
+    if side == "tvm":
+        return run_tvm(path, feed, target)
+    if side == "onnxruntime":
+        return run_onnxruntime(path, feed)
+    from onnx.reference import ReferenceEvaluator
+
+    outputs: list[NDArray[Any]] = ReferenceEvaluator(str(path)).run(None, feed)
+    return outputs
+
+
+def exceeds(expected: NDArray[Any], found: NDArray[Any], scale: float, relative: float) -> float:
+    """The largest difference of an element, in units of what it may be: above 1 the tensors differ.
+
+    Integers and booleans have no tolerance: a difference among them is infinite. NaN equals NaN, and nothing else.
+    """
+    if expected.dtype.kind not in "fiub" or found.dtype.kind not in "fiub":
+        expected, found = expected.astype(np.float64), found.astype(np.float64)  # bfloat16 and its kin
+    if expected.dtype.kind in "iub":
+        return 0.0 if np.array_equal(expected, found) else float("inf")
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    finite = np.abs(a[np.isfinite(a)])
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        allowed = scale * (float(finite.max()) if finite.size else 0.0) + relative * np.abs(a)
+        ratio = np.where(same, 0.0, np.abs(a - b) / allowed)
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    return float(ratio.max(initial=0.0))

@@ -1,0 +1,181 @@
+"""Proof of a repair: the graph before and the graph after, run on the same inputs, edge values among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from enginesmith.compat.repairs import Proof
+
+Array = NDArray[Any]
+Feed = dict[str, Array]
+Run = Callable[[Feed], list[Any]]
+
+EDGES = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-6, -1e-6, 3.0, -3.0, 1e4, -1e4, 1e-30, 88.0, -88.0)
+"""Values at which an operator often changes its mind: signs, ties of rounding, ends of exp in float32."""
+ORDINARY = 3
+"""Sets of random inputs, beside the one of edge values and those of small integers."""
+DIMENSIONS = (4, 3, 5, 2, 6)
+"""Sizes given to dimensions that are not known, one per name."""
+
+
+def prove(
+    before: onnx.ModelProto, after: onnx.ModelProto, tolerance: float, given: Sequence[Mapping[str, Array]] = ()
+) -> Proof:
+    """Run both models on generated inputs, and on those `given`.
+
+    Inputs that the model before does not take (an index out of range, say) prove nothing and are passed over. The
+    outputs must have equal shapes, and differ by at most `tolerance` times the largest magnitude of the output.
+    """
+    try:
+        old = runner(before)
+    except Exception as error:  # noqa: BLE001 - whatever a runtime raises means that it can't run the model
+        return Proof(agrees=False, reason=f"the graph before can't be run: {_line(error)}")
+    try:
+        new = runner(after, reference=False)
+    except Exception as error:  # noqa: BLE001
+        return Proof(agrees=False, reason=f"ONNX Runtime refuses the repaired graph: {_line(error)}")
+    samples, worst, refusal = 0, 0.0, ""
+    for feed in (*given, *feeds(before)):
+        try:
+            expected = old(dict(feed))
+        except Exception as error:  # noqa: BLE001
+            refusal = _line(error)
+            continue
+        try:
+            found = new(dict(feed))
+        except Exception as error:  # noqa: BLE001
+            return Proof(agrees=False, samples=samples, reason=f"the repaired graph fails: {_line(error)}")
+        samples += 1
+        error, reason = difference(expected, found, tolerance)
+        worst = max(worst, error)
+        if reason:
+            return Proof(agrees=False, error=worst, samples=samples, reason=reason)
+    if not samples:
+        return Proof(agrees=False, reason=f"no generated input suits the graph before: {refusal}")
+    return Proof(agrees=True, error=worst, samples=samples)
+
+
+def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
+    """Runs a model in ONNX Runtime without optimizations; where it lacks an operator, in onnx's reference if allowed."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception:
+        if not reference:
+            raise
+        from onnx.reference import ReferenceEvaluator
+
+        evaluator = ReferenceEvaluator(model)
+        return lambda feed: list(evaluator.run(None, feed))
+    taken = {value.name for value in session.get_inputs()}
+    return lambda feed: list(session.run(None, {name: value for name, value in feed.items() if name in taken}))
+
+
+def feeds(model: onnx.ModelProto) -> Iterator[Feed]:
+    """Generated inputs: random ones, edge values, small whole numbers (which suit indices), all ones and zeros."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    sizes = _Sizes()
+    shapes = {value.name: sizes.of(value) for value in inputs}
+    rng = np.random.default_rng(0)
+    kinds: list[str] = ["random"] * ORDINARY + ["edges", "ones", "zeros", "indices", "indices"]
+    if not inputs:
+        kinds = ["random"]
+    for kind in kinds:
+        yield {
+            value.name: _array(kind, value.type.tensor_type.elem_type, shapes[value.name], rng)
+            for value in inputs
+        }
+
+
+class _Sizes:
+    """Concrete sizes for a model's inputs; a symbolic dimension has one size wherever it occurs."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, int] = {}
+
+    def of(self, value: onnx.ValueInfoProto) -> tuple[int, ...]:
+        return tuple(self._size(dim) for dim in value.type.tensor_type.shape.dim)
+
+    def _size(self, dim: onnx.TensorShapeProto.Dimension) -> int:
+        if dim.HasField("dim_value"):
+            return int(dim.dim_value)
+        if not dim.dim_param:
+            return DIMENSIONS[0]
+        return self._named.setdefault(dim.dim_param, DIMENSIONS[len(self._named) % len(DIMENSIONS)])
+
+
+def _array(kind: str, elem_type: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    dtype = helper.tensor_dtype_to_np_dtype(elem_type)
+    if elem_type == onnx.TensorProto.STRING:
+        return rng.choice(np.array(["", "a", "bc", "B c"], dtype=object), shape)
+    if kind in ("ones", "zeros"):
+        return np.full(shape, 1 if kind == "ones" else 0).astype(dtype)
+    if dtype == np.bool_:
+        return rng.integers(0, 2, shape).astype(bool)
+    floating = np.issubdtype(dtype, np.floating) or dtype.name in ("bfloat16",) or dtype.name.startswith("float")
+    if kind == "indices":
+        return np.asarray(rng.integers(0, 2, shape)).astype(dtype)
+    if floating:
+        values = rng.standard_normal(shape)
+        if kind == "edges":
+            values = rng.choice(np.array(EDGES), shape)
+        return np.asarray(values).astype(dtype)
+    if np.issubdtype(dtype, np.complexfloating):
+        return np.asarray(rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+    if np.issubdtype(dtype, np.integer):
+        info = np.iinfo(dtype)
+        low, high = (info.min, info.max) if kind == "edges" and info.bits <= 16 else (max(info.min, -9), 9)
+        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
+    return np.asarray(rng.integers(0, 2, shape)).astype(dtype)
+
+
+def difference(expected: Sequence[Any], found: Sequence[Any], tolerance: float) -> tuple[float, str]:
+    """The largest difference relative to each output's largest magnitude, and what is wrong, empty if nothing is."""
+    worst = 0.0
+    for index, (old, new) in enumerate(zip(expected, found, strict=True)):
+        if isinstance(old, list) or old is None:
+            if not isinstance(old, type(new)) or (old is not None and len(old) != len(new)):
+                return worst, f"output {index} is another kind of value"
+            error, reason = difference(old or [], new or [], tolerance)
+        else:
+            error, reason = _tensors_differ(np.asarray(old), np.asarray(new), tolerance)
+        worst = max(worst, error)
+        if reason:
+            return worst, f"output {index}: {reason}"
+    return worst, ""
+
+
+def _tensors_differ(old: Array, new: Array, tolerance: float) -> tuple[float, str]:
+    if old.shape != new.shape:
+        return 0.0, f"shape {list(new.shape)} instead of {list(old.shape)}"
+    if old.dtype != new.dtype:
+        return 0.0, f"{new.dtype} instead of {old.dtype}"
+    if old.dtype.kind in "OUSTb":
+        return 0.0, "" if np.array_equal(old, new) else "other values"
+    wide = np.complex128 if old.dtype.kind == "c" else np.float64
+    a, b = old.astype(wide), new.astype(wide)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not np.all(same | finite):
+        return float("inf"), "infinite or NaN where it was not"
+    apart = np.where(same, 0, np.abs(a - b, where=finite, out=np.zeros(a.shape)))
+    scale = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
+    error = float(np.max(apart, initial=0.0)) / (scale or 1.0)
+    return error, "" if error <= tolerance else f"differs by {error:.3g} of its largest magnitude"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
