@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.interface import fed, fetched
 from enginesmith.converters.backends.trial import trial
 from enginesmith.converters.isolated import Died, Isolated, Raised
 
@@ -123,8 +124,12 @@ def onnxruntime(folder: str, path: str | None = None) -> str:
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(path or str(case.onnx), options, providers=["CPUExecutionProvider"])
+    model = onnx.load(path or str(case.onnx))
     for index, feed in enumerate(case.feeds(onnx.load(str(case.onnx)))):
-        if differs := case.agrees(index, session.run(None, feed)):
+        outputs = dict(
+            zip([value.name for value in model.graph.output], session.run(None, fed(model, feed)), strict=True)
+        )
+        if differs := case.agrees(index, list(fetched(model, outputs).values())):
             return differs
     return ""
 
@@ -176,6 +181,7 @@ def one(backend: str, folder: str, repair: bool) -> dict[str, Any]:
 
         path = case.folder / f"{backend}-repaired.onnx"
         target = Target(backend, get_backend(backend).version())
+        path.unlink(missing_ok=True)
         report = repair_file(
             case.onnx, path, target, lambda file: refused(backend, file, feed), case.feeds(onnx.load(str(case.onnx)))
         )
@@ -183,6 +189,7 @@ def one(backend: str, folder: str, repair: bool) -> dict[str, Any]:
             "repairs": [attempt.repair for attempt in report.made],
             "tried": [f"{attempt.repair}: {attempt.reason}" for attempt in report.attempts if not attempt.made],
         }
+        path = path if path.exists() else case.onnx
         try:
             differs = onnxruntime(folder, str(path))
         except Exception as error:  # noqa: BLE001 - whatever it raises, the repair is to blame
@@ -202,9 +209,11 @@ def refused(backend: str, path: Path, feed: dict[str, Any]) -> list[Finding]:
     rejection = trial(backend, str(path), TARGETS[backend], profile_of(model, feed), values_of(feed))
     if rejection is None:
         return []
-    nodes = [rejection["node"]] if rejection["node"] else [node.name for node in model.graph.node]
+    nodes = [rejection["node"]] if rejection["node"] else [node.name or node.output[0] for node in model.graph.node]
     ops = {
-        node.name: node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+        node.name or node.output[0]: node.op_type
+        if node.domain in ("", "ai.onnx")
+        else f"{node.domain}::{node.op_type}"
         for node in model.graph.node
     }
     return [

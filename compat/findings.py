@@ -1,4 +1,4 @@
-"""What a check says about one node of a graph."""
+"""What a check says about a node of a graph, and what became of a repair."""
 
 from __future__ import annotations
 
@@ -26,3 +26,30 @@ class Finding(BaseModel, frozen=True):
     """Id of the rule that predicted it; empty where the backend itself said so."""
     repair_id: str | None = None
     """The repair that applies, if one does."""
+
+
+class Proof(BaseModel, frozen=True):
+    """What running two models on the same inputs showed.
+
+    `error` is the largest absolute difference divided by the output's largest magnitude; `samples` is the number of
+    input sets that the model before took. `reason` says why nothing could be shown, or what differs.
+    """
+
+    agrees: bool
+    error: float = 0.0
+    samples: int = 0
+    reason: str = ""
+
+
+class Attempted(BaseModel, frozen=True):
+    """One repair that was made (`proof.agrees`), taken back, or found not to apply (`proof` is None)."""
+
+    repair: str
+    node: str
+    op: str
+    proof: Proof | None = None
+    reason: str = ""
+
+    @property
+    def made(self) -> bool:
+        return self.proof is not None and self.proof.agrees

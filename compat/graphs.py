@@ -11,12 +11,27 @@ from enginesmith.compat.values import DEFAULT_DOMAINS
 
 MAX_PROTO = 2**31 - 1
 """Bytes that a protobuf message may have."""
+ELEMENTWISE = frozenset("Abs Cast CastLike Ceil Clip Exp Floor Identity Log Neg Not Relu Round Sigmoid Sqrt Tanh".split())
+"""Operators whose output has the shape of their first input."""
 
 
 def infer(model: ir.Model) -> ir.Model:
     """Fill in dtypes and shapes, as far as onnx can infer them, in place. What can't be inferred stays as it is."""
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    for graph in model.graphs():
+        # A subgraph's nodes have the model's opsets, which onnx_ir notes with the outermost graph alone.
+        graph.opset_imports.update(model.opset_imports)
+        _infer_backward(graph)
     return model
+
+
+def _infer_backward(graph: ir.Graph) -> None:
+    """A value of unknown rank takes the shape of what an elementwise operator makes of it, where that is declared."""
+    for node in reversed(graph):
+        if node.op_type in ELEMENTWISE and node.domain in DEFAULT_DOMAINS and node.inputs:
+            value, result = node.inputs[0], node.outputs[0].shape
+            if value is not None and value.shape is None and result is not None:
+                value.shape = result.copy()
 
 
 def named(model: ir.Model) -> None:

@@ -11,8 +11,11 @@ from onnx import helper
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array
 
 
-def evaluate(node: ir.Node, arguments: Sequence[Array | None]) -> list[Array] | None:
-    """The outputs of a node of the default domain, in their order; None where the reference can't compute it."""
+def evaluate(node: ir.Node, arguments: Sequence[Array | None], opset: int = 0) -> list[Array] | None:
+    """The outputs of a node of the default domain, in their order; None where the reference can't compute it.
+
+    `opset` is needed where the node is in no graph that says it.
+    """
     from onnx.reference import ReferenceEvaluator
 
     proto = ir.to_proto(node)
@@ -22,7 +25,8 @@ def evaluate(node: ir.Node, arguments: Sequence[Array | None]) -> list[Array] | 
     wanted = [name for name in proto.output if name]
     outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None) for name in wanted]
     opsets = node.graph.opset_imports if node.graph is not None else {}
-    version = next((opsets[name] for name in DEFAULT_DOMAINS if name in opsets), onnx.defs.onnx_opset_version())
+    stated = next((opsets[name] for name in DEFAULT_DOMAINS if name in opsets), 0)
+    version = opset or stated or onnx.defs.onnx_opset_version()
     model = helper.make_model(
         helper.make_graph([proto], "one", inputs, outputs), opset_imports=[helper.make_opsetid("", version)]
     )

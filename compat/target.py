@@ -25,8 +25,8 @@ class Target:
         match = re.fullmatch(r"(>=|<=|==|>|<)([\d.]+)", part)
         if match is None:
             raise ValueError(f"not a range of versions: {part}")
-        bound = _numbers(match[2])
-        own = _numbers(self.version)[: len(bound)]
+        bound = numbers(match[2])
+        own = numbers(self.version)[: len(bound)]
         own += (0,) * (len(bound) - len(own))
         return {">=": own >= bound, "<=": own <= bound, "==": own == bound, ">": own > bound, "<": own < bound}[
             match[1]
@@ -36,5 +36,5 @@ class Target:
         return f"{self.backend} {self.version}"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -77,6 +77,14 @@ def argument(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
+def required(node: ir.Node, count: int) -> list[ir.Value]:
+    """The first `count` inputs, which the operator's definition doesn't let out. Raises ValueError where one is."""
+    given = [value for value in node.inputs[:count] if value is not None]
+    if len(given) < count:
+        raise ValueError(f"{label(node)}: {node.op_type} has fewer than {count} inputs")
+    return given
+
+
 def used(node: ir.Node, index: int) -> bool:
     """Is there an output at `index` that something reads?"""
     if index >= len(node.outputs):

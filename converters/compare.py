@@ -54,22 +54,63 @@ class Compare(Stage[CompareOptions]):
         found = _run(runner, options.backend, [(samples.samples[i].name, feeds[i]) for i in chosen], context)
         save_results(context.out, _label(options.backend), found)
         results = load_results(context.out)[0][1]
-        tolerance = TOLERANCES[options.precision]
         compared = [
             compare_outputs(
-                samples.task, samples.samples[index], feeds[index], expected[0][1][index], outputs, tolerance
+                samples.task,
+                samples.samples[index],
+                feeds[index],
+                expected[0][1][index],
+                outputs,
+                TOLERANCES[options.precision],
             )
             for index, outputs in zip(chosen, results, strict=True)
         ]
-        failed = [sample for sample in compared if not sample.passed]
-        comparison = Comparison(
-            expected=options.expected,
-            found=_label(options.backend),
-            verdict="fail" if failed else "pass",
-            reason=reason(failed),
-            samples=compared,
+        return _facts(compared, options.expected, _label(options.backend))
+
+
+def compare_graph(onnx: Path, samples: Path, expected: Path, label: str, precision: str) -> Comparison:
+    """Run a graph in ONNX Runtime on all samples, and hold its outputs against the `expected` artifact's results.
+
+    Raises ConversionError when it can't be run.
+    """
+    from polygraphy.comparator import IterationResult
+
+    sample_set, feeds = SampleSet.load(samples)
+    results = load_results(expected)[0][1]
+    context = Context(out=onnx.parent, scratch=onnx.parent, cache=onnx.parent)
+    named = [(sample.name, feed) for sample, feed in zip(sample_set.samples, feeds, strict=True)]
+    compared = [
+        compare_outputs(
+            sample_set.task,
+            sample,
+            feed,
+            before,
+            IterationResult(outputs=outputs, runtime=0.0, runner_name="repaired"),
+            TOLERANCES[precision],
         )
-        return Facts(comparison=comparison, note=_note(compared))
+        for sample, feed, before, outputs in zip(
+            sample_set.samples,
+            feeds,
+            results,
+            _run(onnxruntime.runner(onnx), ONNXRUNTIME, named, context),
+            strict=True,
+        )
+    ]
+    comparison = _facts(compared, label, "the repaired graph in ONNX Runtime").comparison
+    assert comparison is not None
+    return comparison
+
+
+def _facts(compared: list[SampleComparison], expected: str, found: str) -> Facts:
+    failed = [sample for sample in compared if not sample.passed]
+    comparison = Comparison(
+        expected=expected,
+        found=found,
+        verdict="fail" if failed else "pass",
+        reason=reason(failed),
+        samples=compared,
+    )
+    return Facts(comparison=comparison, note=_note(compared))
 
 
 def _runner(backend: str, candidate: Path) -> BaseRunner:

@@ -8,8 +8,9 @@ from pathlib import Path
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of
+from enginesmith.converters.check import accepted
 from enginesmith.converters.samples import SAMPLES, SampleSet
-from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.stage import Context, Facts, Options, Stage
 
 
 class CompileOptions(Options):
@@ -30,7 +31,7 @@ class Compile(Stage[CompileOptions]):
     def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> Facts:
         samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
         request = BuildRequest(
-            onnx=inputs["model"] / MODEL,
+            onnx=accepted(inputs),
             target=options.target,
             profile=profile_of(samples.specs),
             out=context.out,

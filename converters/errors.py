@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enginesmith.compat.findings import Finding
+from enginesmith.compat.findings import Attempted, Finding
 
 
 class UserError(Exception):
@@ -22,11 +22,15 @@ def first_line(error: BaseException) -> str:
 class ConversionError(Exception):
     """A stage failed on a valid request; the command line exits with 1.
 
-    `cause` is one line; `remedy` says what to try; `findings` name the nodes to blame, where they are known.
+    `cause` is one line; `remedy` says what to try; `findings` name the nodes to blame, where they are known; `repairs`
+    are those that were made or tried before.
     """
 
-    def __init__(self, cause: str, remedy: str = "", findings: Sequence[Finding] = ()) -> None:
+    def __init__(
+        self, cause: str, remedy: str = "", findings: Sequence[Finding] = (), repairs: Sequence[Attempted] = ()
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
         self.findings = list(findings)
+        self.repairs = list(repairs)

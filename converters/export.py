@@ -114,6 +114,18 @@ class Export(Stage[ExportOptions]):
         )
 
 
+def rebuild(options: ExportOptions, feeds: Sequence[Feed]) -> nn.Module:
+    """The module that `Export.run` gave to the exporter; `feeds` are the samples that it made."""
+    import torch
+
+    loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+    with torch.no_grad():
+        prepared = _prepare(loaded, options)
+        if loaded.weights.origin == "random":
+            _seed(loaded, prepared.task, feeds, options.seed)
+        return prepared.build().eval()
+
+
 def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
     """Of the file that the weights were in; a library's are known by their name, a factory's by its source."""
     if loaded.weights.origin == "file":

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from enginesmith.compat.findings import Attempted, Finding, Proof
+
 Verdict = Literal["pass", "fail", "not run"]
 
 
@@ -149,3 +151,21 @@ class EngineInfo(BaseModel):
     layers: int
     layers_by_dtype: dict[str, int] = Field(default_factory=dict)
     details: dict[str, str] = Field(default_factory=dict)
+
+
+class RepairReport(BaseModel):
+    """What was done to a graph: `attempts` in order, the whole graph's `proof`, and the findings that are `left`."""
+
+    attempts: list[Attempted] = []
+    proof: Proof | None = None
+    left: list[Finding] = []
+
+    @property
+    def made(self) -> list[Attempted]:
+        return [attempt for attempt in self.attempts if attempt.made]
+
+    @property
+    def mended(self) -> bool:
+        """Is no error left, and does the repaired graph compute what the given one did?"""
+        proved = self.proof is None or self.proof.agrees
+        return proved and not any(finding.severity == "error" for finding in self.left)

@@ -9,12 +9,12 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
-from enginesmith.compat.findings import Finding
-from enginesmith.compat.repairs import Attempted, Engine, Proof
+from enginesmith.compat.findings import Finding, Proof
+from enginesmith.compat.repairs import Engine
 from enginesmith.compat.target import Target
 from enginesmith.converters.prove import prove
+from enginesmith.converters.records import RepairReport
 
 MAX_TRIALS = 12
 """How often the backend itself is asked, between rounds of repairs."""
@@ -23,24 +23,18 @@ Refused = Callable[[Path], list[Finding]]
 """Asks the backend: findings for the nodes that it refuses, none when it takes the graph."""
 
 
-class RepairReport(BaseModel):
-    """What was done to a graph: `attempts` in order, the whole graph's `proof`, and the findings that are `left`."""
-
-    attempts: list[Attempted] = []
-    proof: Proof | None = None
-    left: list[Finding] = []
-
-    @property
-    def made(self) -> list[Attempted]:
-        return [attempt for attempt in self.attempts if attempt.made]
-
-
 def repair_file(
-    source: Path, out: Path, target: Target, refused: Refused | None = None, given: Sequence[Feed] = ()
+    source: Path,
+    out: Path,
+    target: Target,
+    refused: Refused | None = None,
+    given: Sequence[Feed] = (),
+    progress: Callable[[str], None] = lambda text: None,
 ) -> RepairReport:
-    """Write the repaired graph to `out`, with `refused` as the last word on what is refused.
+    """Write the repaired graph to `out`; nothing is written when nothing had to be repaired.
 
-    `given` are inputs on which every repair of the whole graph, and the end result, is proved beside generated ones.
+    The rules say what is refused, and `refused` has the last word. `given` are inputs on which every repair of the
+    whole graph, and the end result, is proved beside generated ones.
     """
     original = onnx.load(str(source))
 
@@ -48,20 +42,25 @@ def repair_file(
         return prove(before, after, tolerance, given if _same_inputs(before, original) else ())
 
     engine = Engine(ir.from_proto(original), target, proved)
-    engine.run()
-    left = engine.left()
-    _save(engine.model, out)
-    if refused is not None:
-        for _ in range(MAX_TRIALS):
-            left = refused(out)
-            if not left or not engine.run(left):
-                break
-            _save(engine.model, out)
+    left = refused(source) if refused is not None else []
+    if not _errors(left) and (refused is not None or not _errors(engine.left())):
+        return RepairReport(left=left)
+    for trial in range(MAX_TRIALS):
+        progress(f"repairing, round {trial + 1}")
+        if not engine.run(_errors(left)):
+            break
+        _save(engine.model, out)
+        left = refused(out) if refused is not None else engine.left()
+        if not _errors(left):
+            break
     report = RepairReport(attempts=engine.attempts, left=left)
     if report.made:
-        loosest = max(_tolerances(report), default=0.0)
-        report.proof = proved(original, onnx.load(str(out)), loosest)
+        report.proof = proved(original, onnx.load(str(out)), max(_tolerances(report), default=0.0))
     return report
+
+
+def _errors(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == "error"]
 
 
 def _tolerances(report: RepairReport) -> list[float]:

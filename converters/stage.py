@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.compat.findings import Finding
+from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.records import Attempt, Comparison, EngineInfo, Latency, TensorInfo, Weights
 
 MODEL = "model.onnx"
@@ -33,6 +33,8 @@ class Facts(BaseModel):
     weights: Weights | None = None
     attempts: list[Attempt] = []
     findings: list[Finding] = []
+    repairs: list[Attempted] = []
+    """Repairs that were made, taken back or found not to apply, in order."""
     warnings: list[str] = []
     comparison: Comparison | None = None
     engine: EngineInfo | None = None

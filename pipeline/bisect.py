@@ -114,12 +114,16 @@ def _show(console: Console, result: Reduction) -> None:
         return
     failure = result.failure
     line("failure", f"{failure.step}: {failure.message}")
-    line("nodes", f"{result.nodes_after} of {result.nodes_before}, after {result.tests} tests in {result.seconds:.1f} s")
+    line(
+        "nodes", f"{result.nodes_after} of {result.nodes_before}, after {result.tests} tests in {result.seconds:.1f} s"
+    )
     line("left", ", ".join(f"{op} ({n})" if n > 1 else op for op, n in result.ops.items()))
     line("names", ", ".join(result.names[:8]) + (", …" if len(result.names) > 8 else ""))
     runs = "" if result.runs else "; ONNX Runtime doesn't run it"
     line("saved", f"{result.file}, {result.size / 1e3:.1f} kB{runs}")
     if not result.finished:
-        line("stopped", "before the end: a smaller model may exist; give more --time, or start again from the saved one")
+        line(
+            "stopped", "before the end: a smaller model may exist; give more --time, or start again from the saved one"
+        )
     if not result.confirmed:
         line("unsure", "the saved file passed when it was tested once more: the failure comes and goes")

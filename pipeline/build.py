@@ -16,6 +16,7 @@ from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.weights import reachable
 from enginesmith.pipeline.events import Event, Kind, Listener
+from enginesmith.pipeline.explain import explain_failure
 from enginesmith.pipeline.keys import stage_key, stage_tools
 from enginesmith.pipeline.manifest import StageRecord
 from enginesmith.pipeline.plan import Plan, PlannedStage
@@ -223,6 +224,14 @@ def _fail(record: StageRecord, result: Result) -> None:
     record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
     record.remedy = result.remedy
     record.findings = result.findings
+    if (
+        result.outcome == "conversion error"
+        and not result.remedy
+        and (hit := explain_failure(result.message, Path(record.log)))
+    ):
+        record.error += f" ({hit.cause})"
+        record.remedy = "; ".join([hit.remedy, *hit.links[:1]])
+    record.repairs = result.repairs
 
 
 def _fill(record: StageRecord, entry: Entry) -> None:
@@ -236,6 +245,7 @@ def _fill(record: StageRecord, entry: Entry) -> None:
     record.ops = facts.ops
     record.attempts = facts.attempts
     record.findings = facts.findings
+    record.repairs = facts.repairs
     record.warnings = facts.warnings
     record.comparison = facts.comparison
     record.latency = facts.latency

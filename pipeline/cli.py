@@ -67,6 +67,7 @@ def build(
     exporter: Annotated[str | None, typer.Option(help="auto, dynamo or torchscript.")] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset to export to.")] = None,
     simplify: Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")] = None,
+    repair: Annotated[bool | None, typer.Option("--repair/--no-repair", help="Repair what a backend refuses.")] = None,
     samples: Annotated[int | None, typer.Option(help="Inputs to compare on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of random weights and inputs.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")] = None,
@@ -104,6 +105,7 @@ def build(
         "exporter",
         "opset",
         "simplify",
+        "repair",
         "samples",
         "seed",
         "threads",
@@ -170,6 +172,32 @@ def bisect(
 
 
 @app.command()
+def doctor(
+    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    for_: Annotated[
+        str,
+        typer.Option(
+            "--for", help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted; all where left out."
+        ),
+    ] = "",
+    fix: Annotated[Path | None, typer.Option(help="Write the repaired graph here.")] = None,
+    shape: Annotated[str | None, typer.Option(help="Of dynamic inputs: x:1..4..16x3x224x224.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="A .npz file with an array for each input, to prove repairs on.")
+    ] = None,
+    trial: Annotated[
+        bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
+    ] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
+    json: Json = False,
+) -> None:
+    """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
+    from enginesmith.pipeline.command import run_doctor
+
+    raise typer.Exit(run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
+
+
+@app.command()
 def models(json: Json = False) -> None:
     """List the model zoo."""
     from enginesmith.pipeline.command import show_models
@@ -183,6 +211,17 @@ def env(json: Json = False) -> None:
     from enginesmith.pipeline.command import show_environment
 
     show_environment(as_json=json)
+
+
+@app.command()
+def explain(
+    log: Annotated[str, typer.Argument(help="A log file; - or nothing for standard input.")] = "-",
+    json: Json = False,
+) -> None:
+    """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them."""
+    from enginesmith.pipeline.explain import run_explain
+
+    raise typer.Exit(run_explain(log, as_json=json))
 
 
 StoreOption = Annotated[str | None, typer.Option(help="Artifact store.", envvar="ENGINESMITH_STORE")]

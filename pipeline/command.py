@@ -57,6 +57,41 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
     return 0 if manifest.success else 1
 
 
+def run_doctor(
+    model: Path,
+    backends: str,
+    out: Path | None,
+    shape: str | None,
+    inputs: Path | None,
+    timeout: float,
+    *,
+    trial: bool,
+    as_json: bool,
+) -> int:
+    """Examine, repair if asked to, show, and return the exit status: 0 clean (or all repaired), 1 findings."""
+    from enginesmith.pipeline import doctor
+    from enginesmith.pipeline.doctor_view import show_examination, show_repairs
+
+    wanted = doctor.wanted(backends)
+    examination = doctor.examine(model, wanted, shape, trial=trial, timeout=timeout)
+    repairs = []
+    if out is not None and examination.nodes:
+        repairs = doctor.fix(model, out, wanted, shape, inputs, timeout, trial=trial)
+    clean = all(report.mended for report in repairs) if repairs else examination.clean
+    if as_json:
+        _print_json(
+            {**examination.model_dump(), "repairs": [report.model_dump() for report in repairs], "clean": clean}
+        )
+        return 0 if clean else 1
+    console = _console()
+    show_examination(console, examination)
+    if repairs:
+        made = any(report.made for report in repairs)
+        names = [f"{one.backend} {one.version}" for one in wanted]
+        show_repairs(console, names, repairs, str(out) if made else "")
+    return 0 if clean else 1
+
+
 def show_models(*, as_json: bool) -> None:
     from enginesmith.pipeline.zoo import zoo
 

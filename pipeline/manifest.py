@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.compat.findings import Finding
+from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.records import Attempt, Comparison, Latency, TensorInfo, Weights
 
 SCHEMA_VERSION = 1
@@ -67,6 +67,8 @@ class StageRecord(Record):
     ops: dict[str, int] = {}
     attempts: list[Attempt] = []
     findings: list[Finding] = []
+    repairs: list[Attempted] = []
+    """Repairs of the graph in the order in which they were tried; `proof.agrees` says which were made."""
     warnings: list[str] = []
     comparison: Comparison | None = None
     latency: Latency | None = None

@@ -134,8 +134,14 @@ def _branch(
     yield PlannedStage(
         check,
         "check",
-        CheckOptions(backend=backend.name, target=target),
-        needs={"model": model, "samples": samples},
+        CheckOptions(
+            backend=backend.name,
+            target=target,
+            precision=recipe.precision,
+            repair=recipe.repair,
+            expected=_label(expected),
+        ),
+        needs={"model": model, "samples": samples, "expected": expected},
         after=_gates(gate),
         backend=backend.name,
         target=target,
@@ -144,8 +150,7 @@ def _branch(
         f"compile {name}",
         "compile",
         CompileOptions(backend=backend.name, target=target),
-        needs={"model": model, "samples": samples},
-        after=(check,),
+        needs={"model": model, "samples": samples, "checked": check},
         backend=backend.name,
         target=target,
     )

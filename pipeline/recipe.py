@@ -44,6 +44,8 @@ class Recipe(BaseModel):
     """ONNX opset to export to."""
     simplify: bool = True
     """Run the simplifier."""
+    repair: bool = True
+    """Repair what a backend refuses, and prove each repair; otherwise report it only."""
     samples: int = Field(default=3, ge=1, le=64)
     """Inputs that every comparison runs on; one is then run a second time."""
     seed: int = Field(default=0, ge=0)

@@ -67,6 +67,8 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
             target = folder / f"{planned.backend}_{planned.target}"
             _copy(store.files(entry.key), entry, target)
             engines.append(_engine(planned, entry, target.name, build))
+        elif planned.stage == "check" and entry is not None:  # the graph as repaired for this backend, if it was
+            _copy(store.files(entry.key), entry, folder / f"{planned.backend}_{planned.target}")
     if plan.model in build.entries:
         _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
     first = build.records[0]
@@ -129,7 +131,6 @@ def _copy(source: Path, entry: Entry, target: Path, only: str = "") -> None:
 
     Copies and not links: whoever edits a result must not damage the store.
     """
-    target.mkdir(parents=True, exist_ok=True)
     for name in entry.files:
         if not name.startswith(only):
             continue

@@ -18,7 +18,7 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel
 
-from enginesmith.compat.findings import Finding
+from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.processes import die_with_parent
 from enginesmith.converters.registry import load_stage
@@ -51,6 +51,7 @@ class Result(BaseModel):
     message: str = ""
     remedy: str = ""
     findings: list[Finding] = []
+    repairs: list[Attempted] = []
     peak_memory: int = 0
     """Bytes of resident memory, of the larger of this process and its largest child."""
 
@@ -72,7 +73,13 @@ def run(request: Request, events: TextIO) -> Result:
     except UserError as error:
         return Result(outcome="user error", message=str(error))
     except ConversionError as error:
-        return Result(outcome="conversion error", message=error.cause, remedy=error.remedy, findings=error.findings)
+        return Result(
+            outcome="conversion error",
+            message=error.cause,
+            remedy=error.remedy,
+            findings=error.findings,
+            repairs=error.repairs,
+        )
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a bug becomes a result, traceback in the log
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

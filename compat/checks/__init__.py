@@ -1,6 +1,8 @@
 """Checks: rules over the nodes of a graph, for backends that need not be installed.
 
-One module per family of operators; importing this package registers them all. `problems` applies them.
+One module per family of operators; importing this package registers them all. `problems` applies those about nodes,
+`whole` those about models as a whole, `findings` both. Functions that a model brings along should be inlined first:
+a call of one is passed over.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pkgutil import iter_modules
 
 import onnx_ir as ir
 
-from enginesmith.compat.checks.rule import RULES, Rule
+from enginesmith.compat.checks.rule import MODEL_RULES, RULES, ModelRule, Rule
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import label, qualified
@@ -21,7 +23,7 @@ for _module in iter_modules(__path__):
     if _module.name != "rule":
         import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["RULES", "Problem", "Rule", "problems"]
+__all__ = ["MODEL_RULES", "RULES", "ModelRule", "Problem", "Rule", "findings", "problems", "whole"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,37 @@ def problems(model: ir.Model, target: Target) -> Iterator[Problem]:
                 by_op.setdefault(op, []).append(found)
     everywhere = by_op.pop("*", [])
     for node in model.graph.all_nodes():
+        if node.op_identifier() in model.functions:
+            continue
         op = qualified(node)
         for found in (*by_op.get(op, ()), *everywhere):
             message = found.check(node, target)
             if message:
                 yield Problem(node, _finding(found, node, target, message))
+
+
+def whole(model: ir.Model, target: Target) -> Iterator[Finding]:
+    """What the rules say about the model as a whole."""
+    for found in MODEL_RULES.values():
+        if found.applies_to(target):
+            for message in found.check(model, target):
+                yield Finding(
+                    severity=found.severity,
+                    op="",
+                    node="",
+                    backend=target.backend,
+                    versions=target.version,
+                    message=message,
+                    remedy=found.remedy,
+                    rule=found.id,
+                )
+
+
+def findings(model: ir.Model, target: Target) -> Iterator[Finding]:
+    """Everything that the rules say, about the model first."""
+    yield from whole(model, target)
+    for problem in problems(model, target):
+        yield problem.finding
 
 
 def _finding(found: Rule, node: ir.Node, target: Target, message: str) -> Finding:

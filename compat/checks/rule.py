@@ -13,8 +13,13 @@ from enginesmith.compat.target import Target
 if TYPE_CHECKING:
     from enginesmith.compat.findings import Severity
 
+ModelCheck = Callable[[ir.Model, Target], Iterable[str]]
+"""Returns what is wrong with a model as a whole for a target."""
 NodeCheck = Callable[[ir.Node, Target], str | None]
 """Returns what is wrong with a node for a target, None if nothing is. Unknown shapes and dtypes are not wrong."""
+
+SILENT = "-wrong-"
+"""What the ids of rules contain that speak of wrong results, such as `tvm-wrong-suppression`."""
 
 RULES: dict[str, Rule] = {}
 """Every rule by its id, in the order of registration."""
@@ -43,6 +48,36 @@ class Rule:
         """The rule's documentation: what the backend refuses, and why."""
         return " ".join((self.check.__doc__ or "").split())
 
+    @property
+    def silent(self) -> bool:
+        """The backend takes the node without a word, and computes something else: no trial shows what the rule says."""
+        return SILENT in self.id
+
+    def applies_to(self, target: Target) -> bool:
+        return target.backend in self.backends and target.within(self.versions)
+
+
+MODEL_RULES: dict[str, ModelRule] = {}
+"""Every rule about whole models by its id."""
+
+
+@dataclass(frozen=True)
+class ModelRule:
+    """One thing about a whole model that a backend refuses, or that no tool reads as it is meant."""
+
+    id: str
+    backends: tuple[str, ...]
+    versions: str
+    severity: Severity
+    remedy: str
+    source: str
+    check: ModelCheck
+
+    @property
+    def cause(self) -> str:
+        """The rule's documentation, as a node's rule has it."""
+        return " ".join((self.check.__doc__ or "").split())
+
     def applies_to(self, target: Target) -> bool:
         return target.backend in self.backends and target.within(self.versions)
 
@@ -65,6 +100,26 @@ def rule(
             raise ValueError(f"two rules {id}")
         operators = (ops,) if isinstance(ops, str) else tuple(ops)
         RULES[id] = Rule(id, operators, tuple(backends), versions, severity, remedy, source, example.strip(), check)
+        return check
+
+    return register
+
+
+def model_rule(
+    id: str,
+    *,
+    backends: Sequence[str],
+    remedy: str,
+    source: str,
+    versions: str = "",
+    severity: Severity = "error",
+) -> Callable[[ModelCheck], ModelCheck]:
+    """Register a function as a rule about whole models. Its docstring is the cause that the rule's page shows."""
+
+    def register(check: ModelCheck) -> ModelCheck:
+        if id in MODEL_RULES or id in RULES:
+            raise ValueError(f"two rules {id}")
+        MODEL_RULES[id] = ModelRule(id, tuple(backends), versions, severity, remedy, source, check)
         return check
 
     return register

@@ -98,7 +98,7 @@ def literal(pattern: str) -> str:
         before, plain = plain, re.sub(r"\([^()]*\)", gap, plain)
     if "|" in plain or "(?i" in pattern:
         raise ValueError(f"write alternatives as several expressions, and no flags: {pattern!r}")
-    plain = re.sub(r"(?s).(?:[*?]|\{[^}]*\})", gap, plain)
+    plain = re.sub(r"(?s).(?:[*?]|\{[^}]*\})\??", gap, plain)
     longest = max(re.split(r"[\n+^$]", plain), key=len)
     text = "".join(chr(ord(c) - 0xE000) if "\ue000" <= c <= "\ue0ff" else c for c in longest)
     if len(text) < 4:

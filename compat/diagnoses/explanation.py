@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.lines import Line, read_lines
 from enginesmith.compat.diagnoses.place import Announcements, Place, complete, place_of
-from enginesmith.compat.diagnoses.registry import diagnoses
+from enginesmith.compat.diagnoses.registry import diagnoses, matcher
 from enginesmith.compat.diagnoses.symptoms import CASCADE, Tracebacks, severity
 from enginesmith.compat.diagnoses.tools import Tools
 
@@ -20,6 +20,8 @@ AFTER = 12
 """Lines after a message in which its node may be named."""
 FIRST, LAST = 12, 4
 """Unknown lines that are kept, from the beginning and from the end."""
+VERBOSE = "[V] "
+"""Level of TensorRT's lines that only tell what it does; there may be millions."""
 SHOWN = 600
 """Characters of a line that are quoted."""
 
@@ -130,6 +132,7 @@ class _Reader:
         self._number = line.number
         self._tools.read(line.text)
         if self._tracebacks.is_frame(line.text):
+            self._errors = True
             return
         kind = severity(line)
         self._announced.read(line.number, line.text)
@@ -150,10 +153,9 @@ class _Reader:
                 known.place = Place(known.place.op or found.place.op, known.place.node or found.place.node)
 
     def _match(self, line: Line, kind: str) -> _Found | None:
-        for diagnosis in self._known:
-            if match := diagnosis.search(line.text):
-                return _Found(diagnosis, match, line, self._announced.near(line.number), kind == "warning")
-        return None
+        if VERBOSE in line.text or (found := matcher().find(line.text)) is None:
+            return None
+        return _Found(*found, line, self._announced.near(line.number), kind == "warning")
 
     def _keep(self, line: Line) -> None:
         shape = hash(re.sub(r"\d+", "0", line.text[:SHOWN]))
@@ -185,12 +187,12 @@ class _Reader:
 
     def _cause(self, errors: list[_Found], demoted: list[_Found], symptoms: list[_Found]) -> _Found | None:
         """The first specific error; or else, where the log ends in an error, what a tool had only warned of; or else the
-        first symptom."""
+        symptom that the files have first: they go from the inside out."""
         if errors:
             return errors[0]
         if demoted and self._errors:
             return demoted[0]
-        return symptoms[0] if symptoms else None
+        return min(symptoms, key=lambda hit: self._known.index(hit.diagnosis), default=None)
 
     def _origin(self, cause: _Found | None, hits: list[_Found]) -> _Found | None:
         """The earlier message that leads to this one, where there is one."""

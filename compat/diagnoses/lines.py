@@ -15,16 +15,19 @@ BLOCK = 1 << 20
 _COLOURS = re.compile(
     r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f]"
 )
-_PREFIXES = re.compile(
-    r"""^(?:
+_PREFIX = re.compile(
+    r"""^(?:(?:
       \[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?   # ISO date and time
     | \[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\]                                         # trtexec
     | \[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]                                            # TVM
     | [EWIVF]\d{4}\ \d\d:\d\d:\d\d\.\d+\ +\d+\ [^\]\s]{1,200}:\d+\](?:\ \[\d+/\d+\])?   # torch, glog
-    | [\w.-]{1,60}_?\d*\ {1,20}\|\ (?=.)                                         # docker compose
-    )(?:\ -\ |\ |$)""",
+    )(?:\ -\ |\ |$)
+    | [\w.-]{1,60}\ {1,20}\|\                                                       # docker compose
+    )""",
     re.VERBOSE,
 )
+PREFIXES = 3
+"""That a line may have: one from a container, one from a logger, one from the tool."""
 _GLOG_LEVEL = re.compile(r"^([EWF])\d{4} \d\d:\d\d:\d\d\.\d+ ")
 
 
@@ -51,8 +54,13 @@ def clean(number: int, text: str) -> Line | None:
     """None where nothing is left to read."""
     if not text.isprintable():
         text = _COLOURS.sub("", text)
-    level = found[1] if (found := _GLOG_LEVEL.match(text)) else ""
-    text = _PREFIXES.sub("", text, count=1).rstrip()
+    level = ""
+    for _ in range(PREFIXES):
+        if (found := _PREFIX.match(text)) is None:
+            break
+        level = level or (match[1] if (match := _GLOG_LEVEL.match(text)) else "")
+        text = text[found.end() :]
+    text = text.rstrip()
     return Line(number, text, level) if text else None
 
 

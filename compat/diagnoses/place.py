@@ -15,10 +15,13 @@ _HERE = [
         r"while running (?P<op>\w{1,80}) node\. Name: ?'(?P<node>[^']{0,300})'",  # ONNX Runtime, while it runs
         r"\(op_type: ?(?P<op>\w{1,80})(?:, (?:node )?name: (?P<node>[^)]{1,300}))?\)",  # onnx's shape inference
         r"Usage Error \((?P<node>[^\s:(){}]{1,300}): ",  # TensorRT's checks of a layer
+        r"\[E\] (?:\[TRT\] )?(?:Error\[\d+\]: |\d+: )?(?!Error|[A-Z_]{4,}:)(?P<node>[A-Za-z_/][^\s:()\[\]]{1,300}): [A-Za-z]",
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
         r"In node -?\d+ \(import(?!Model|Initializer|Input)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
         r"In function import(?!Model|Initializer|Input)(?P<op>\w{1,80})",
-        r"name: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker
+        r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker
+        r"\bin node \((?P<node>[^()]{1,300})\)",
+        r"node with name '(?P<node>[^']{1,300})'",
         r"Error Code \d+: [^(]{1,40}\((?P<node>/[^\s:(){}]{1,300}): ",
     )
 ]
@@ -35,10 +38,9 @@ _BEFORE = [
 _AFTER = [
     re.compile(pattern)
     for pattern in (
-        r"name: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",
+        r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",
         r"While executing %(?P<node>\w{1,200}) ?: .{0,200}target=(?P<op>[\w.]{1,200})",
         r"While parsing node number \d+ \[(?P<op>[\w.:]{1,80})(?: -> \"(?P<node>[^\"]{0,300})\")?\]",
-        r"^node ?name: (?P<node>\S{1,300}) OpType: (?P<op>\w{1,80})",
     )
 ]
 _HINTS = ("ode", "rror", "OpType", "op_type", "Layer", "import")
@@ -73,6 +75,8 @@ class Announcements:
                     self._place, self._line = Place(), number
                     self._place.fill(found)
                     return
+        if text.startswith("Node name: "):  # its dump; before it only its first output was named
+            self._place.node = text.removeprefix("Node name: ").strip() or self._place.node
 
     def near(self, number: int) -> Place:
         return self._place if number - self._line <= NEAR else Place()

@@ -9,17 +9,18 @@ import yaml
 from pydantic import TypeAdapter
 
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
+from enginesmith.compat.diagnoses.matcher import Matcher
 
 FILES = (
     "torch",
     "onnx",
     "simplifiers",
     "onnxruntime",
+    "tvm",
     "tensorrt_parser",
     "tensorrt_types",
     "tensorrt_builder",
     "tensorrt_runtime",
-    "tvm",
     "around",
 )
 """In the order in which they are tried: of several diagnoses that know a line, the first counts."""
@@ -30,6 +31,11 @@ def diagnoses() -> tuple[Diagnosis, ...]:
     """In the order in which they are tried: specific ones before generic ones."""
     found = [entry for name in FILES for entry in _read(name)]
     return tuple(sorted(found, key=lambda diagnosis: diagnosis.generic))
+
+
+@cache
+def matcher() -> Matcher:
+    return Matcher(diagnoses())
 
 
 @cache

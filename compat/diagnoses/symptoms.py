@@ -16,10 +16,11 @@ _ERROR = re.compile(
     | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\]
     | \[(?:TensorRT|TRT)\]\ (?:INTERNAL_)?ERROR:
     | \[[EF]:onnxruntime
-    | ^(?:[\w.]{1,200}:)?(?:(?:INTERNAL_)?ERROR|FATAL|CRITICAL|Error|error)\b
+    | ^(?:[\w.]{1,200}:)?(?:(?:INTERNAL_)?ERROR|FATAL|CRITICAL|Error|error)\b(?![.(=])
     | \ -\ (?:ERROR|CRITICAL)\ -\ | \|\ (?:ERROR|CRITICAL)\ +\|
     | ^[\w.]{0,200}(?:Error|Exception|Interrupt|Exit)(?::\ |$)
-    | ^[\w.]{1,200}\.(?:Fail|NotImplemented|InvalidGraph|InvalidArgument|InvalidProtobuf|NoSuchFile|RuntimeException|EPFail|NoModel|UserError|\w{1,80}Violation\w{0,9}|\w{1,80}SymNode|Unsupported):\ 
+    | ^(?:[\w.]{1,200}\.)?(?:Fail|NotImplemented|Invalid\w{1,20}|NoSuchFile|EPFail|NoModel|Unsupported|OpNotImplemented):[ ]
+    | ^[\w.]{1,200}(?:Violation|SymNode|NotFound|NotImplemented):[ ]
     | Assertion\ .{0,200}failed
     | terminate\ called | [Ss]egmentation\ fault | core\ dumped | ^Aborted | ^Killed
     | \[ONNXRuntimeError\]
@@ -30,14 +31,16 @@ _WARNING = re.compile(
     r"^\[W\]|\[TRT\] ?\[W|\[W:onnxruntime|\b\w{0,40}W(?:ARN|arn)(?:ING|ing)?: |\bWARNING\b|^\[WARN|\[TRT\] WARNING"
 )
 
+
 CASCADE = re.compile(
     r"""
       &&&&\ FAILED | [Ff]ailed\ to\ parse\ (?:the\ )?(?:onnx|ONNX)\ (?:file|model)\.?$ | Failure\ while\ parsing\ ONNX\ file
     | Parsing\ model\ failed | [Cc]ould\ not\ parse\ ONNX | Failed\ to\ create\ engine | Engine\ (?:could\ not\ be\ created|set\ up\ failed|creation\ failed)
     | Building\ engine\ failed | Invalid\ Engine | ---\ (?:Begin|End)\ node | While\ parsing\ node\ number | Network\ validation\ failed
-    | FAILED\ \|\ Runtime | ^SystemExit | ^subprocess\.CalledProcessError | ^KeyboardInterrupt | CMake\ Error
+    | Traceback\ \(most\ recent | FAILED\ \|\ Runtime | ^SystemExit | ^subprocess\.CalledProcessError | ^KeyboardInterrupt | CMake\ Error
     | NoneType'?\ object\ has\ no\ attribute\ '(?:serialize|create_execution_context|__enter__) | assert\ engine | ^AssertionError$
     | ^ERROR:\ Failed\ to\ parse | Failed\ to\ parse\ the\ ONNX\ file | ERROR:\ \S{1,80}:\d+\ In\ function\ \w+:$
+    | \(Assertion\ engine(?:Ptr)?\ !=\ nullptr\ failed
     | [Ff]ailed\ to\ build\ (?:the\ )?(?:serialized\ )?(?:engine|network)
     """,
     re.VERBOSE,
@@ -71,7 +74,7 @@ class Tracebacks:
         indent = len(text) - len(text.lstrip())
         if "Traceback (most recent call last)" in text:
             self._inside, self._indent, self._source = True, indent, False
-            return True
+            return text.lstrip().startswith("Traceback")  # else a message stands before it
         if text.lstrip().startswith("│"):  # rich draws a box
             return self._inside
         if text.lstrip()[:1] in ("╭", "╰"):

@@ -3,11 +3,13 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from enginesmith.compat.repairs.engine import Attempted, Engine, Proof, Prove
+from enginesmith.compat.findings import Attempted, Proof
+from enginesmith.compat.repairs.engine import Engine, Prove
+from enginesmith.compat.repairs.local import applicable
 from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, REPAIRS, candidates
 
 for _module in iter_modules(__path__):
     if _module.name not in ("engine", "repair", "local"):
         import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["GRAPH_REPAIRS", "REPAIRS", "Attempted", "Engine", "Proof", "Prove", "candidates"]
+__all__ = ["GRAPH_REPAIRS", "REPAIRS", "Attempted", "Engine", "Proof", "Prove", "applicable", "candidates"]

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 
 import onnx
 import onnx_ir as ir
-from pydantic import BaseModel
 
 from enginesmith.compat.checks import problems
-from enginesmith.compat.findings import Finding
+from enginesmith.compat.findings import Attempted, Finding, Proof
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import local
 from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, GraphRepair, NotApplicable, Repair, candidates
@@ -24,35 +23,8 @@ MAX_ROUNDS = 24
 """Repairs feed on each other's results; a graph that is still changing after so many rounds is given up as it is."""
 
 
-class Proof(BaseModel, frozen=True):
-    """What running two models on the same inputs showed.
-
-    `error` is the largest absolute difference divided by the output's largest magnitude; `samples` is the number of
-    input sets that the model before took. `reason` says why nothing could be shown, or what differs.
-    """
-
-    agrees: bool
-    error: float = 0.0
-    samples: int = 0
-    reason: str = ""
-
-
 Prove = Callable[[onnx.ModelProto, onnx.ModelProto, float], Proof]
 """Takes the model before, the model after and the tolerance."""
-
-
-class Attempted(BaseModel, frozen=True):
-    """One repair that was made (`proof.agrees`), taken back, or found not to apply (`proof` is None)."""
-
-    repair: str
-    node: str
-    op: str
-    proof: Proof | None = None
-    reason: str = ""
-
-    @property
-    def made(self) -> bool:
-        return self.proof is not None and self.proof.agrees
 
 
 class Engine:
@@ -77,7 +49,7 @@ class Engine:
                 problem.node for problem in problems(self.model, self.target) if problem.finding.severity == "error"
             }
             for node in list(self.model.graph.all_nodes()):
-                if node in wanted or (label(node), qualified(node)) in reported:
+                if node in wanted or any((name, qualified(node)) in reported for name in _names(node)):
                     made += self._repair(node)
             total += made
             if not made:
@@ -85,7 +57,9 @@ class Engine:
         return total
 
     def left(self) -> list[Finding]:
-        """What the rules still say."""
+        """What the rules say about the model as it is."""
+        self.model = infer(self.model)
+        named(self.model)
         return [problem.finding for problem in problems(self.model, self.target)]
 
     def _graph_repairs(self) -> int:
@@ -100,8 +74,10 @@ class Engine:
         try:
             changes = repair.rewrite(after, self.target)
         except NotApplicable as error:
-            self._tried.add(("", repair.id))
-            self.attempts.append(Attempted(repair=repair.id, node="", op="", reason=str(error)))
+            # Another repair may make it applicable: it is tried again in the next round.
+            attempt = Attempted(repair=repair.id, node="", op="", reason=str(error))
+            if attempt not in self.attempts:
+                self.attempts.append(attempt)
             return 0
         if not changes:
             return 0
@@ -138,5 +114,22 @@ class Engine:
         before = local.cut_out(node, self.model)
         after = ir.from_proto(before)
         inner = next(iter(infer(after).graph))
-        local.apply(repair, inner, self.target)
-        return self.prove(before, ir.to_proto(after), repair.tolerance)
+        builder = local.apply(repair, inner, self.target)
+        repaired = ir.to_proto(after)
+        proof = Proof(agrees=True)
+        for case in builder.cases or [{}]:
+            shown = self.prove(local.fixed(before, case), local.fixed(repaired, case), repair.tolerance)
+            proof = Proof(
+                agrees=shown.agrees,
+                error=max(proof.error, shown.error),
+                samples=proof.samples + shown.samples,
+                reason=shown.reason,
+            )
+            if not proof.agrees:
+                break
+        return proof
+
+
+def _names(node: ir.Node) -> list[str]:
+    """What a finding may call a node: its name, or an output's where it had none."""
+    return [label(node), *(value.name or "" for value in node.outputs)]

@@ -38,6 +38,7 @@ Partial = list[Any]
 
 @graph_repair(
     "fold",
+    tolerance=1e-6,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 flatten (float[2, 3, 4] x) => (float[2, 12] y) {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 import onnx_ir as ir
 from onnx import helper
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Repair, Replacement
+from enginesmith.compat.graphs import infer
+from enginesmith.compat.repairs.repair import Builder, NotApplicable, Repair, Replacement, candidates
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import constant_tensor, used
+from enginesmith.compat.values import Array, constant_tensor, qualified, used
 
 
 def cut_out(node: ir.Node, model: ir.Model) -> onnx.ModelProto:
@@ -37,6 +40,18 @@ def cut_out(node: ir.Node, model: ir.Model) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=max(model.ir_version or 8, 8))
 
 
+def applicable(node: ir.Node, model: ir.Model, target: Target) -> str:
+    """Id of the first repair that applies to a node, empty if none does. Tried on a copy; nothing is proved."""
+    for repair in candidates(qualified(node), target.backend):
+        try:
+            alone = infer(ir.from_proto(cut_out(node, model)))
+            apply(repair, next(iter(alone.graph)), target)
+        except NotApplicable:
+            continue
+        return repair.id
+    return ""
+
+
 def captured(node: ir.Node) -> list[ir.Value]:
     """Values that a node's subgraphs take from the graphs around them."""
     inside: set[ir.Value] = set()
@@ -56,10 +71,28 @@ def captured(node: ir.Node) -> list[ir.Value]:
     return [value for value in read if value not in inside]
 
 
-def apply(repair: Repair, node: ir.Node, target: Target) -> list[ir.Node]:
-    """Put the rewrite in the node's place, and return the new nodes. Raises NotApplicable and then changes nothing."""
+def fixed(model: onnx.ModelProto, contents: Mapping[str, Array]) -> onnx.ModelProto:
+    """A copy of the model with some of its inputs given as constants."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for index in reversed(range(len(result.graph.input))):
+        name = result.graph.input[index].name
+        if name in contents:
+            result.graph.initializer.append(onnx.numpy_helper.from_array(contents[name], name))
+            del result.graph.input[index]
+    return result
+
+
+def apply(repair: Repair, node: ir.Node, target: Target) -> Builder:
+    """Put the rewrite in the node's place, and return its builder. Raises NotApplicable and then changes nothing."""
     builder = Builder(node, target)
-    replacement = _sequence(repair.rewrite(node, builder))
+    replace(node, builder, repair.rewrite(node, builder))
+    return builder
+
+
+def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
+    """Put what the builder holds in the node's place, `results` for its outputs. Raises NotApplicable before it does."""
+    replacement = _sequence(results)
     graph = node.graph
     assert graph is not None
     if len(replacement) < len(node.outputs):
@@ -86,7 +119,6 @@ def apply(repair: Repair, node: ir.Node, target: Target) -> list[ir.Node]:
         new.name = name
         old.replace_all_uses_with(new, replace_graph_outputs=True)
     graph.remove(node, safe=True)
-    return builder.nodes
 
 
 def _sequence(replacement: Replacement) -> list[ir.Value | None]:

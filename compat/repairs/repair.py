@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from enginesmith.compat.target import EVERY, Target
-from enginesmith.compat.values import opset_of, to_array
+from enginesmith.compat.values import Array, opset_of, to_array
 
 
 class NotApplicable(Exception):
@@ -24,6 +24,15 @@ class Builder:
         self.target = target
         self.opset = opset_of(node.graph)
         self.nodes: list[ir.Node] = []
+        self.cases: list[dict[str, Array]] = []
+
+    def assume(self, value: ir.Value, *contents: Any) -> None:
+        """State what an input may contain, each possibility in turn: the declared shapes leave no other.
+
+        The repair is proved for each of them, since generated inputs would hardly meet one.
+        """
+        known = self.cases or [{}]
+        self.cases = [{**case, value.name or "": to_array(content)} for content in contents for case in known]
 
     def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> ir.Value:
         """A new node's one output. An input that is no ir.Value or None becomes a constant, as `constant` makes it."""

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
+import onnx_ir as ir
 
+from enginesmith.compat.checks import problems
+from enginesmith.compat.checks.tvm import SILENT
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import infer
+from enginesmith.compat.target import Target
 from enginesmith.converters.backends import scope as scoping
 from enginesmith.converters.backends import tvm_import
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import probe_nodes
-from enginesmith.converters.backends.scope import Scope, label, qualified_op
+from enginesmith.converters.backends.scope import label, qualified_op
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.stage import Context
 
@@ -64,44 +69,10 @@ def listed(backend: TvmBackend, path: Path) -> list[Finding]:
 
 
 def _converted_wrongly(backend: TvmBackend, path: Path) -> list[Finding]:
-    """Nodes that the frontend of TVM 0.27 converts without a word into something that computes another result.
-
-    Source: the converters in tvm/relax/frontend/onnx/onnx_frontend.py, and a comparison over ONNX's node tests.
-    """
-    model = onnx.load(str(path), load_external_data=False)
-    used = {name for node in _nodes(model.graph) for name in node.input} | {v.name for v in model.graph.output}
-    findings = []
-    for scope in scoping.scopes(model.graph):
-        for node in scope.nodes:
-            wrong = _wrong(node, scope, used)
-            if wrong:
-                findings.append(_finding(backend, node.op_type, label(node), *wrong))
-    return findings
-
-
-def _wrong(node: onnx.NodeProto, scope: Scope, used: set[str]) -> tuple[str, str] | None:
-    """What is lost in the conversion of `node` and what to do about it; None if nothing is."""
-    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-    match node.op_type:
-        case "NonMaxSuppression":
-            names = ("max_output_boxes_per_class", "iou_threshold", "score_threshold")
-            given = zip(names, node.input[2:], strict=False)
-            lost = [name for name, tensor in given if tensor and scope.constant(tensor) is None]
-            if lost:
-                return (
-                    f"{' and '.join(lost)} must be constant: TVM silently takes its default",
-                    "fold it into a constant",
-                )
-        case "LayerNormalization":
-            if any(output in used for output in node.output[1:]):
-                return "its outputs Mean and InvStdDev are zero in TVM", "compute them with ReduceMean and Sqrt"
-        case "ConvTranspose":
-            if "output_shape" in attributes:
-                return "TVM ignores its output_shape", "write it as pads and output_padding"
-        case "SpaceToDepth":
-            if attributes.get("mode", b"DCR") == b"CRD":
-                return "TVM computes mode DCR where CRD is asked for", "write it as Reshape, Transpose, Reshape"
-    return None
+    """Nodes that the frontend converts without a word into something that computes another result."""
+    model = infer(ir.load(path))
+    target = Target(backend.name, backend.version())
+    return [problem.finding for problem in problems(model, target) if problem.finding.rule.startswith(SILENT)]
 
 
 def _unconverted(backend: TvmBackend, path: Path) -> list[Finding]:

@@ -62,7 +62,9 @@ def parse_condition(text: str, target: str = "auto") -> Condition:
 
 def _command(command: str) -> Condition:
     if "{}" not in command:
-        raise UserError(f"the condition {COMMAND} needs {{}} where the model's path goes, as in '{COMMAND} mytool {{}}'")
+        raise UserError(
+            f"the condition {COMMAND} needs {{}} where the model's path goes, as in '{COMMAND} mytool {{}}'"
+        )
     return Condition(text=f"{COMMAND} {command}", kind="command", command=command)
 
 

@@ -5,8 +5,9 @@ The functions that take paths run in an `Isolated` process: arguments and result
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from enginesmith.converters.bisect import files
-from enginesmith.converters.bisect.feeds import make_feed, record
+from enginesmith.converters.bisect.feeds import SHAPE, make_feed, record
 from enginesmith.converters.bisect.surgery import bodies, graph_at
 from enginesmith.converters.isolated import Died, Isolated, Raised
 
@@ -48,8 +49,11 @@ def annotate(model: ir.Model, isolated: Isolated, folder: Path, timeout: float) 
         files.write(marked, path)
         for name, facts in isolated.call(MEASURE, str(path), chunks, timeout=timeout).items():
             for value in _by_name(model).get(name, []):
-                _set(value, facts["dtype"], facts["dims"])
                 value.metadata_props.update(facts["record"])
+                if value.shape is None or not value.shape.is_static():
+                    # what it is in this run need not be what it always is
+                    value.metadata_props[SHAPE] = json.dumps(facts["dims"])
+                    _set(value, facts["dtype"], value.shape or [None] * len(facts["dims"]))
     except (Died, Raised):
         return
 
@@ -112,7 +116,7 @@ def _by_name(model: ir.Model) -> dict[str, list[ir.Value]]:
     return found
 
 
-def _set(value: ir.Value, dtype: int, dims: Sequence[int | str | None] | None) -> None:
+def _set(value: ir.Value, dtype: int, dims: Iterable[Any] | None) -> None:
     value.type = ir.TensorType(ir.DataType(dtype))
     if dims is not None:
         value.shape = ir.Shape(dims)
@@ -128,7 +132,7 @@ def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
     yield from (*graph.value_info, *graph.output)
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else attribute.graphs):
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
                 yield from _values(inner)
 
 

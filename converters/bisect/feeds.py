@@ -18,6 +18,8 @@ VALUE = "enginesmith.value"
 """Metadata key: the value that the tensor had in the whole model, as JSON. For small integer and boolean tensors."""
 RANGE = "enginesmith.range"
 """Metadata key: its smallest and largest value there, as JSON."""
+SHAPE = "enginesmith.shape"
+"""Metadata key: its shape there, as JSON, where inference knows none that is static."""
 SMALL = 64
 """Elements up to which a tensor may hold sizes, axes or indices rather than data."""
 

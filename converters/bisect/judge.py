@@ -200,7 +200,11 @@ def _exit_status(words: Sequence[str], timeout: float) -> int | None:
     """A command's exit status; None where it took too long and was killed, with all that it had started."""
     try:
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
     except OSError as error:
         raise UserError(f"can't run the command {words[0]!r}: {error.strerror}") from None

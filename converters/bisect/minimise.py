@@ -6,6 +6,7 @@ Source: Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -64,4 +65,4 @@ def narrow(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
 
 def _chunks(items: Sequence[T], parts: int) -> list[list[T]]:
     bounds = [len(items) * number // parts for number in range(parts + 1)]
-    return [list(items[start:end]) for start, end in zip(bounds, bounds[1:], strict=False) if end > start]
+    return [list(items[start:end]) for start, end in pairwise(bounds) if end > start]

@@ -8,12 +8,16 @@ from functools import partial
 from typing import Any, Protocol
 
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
+from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.judge import OutOfTime
 from enginesmith.converters.bisect.minimise import minimise, narrow
-from enginesmith.converters.bisect.shrink import FIRST, WAYS, Way
+from enginesmith.converters.bisect.shrink import FIRST, WAYS, Way, weights, weights_to_inputs
 from enginesmith.converters.bisect.surgery import MAIN, Place, bodies, graph_at, keep, lift
 
+LIGHT_BYTES = 1 << 20
+"""Weights up to this size don't slow a test down."""
 ROUNDS = 3
 """A smaller size can make a node superfluous, and so on: but the gain of more rounds is small."""
 
@@ -41,6 +45,7 @@ class Reducer:
         """Reduce until nothing gets smaller. False where the time or Ctrl-C ended it before."""
         try:
             self._inline_functions()
+            self._lighten()
             for way in FIRST:
                 self._shrink(way)
             for _ in range(ROUNDS):
@@ -69,9 +74,15 @@ class Reducer:
             return
         self.step("functions", count(self.best))
         inlined = self.best.clone()
-        ir.passes.common.InlinePass()(inlined)
+        InlinePass()(inlined)
         if self._take(inlined):
             self.judge.annotate(self.best)
+
+    def _lighten(self) -> None:
+        """Without its weights a large model is quick to write and to read, for all tests that follow."""
+        if files.weight_bytes(self.best) > LIGHT_BYTES:
+            self.step("weights to inputs", count(self.best))
+            self._take(weights_to_inputs(self.best, [str(name) for name in weights(self.best)]))
 
     def _nodes(self) -> None:
         """Take out nodes: first with small integers cut off as constants, since sizes and axes that are inputs are

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.converters.bisect.feeds import VALUE
+from enginesmith.converters.bisect.feeds import SHAPE, VALUE, record
 from enginesmith.converters.bisect.surgery import bodies, bypass, graph_at, graphs_of, like_output, prune, typed
 
 SMALL_BYTES = 512
@@ -45,7 +45,9 @@ def _nodes(model: ir.Model) -> list[ir.Node]:
 
 
 def constant_nodes(model: ir.Model) -> list[Item]:
-    return [index for index, node in enumerate(model.graph) if node.op_type == "Constant" and node.domain in ("", "ai.onnx")]
+    return [
+        index for index, node in enumerate(model.graph) if node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+    ]
 
 
 def lift_constants(model: ir.Model, indices: Collection[int]) -> ir.Model | None:
@@ -134,7 +136,9 @@ def weights_to_inputs(model: ir.Model, names: Collection[str]) -> ir.Model | Non
         value = changed.graph.initializers.pop(name)
         if not typed(value):
             return None
-        value.const_value = None
+        tensor, value.const_value = value.const_value, None
+        if tensor is not None:
+            value.metadata_props.update(record(tensor.numpy()))
         if value not in changed.graph.inputs:
             changed.graph.inputs.append(value)
     return changed
@@ -180,13 +184,16 @@ def shrink_sizes(model: ir.Model, chosen: Collection[int], *, target: int, value
             if values and array.dtype.kind == "i" and array.nbytes <= SMALL_BYTES:
                 array = np.where(np.isin(array, list(chosen)), target, array).astype(array.dtype)
             if array is not tensor.numpy():
-                value.const_value = ir.tensor(np.ascontiguousarray(array).reshape(new), dtype=tensor.dtype, name=value.name)
+                value.const_value = ir.tensor(
+                    np.ascontiguousarray(array).reshape(new), dtype=tensor.dtype, name=value.name
+                )
         if new != old:
             value.shape = ir.Shape(new)
             value.metadata_props.pop(VALUE, None)
+            value.metadata_props.pop(SHAPE, None)
     for node in _nodes(changed):
         for out in node.outputs:
-            out.shape = None
+            out.shape = None if out.shape is None else ir.Shape([None] * len(out.shape))
             out.metadata_props.clear()
         if values:
             _replace_numbers(node, chosen, target)
@@ -237,9 +244,7 @@ def drop_texts(model: ir.Model, kinds: Collection[str]) -> ir.Model | None:
 
 def _sizes_way(target: int, values: bool) -> Way:
     name = f"sizes to {target}" + (", with the numbers equal to them" if values else "")
-    return Way(
-        name, partial(sizes, target=target), partial(shrink_sizes, target=target, values=values), must_run=True
-    )
+    return Way(name, partial(sizes, target=target), partial(shrink_sizes, target=target, values=values), must_run=True)
 
 
 FIRST: tuple[Way, ...] = (Way("constants", constant_nodes, lift_constants),)

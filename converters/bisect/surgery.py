@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.converters.bisect.feeds import VALUE
+from enginesmith.converters.bisect.feeds import SHAPE, VALUE
 
 Place = tuple[tuple[int, str, int], ...]
 """The way to a graph from the main one: index of a node, its attribute, index in that attribute's list of graphs."""
@@ -149,7 +149,9 @@ def bypass(model: ir.Model, skipped: Collection[int]) -> ir.Model | None:
         if source is None or any(value in changed.graph.outputs for value in node.outputs):
             return None
         node.outputs[0].replace_all_uses_with(source)
-    if any(list(nodes[index].outputs[1:]) and used_by(changed.graph) & {*nodes[index].outputs[1:]} for index in skipped):
+    if any(
+        list(nodes[index].outputs[1:]) and used_by(changed.graph) & {*nodes[index].outputs[1:]} for index in skipped
+    ):
         return None
     changed.graph.remove([nodes[index] for index in skipped])
     prune(changed)
@@ -188,13 +190,18 @@ def _stand_in(model: ir.Model, value: ir.Value, *, constants: bool) -> ir.Value 
     tensor = value.const_value
     if tensor is None and constants and VALUE in value.metadata_props and value.dtype is not None:
         array = np.array(json.loads(value.metadata_props[VALUE]), dtype=value.dtype.numpy())
+        if SHAPE in value.metadata_props:  # an empty list doesn't say all
+            array = array.reshape(json.loads(value.metadata_props[SHAPE]))
         tensor = ir.tensor(array, name=value.name)
     if tensor is None and not typed(value):
         return None
+    shape = value.shape.copy() if value.shape is not None else None
+    if SHAPE in value.metadata_props:
+        shape = ir.Shape(json.loads(value.metadata_props[SHAPE]))
     made = ir.Value(
         name=value.name,
         type=value.type,
-        shape=value.shape.copy() if value.shape is not None else None,
+        shape=shape,
         const_value=tensor,
         metadata_props=dict(value.metadata_props),
     )

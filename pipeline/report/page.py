@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.report import charts, differences, engines, flow, pictures, stages, summary, text
+from enginesmith.pipeline.report import charts, differences, engines, flow, pictures, repairs, stages, summary, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,6 +47,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),
             comparisons=compared,
+            compatibility=repairs.views(manifest, hrefs),
             galleries=pictures.galleries(manifest),
             operators=operators,
             tools=summary.tools(manifest),

@@ -1,0 +1,97 @@
+"""How often the offline check for TensorRT-RTX agrees with its real parser and build, over ONNX's node tests.
+
+    .venv/bin/python benchmarks/predictions.py                       # the confusion matrix and the disagreements
+    .venv/bin/python benchmarks/predictions.py --only resize --why   # with what either side said
+    .venv/bin/python benchmarks/predictions.py --models build/*/fp32 # and over models of one's own
+
+What the backend says is asked once per test and kept in OUT/tensorrt-rtx-all.json. A model counts as predicted refused
+when a rule of severity error says so about a node or the whole model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from benchmarks.node_tests import TARGETS, asked, collect
+from enginesmith.compat.checks import findings
+from enginesmith.compat.checks.rule import SILENT
+from enginesmith.compat.graphs import infer
+from enginesmith.compat.target import Target
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.trial import TRIAL
+from enginesmith.converters.isolated import Died, Isolated, Raised
+
+BACKEND = "tensorrt-rtx"
+
+
+def real(out: Path, names: list[str]) -> dict[str, str]:
+    """What the backend says of every test: empty where it takes it, else its message."""
+    file = out / f"{BACKEND}-all.json"
+    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    missing = [name for name in names if name not in known]
+    with Isolated(without_torch=True) as process:
+        for name in missing:
+            record = asked(process, "one", BACKEND, str(out / "cases" / name), False)
+            known[name] = "" if record["step"] == "ok" else f"{record['step']}: {record['message']}"
+    if missing:
+        file.write_text(json.dumps(known, indent=1))
+    return known
+
+
+def built(path: Path) -> str:
+    """As `real`, of one model with static shapes."""
+    with Isolated(without_torch=True) as process:
+        try:
+            rejection: dict[str, Any] | None = process.call(TRIAL, BACKEND, str(path), TARGETS[BACKEND], timeout=600)
+        except (Died, Raised) as error:
+            return str(error)
+    return "" if rejection is None else f"{rejection['step']}: {rejection['message']}"
+
+
+def predicted(path: Path, target: Target) -> str:
+    """What the rules say of a model: empty where they find nothing wrong."""
+    model = infer(ir.load(path))
+    errors = (finding for finding in findings(model, target) if finding.severity == "error")
+    return next((f"{f.rule}: {f.op}: {f.message}" for f in errors if SILENT not in f.rule), "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="regular expression over the names")
+    parser.add_argument("--why", action="store_true", help="print what either side said of each disagreement")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="folders with .onnx files, searched through")
+    parser.add_argument("--out", type=Path, default=Path("build/node_tests"))
+    given = parser.parse_args()
+    target = Target(BACKEND, get_backend(BACKEND).version())
+    names = [] if given.models else [name for name in collect(given.out) if re.search(given.only, name)]
+    verdicts = {given.out / "cases" / name / "model.onnx": said for name, said in real(given.out, names).items()}
+    paths = [given.out / "cases" / name / "model.onnx" for name in names]
+    for folder in given.models:
+        paths += sorted(path for path in folder.rglob("*.onnx") if re.search(given.only, str(path)))
+    table = {(said, foretold): 0 for said in (True, False) for foretold in (True, False)}
+    for path in paths:
+        said = verdicts[path] if path in verdicts else built(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            foretold = predicted(path, target)
+        table[not said, not foretold] += 1
+        if bool(said) != bool(foretold):
+            print("refused, predicted taken:" if said else "taken, predicted refused:", path.parent.name)
+            if given.why:
+                print(f"    {(said or foretold)[:300]}")
+    for taken, word in ((True, "taken  "), (False, "refused")):
+        right, total = table[taken, taken], table[taken, True] + table[taken, False]
+        print(f"{word}: {total} models, {right} predicted so ({100 * right / max(total, 1):.1f} %)")
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parents[1])
+    main()

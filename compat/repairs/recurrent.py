@@ -1,0 +1,338 @@
+"""RNN, GRU and LSTM written out step by step, for a backend without recurrent layers.
+
+Source: the equations in ONNX's operator pages. Within a layer, `steps` is the sequence length, `batch` the batch,
+`hidden` the state's size; a state is batch x hidden. Every gate of one step comes from one product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.target import TVM
+from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape, used
+
+MAX_STEPS = 512
+"""A longer sequence would make a graph that takes longer to compile than is worth it."""
+DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+"""Activations of one direction, in the order f, g, h of the operator's equations."""
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+PARAMETERS: dict[str, tuple[float | None, float | None]] = {
+    "affine": (None, None),
+    "leakyrelu": (0.01, None),
+    "thresholdedrelu": (1.0, None),
+    "scaledtanh": (None, None),
+    "hardsigmoid": (0.2, 0.5),
+    "elu": (1.0, None),
+}
+"""Activation to its default alpha and beta; None where the operator's page gives none."""
+WITH_BETA = ("affine", "scaledtanh", "hardsigmoid")
+PLAIN = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "softplus": "Softplus"}
+
+Activation = Callable[[ir.Value], ir.Value]
+
+
+@repair(
+    "rnn-steps",
+    ops="RNN",
+    backends=TVM,
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+rnn (float[3, 2, 4] x, float[1, 5, 4] w, float[1, 5, 5] r) => (float[3, 1, 2, 5] y, float[1, 2, 5] last) {
+  y, last = RNN <hidden_size = 5> (x, w, r)
+}
+""",
+)
+def rnn(node: ir.Node, build: Builder) -> Replacement:
+    """A simple recurrent layer of a static length is written out, one product and one activation for each step."""
+    layer = _Layer.of(node, build)
+    y, last, _ = layer.run(_rnn_step)
+    return [y, last][: len(node.outputs)]
+
+
+@repair(
+    "gru-steps",
+    ops="GRU",
+    backends=TVM,
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+gru (float[3, 2, 4] x, float[1, 15, 4] w, float[1, 15, 5] r, float[1, 30] b) => (float[3, 1, 2, 5] y) {
+  y = GRU <hidden_size = 5, linear_before_reset = 1> (x, w, r, b)
+}
+""",
+)
+def gru(node: ir.Node, build: Builder) -> Replacement:
+    """A GRU of a static length is written out, step by step and direction by direction."""
+    layer = _Layer.of(node, build)
+    y, last, _ = layer.run(_gru_step)
+    return [y, last][: len(node.outputs)]
+
+
+@repair(
+    "lstm-steps",
+    ops="LSTM",
+    backends=TVM,
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+lstm (float[3, 2, 4] x, float[2, 20, 4] w, float[2, 20, 5] r) => (float[3, 2, 2, 5] y, float[2, 2, 5] h) {
+  y, h = LSTM <direction = "bidirectional", hidden_size = 5> (x, w, r)
+}
+""",
+)
+def lstm(node: ir.Node, build: Builder) -> Replacement:
+    """An LSTM of a static length is written out, step by step and direction by direction, peepholes included."""
+    layer = _Layer.of(node, build)
+    return list(layer.run(_lstm_step))[: len(node.outputs)]
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """One direction's constants. `recurrent` is hidden x gates*hidden; biases are gates*hidden, None where there are none."""
+
+    build: Builder
+    recurrent: ir.Value
+    recurrent_bias: ir.Value | None
+    peepholes: list[ir.Value]
+    activations: list[Activation]
+    gates: int
+    clip: float
+    kind: Any
+    coupled: bool
+    linear_before_reset: bool
+
+    def split(self, value: ir.Value, gates: int) -> list[ir.Value]:
+        """The gates of a batch x gates*hidden value."""
+        return list(self.build.ops("Split", value, outputs=gates, axis=-1, num_outputs=gates))
+
+    def activate(self, index: int, value: ir.Value) -> ir.Value:
+        if self.clip:
+            bound = np.array(self.clip, self.kind)
+            value = self.build.op("Clip", value, -bound, bound)
+        return self.activations[index](value)
+
+    def add(self, left: ir.Value, right: ir.Value | None) -> ir.Value:
+        return left if right is None else self.build.op("Add", left, right)
+
+    def number(self, value: float) -> Any:
+        return np.array(value, self.kind)
+
+
+State = tuple[ir.Value, ir.Value | None]
+"""The hidden state, and the cell state of an LSTM."""
+Step = Callable[[_Direction, ir.Value, State], State]
+"""Takes the step's product with the input weights (batch x gates*hidden, biases added) and the state before."""
+
+
+def _rnn_step(own: _Direction, product: ir.Value, state: State) -> State:
+    return own.activate(0, own.add(product, own.build.op("MatMul", state[0], own.recurrent))), None
+
+
+def _gru_step(own: _Direction, product: ir.Value, state: State) -> State:
+    op, (hidden, _) = own.build.op, state
+    x_z, x_r, x_h = own.split(product, 3)
+    r_z, r_r, r_h = own.split(own.recurrent, 3)
+    b_z, b_r, b_h = own.split(own.recurrent_bias, 3) if own.recurrent_bias is not None else (None, None, None)
+    update = own.activate(0, own.add(own.add(x_z, op("MatMul", hidden, r_z)), b_z))
+    reset = own.activate(0, own.add(own.add(x_r, op("MatMul", hidden, r_r)), b_r))
+    if own.linear_before_reset:
+        candidate = own.add(x_h, op("Mul", reset, own.add(op("MatMul", hidden, r_h), b_h)))
+    else:
+        candidate = own.add(own.add(x_h, op("MatMul", op("Mul", reset, hidden), r_h)), b_h)
+    candidate = own.activate(1, candidate)
+    return own.add(op("Mul", op("Sub", own.number(1), update), candidate), op("Mul", update, hidden)), None
+
+
+def _lstm_step(own: _Direction, product: ir.Value, state: State) -> State:
+    op, (hidden, cell) = own.build.op, state
+    assert cell is not None
+    i, o, f, c = own.split(own.add(product, op("MatMul", hidden, own.recurrent)), 4)
+    if own.peepholes:
+        i = own.add(i, op("Mul", own.peepholes[0], cell))
+        f = own.add(f, op("Mul", own.peepholes[2], cell))
+    i = own.activate(0, i)
+    f = op("Sub", own.number(1), i) if own.coupled else own.activate(0, f)
+    cell = own.add(op("Mul", f, cell), op("Mul", i, own.activate(1, c)))
+    if own.peepholes:
+        o = own.add(o, op("Mul", own.peepholes[1], cell))
+    return op("Mul", own.activate(0, o), own.activations[2](cell)), cell
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A recurrent node with its sizes; `x` is steps x batch x inputs whatever the node's layout."""
+
+    node: ir.Node
+    build: Builder
+    x: ir.Value
+    steps: int
+    batch: int
+    hidden: int
+    directions: int
+    kind: Any
+
+    @classmethod
+    def of(cls, node: ir.Node, build: Builder) -> _Layer:
+        """Raises NotApplicable where a size is not known, or the sequence is too long."""
+        if build.opset < 18:
+            raise NotApplicable(f"the graph's opset is {build.opset}")
+        sizes, weights = static_shape(node.inputs[0]), static_shape(node.inputs[2])
+        kind = dtype(node.inputs[0])
+        if sizes is None or len(sizes) != 3 or weights is None or kind is None:
+            raise NotApplicable("the sequence's length is only known at run time")
+        x, batchwise = node.inputs[0], attribute(node, "layout", 0) == 1
+        assert x is not None
+        steps, batch = (sizes[1], sizes[0]) if batchwise else sizes[:2]
+        if not 0 < steps <= MAX_STEPS:
+            raise NotApplicable(f"{steps} steps are too many to write out (limit {MAX_STEPS})")
+        if batchwise:
+            x = build.op("Transpose", x, perm=[1, 0, 2])
+        return cls(node, build, x, steps, batch, weights[2], weights[0], kind.numpy())
+
+    def run(self, step: Step) -> tuple[ir.Value | None, ir.Value, ir.Value | None]:
+        """Y, Y_h and Y_c (None but for an LSTM)."""
+        build = self.build
+        masks = list(self._masks())
+        every: list[ir.Value] = []
+        ends: list[State] = []
+        reverse = attribute(self.node, "direction", "forward") == "reverse"
+        for index in range(self.directions):
+            outputs, state = self._direction(index, reverse or index == 1, step, masks)
+            if used(self.node, 0):
+                flat = [build.op("Unsqueeze", output, np.array([0, 1])) for output in outputs]
+                every.append(build.op("Concat", *flat, axis=0))
+            ends.append(state)
+        y = build.op("Concat", *every, axis=1) if every else None
+        last = [self._stacked([end[index] for end in ends]) for index in (0, 1)]
+        if attribute(self.node, "layout", 0) == 1:
+            y = build.op("Transpose", y, perm=[2, 0, 1, 3]) if y is not None else None
+            last = [build.op("Transpose", value, perm=[1, 0, 2]) if value is not None else None for value in last]
+        assert last[0] is not None
+        return y, last[0], last[1]
+
+    def _stacked(self, states: list[ir.Value | None]) -> ir.Value | None:
+        """directions x batch x hidden."""
+        flat = [self.build.op("Unsqueeze", state, np.array([0])) for state in states if state is not None]
+        return self.build.op("Concat", *flat, axis=0) if flat else None
+
+    def _direction(
+        self, index: int, reverse: bool, step: Step, masks: list[ir.Value | None]
+    ) -> tuple[list[ir.Value], State]:
+        """The steps' outputs in the order of time, and the last state."""
+        build, node = self.build, self.node
+        gates = GATES[node.op_type]
+        weight = build.op("Transpose", self._of(argument(node, 1), index), perm=[1, 0])
+        product = build.op("MatMul", self.x, weight)
+        own = self._constants(index, gates)
+        bias = argument(node, 3)
+        if bias is not None:
+            both = self._of(bias, index)
+            product = build.op("Add", product, build.op("Slice", both, np.array([0]), np.array([gates * self.hidden])))
+            if own.recurrent_bias is not None and node.op_type != "GRU":
+                product = build.op("Add", product, own.recurrent_bias)
+        state: State = (self._first(5, index), self._first(6, index) if node.op_type == "LSTM" else None)
+        outputs: dict[int, ir.Value] = {}
+        for time in reversed(range(self.steps)) if reverse else range(self.steps):
+            new = step(own, build.op("Gather", product, np.array(time), axis=0), state)
+            mask = masks[time]
+            outputs[time] = new[0] if mask is None else build.op("Where", mask, new[0], np.zeros((), self.kind))
+            state = self._kept(mask, new, state)
+        return [outputs[time] for time in range(self.steps)], state
+
+    def _kept(self, mask: ir.Value | None, new: State, old: State) -> State:
+        """A sequence that has ended, or not begun, keeps its state."""
+        if mask is None:
+            return new
+        cell = None if new[1] is None else self.build.op("Where", mask, new[1], old[1])
+        return self.build.op("Where", mask, new[0], old[0]), cell
+
+    def _constants(self, index: int, gates: int) -> _Direction:
+        build, node = self.build, self.node
+        bias, peepholes = argument(node, 3), argument(node, 7)
+        recurrent_bias, split = None, []
+        if bias is not None:
+            own = self._of(bias, index)
+            bounds = np.array([gates * self.hidden]), np.array([2 * gates * self.hidden])
+            recurrent_bias = build.op("Slice", own, *bounds)
+        if peepholes is not None and node.op_type == "LSTM":
+            split = list(build.ops("Split", self._of(peepholes, index), outputs=3, axis=0, num_outputs=3))
+        return _Direction(
+            build,
+            build.op("Transpose", self._of(argument(node, 2), index), perm=[1, 0]),
+            recurrent_bias,
+            split,
+            self._activations(index),
+            gates,
+            float(attribute(node, "clip", 0.0)),
+            self.kind,
+            bool(attribute(node, "input_forget", 0)),
+            bool(attribute(node, "linear_before_reset", 0)),
+        )
+
+    def _of(self, value: ir.Value | None, index: int) -> ir.Value:
+        """What a tensor with one leading row per direction holds for one of them."""
+        return self.build.op("Gather", value, np.array(index), axis=0)
+
+    def _first(self, place: int, index: int) -> ir.Value:
+        """The initial state, batch x hidden."""
+        value = argument(self.node, place)
+        if value is None:
+            return self.build.constant(np.zeros((self.batch, self.hidden), self.kind))
+        axis = 1 if attribute(self.node, "layout", 0) == 1 else 0
+        return self.build.op("Gather", value, np.array(index), axis=axis)
+
+    def _masks(self) -> Iterator[ir.Value | None]:
+        """For each time which sequences are that long (batch x 1), None where every one is."""
+        lengths = argument(self.node, 4)
+        known = constant(lengths)
+        for time in range(self.steps):
+            if lengths is None or (known is not None and bool((known > time).all())):
+                yield None
+            else:
+                column = self.build.op("Unsqueeze", lengths, np.array([1]))
+                yield self.build.op("Greater", column, np.array(time, np.int32))
+
+    def _activations(self, index: int) -> list[Activation]:
+        """The activations of one direction. Parameters are given one after the other, to those that take any."""
+        defaults = DEFAULTS[self.node.op_type]
+        names = attribute(self.node, "activations") or defaults * self.directions
+        alphas = iter(attribute(self.node, "activation_alpha") or ())
+        betas = iter(attribute(self.node, "activation_beta") or ())
+        made: list[Activation] = []
+        for name in map(str.lower, names):
+            alpha, beta = PARAMETERS.get(name, (None, None))
+            if name in PARAMETERS:
+                alpha = next(alphas, alpha)
+                beta = next(betas, beta) if name in WITH_BETA else None
+            made.append(self._activation(name, alpha, beta))
+        return made[index * len(defaults) : (index + 1) * len(defaults)]
+
+    def _activation(self, name: str, alpha: float | None, beta: float | None) -> Activation:
+        op = self.build.op
+        if name in PLAIN:
+            return lambda x: op(PLAIN[name], x)
+        if name not in PARAMETERS:
+            raise NotApplicable(f"the activation {name} is unknown")
+        if alpha is None or (name in WITH_BETA and beta is None):
+            raise NotApplicable(f"the activation {name} has no alpha or beta")
+        a, b = np.array(alpha, self.kind), np.array(beta or 0.0, self.kind)
+        match name:
+            case "affine":
+                return lambda x: op("Add", op("Mul", x, a), b)
+            case "scaledtanh":
+                return lambda x: op("Mul", op("Tanh", op("Mul", x, b)), a)
+            case "hardsigmoid":
+                return lambda x: op("HardSigmoid", x, alpha=alpha, beta=beta)
+            case "leakyrelu":
+                return lambda x: op("LeakyRelu", x, alpha=alpha)
+            case "thresholdedrelu":
+                return lambda x: op("ThresholdedRelu", x, alpha=alpha)
+            case _:
+                return lambda x: op("Elu", x, alpha=alpha)

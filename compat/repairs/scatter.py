@@ -1,0 +1,223 @@
+"""Scatter with a reduction, where several updates may meet in one place, and scatter into a cache."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.target import TENSORRT
+from enginesmith.compat.values import argument, attribute, dtype, required, static_shape
+
+REDUCE = {
+    "add": ("Add", "ReduceSum"),
+    "mul": ("Mul", "ReduceProd"),
+    "max": ("Max", "ReduceMax"),
+    "min": ("Min", "ReduceMin"),
+}
+"""For each reduction the operator of two tensors, and that of all elements along an axis."""
+MAX_STEPS = 16
+"""Updates up to which they are made one after the other."""
+MAX_COMPARED = 1 << 24
+"""Elements of the largest intermediate where every place is compared with every update."""
+
+
+@repair(
+    "scatter-elements-by-steps",
+    ops="ScatterElements",
+    backends=TENSORRT,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+sums (float[2, 5] x, int64[2, 3] where, float[2, 3] u) => (float[2, 5] y) {
+  y = ScatterElements <axis = 1, reduction = "add"> (x, where, u)
+}
+""",
+)
+def scatter_elements(node: ir.Node, build: Builder) -> Replacement:
+    """The updates along the axis are made one after the other: read the place, combine, write it back."""
+    data, indices, updates = required(node, 3)
+    binary, _ = _reduction(node)
+    places, sizes = static_shape(indices), static_shape(data)
+    if places is None or sizes is None:
+        raise NotApplicable("the shapes of its inputs are not known")
+    axis = attribute(node, "axis", 0) % len(sizes)
+    if places[axis] > MAX_STEPS:
+        raise NotApplicable(f"it has {places[axis]} updates along its axis")
+    indices = _wrapped(build, indices, sizes[axis])
+    for step in range(places[axis]):
+        place, update = (build.op("Slice", value, [step], [step + 1], [axis]) for value in (indices, updates))
+        there = build.op("GatherElements", data, place, axis=axis)
+        data = build.op("ScatterElements", data, place, build.op(binary, there, update), axis=axis)
+    return data
+
+
+@repair(
+    "scatter-elements-by-comparison",
+    ops="ScatterElements",
+    backends=TENSORRT,
+    tolerance=1e-6,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+largest (float[2, 5] x, int64[2, 30] where, float[2, 30] u) => (float[2, 5] y) {
+  y = ScatterElements <axis = 1, reduction = "max"> (x, where, u)
+}
+""",
+)
+def scatter_elements_compared(node: ir.Node, build: Builder) -> Replacement:
+    """Every place is compared with every update along the axis, and those that meet are reduced at once."""
+    data, indices, updates = required(node, 3)
+    binary, reduce = _reduction(node)
+    sizes, places = static_shape(data), static_shape(indices)
+    if sizes is None or places is None:
+        raise NotApplicable("the shapes of its inputs are not known")
+    axis = attribute(node, "axis", 0) % len(sizes)
+    if [*places[:axis], *places[axis + 1 :]] != [*sizes[:axis], *sizes[axis + 1 :]]:
+        raise NotApplicable("its updates cover a part of the other axes only")
+    if prod(sizes) * places[axis] > MAX_COMPARED:
+        raise NotApplicable(f"{prod(sizes)} places and {places[axis]} updates for each are too many to compare")
+    # The updates get an axis of their own behind that of the places.
+    shape = [1] * (len(sizes) + 1)
+    shape[axis] = sizes[axis]
+    numbers = np.arange(sizes[axis]).reshape(shape)
+    met = build.op("Equal", _unsqueezed(build, _wrapped(build, indices, sizes[axis]), axis), numbers)
+    taken = _selected(build, met, _unsqueezed(build, updates, axis), node, dtype(data), axis + 1, reduce)
+    return build.op(binary, data, taken)
+
+
+@repair(
+    "scatter-nd-by-steps",
+    ops="ScatterND",
+    backends=TENSORRT,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+sums (float[4, 3] x, int64[2, 1] where, float[2, 3] u) => (float[4, 3] y) {
+  y = ScatterND <reduction = "add"> (x, where, u)
+}
+""",
+)
+def scatter_nd(node: ir.Node, build: Builder) -> Replacement:
+    """The updates are made one after the other: read the place, combine, write it back."""
+    data, places, updates = _rows(node, build)
+    binary, _ = _reduction(node)
+    (rows, *_), (count, *_) = data[1], places[1]
+    if count > MAX_STEPS:
+        raise NotApplicable(f"it has {count} updates")
+    result = build.op("Reshape", data[0], np.array(data[1]))
+    for step in range(count):
+        place = build.op("Unsqueeze", build.op("Slice", places[0], [step], [step + 1], [0]), [1])
+        update = build.op("Slice", updates, [step], [step + 1], [0])
+        there = build.op("GatherND", result, place)
+        result = build.op("ScatterND", result, place, build.op(binary, there, update))
+    return build.op("Reshape", result, np.array(static_shape(node.inputs[0])))
+
+
+@repair(
+    "scatter-nd-by-comparison",
+    ops="ScatterND",
+    backends=TENSORRT,
+    tolerance=1e-6,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+sums (float[4, 3] x, int64[40, 1] where, float[40, 3] u) => (float[4, 3] y) {
+  y = ScatterND <reduction = "add"> (x, where, u)
+}
+""",
+)
+def scatter_nd_compared(node: ir.Node, build: Builder) -> Replacement:
+    """Every place is compared with every update; floats are summed by one matrix product, all else reduced at once."""
+    (data, (rows, width)), (places, (count,)), updates = _rows(node, build)
+    binary, reduce = _reduction(node)
+    kind = dtype(data)
+    by_product = reduce == "ReduceSum" and kind is not None and kind.is_floating_point()
+    if rows * count * (1 if by_product else width) > MAX_COMPARED:
+        raise NotApplicable(f"{rows} places and {count} updates are too many to compare")
+    met = build.op("Equal", np.arange(rows).reshape(rows, 1), places)
+    if by_product:
+        taken = build.op("MatMul", build.op("Cast", met, to=kind), updates)
+    else:
+        taken = _selected(build, build.op("Unsqueeze", met, [2]), updates, node, kind, 1, reduce)
+    flat = build.op("Reshape", data, np.array([rows, width]))
+    return build.op("Reshape", build.op(binary, flat, taken), np.array(static_shape(data)))
+
+
+Shaped = tuple[ir.Value, list[int]]
+
+
+def _rows(node: ir.Node, build: Builder) -> tuple[Shaped, Shaped, ir.Value]:
+    """A ScatterND as one of whole rows: the data with the shape it has as rows, each update's row number, the updates."""
+    data, indices, updates = required(node, 3)
+    sizes, places = static_shape(data), static_shape(indices)
+    if sizes is None or places is None:
+        raise NotApplicable("the shapes of its inputs are not known")
+    depth = places[-1]
+    rows, width, count = prod(sizes[:depth]), prod(sizes[depth:]), prod(places[:-1])
+    limits = np.array(sizes[:depth])
+    strides = np.array([prod(sizes[axis + 1 : depth]) for axis in range(depth)])
+    flat = build.op("Reshape", indices, np.array([count, depth]))
+    flat = build.op("Where", build.op("Less", flat, np.int64(0)), build.op("Add", flat, limits), flat)
+    numbers = build.op("ReduceSum", build.op("Mul", flat, strides), np.array([1]), keepdims=0)
+    return (data, [rows, width]), (numbers, [count]), build.op("Reshape", updates, np.array([count, width]))
+
+
+def _reduction(node: ir.Node) -> tuple[str, str]:
+    reduction = attribute(node, "reduction", "none")
+    if reduction not in REDUCE:
+        raise NotApplicable("it has no reduction")
+    if dtype(node.inputs[0]) == ir.DataType.BOOL:
+        raise NotApplicable("its data is bool")
+    return REDUCE[reduction]
+
+
+def _wrapped(build: Builder, indices: ir.Value, size: int) -> ir.Value:
+    """Indices from the end, as those from the start."""
+    kind = (dtype(indices) or ir.DataType.INT64).numpy().type
+    return build.op("Where", build.op("Less", indices, kind(0)), build.op("Add", indices, kind(size)), indices)
+
+
+def _unsqueezed(build: Builder, value: ir.Value, axis: int) -> ir.Value:
+    return build.op("Unsqueeze", value, [axis])
+
+
+def _selected(
+    build: Builder, met: ir.Value, updates: ir.Value, node: ir.Node, kind: ir.DataType | None, axis: int, reduce: str
+) -> ir.Value:
+    """The updates that are met, reduced along `axis`; what changes nothing where none is."""
+    if kind is None:
+        raise NotApplicable("its dtype is unknown")
+    limits = kind
+    neutral = {"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": limits.min, "ReduceMin": limits.max}[reduce]
+    if kind.is_floating_point() and reduce in ("ReduceMax", "ReduceMin"):
+        neutral = -np.inf if reduce == "ReduceMax" else np.inf
+    chosen = build.op("Where", met, updates, np.asarray(neutral).astype(kind.numpy()))
+    return build.op(reduce, chosen, np.array([axis]), keepdims=0)
+
+
+@repair(
+    "tensor-scatter-by-elements",
+    ops="TensorScatter",
+    example="""
+<ir_version: 12, opset_import: ["" : 24]>
+cache (float[2, 4, 5] past, float[2, 2, 5] new, int64[2] at) => (float[2, 4, 5] present) {
+  present = TensorScatter <mode = "circular"> (past, new, at)
+}
+""",
+)
+def tensor_scatter(node: ir.Node, build: Builder) -> Replacement:
+    """The update's rows are scattered to where the indices say, counted around the end in circular mode."""
+    past, update = required(node, 2)
+    start = argument(node, 2)
+    sizes, shape = static_shape(past), static_shape(update)
+    if sizes is None or shape is None:
+        raise NotApplicable("the shapes of its inputs are not known")
+    axis = attribute(node, "axis", -2) % len(sizes)
+    along = [1] * len(sizes)
+    along[axis] = shape[axis]
+    rows: ir.Value = build.constant(np.arange(shape[axis]).reshape(along))
+    if start is not None:
+        build.assume(start, *(np.full([sizes[0]], at) for at in (0, sizes[axis] - shape[axis])))
+        rows = build.op("Add", rows, build.op("Reshape", start, np.array([-1] + [1] * (len(sizes) - 1))))
+    if attribute(node, "mode", "linear") == "circular":
+        rows = build.op("Mod", rows, np.int64(sizes[axis]))
+    return build.op("ScatterElements", past, build.op("Expand", rows, np.array(shape)), update, axis=axis)

@@ -1,0 +1,155 @@
+"""What is wrong with an ONNX file for backends and versions that need not be installed.
+
+The functions at the end are called by name in `converters.isolated.Isolated`: their arguments and results are JSON,
+and a file that brings them down is one more finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from enginesmith.compat.findings import Finding
+
+Verdict = Literal["predicted", "confirmed", "not confirmed", "missed"]
+"""`predicted`: by a rule, and no backend is here to ask. `confirmed`, `not confirmed`: it was asked. `missed`: the
+backend says so and no rule did."""
+EXAMINE = "enginesmith.converters.doctor:examine"
+ASK = "enginesmith.converters.doctor:ask"
+FIX = "enginesmith.converters.doctor:fix"
+
+
+class Examined(BaseModel):
+    """A finding, whether the backend agrees, and the repair that would mend it (empty: none applies)."""
+
+    finding: Finding
+    verdict: Verdict = "predicted"
+    repair: str = ""
+    accepted_by: str = ""
+    """The first other version of the backend whose rules accept the node; empty when there is none, or for RTX and TVM,
+    of which one version is known."""
+
+
+class TargetReport(BaseModel):
+    """What is known about a model for one backend and version.
+
+    `trial` is `accepted`, `refused`, or says why no trial was made.
+    """
+
+    backend: str
+    version: str
+    trial: str = ""
+    findings: list[Examined] = []
+
+    @property
+    def errors(self) -> list[Examined]:
+        return [
+            found for found in self.findings if found.finding.severity == "error" and found.verdict != "not confirmed"
+        ]
+
+
+class Examination(BaseModel):
+    """A model, for every target asked about. `problems` are those of the file itself, whatever the target."""
+
+    path: str
+    nodes: int = 0
+    opset: int = 0
+    problems: list[Finding] = []
+    targets: list[TargetReport] = []
+
+    @property
+    def clean(self) -> bool:
+        broken = any(finding.severity == "error" for finding in self.problems)
+        return not broken and not any(target.errors for target in self.targets)
+
+
+def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Apply the rules of every target (backend and version) to the file; the result is an `Examination`."""
+    from enginesmith.compat import loading
+    from enginesmith.compat.checks import problems
+    from enginesmith.compat.graphs import infer, named, opset
+    from enginesmith.compat.repairs import applicable
+    from enginesmith.compat.target import Target
+
+    model, found = loading.load(Path(path))
+    examination = Examination(path=path, problems=found)
+    if model is None:
+        return examination.model_dump()
+    model = infer(model)
+    named(model)
+    examination.nodes = sum(1 for _ in model.graph.all_nodes())
+    examination.opset = opset(model)
+    for backend, version in targets:
+        target = Target(backend, version)
+        report = TargetReport(backend=backend, version=version)
+        for problem in problems(model, target):
+            report.findings.append(
+                Examined(
+                    finding=problem.finding,
+                    repair=applicable(problem.node, model, target),
+                    accepted_by=_accepted_by(problem.node, model, target),
+                )
+            )
+        examination.targets.append(report)
+    return examination.model_dump()
+
+
+def ask(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The backend's own findings: its parser, a trial build, and a probe of each node where they fail."""
+    import tempfile
+
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.base import BuildRequest
+    from enginesmith.converters.stage import Context
+
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        request = BuildRequest(onnx=Path(path), target=target, profile=profile, out=scratch)
+        context = Context(out=scratch, scratch=scratch, cache=scratch)
+        return [finding.model_dump() for finding in get_backend(backend).check(request, context)]
+
+
+def fix(
+    backend: str, version: str, path: str, out: str, target: str, profile: Mapping[str, Any], inputs: str
+) -> dict[str, Any]:
+    """Repair the file for one target; the result is a `RepairReport`.
+
+    `target` is empty where the backend isn't here to ask. `inputs` is a .npz file with an array for each input, or
+    empty.
+    """
+    import numpy as np
+
+    from enginesmith.compat.target import Target
+    from enginesmith.converters.repair import repair_file
+
+    def refused(file: Path) -> list[Finding]:
+        return [Finding.model_validate(found) for found in ask(backend, str(file), target, profile)]
+
+    given = [dict(np.load(inputs))] if inputs else []
+    report = repair_file(Path(path), Path(out), Target(backend, version), refused if target else None, given)
+    return report.model_dump()
+
+
+def merge(report: TargetReport, asked: Sequence[Finding]) -> None:
+    """Hold what the rules predicted against what the backend itself said, in place."""
+    errors = [finding for finding in asked if finding.severity == "error"]
+    report.trial = "refused" if errors else "accepted"
+    said = {(finding.node, finding.op) for finding in errors}
+    for found in report.findings:
+        if found.finding.severity == "error":
+            agreed = (found.finding.node, found.finding.op) in said
+            found.verdict = "confirmed" if agreed else "not confirmed"
+    predicted = {(found.finding.node, found.finding.op) for found in report.findings}
+    report.findings += [
+        Examined(finding=finding, verdict="missed" if finding.severity == "error" else "confirmed")
+        for finding in asked
+        if (finding.node, finding.op) not in predicted
+    ]
+
+
+def _accepted_by(node: Any, model: Any, target: Any) -> str:
+    """The nearest other version of the backend to which no rule about this node applies; newer ones are asked first."""
+    return ""

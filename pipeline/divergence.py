@@ -1,0 +1,334 @@
+"""Find the first tensor at which two stages of a finished build differ, and draw the error along the graph."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
+from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
+from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.samples import SampleSet
+from enginesmith.converters.stage import MODEL
+from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.pipeline.build import PASSED
+from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.store import Store
+
+TORCH = "torch"
+MOST_SAMPLES = 3
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Side:
+    """One form of the model. `folder` is its artifact; `record` the stage that made it, or exported it from PyTorch."""
+
+    name: str
+    record: StageRecord = field(compare=False)
+    folder: Path = field(compare=False)
+
+    @property
+    def is_engine(self) -> bool:
+        return self.record.stage == "compile"
+
+
+@dataclass
+class Run:
+    """A build's output folder, with what the store still has of it."""
+
+    folder: Path
+    manifest: Manifest
+    store: Store
+    _found: set[str] = field(default_factory=set)
+    """Keys of artifacts that were looked up: each time reads and hashes all of their files."""
+
+    @classmethod
+    def open(cls, folder: Path, store: Store) -> Run:
+        """Raises UserError where it is no build's folder."""
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise UserError(f"{folder} is no build's output folder: it has no manifest.json")
+        try:
+            return cls(folder, Manifest.model_validate_json(path.read_bytes()), store)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path} is no manifest of this version: {place}: {first['msg']}") from None
+
+    def artifact(self, record: StageRecord) -> Path:
+        """The folder of a stage's files. Raises UserError where the store has them no more."""
+        if record.key not in self._found and self.store.lookup(record.key) is None:
+            raise UserError(
+                f"the artifact of {record.id} is not in the store {self.store.root} any more; build again: "
+                f"enginesmith {' '.join(self.manifest.command[1:])}"
+            )
+        self._found.add(record.key)
+        return self.store.files(record.key)
+
+    def record(self, id: str) -> StageRecord:
+        return next(record for record in self.manifest.stages if record.id == id)
+
+    def has_graph(self, record: StageRecord) -> bool:
+        made = bool(record.key) and (record.status in PASSED or record.comparison is not None)
+        return made and record.stage != "compile" and (self.artifact(record) / MODEL).is_file()
+
+    def chains(self) -> list[list[Side]]:
+        """The forms of the model from PyTorch to each engine that runs here, in order."""
+        graphs = {record.id: Side(record.id, record, self.artifact(record)) for record in self._with_graphs()}
+        if not graphs:
+            raise UserError(f"{self.folder} holds no graph: its build failed before the export was done")
+        first = next(iter(graphs.values()))
+        trunk = [Side(TORCH, first.record, first.folder)] if first.record.stage == "export" else []
+        trunk += [side for side in graphs.values() if not side.record.backend]
+        branches: dict[tuple[str, str], list[Side]] = {}
+        for record in self.manifest.stages:
+            if record.backend and record.id in graphs:  # repaired for that backend
+                branches.setdefault((record.backend, record.target), []).append(graphs[record.id])
+            elif record.stage == "compile" and record.status in PASSED and _can_be_looked_into(record):
+                side = Side(record.id, record, self.artifact(record))
+                branches.setdefault((record.backend, record.target), []).append(side)
+        return [[*trunk, *branch] for branch in branches.values()] or [trunk]
+
+    def _with_graphs(self) -> Iterator[StageRecord]:
+        return (record for record in self.manifest.stages if self.has_graph(record))
+
+    def samples(self) -> Path:
+        return self.artifact(self.manifest.stages[0])
+
+    def graph_of(self, side: Side) -> Path:
+        """The ONNX file of a side: of an engine, the one that it was compiled from."""
+        if not side.is_engine:
+            return side.folder / MODEL
+        needs = side.record.needs
+        for role in ("checked", "model"):
+            if role in needs and self.has_graph(self.record(needs[role])):
+                return self.artifact(self.record(needs[role])) / MODEL
+        raise UserError(f"{side.name} has no graph in the store {self.store.root}")
+
+
+def _can_be_looked_into(record: StageRecord) -> bool:
+    """Only TVM shows tensors within a graph, and only where its engine runs."""
+    return record.backend == "tvm" and get_backend(record.backend).runnable(record.target) is None
+
+
+def run_diverges(
+    folder: Path, stages: str | None, *, timeout: float, out: Path | None, store: str | None, as_json: bool
+) -> int:
+    """Compare, write and show; the exit status: 0 a divergence was found, 1 nothing differs."""
+    run = Run.open(folder, Store(store))
+    pairs, all_of_them = choose(run, stages)
+    target = out or folder
+    console = Console(stderr=as_json)
+    console = console if console.is_terminal else Console(stderr=as_json, width=160)
+    compared: list[Divergence] = []
+    with console.status("comparing") as status:
+        for expected, found in pairs:
+            status.update(f"{expected.name} against {found.name}")
+            compared.append(compare(run, expected, found, timeout, status.update))
+            if all_of_them and compared[-1].first is not None:
+                break
+    write(compared, target)
+    if as_json:
+        print(json.dumps([_summary(divergence) for divergence in compared], indent=1))
+    else:
+        for divergence in compared:
+            show(console, divergence)
+        console.print(f"[bold]plot[/] {escape(str(target / 'divergence.html'))}", highlight=False, soft_wrap=True)
+    return 0 if any(divergence.first is not None for divergence in compared) else 1
+
+
+def choose(run: Run, stages: str | None) -> tuple[list[tuple[Side, Side]], bool]:
+    """The pairs to compare, and whether to stop at the first that differs: the two that were named; the first two whose
+    comparison failed in the build; else all neighbours, from PyTorch on. Raises UserError for an unknown stage."""
+    chains = run.chains()
+    neighbours = list(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
+    if stages is not None:
+        sides = {side.name: side for chain in chains for side in chain}
+        names = [name.strip() for name in stages.split(",")]
+        if len(names) != 2 or names[0] == names[1]:
+            raise UserError(f"--stages takes two stages with a comma between them, of {', '.join(sides)}")
+        first, second = (_find(name, sides) for name in names)
+        if first.is_engine or second.name == TORCH:
+            first, second = second, first
+        if first.is_engine or (first.name == TORCH and (second.is_engine or second.record is not first.record)):
+            raise UserError(
+                f"{first.name} and {second.name} have no tensors in common; compare both with a graph between them"
+            )
+        return [(first, second)], False
+    failed = {
+        record.needs.get("candidate", record.id)
+        for record in run.manifest.stages
+        if record.comparison is not None and record.comparison.verdict == "fail"
+    }
+    for pair in neighbours:
+        if pair[1].name in failed:
+            return [pair], False
+    if not neighbours:
+        raise UserError(
+            f"{run.folder} holds one graph only, and no engine that runs here: there is nothing to compare it with"
+        )
+    return neighbours, True
+
+
+def _find(name: str, sides: dict[str, Side]) -> Side:
+    if name in sides:
+        return sides[name]
+    starting = [side for known, side in sides.items() if known.removeprefix("compile ").startswith(name)]
+    if name and len(starting) == 1:
+        return starting[0]
+    near = difflib.get_close_matches(name, sides, n=2, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sides)}"
+    raise UserError(f"unknown stage {name!r}; {hint}")
+
+
+def compare(
+    run: Run, expected: Side, found: Side, timeout: float, listen: Callable[[str], None] = lambda text: None
+) -> Divergence:
+    """Hold two sides against each other. Raises ConversionError where one can't be run tensor by tensor."""
+    tolerance = TOLERANCES[run.manifest.precision]
+    limits = (tolerance.scale, tolerance.relative)
+    samples = run.samples()
+    indices = _indices(samples)
+    # every tensor of the graph is computed twice over, so more time than for a single test
+    try:
+        if found.is_engine:
+            with tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as work:
+                divergence = between_graph_and_tvm.search(
+                    run.graph_of(expected),
+                    samples,
+                    indices[:1],
+                    found.record.target,
+                    Path(work),
+                    scale=limits[0],
+                    relative=limits[1],
+                    timeout=timeout,
+                    listen=listen,
+                )
+        else:
+            divergence = _in_one_call(run, expected, found, samples, indices, limits, timeout)
+    except (Died, Raised) as error:
+        raise ConversionError(f"{expected.name} and {found.name} can't be compared tensor by tensor: {error}") from None
+    return divergence.model_copy(update={"expected": expected.name, "found": found.name})
+
+
+def _in_one_call(
+    run: Run,
+    expected: Side,
+    found: Side,
+    samples: Path,
+    indices: Sequence[int],
+    limits: tuple[float, float],
+    timeout: float,
+) -> Divergence:
+    if expected.name != TORCH:
+        arguments = (str(run.graph_of(expected)), str(run.graph_of(found)), str(samples), indices, *limits)
+        with Isolated(without_torch=True) as isolated:
+            return Divergence.model_validate(isolated.call(between_graphs.COMPARE, *arguments, timeout=10 * timeout))
+    options, note = _export_options(run)
+    with Isolated() as isolated:
+        answer = isolated.call(
+            between_torch_and_graph.COMPARE,
+            options,
+            str(run.graph_of(found)),
+            str(samples),
+            indices,
+            *limits,
+            timeout=10 * timeout,
+        )
+    divergence = Divergence.model_validate(answer)
+    return divergence.model_copy(update={"notes": [*([note] if note else []), *divergence.notes]})
+
+
+def _export_options(run: Run) -> tuple[dict[str, object], str]:
+    """The options that the model was exported with, planned anew from the recipe, and a note where it has changed."""
+    from enginesmith.pipeline.keys import stage_key
+    from enginesmith.pipeline.plan import make_plan
+    from enginesmith.pipeline.recipe import make_recipe
+
+    planned = make_plan(make_recipe(dict(run.manifest.recipe))).stages[0]
+    changed = stage_key(planned, {}) != run.manifest.stages[0].key
+    note = "the model, or a package that exports it, is no longer what it was when it was exported" if changed else ""
+    return planned.options.model_dump(mode="json"), note
+
+
+def _indices(folder: Path) -> list[int]:
+    """The first samples at the optimum shape, and a random one, for what pictures don't show."""
+    names, _ = SampleSet.load(folder)
+    chosen = [i for i, sample in enumerate(names.samples) if sample.optimum and not sample.name.endswith(" again")]
+    chosen.sort(key=lambda i: bool(names.samples[i].picture))
+    return sorted(chosen[:MOST_SAMPLES])
+
+
+def write(compared: Sequence[Divergence], folder: Path) -> None:
+    """`divergence.json` with all figures, and `divergence.html` with a chart of them. Raises UserError."""
+    from enginesmith.pipeline.report.error_path import render
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "divergence.json").write_text(
+            json.dumps(
+                [{**_summary(d), "layers": [layer.model_dump() for layer in d.layers]} for d in compared], indent=1
+            )
+        )
+        (folder / "divergence.html").write_text(render(compared), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't write into {folder} ({error.strerror}); give another folder with --out") from None
+
+
+def _summary(divergence: Divergence) -> dict[str, object]:
+    first = divergence.first
+    return {
+        **divergence.model_dump(exclude={"layers"}),
+        "compared": len(divergence.layers),
+        "differing": sum(layer.differs for layer in divergence.layers),
+        "first": first.model_dump() if first else None,
+        "origins": [layer.model_dump() for layer in divergence.layers if layer.origin],
+    }
+
+
+def show(console: Console, divergence: Divergence) -> None:
+    """The first layers that differ; origins first, for they are what to look at."""
+    title = f"{divergence.expected} against {divergence.found}"
+    first = divergence.first
+    if first is None:
+        console.print(f"[green]agree[/] {escape(title)}: {len(divergence.layers)} tensors", highlight=False)
+    else:
+        console.print(f"[red]differ[/] {escape(title)}, first at [bold]{escape(first.node)}[/]", highlight=False)
+        console.print(_table([layer for layer in divergence.layers if layer.differs]))
+    if divergence.unmatched:
+        some = ", ".join(divergence.unmatched[:SHOWN]) + (", …" if len(divergence.unmatched) > SHOWN else "")
+        console.print(f"  without a counterpart: {len(divergence.unmatched)} ({escape(some)})", highlight=False)
+    for note in divergence.notes[:SHOWN]:
+        console.print(f"  {escape(note)}", highlight=False)
+
+
+def _table(differing: Sequence[Layer]) -> Table:
+    ordered = sorted(differing, key=lambda layer: (not layer.origin, layer.place))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("node", "op", "tensor", "expected", "difference", "scale", "times allowed", ""):
+        table.add_column(column, overflow="fold")
+    for layer in ordered[:SHOWN]:
+        table.add_row(
+            escape(layer.node),
+            layer.op,
+            escape(layer.tensor),
+            escape(layer.expected) if layer.expected != layer.tensor else "",
+            f"{layer.max_abs:.2e}",
+            f"{layer.scale:.2e}",
+            "unbounded" if layer.excess >= MOST else f"{layer.excess:.3g}",
+            "starts here" if layer.origin else "",
+        )
+    return table

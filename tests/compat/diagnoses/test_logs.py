@@ -1,0 +1,76 @@
+"""Real logs: the first real cause, not the cascade after it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from enginesmith.compat.diagnoses import explain_log, get_diagnosis
+
+LOGS = Path(__file__).with_name("logs")
+INDEX: list[dict[str, Any]] = yaml.safe_load((LOGS / "index.yaml").read_text())
+
+
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["file"].removesuffix(".txt")) for entry in INDEX])
+def test_the_first_real_cause(entry):
+    explanation = explain_log(BytesIO((LOGS / entry["file"]).read_bytes()))
+    cause = explanation.cause.id if explanation.cause else None
+    assert cause == entry["id"], explanation.model_dump_json(indent=1)
+    if cause is None:
+        assert explanation.unknown, "the decisive lines are shown"
+
+
+def test_the_index_is_whole():
+    assert {entry["file"] for entry in INDEX} == {path.name for path in LOGS.glob("*.txt")}
+    assert len(INDEX) >= 60
+    assert all(entry["source"].startswith("https://github.com/") for entry in INDEX)
+    for entry in INDEX:
+        if entry["id"] is not None:
+            get_diagnosis(entry["id"])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        entry
+        for entry in INDEX
+        if entry["file"] in ("fastspeech-if.txt", "polygraphy-score-mismatch.txt", "torch-fft2.txt")
+    ],
+)
+@pytest.mark.parametrize(
+    "dress", ["\x1b[31m{}\x1b[0m", "10%|#   |\r50%|##  |\r{}", "web_1  | {}", "2026-01-02T03:04:05.678Z {}"]
+)
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16"])
+def test_colours_bars_stamps_and_codings(entry, dress, coding):
+    """The same cause at the same line."""
+    plain = (LOGS / entry["file"]).read_text()
+    dressed = "\r\n".join(dress.format(line) for line in plain.splitlines())
+    before = explain_log(BytesIO(plain.encode())).cause
+    after = explain_log(BytesIO(dressed.encode(coding))).cause
+    assert before is not None
+    assert after is not None
+    assert (after.id, after.line.number) == (before.id, before.line.number)
+    assert after.line.text.strip() == before.line.text.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "node"),
+    [
+        ("ditto-gridsample3d", "GridSample3D", "/dense_motion_network/GridSample"),
+        ("depth-anything-if", "If", "If_1249_OutputLayer"),
+        ("onnxsim-efficientformer-rank", "Conv", "Conv_339"),
+        ("onnx-fp16-topk-sort", "TopK", "TopK_111"),
+        ("ort-swin-int32", "Reshape", "/model/backbone/patch_embed/Reshape"),
+        ("ort-allowzero", "Reshape", "/Reshape"),
+        ("torch-fft2", "aten::fft_fft2", ""),
+        ("hrnet-resize", "Resize", ""),
+    ],
+)
+def test_the_place_is_named(name, op, node):
+    cause = explain_log(BytesIO((LOGS / f"{name}.txt").read_bytes())).cause
+    assert cause is not None
+    assert (cause.op, cause.node) == (op, node)
