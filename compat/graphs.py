@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from enginesmith.compat.values import DEFAULT_DOMAINS
+from enginesmith.compat.values import DEFAULT_DOMAINS, label
 
 MAX_PROTO = 2**31 - 1
 """Bytes that a protobuf message may have."""
-ELEMENTWISE = frozenset("Abs Cast CastLike Ceil Clip Exp Floor Identity Log Neg Not Relu Round Sigmoid Sqrt Tanh".split())
+ELEMENTWISE = frozenset((
+    "Abs", "Cast", "CastLike", "Ceil", "Clip", "Exp", "Floor", "Identity", "Log", "Neg", "Not", "Relu", "Round",
+    "Sigmoid", "Sqrt", "Tanh",
+))  # fmt: skip
 """Operators whose output has the shape of their first input."""
+SEQUENCE_MAKERS = frozenset((
+    "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence",
+))  # fmt: skip
 
 
 def infer(model: ir.Model) -> ir.Model:
     """Fill in dtypes and shapes, as far as onnx can infer them, in place. What can't be inferred stays as it is."""
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    for graph in model.graphs():
+    for graph in walk(model):
+        _retype(graph)
         # A subgraph's nodes have the model's opsets, which onnx_ir notes with the outermost graph alone.
         graph.opset_imports.update(model.opset_imports)
         _infer_backward(graph)
     return model
+
+
+def _retype(graph: ir.Graph) -> None:
+    """Make sequences of what onnx_ir's inference has made tensors of: it merges element types alone."""
+    for node in graph:
+        sources: list[Sequence[ir.Value | None]] = [[value] * len(node.outputs) for value in node.inputs[:1]]
+        if node.op_type == "If":
+            sources = [branch.as_graph().outputs for branch in node.attributes.values()]
+        elif node.op_type == "Loop":
+            sources = [node.attributes["body"].as_graph().outputs[1:]]
+        elif node.op_type not in ("Identity", "OptionalGetElement"):
+            sources = []
+        for index, value in enumerate(node.outputs):
+            passed = any(index < len(given) and _is_sequence(given[index]) for given in sources)
+            if isinstance(value.type, ir.TensorType) and (node.op_type in SEQUENCE_MAKERS or passed):
+                value.type = ir.SequenceType(value.type)
+
+
+def _is_sequence(value: ir.Value | None) -> bool:
+    return value is not None and isinstance(value.type, ir.SequenceType)
 
 
 def _infer_backward(graph: ir.Graph) -> None:
@@ -35,10 +62,10 @@ def _infer_backward(graph: ir.Graph) -> None:
 
 
 def named(model: ir.Model) -> None:
-    """Give every node a name that no other has, in place; names that are there and unique stay."""
+    """Give every node a name that no other has, in place: its own, its first output's, or one of these with a number."""
     taken: set[str] = set()
     for node in model.graph.all_nodes():
-        base = node.name or f"{node.op_type}:{node.outputs[0].name if node.outputs else ''}"
+        base = label(node) or node.op_type
         name, count = base, 1
         while name in taken:
             count += 1

@@ -13,7 +13,7 @@ from onnx import external_data_helper
 
 from enginesmith.compat.findings import Finding, Severity
 
-MAX_DEPTH = 32
+MAX_DEPTH = 24
 """Subgraphs within subgraphs; protobuf itself stops at about this many, and passes over graphs recurse."""
 
 

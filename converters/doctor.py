@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Finding
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from enginesmith.compat.target import Target
 
 Verdict = Literal["predicted", "confirmed", "not confirmed", "missed"]
 """`predicted`: by a rule, and no backend is here to ask. `confirmed`, `not confirmed`: it was asked. `missed`: the
@@ -27,6 +32,8 @@ class Examined(BaseModel):
 
     finding: Finding
     verdict: Verdict = "predicted"
+    said: str = ""
+    """The backend's own words."""
     repair: str = ""
     accepted_by: str = ""
     """The first other version of the backend whose rules accept the node; empty when there is none, or for RTX and TVM,
@@ -69,7 +76,7 @@ class Examination(BaseModel):
 def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Apply the rules of every target (backend and version) to the file; the result is an `Examination`."""
     from enginesmith.compat import loading
-    from enginesmith.compat.checks import problems
+    from enginesmith.compat.checks import problems, whole
     from enginesmith.compat.graphs import infer, named, opset
     from enginesmith.compat.repairs import applicable
     from enginesmith.compat.target import Target
@@ -85,12 +92,13 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     for backend, version in targets:
         target = Target(backend, version)
         report = TargetReport(backend=backend, version=version)
+        report.findings = [Examined(finding=finding) for finding in whole(model, target)]
         for problem in problems(model, target):
             report.findings.append(
                 Examined(
                     finding=problem.finding,
                     repair=applicable(problem.node, model, target),
-                    accepted_by=_accepted_by(problem.node, model, target),
+                    accepted_by=_accepted_by(problem.node, target) if problem.finding.severity == "error" else "",
                 )
             )
         examination.targets.append(report)
@@ -135,13 +143,13 @@ def fix(
 
 def merge(report: TargetReport, asked: Sequence[Finding]) -> None:
     """Hold what the rules predicted against what the backend itself said, in place."""
-    errors = [finding for finding in asked if finding.severity == "error"]
+    errors = {(found.node, found.op): found for found in asked if found.severity == "error"}
     report.trial = "refused" if errors else "accepted"
-    said = {(finding.node, finding.op) for finding in errors}
     for found in report.findings:
         if found.finding.severity == "error":
-            agreed = (found.finding.node, found.finding.op) in said
-            found.verdict = "confirmed" if agreed else "not confirmed"
+            said = errors.get((found.finding.node, found.finding.op))
+            found.verdict = "confirmed" if said else "not confirmed"
+            found.said = said.message if said else ""
     predicted = {(found.finding.node, found.finding.op) for found in report.findings}
     report.findings += [
         Examined(finding=finding, verdict="missed" if finding.severity == "error" else "confirmed")
@@ -150,6 +158,14 @@ def merge(report: TargetReport, asked: Sequence[Finding]) -> None:
     ]
 
 
-def _accepted_by(node: Any, model: Any, target: Any) -> str:
-    """The nearest other version of the backend to which no rule about this node applies; newer ones are asked first."""
-    return ""
+def _accepted_by(node: ir.Node, target: Target) -> str:
+    """The version nearest to the target's that takes the node by all rules; newer ones are asked first."""
+    from enginesmith.compat import support
+    from enginesmith.compat.checks import accepts
+    from enginesmith.compat.target import Target, numbers
+
+    known = support.versions(target.backend)
+    newer = [version for version in known if numbers(version) > numbers(target.version)]
+    older = [version for version in known if version not in newer]
+    order = (*newer, *reversed(older))
+    return next((version for version in order if accepts(node, Target(target.backend, version))), "")

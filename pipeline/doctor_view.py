@@ -86,7 +86,9 @@ def _group(console: Console, group: list[Examined], prefix: str = "") -> None:
     first = group[0]
     finding = first.finding
     names = [escape(item.finding.node) for item in group if item.finding.node]
-    nodes = ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
+    nodes = ", ".join(names[:NAMES_SHOWN]) + (
+        f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    )
     colour = COLOURS[finding.severity]
     console.print(
         f"  [{colour}]{finding.severity}[/] {prefix}[bold]{escape(finding.op)}[/] {nodes}"
@@ -94,6 +96,8 @@ def _group(console: Console, group: list[Examined], prefix: str = "") -> None:
         highlight=False,
     )
     console.print(f"    {escape(finding.message)}", highlight=False)
+    if first.said:
+        console.print(f"    [dim]{finding.backend} says: {escape(first.said)}[/]", highlight=False)
     if finding.remedy:
         console.print(f"    [green]remedy:[/] {escape(finding.remedy)}", highlight=False)
     if first.repair:

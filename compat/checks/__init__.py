@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -23,7 +24,7 @@ for _module in iter_modules(__path__):
     if _module.name != "rule":
         import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["MODEL_RULES", "RULES", "ModelRule", "Problem", "Rule", "findings", "problems", "whole"]
+__all__ = ["MODEL_RULES", "RULES", "ModelRule", "Problem", "Rule", "accepts", "findings", "problems", "whole"]
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,35 @@ class Problem:
 
 def problems(model: ir.Model, target: Target) -> Iterator[Problem]:
     """What the rules say about every node, subgraphs included. Shapes and dtypes must have been inferred."""
+    for node in model.graph.all_nodes():
+        if node.op_identifier() in model.functions:
+            continue
+        for found, message in _said(node, target):
+            yield Problem(node, _finding(found, node, target, message))
+
+
+def accepts(node: ir.Node, target: Target) -> bool:
+    """Does no rule find an error in the node?"""
+    return not any(found.severity == "error" for found, _ in _said(node, target))
+
+
+def _said(node: ir.Node, target: Target) -> Iterator[tuple[Rule, str]]:
+    by_op = _rules(target)
+    for found in (*by_op.get(qualified(node), ()), *by_op.get("*", ())):
+        message = found.check(node, target)
+        if message:
+            yield found, message
+
+
+@cache
+def _rules(target: Target) -> dict[str, list[Rule]]:
+    """The rules for a target by operator."""
     by_op: dict[str, list[Rule]] = {}
     for found in RULES.values():
         if found.applies_to(target):
             for op in found.ops:
                 by_op.setdefault(op, []).append(found)
-    everywhere = by_op.pop("*", [])
-    for node in model.graph.all_nodes():
-        if node.op_identifier() in model.functions:
-            continue
-        op = qualified(node)
-        for found in (*by_op.get(op, ()), *everywhere):
-            message = found.check(node, target)
-            if message:
-                yield Problem(node, _finding(found, node, target, message))
+    return by_op
 
 
 def whole(model: ir.Model, target: Target) -> Iterator[Finding]:

@@ -28,7 +28,12 @@ CONSTANT = {
     "TopK": {1: "K"},
 }
 """Operator to its inputs that must be constants, by their place."""
-SIZES = {"AffineGrid": {1: "size"}, "Resize": {2: "scales", 3: "sizes"}, "Reshape": {1: "shape"}}
+SIZES = {
+    "AffineGrid": {1: "size"},
+    "Resize": {2: "scales", 3: "sizes"},
+    "Reshape": {1: "shape"},
+    "Upsample": {1: "scales"},
+}
 """The same; these may also come from Shape by an arithmetic that the frontend follows."""
 TAKE_SHAPES = {"Reshape", "Resize", "ConstantOfShape", "Gather", "Slice", "Shape", "Expand", "Concat", "Equal", "Where",
                "Cast", "CastLike", "Squeeze"}  # fmt: skip
@@ -335,3 +340,20 @@ blocks (int8[2, 4] x, float[2, 2] s) => (float[2, 4] y) { y = DequantizeLinear <
 def quantize_blocked(node: ir.Node, target: Target) -> str | None:
     """Quantization with a scale for each block of an axis is refused."""
     return f"block_size is {attribute(node, 'block_size')}" if attribute(node, "block_size", 0) else None
+
+
+@rule(
+    "tvm-rms-whole",
+    ops="RMSNormalization",
+    backends=TVM,
+    remedy="write it as Mul, ReduceMean and Sqrt",
+    source="a trial with TVM 0.27",
+    example="""
+<ir_version: 11, opset_import: ["" : 23]>
+norm (float[2, 3] x, float[2, 3] s) => (float[2, 3] y) { y = RMSNormalization <axis = 0> (x, s) }
+""",
+)
+def rms_whole(node: ir.Node, target: Target) -> str | None:
+    """An RMSNormalization over every axis can't be lowered: its statistics have no axis left."""
+    axes = rank(node.inputs[0])
+    return "it normalizes over every axis" if axes and attribute(node, "axis", -1) in (0, -axes) else None

@@ -16,6 +16,10 @@ from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.repair import NotApplicable
 
 
+TIE = 1e-6
+"""Positions that are nearer than this to the middle of two elements lie in the middle, as in ONNX Runtime 1.31."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """One axis to resize. `scale`, `start` and `end` (the region of tf_crop_and_resize) are float32[1]."""
@@ -60,7 +64,12 @@ def positions(calc: Arithmetic, axis: Axis, coordinates: str) -> Operand:
         case "half_pixel_symmetric":
             adjustment = op("Div", new, op("Mul", scale, old))
             offset = op("Mul", old / 2, op("Sub", 1.0, adjustment))
-            return op("Sub", op("Add", offset, op("Div", x + np.float32(0.5), scale)), 0.5)
+            known = calc.known(scale)
+            if known is None:
+                return op("Sub", op("Add", offset, op("Div", x + np.float32(0.5), scale)), 0.5)
+            # ONNX Runtime does these steps in double precision.
+            exact = np.asarray(calc.known(offset), np.float64) + (x + 0.5) / known.astype(np.float64) - 0.5
+            return exact.astype(np.float32)
         case "tf_crop_and_resize":
             if axis.new == 1:
                 return op("Mul", op("Mul", op("Add", axis.start, axis.end), 0.5), old - 1)
@@ -78,10 +87,10 @@ def indices(calc: Arithmetic, axis: Axis, x: Operand, nearest: str) -> Operand:
     """The input element nearest to each position, int64[new]."""
     op = calc.op
     match nearest:
-        case "round_prefer_floor":
-            x = op("Ceil", op("Sub", x, 0.5))
-        case "round_prefer_ceil":
-            x = op("Floor", op("Add", x, 0.5))
+        case "round_prefer_floor" | "round_prefer_ceil":
+            below = op("Floor", x)
+            tie = 0.5 + TIE if nearest == "round_prefer_floor" else 0.5 - TIE
+            x = op("Add", below, op("Cast", op("Greater", op("Sub", x, below), tie), to=1))
         case "floor":
             x = op("Floor", x)
         case "ceil":

@@ -101,7 +101,7 @@ def scatter_nd(node: ir.Node, build: Builder) -> Replacement:
     """The updates are made one after the other: read the place, combine, write it back."""
     data, places, updates = _rows(node, build)
     binary, _ = _reduction(node)
-    (rows, *_), (count, *_) = data[1], places[1]
+    count = places[1][0]
     if count > MAX_STEPS:
         raise NotApplicable(f"it has {count} updates")
     result = build.op("Reshape", data[0], np.array(data[1]))

@@ -84,8 +84,6 @@ class Table(BaseModel):
     def entry(self, op: str, version: str) -> tuple[str, Entry] | None:
         """What holds for an operator at one of the table's own versions, and since which one."""
         found = [
-            (since, entry)
-            for since, entry in self.operators.get(op, {}).items()
-            if numbers(since) <= numbers(version)
+            (since, entry) for since, entry in self.operators.get(op, {}).items() if numbers(since) <= numbers(version)
         ]
         return found[-1] if found and found[-1][1].types != () else None

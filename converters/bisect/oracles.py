@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.feeds import Feed, known_values, make_feed
-from enginesmith.converters.errors import ConversionError, UserError, first_line
+from enginesmith.converters.errors import UserError, first_line
 
 Standard = Literal["nothing", "checked", "inferred", "loads", "runs"]
 """How sound a model is, each level containing those before it: it passes `onnx.checker`; its shapes contradict each
@@ -151,15 +151,13 @@ def _build(path: Path, condition: Condition, profile: Mapping[str, Any]) -> dict
 
 
 def _differs(path: Path, condition: Condition) -> dict[str, Any] | None:
-    """None also where a side can't run the candidate: that is another failure."""
-    feed = make_feed(_graph(path))
+    """Raises UserError where a side can't run the model: that is no difference."""
     try:
+        feed = make_feed(_graph(path))
         expected = _run(condition.expected, path, feed, condition.target)
         found = _run(condition.found, path, feed, condition.target)
-    except UserError:
-        raise
-    except ConversionError as error:
-        raise UserError(f"{condition.text}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - each side raises what it likes
+        raise UserError(f"whether it {condition.text} can't be asked: {first_line(error)}") from None
     for output, a, b in zip(_graph(path).graph.output, expected, found, strict=True):
         if a.shape != b.shape:
             return _failure("differs", f"output {output.name} has shape {list(b.shape)}, not {list(a.shape)}")

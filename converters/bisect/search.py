@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.conditions import Condition
-from enginesmith.converters.bisect.judge import Failure, Judge
+from enginesmith.converters.bisect.judge import Failure, Judge, OutOfTime
 from enginesmith.converters.bisect.reduce import Reducer, count
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
@@ -103,11 +103,14 @@ def reduce_file(
         if fixed is not None and not ranges:
             whole = folder / "whole.onnx"
             files.write(fixed, whole)
-        result.failure = judge.first(whole)
-        if result.failure is None:
-            result.seconds = time.monotonic() - started
-            return result
-        start = next((m for m in (fixed, model) if m is not None and judge.settle(m)), None)
+        try:
+            result.failure = judge.first(whole)
+            if result.failure is None:
+                result.seconds = time.monotonic() - started
+                return result
+            start = next((m for m in (fixed, model) if m is not None and judge.settle(m)), None)
+        except OutOfTime:
+            raise UserError(f"{limits.seconds:g} s are not enough to test the whole model; give more --time") from None
         if start is None:
             result.note = (
                 "the failure is gone once the file is read and written again with its nodes sorted: "

@@ -57,8 +57,12 @@ def test_the_road_of_a_torch_model():
         "expected": "compare export",
     }
     assert stages["compare tvm x86-64-v3"].needs["expected"] == "compare simplify"
-    assert stages["compile tvm x86-64-v3"].needs == {"model": "simplify", "samples": "export"}
-    assert stages["compile tvm x86-64-v3"].after == ("check tvm x86-64-v3",)
+    assert stages["check tvm x86-64-v3"].needs["expected"] == "compare simplify"
+    assert stages["compile tvm x86-64-v3"].needs == {
+        "model": "simplify",
+        "samples": "export",
+        "checked": "check tvm x86-64-v3",
+    }
     assert stages["measure tvm x86-64-v3"].after == ("compare tvm x86-64-v3",)
     assert stages["export"].options.task == "classification"
     assert made.model == "simplify"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
@@ -46,12 +46,14 @@ def resizes(draw: st.DrawFn, mode: str) -> onnx.ModelProto:
     new = [max(int(np.float32(size) * scale), 0) for size, scale in zip(old, scales, strict=True)]
     scales = np.where(np.asarray(new) > 0, scales, 1).astype(np.float32)
     new = [n or size for n, size in zip(new, old, strict=True)]
+    # ONNX Runtime copies an input whose shape stays, whatever the scales say.
+    assume(new != old or bool(np.all(scales == 1)))
     return one_node("Resize", old, roi, scales, outputs=[(1, new)], **attributes)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 def test_a_resize_is_a_matrix_product_or_a_gather_per_axis(mode: str) -> None:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=400, deadline=None)
     @given(resizes(mode))
     def holds(model: onnx.ModelProto) -> None:
         found = proof("resize-by-matrix", model)

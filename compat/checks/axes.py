@@ -1,0 +1,300 @@
+"""Axes, sizes and pads that must be known when TensorRT builds: reductions, Squeeze, Slice, Pad, Split and others."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from enginesmith.compat.checks.origin import inputs_behind, origin
+from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.target import TENSORRT, Target
+from enginesmith.compat.values import argument, attribute, constant, dtype, opset_of, shape, static_shape
+
+CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
+REDUCTIONS = (
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "ReduceSumSquare",
+)  # fmt: skip
+
+
+@rule(
+    "run-time-axes",
+    ops=(*REDUCTIONS, "Squeeze", "Unsqueeze"),
+    backends=TENSORRT,
+    remedy="give the axes as a constant",
+    source="onnx-tensorrt importerUtils.cpp: the axes must resolve to a build-time constant",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+sums (float[2, 3] x, int64[1] axes) => (float[a, b] y) { y = ReduceSum (x, axes) }
+""",
+)
+def run_time_axes(node: ir.Node, target: Target) -> str | None:
+    """The axes decide on the rank of the result, which TensorRT must know when it builds."""
+    return None if origin(argument(node, 1)) == "constant" else "its axes are known at run time only"
+
+
+@rule(
+    "constant-axes",
+    ops=("Slice", "Split", "CumSum"),
+    backends=("tensorrt",),
+    versions="<10.3",
+    remedy="give it as a constant",
+    source="onnx-tensorrt docs/operators.md, by branch",
+    example="""
+<ir_version: 10, opset_import: ["" : 13]>
+part (float[4, 3] x, int64[1] b, int64[1] e, int64[1] axes) => (float[m, n] y) { y = Slice (x, b, e, axes) }
+""",
+)
+def constant_axes(node: ir.Node, target: Target) -> str | None:
+    """Before 10.3 a Slice's axes must be constant, before 8.2 a Split's sizes too, and always a CumSum's axis."""
+    index, until = {"Slice": (3, "<10.3"), "Split": (1, "<8.2"), "CumSum": (1, "<11")}[node.op_type]
+    if not target.within(until) or origin(argument(node, index)) == "constant":
+        return None
+    return f"its {'sizes are' if node.op_type == 'Split' else 'axes are'} known at run time only"
+
+
+@rule(
+    "squeeze-without-axes",
+    ops="Squeeze",
+    backends=TENSORRT,
+    remedy="name the axes",
+    source=f"{CHECKERS}, Squeeze; accepted from TensorRT 11.5",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+squeezed (float[n, 1] x) => (float[m] y) { y = Squeeze (x) }
+""",
+)
+def squeeze_without_axes(node: ir.Node, target: Target) -> str | None:
+    """Which dimensions have size 1 must be known when TensorRT builds."""
+    if target.backend == "tensorrt" and target.within(">=11.5"):
+        return None
+    given = argument(node, 1) if opset_of(node.graph) >= 13 else attribute(node, "axes")
+    sizes = shape(argument(node, 0))
+    return None if given is not None or sizes is None or None not in sizes else "it has no axes, and a dynamic input"
+
+
+@rule(
+    "float-decides-on-shape",
+    ops=("Range", "OneHot"),
+    backends=TENSORRT,
+    remedy="give it as a constant, or as an integer",
+    source="TensorRT: an input of a network that decides on shapes must be an integer",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+steps (float a, float b, float c) => (float[n] y) { y = Range (a, b, c) }
+""",
+)
+def float_decides_on_shape(node: ir.Node, target: Target) -> str | None:
+    """Limits of a Range and the depth of a OneHot decide on the result's shape. An input of a network may do so only if
+    it is an integer."""
+    indices = (0, 1, 2) if node.op_type == "Range" else (1,)
+    names = ("start", "limit", "delta") if node.op_type == "Range" else ("indices", "depth")
+    for index in indices:
+        behind = inputs_behind(argument(node, index))
+        if any(dtype(value) not in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, None) for value in behind):
+            return f"its {names[index]} comes from an input that is no integer"
+    return None
+
+
+@rule(
+    "run-time-depth",
+    ops="OneHot",
+    backends=TENSORRT,
+    versions=">=8.5",
+    remedy="give the depth as a constant",
+    source="onnx-tensorrt docs/operators.md of 10.1: the depth must be known at build time",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+hot (int64[3] i, int64 depth, float[2] v) => (float[3, n] y) { y = OneHot (i, depth, v) }
+""",
+)
+def run_time_depth(node: ir.Node, target: Target) -> str | None:
+    """How many classes there are must be known when TensorRT builds."""
+    return "its depth is known at run time only" if origin(argument(node, 1)) == "data" else None
+
+
+@rule(
+    "range-type",
+    ops="Range",
+    backends=TENSORRT,
+    remedy="compute it in float32 and cast the result",
+    source="onnx-tensorrt onnxOpImporters.cpp, Range",
+    example="""
+<ir_version: 10, opset_import: ["" : 27]>
+steps (float16[3] x) => (float16[3] y) <float16 a = {0}, float16 b = {3}, float16 c = {1}> { r = Range (a, b, c)  y = Add (x, r) }
+""",
+)
+def range_type(node: ir.Node, target: Target) -> str | None:
+    """A Range counts in float32, int32 or int64."""
+    found = dtype(argument(node, 0))
+    taken = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT32, ir.DataType.INT64, None)
+    return None if found in taken else f"it counts in {found.name.lower()}"
+
+
+@rule(
+    "run-time-range",
+    ops="Range",
+    backends=("tensorrt",),
+    versions="<8.4",
+    remedy="give start, limit and delta as constants, or count in int32",
+    source="onnx-tensorrt docs/operators.md, branches 7.2.1 to 8.2-GA",
+    example="""
+<ir_version: 10, opset_import: ["" : 13]>
+steps (float a, float b, float c) => (float[n] y) { y = Range (a, b, c) }
+""",
+)
+def run_time_range(node: ir.Node, target: Target) -> str | None:
+    """Before 8.4 a Range of floats has constant limits."""
+    if dtype(argument(node, 0)) != ir.DataType.FLOAT:
+        return None
+    run_time = [index for index in range(3) if origin(argument(node, index)) != "constant"]
+    return "it counts in float, with limits known at run time only" if run_time else None
+
+
+@rule(
+    "eyelike-dynamic",
+    ops="EyeLike",
+    backends=TENSORRT,
+    remedy="give the input a static shape",
+    source="onnx-tensorrt docs/operators.md of 10.1",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+eye (float[n, n] x) => (float[n, n] y) { y = EyeLike (x) }
+""",
+)
+def eyelike_dynamic(node: ir.Node, target: Target) -> str | None:
+    """The matrix becomes a constant, so that its size must be known."""
+    sizes = shape(argument(node, 0))
+    return "its shape is dynamic" if sizes is not None and None in sizes else None
+
+
+@rule(
+    "pad-mode",
+    ops="Pad",
+    backends=TENSORRT,
+    versions=">=8.2",
+    remedy="write the padding with Slice and Concat, or let `doctor --fix` do so",
+    source=f"{CHECKERS}, Pad",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+none (float[4] x) => (float[6] y) <int64[2] p = {1, 1}> { y = Pad <mode = "mirror"> (x, p) }
+""",
+)
+def pad_mode(node: ir.Node, target: Target) -> str | None:
+    """Modes are constant, reflect, edge, and from 10.0 wrap."""
+    mode = attribute(node, "mode", "constant")
+    known = ["constant", "reflect", "edge"]
+    if target.backend == "tensorrt-rtx" or target.within(">=10"):
+        known.append("wrap")
+    return None if mode in known else f"mode is {mode}"
+
+
+@rule(
+    "pad-inner-zeros",
+    ops="Pad",
+    backends=("tensorrt",),
+    versions="<8.2",
+    remedy="use TensorRT 8.2 or later, or concatenate constants",
+    source="onnx-tensorrt docs/operators.md, branches 7.2.1 and 8.0-GA",
+    example="""
+<ir_version: 10, opset_import: ["" : 13]>
+edge (float[1, 1, 4, 4] x) => (float[1, 1, 4, 6] y) <int64[8] p = {0, 0, 0, 1, 0, 0, 0, 1}> { y = Pad <mode = "edge"> (x, p) }
+""",
+)
+def pad_inner_zeros(node: ir.Node, target: Target) -> str | None:
+    """Before 8.2 Pad adds zeros, around the two innermost dimensions."""
+    mode = attribute(node, "mode", "constant")
+    if mode != "constant":
+        return f"mode is {mode}"
+    filling = constant(argument(node, 2)) if opset_of(node.graph) >= 11 else attribute(node, "value", 0.0)
+    if filling is not None and (value := float(getattr(filling, "flat", [filling])[0])) != 0:
+        return f"it pads with {value:g}"
+    pads = constant(argument(node, 1)) if opset_of(node.graph) >= 11 else attribute(node, "pads")
+    if pads is None:
+        return None
+    sides = list(pads)
+    outer = [*sides[: max(len(sides) // 2 - 2, 0)], *sides[len(sides) // 2 : -2]]
+    return "it pads more than the two innermost dimensions" if any(outer) else None
+
+
+@rule(
+    "pad-run-time-axes",
+    ops="Pad",
+    backends=("tensorrt",),
+    versions="<10.4",
+    remedy="give pads for every dimension, and no axes",
+    source="onnx-tensorrt docs/Changelog.md, 10.4",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+padded (float[4] x, int64[1] a) => (float[n] y) <int64[2] p = {1, 1}> { y = Pad (x, p, , a) }
+""",
+)
+def pad_run_time_axes(node: ir.Node, target: Target) -> str | None:
+    """Before 10.4 the axes must be constant."""
+    return None if origin(argument(node, 3)) == "constant" else "its axes are known at run time only"
+
+
+@rule(
+    "pad-repeated-axes",
+    ops="Pad",
+    backends=TENSORRT,
+    remedy="add up the pads of each axis",
+    source=f"{CHECKERS}, Pad",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+twice (float[4, 4] x) => (float[4, n] y) <int64[4] p = {0, 1, 0, 1}, int64[2] a = {1, -1}> { y = Pad (x, p, , a) }
+""",
+)
+def pad_repeated_axes(node: ir.Node, target: Target) -> str | None:
+    """An axis may be named once."""
+    axes, sizes = constant(argument(node, 3)), shape(argument(node, 0))
+    if axes is None or not sizes:
+        return None
+    positive = [int(axis) % len(sizes) for axis in axes]
+    return f"its axes {axes.tolist()} repeat" if len(set(positive)) < len(positive) else None
+
+
+@rule(
+    "slice-lengths",
+    ops="Slice",
+    backends=TENSORRT,
+    remedy="give starts, ends and axes of one length, and each axis once",
+    source=f"{CHECKERS}, Slice",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+part (float[4, 4] x) => (float[m, n] y) <int64[2] b = {0, 1}, int64[2] e = {3, 2}, int64[2] a = {0, 0}> { y = Slice (x, b, e, a) }
+""",
+)
+def slice_lengths(node: ir.Node, target: Target) -> str | None:
+    """starts, ends and axes go together, and an axis may be named once."""
+    lengths = {static[0] for i in (1, 2, 3) if (static := static_shape(argument(node, i))) and len(static) == 1}
+    if len(lengths) > 1:
+        return f"starts, ends and axes have lengths {sorted(lengths)}"
+    axes, sizes = constant(argument(node, 3)), shape(argument(node, 0))
+    if axes is None or not sizes:
+        return None
+    positive = [int(axis) % len(sizes) for axis in axes]
+    return f"its axes {axes.tolist()} repeat" if len(set(positive)) < len(positive) else None
+
+
+@rule(
+    "split-last-chunk",
+    ops="Split",
+    backends=TENSORRT,
+    remedy="give the sizes of the parts",
+    source="onnx-tensorrt onnxOpImporters.cpp, Split; onnx/onnx#5766",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+parts (float[5] x) => (float[2] a, float[2] b, float[2] c, float[0] d) { a, b, c, d = Split <num_outputs = 4> (x) }
+""",
+)
+def split_last_chunk(node: ir.Node, target: Target) -> str | None:
+    """With num_outputs, all parts but the last have the size rounded up: there must be that much to divide."""
+    count, sizes = attribute(node, "num_outputs"), shape(argument(node, 0))
+    if count is None or not sizes:
+        return None
+    if count != len(node.outputs):
+        return f"num_outputs is {count}, and it has {len(node.outputs)} outputs"
+    size = sizes[attribute(node, "axis", 0)]
+    if size is None or size - (count - 1) * -(-size // count) >= 0:
+        return None
+    return f"it divides {size} elements into {count} parts"

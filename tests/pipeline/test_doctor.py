@@ -1,0 +1,198 @@
+"""`enginesmith doctor`: its page, its repairs, and files that nobody should give it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running import Answer
+
+from enginesmith.converters.doctor import EXAMINE, Examination
+from enginesmith.converters.isolated import Died, Isolated, Raised
+
+Doctor = Callable[..., Answer]
+
+RESIZED = """
+<ir_version: 10, opset_import: ["" : 18]>
+resized (float[1, 3, 8, 8] x) => (float[1, 3, 16, 16] z) <float[4] scales = {1, 1, 2, 2}> {
+  y = Resize <mode = "linear", antialias = 1> (x, , scales)
+  z = Celu <alpha = 2.0> (y)
+}
+"""
+PLAIN = """
+<ir_version: 10, opset_import: ["" : 18]>
+plain (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) { y = Relu (x) }
+"""
+HOPELESS = """
+<ir_version: 10, opset_import: ["" : 18, "acme" : 1]>
+hopeless (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) { y = acme.Magic (x) }
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], str]:
+    def model(text: str) -> str:
+        onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+        return str(tmp_path / "model.onnx")
+
+    return model
+
+
+def test_a_clean_model(enginesmith: Doctor, write: Callable[[str], str]) -> None:
+    answer = enginesmith("doctor", write(PLAIN), "--for", "tensorrt-rtx,tvm,tensorrt=8.6")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.count("no findings") == 3
+    assert answer.out.count("accepted by its own parser and a trial build") == 2
+    assert "tensorrt 8.6 is not installed" in answer.out
+
+
+def test_findings_are_confirmed_by_the_backend_itself(enginesmith: Doctor, write: Callable[[str], str]) -> None:
+    answer = enginesmith("doctor", write(RESIZED), "--for", "tensorrt-rtx", "--json")
+    assert answer.status == 1
+    examination = Examination.model_validate(
+        {k: v for k, v in json.loads(answer.out).items() if k in Examination.model_fields}
+    )
+    (report,) = examination.targets
+    assert report.trial == "refused"
+    (found,) = report.errors
+    assert (found.finding.op, found.finding.node, found.verdict) == ("Resize", "y", "confirmed")
+    assert "ntialias" in found.said
+    assert found.repair
+
+
+def test_without_a_trial_findings_are_predictions(enginesmith: Doctor, write: Callable[[str], str]) -> None:
+    answer = enginesmith("doctor", write(RESIZED), "--for", "tensorrt-rtx", "--no-trial")
+    assert answer.status == 1
+    assert "predicted" in answer.out
+    assert "confirmed" not in answer.out
+
+
+def test_an_older_version_refuses_more_and_says_which_accepts(
+    enginesmith: Doctor, write: Callable[[str], str]
+) -> None:
+    text = RESIZED.replace("Celu <alpha = 2.0>", "Hardmax <axis = 1>")
+    answer = enginesmith("doctor", write(text), "--for", "tensorrt=7.2,tensorrt=8.6", "--json")
+    old, new = json.loads(answer.out)["targets"]
+    assert {found["finding"]["op"] for found in old["findings"]} >= {"Resize"}
+    assert len(old["findings"]) >= len(new["findings"])
+    answer = enginesmith("doctor", write(text), "--for", "tensorrt=7.2")
+    assert answer.status == 1
+
+
+def test_fix_writes_a_graph_that_is_accepted_and_computes_the_same(
+    enginesmith: Doctor, write: Callable[[str], str], tmp_path: Path
+) -> None:
+    import onnxruntime as ort
+
+    model, fixed = write(RESIZED), tmp_path / "fixed.onnx"
+    answer = enginesmith("doctor", model, "--for", "tensorrt-rtx,tvm", "--fix", str(fixed))
+    assert answer.status == 0, answer.out
+    assert "the whole graph agrees" in answer.out
+    assert enginesmith("doctor", str(fixed), "--for", "tensorrt-rtx,tvm").status == 0
+    feed = {"x": np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)}
+    before, after = (ort.InferenceSession(path).run(None, feed)[0] for path in (model, str(fixed)))
+    np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-5)
+
+
+def test_fix_of_a_clean_model_writes_nothing(
+    enginesmith: Doctor, write: Callable[[str], str], tmp_path: Path
+) -> None:
+    answer = enginesmith("doctor", write(PLAIN), "--for", "tensorrt-rtx", "--fix", str(tmp_path / "fixed.onnx"))
+    assert answer.status == 0
+    assert "nothing was repaired" in answer.out
+    assert not (tmp_path / "fixed.onnx").exists()
+
+
+def test_what_can_not_be_repaired_is_left_with_exit_1(
+    enginesmith: Doctor, write: Callable[[str], str], tmp_path: Path
+) -> None:
+    answer = enginesmith("doctor", write(HOPELESS), "--for", "tensorrt-rtx,tvm", "--fix", str(tmp_path / "fixed.onnx"))
+    assert answer.status == 1
+    assert "acme::Magic" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.onnx"], "no file missing.onnx"),
+        (["."], "is a folder"),
+        (["model.onnx", "--for", "tensorflow"], "tensorrt"),
+        (["model.onnx", "--for", "tensorrt=new"], "give a version"),
+        (["model.onnx", "--fix", "model.onnx"], "would overwrite"),
+        (["model.onnx", "--fix", "nowhere/fixed.onnx"], "no folder"),
+        (["model.onnx", "--fix", "f.onnx", "--inputs", "none.npz"], "no file none.npz"),
+        (["model.onnx", "--shape", "x:axb"], "x"),
+    ],
+)
+def test_bad_requests(enginesmith: Doctor, write: Callable[[str], str], arguments: list[str], says: str) -> None:
+    write(RESIZED)
+    answer = enginesmith("doctor", *arguments)
+    assert answer.status == 2
+    assert says in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_a_file_that_is_no_model_is_a_finding(enginesmith: Doctor, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x00\x01garbage" * 100)
+    answer = enginesmith("doctor", "model.onnx", "--fix", "fixed.onnx")
+    assert answer.status == 1
+    assert "no ONNX model" in answer.out
+    assert not (tmp_path / "fixed.onnx").exists()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Isolated]:
+    with Isolated(without_torch=True) as started:
+        yield started
+
+
+def whole() -> bytes:
+    text = """
+<ir_version: 10, opset_import: ["" : 18]>
+mixed (float[1, 3, 8, 8] x, bool c) => (float[1, 4, 8, 8] z, int64[k] n)
+  <float[4, 3, 3, 3] w, float[4] b = {1, 2, 3, 4}> {
+  y = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+  z = If (c) <then_branch = t () => (float[1, 4, 8, 8] a) { a = Relu (y) },
+              else_branch = e () => (float[1, 4, 8, 8] d) { d = Celu (y) }>
+  size = Shape (z)
+  n = Gather (size, size)
+}
+"""
+    model = onnx.parser.parse_model(text.replace("float[4, 3, 3, 3] w, ", ""))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w"))
+    return bytes(model.SerializeToString())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_model_never_brings_it_down(data: st.DataObject, process: Isolated, tmp_path: Path) -> None:
+    content = bytearray(whole())
+    for _ in range(data.draw(st.integers(1, 12))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        match data.draw(st.sampled_from(["set", "cut", "repeat", "drop"])):
+            case "set":
+                content[place] = data.draw(st.integers(0, 255))
+            case "cut" if place:
+                content = content[:place]
+            case "repeat":
+                content[place:place] = content[place : place + 30]
+            case "drop":
+                del content[place : place + data.draw(st.integers(1, 30))]
+        if not content:
+            content = bytearray(b"\0")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(content))
+    try:
+        found = process.call(EXAMINE, str(path), [("tensorrt-rtx", "1.7"), ("tvm", "0.27")], timeout=60)
+    except Died as error:  # a crash inside onnx's own code, which the command line reports as a finding
+        assert "crashed" in str(error)
+    except Raised as error:
+        pytest.fail(str(error))
+    else:
+        Examination.model_validate(found)
