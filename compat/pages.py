@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from enginesmith.compat.checks import RULES, Rule
+from enginesmith.compat.checks import MODEL_RULES, RULES, ModelRule, Rule
 from enginesmith.compat.diagnoses import diagnoses
 from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS, candidates
 from enginesmith.compat.repairs.repair import GraphRepair, Repair
@@ -27,7 +27,7 @@ class Page:
 
 def pages() -> Iterator[Page]:
     """Every page, rules first."""
-    for rule in RULES.values():
+    for rule in (*MODEL_RULES.values(), *RULES.values()):
         yield Page("rule", rule.id, rule.cause, _rule(rule))
     for repair in (*GRAPH_REPAIRS.values(), *REPAIRS.values()):
         yield Page("repair", repair.id, repair.summary, _repair(repair))
@@ -46,13 +46,16 @@ def index(found: list[Page]) -> str:
     return "\n".join(parts)
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: Rule | ModelRule) -> str:
     backends = ", ".join(rule.backends) + (f" {rule.versions}" if rule.versions else "")
-    mended = sorted({repair.id for op in rule.ops for b in rule.backends for repair in candidates(op, b) if op in repair.ops})
+    ops = rule.ops if isinstance(rule, Rule) else ()
+    mended = sorted(
+        {repair.id for op in ops for backend in rule.backends for repair in candidates(op, backend) if op in repair.ops}
+    )
     return _page(
         f"Rule {rule.id}",
         {
-            "Operators": "every one" if rule.ops == ("*",) else ", ".join(rule.ops),
+            "Operators": "every one" if ops == ("*",) else ", ".join(ops) or "the model as a whole",
             "Backends": backends,
             "Severity": rule.severity,
             "Cause": rule.cause,
@@ -61,7 +64,7 @@ def _rule(rule: Rule) -> str:
             "Source": rule.source,
         },
         "A minimal model to which it applies",
-        rule.example,
+        rule.example if isinstance(rule, Rule) else "",
     )
 
 
@@ -83,4 +86,5 @@ def _repair(repair: Repair | GraphRepair) -> str:
 
 def _page(title: str, facts: dict[str, str], heading: str, example: str) -> str:
     listed = "\n".join(f"- **{name}**: {text}" for name, text in facts.items() if text)
-    return f"# {title}\n\n{listed}\n\n## {heading}\n\n```\n{example}\n```\n"
+    shown = f"\n\n## {heading}\n\n```\n{example}\n```" if example else ""
+    return f"# {title}\n\n{listed}{shown}\n"

@@ -198,6 +198,17 @@ def doctor(
 
 
 @app.command()
+def pages(
+    id: Annotated[str | None, typer.Argument(help="Id of a rule, a repair or a diagnosis; all are listed without.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every page as Markdown into this folder.")] = None,
+) -> None:
+    """What is known about conversions: a page for every rule, repair and diagnosis, with an example."""
+    from enginesmith.pipeline.command import show_pages
+
+    show_pages(id, out)
+
+
+@app.command()
 def models(json: Json = False) -> None:
     """List the model zoo."""
     from enginesmith.pipeline.command import show_models

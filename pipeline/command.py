@@ -92,6 +92,38 @@ def run_doctor(
     return 0 if clean else 1
 
 
+def show_pages(id: str | None, out: Path | None) -> None:
+    """One page, or all of them into a folder, or the list. Raises UserError for an id that there isn't."""
+    from rich.markdown import Markdown
+
+    from enginesmith.compat.pages import index, pages
+    from enginesmith.converters.backends.names import unknown
+
+    found = list(pages())
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for page in found:
+                (out / page.file).write_text(page.markdown)
+            (out / "index.md").write_text(index(found))
+        except OSError as error:
+            raise UserError(f"can't write into {out}: {error.strerror}") from None
+        print(f"{len(found)} pages in {out}, listed in {out / 'index.md'}")
+        return
+    console = _console()
+    if id is None:
+        table = _table("what", "id", "about")
+        for page in found:
+            table.add_row(page.kind, page.id, page.about)
+        console.print(table)
+        return
+    chosen = [page for page in found if page.id == id]
+    if not chosen:
+        raise unknown("rule, repair or diagnosis", id, [page.id for page in found])
+    for page in chosen:
+        console.print(Markdown(page.markdown))
+
+
 def show_models(*, as_json: bool) -> None:
     from enginesmith.pipeline.zoo import zoo
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from rich.console import Console
 from rich.text import Text
@@ -33,7 +34,7 @@ def run_explain(log: str, *, as_json: bool) -> int:
     if log == "-":
         if sys.stdin.isatty():
             raise UserError("give the log's file, or pipe it in: trtexec ... 2>&1 | enginesmith explain")
-        explanation = _explain(sys.stdin.buffer, name)
+        explanation = _explain(cast(BufferedReader, sys.stdin.buffer), name)
     else:
         try:
             with Path(log).open("rb") as stream:
@@ -60,8 +61,8 @@ def explain_failure(message: str, log: Path) -> Hit | None:
     return hit if hit is not None and not hit.generic else None
 
 
-def _explain(stream: BinaryIO, name: str) -> Explanation:
-    head = cast("PeekableReader", stream).peek(HEAD)[:HEAD]
+def _explain(stream: BufferedReader, name: str) -> Explanation:
+    head = stream.peek(HEAD)[:HEAD]
     if is_binary(head):
         raise UserError(
             f"{name} is not a text log; for a model use `enginesmith doctor`, for a compressed log unpack it first"
@@ -70,12 +71,6 @@ def _explain(stream: BinaryIO, name: str) -> Explanation:
     if not explanation.lines:
         raise UserError(f"{name} is empty; tools write their errors to the other stream: redirect with 2>&1")
     return explanation
-
-
-class PeekableReader(BinaryIO):
-    """What `open(..., "rb")` and standard input are."""
-
-    def peek(self, size: int = 0, /) -> bytes: ...
 
 
 def is_binary(head: bytes) -> bool:

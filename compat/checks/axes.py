@@ -7,13 +7,27 @@ import onnx_ir as ir
 from enginesmith.compat.checks.origin import inputs_behind, origin
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant, dtype, opset_of, shape, static_shape
+from enginesmith.compat.values import (
+    argument,
+    attribute,
+    constant,
+    constant_tensor,
+    dtype,
+    opset_of,
+    shape,
+    static_shape,
+)
 
 CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
 REDUCTIONS = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
     "ReduceSum", "ReduceSumSquare",
 )  # fmt: skip
+SHAPE_OPERANDS = {
+    "ConstantOfShape": (0,), "Expand": (1,), "Loop": (0,), "OneHot": (1,), "Pad": (1,), "Range": (0, 1, 2),
+    "Reshape": (1,), "Resize": (3,), "Slice": (1, 2, 4), "Split": (1,), "Tile": (1,), "TopK": (1,),
+}  # fmt: skip
+"""The inputs of operators that decide on the shape of their results."""
 
 
 @rule(
@@ -73,33 +87,81 @@ def squeeze_without_axes(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
+    "computed-axes",
+    ops=REDUCTIONS,
+    backends=TENSORRT,
+    remedy="fold the axes into a constant, as a simplifier does",
+    source="onnx-tensorrt importerUtils.cpp: the axes must resolve to a build-time constant",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+sums (float[2, 3] x) => (float[2, 1] y) <int64[1] a = {0}, int64[1] b = {1}> { axes = Add (a, b)  y = ReduceSum (x, axes) }
+""",
+)
+def computed_axes(node: ir.Node, target: Target) -> str | None:
+    """The parser does not compute the axes of a reduction, however simple that is: they are an initializer or a
+    Constant, perhaps behind Identity and Cast."""
+    value = axes = argument(node, 1)
+    while value is not None and constant_tensor(value) is None:
+        producer = value.producer()
+        if producer is None or producer.op_type not in ("Identity", "Cast"):
+            return "its axes are computed in the graph" if origin(axes) == "constant" else None
+        value = producer.inputs[0]
+    return None
+
+
+@rule(
     "float-decides-on-shape",
-    ops=("Range", "OneHot"),
+    ops=tuple(SHAPE_OPERANDS),
     backends=TENSORRT,
     remedy="give it as a constant, or as an integer",
-    source="TensorRT: an input of a network that decides on shapes must be an integer",
+    source="TensorRT: «Network input is a shape tensor and must have type Int32 or Int64»",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 steps (float a, float b, float c) => (float[n] y) { y = Range (a, b, c) }
 """,
 )
 def float_decides_on_shape(node: ir.Node, target: Target) -> str | None:
-    """Limits of a Range and the depth of a OneHot decide on the result's shape. An input of a network may do so only if
-    it is an integer."""
-    indices = (0, 1, 2) if node.op_type == "Range" else (1,)
-    names = ("start", "limit", "delta") if node.op_type == "Range" else ("indices", "depth")
-    for index in indices:
-        behind = inputs_behind(argument(node, index))
-        if any(dtype(value) not in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, None) for value in behind):
-            return f"its {names[index]} comes from an input that is no integer"
+    """What decides on the shape of a result may come from constants, from shapes, and from inputs of the network that
+    are integers. It may not come from other inputs, however it is computed."""
+    for index in SHAPE_OPERANDS[node.op_type]:
+        for value in _content_behind(argument(node, index)):
+            if dtype(value) not in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, None):
+                return f"its input {index} follows from the content of {value.name}, which is no integer"
     return None
+
+
+@rule(
+    "shape-input",
+    ops=tuple(SHAPE_OPERANDS),
+    backends=TENSORRT,
+    severity="info",
+    remedy="give the input's least, usual and greatest values when building, or make it a constant",
+    source="TensorRT: inputs that are shape tensors need an optimization profile of their values",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+shaped (float[4] x, int64[2] size) => (float[a, b] y) { y = Reshape (x, size) }
+""",
+)
+def shape_input(node: ir.Node, target: Target) -> str | None:
+    """What an integer input holds decides on a shape: the builder must be told the range of its values."""
+    for index in SHAPE_OPERANDS[node.op_type]:
+        for value in _content_behind(argument(node, index)):
+            if dtype(value) in (ir.DataType.INT32, ir.DataType.INT64):
+                return f"the values of {value.name} decide on its shape"
+    return None
+
+
+def _content_behind(value: ir.Value | None) -> list[ir.Value]:
+    """Inputs of the network whose content decides on a value, in the order of their names."""
+    if value is None or origin(value) == "constant":
+        return []
+    return sorted(inputs_behind(value), key=lambda found: found.name or "")
 
 
 @rule(
     "run-time-depth",
     ops="OneHot",
     backends=TENSORRT,
-    versions=">=8.5",
     remedy="give the depth as a constant",
     source="onnx-tensorrt docs/operators.md of 10.1: the depth must be known at build time",
     example="""
@@ -171,7 +233,6 @@ def eyelike_dynamic(node: ir.Node, target: Target) -> str | None:
     "pad-mode",
     ops="Pad",
     backends=TENSORRT,
-    versions=">=8.2",
     remedy="write the padding with Slice and Concat, or let `doctor --fix` do so",
     source=f"{CHECKERS}, Pad",
     example="""

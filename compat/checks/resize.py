@@ -20,7 +20,6 @@ INNERMOST = {"linear": 3, "cubic": 2}
     "resize-coordinates",
     ops="Resize",
     backends=TENSORRT,
-    versions=">=8",
     remedy="export it with half_pixel, or let `doctor --fix` write the interpolation as matrix products",
     source=CHECKER,
     example="""
@@ -78,7 +77,6 @@ def aspect_ratio(node: ir.Node, target: Target) -> str | None:
     "resize-nearest-mode",
     ops="Resize",
     backends=TENSORRT,
-    versions=">=8",
     remedy="use asymmetric coordinates, or nearest_mode round_prefer_floor",
     source=CHECKER,
     example="""

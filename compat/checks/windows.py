@@ -118,7 +118,9 @@ def run_time_weights(node: ir.Node, target: Target) -> str | None:
     weights = argument(node, 1)
     producer = weights.producer() if weights is not None else None
     quantized = producer is not None and producer.op_type == "DequantizeLinear"
-    return None if weights is None or quantized or constant_tensor(weights) is not None else "its weights are no constant"
+    return (
+        None if weights is None or quantized or constant_tensor(weights) is not None else "its weights are no constant"
+    )
 
 
 @rule(

@@ -80,12 +80,14 @@ def explain_log(stream: BinaryIO) -> Explanation:
 
 
 class _Found:
-    """A diagnosis while the log is read. `demoted`: the tool itself called it a warning."""
+    """A diagnosis while the log is read. `demoted`: the tool itself called it a warning;
+    `loud`: it called a warning an error."""
 
-    def __init__(self, diagnosis: Diagnosis, match: re.Match[str], line: Line, announced: Place, demoted: bool) -> None:
+    def __init__(self, diagnosis: Diagnosis, match: re.Match[str], line: Line, announced: Place, kind: str) -> None:
         self.diagnosis = diagnosis
         self.line = line
-        self.demoted = demoted
+        self.demoted = kind == "warning" and diagnosis.level == "error"
+        self.loud = kind == "error" and diagnosis.level == "warning"
         self.place = place_of(match, line.text, announced)
         self.details = {k: v.strip() for k, v in match.groupdict().items() if v and k not in ("op", "node")}
         self.count = 1
@@ -155,7 +157,7 @@ class _Reader:
     def _match(self, line: Line, kind: str) -> _Found | None:
         if VERBOSE in line.text or (found := matcher().find(line.text)) is None:
             return None
-        return _Found(*found, line, self._announced.near(line.number), kind == "warning")
+        return _Found(*found, line, self._announced.near(line.number), kind)
 
     def _keep(self, line: Line) -> None:
         shape = hash(re.sub(r"\d+", "0", line.text[:SHOWN]))
@@ -170,8 +172,8 @@ class _Reader:
         hits = list(self._found.values())
         errors = [hit for hit in hits if hit.is_error and not hit.diagnosis.generic]
         symptoms = [hit for hit in hits if hit.is_error and hit.diagnosis.generic]
-        demoted = [hit for hit in hits if hit.demoted and hit.diagnosis.level == "error"]
-        cause = self._cause(errors, demoted, symptoms)
+        cause = self._cause(errors, [hit for hit in hits if hit.demoted], symptoms)
+        cause = cause or next((hit for hit in hits if hit.loud), None)
         origin = self._origin(cause, hits)
         rest = [hit for hit in (errors or symptoms) if hit is not origin]
         warnings = [hit for hit in hits if not hit.is_error and hit is not origin]

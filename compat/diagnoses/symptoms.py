@@ -35,7 +35,8 @@ _WARNING = re.compile(
 CASCADE = re.compile(
     r"""
       &&&&\ FAILED | [Ff]ailed\ to\ parse\ (?:the\ )?(?:onnx|ONNX)\ (?:file|model)\.?$ | Failure\ while\ parsing\ ONNX\ file
-    | Parsing\ model\ failed | [Cc]ould\ not\ parse\ ONNX | Failed\ to\ create\ engine | Engine\ (?:could\ not\ be\ created|set\ up\ failed|creation\ failed)
+    | Parsing\ model\ failed | [Cc]ould\ not\ parse\ ONNX | Failed\ to\ create\ engine
+    | Engine\ (?:could\ not\ be\ created|set\ up\ failed|creation\ failed)
     | Building\ engine\ failed | Invalid\ Engine | ---\ (?:Begin|End)\ node | While\ parsing\ node\ number | Network\ validation\ failed
     | Traceback\ \(most\ recent | FAILED\ \|\ Runtime | ^SystemExit | ^subprocess\.CalledProcessError | ^KeyboardInterrupt | CMake\ Error
     | NoneType'?\ object\ has\ no\ attribute\ '(?:serialize|create_execution_context|__enter__) | assert\ engine | ^AssertionError$

@@ -8,11 +8,17 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.reference import evaluate
-from enginesmith.compat.repairs.repair import Builder
+from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.values import Array, constant, to_array
 
 Operand = ir.Value | Array
 """A value that is known at run time only, or a constant."""
+
+
+def modern(build: Builder) -> None:
+    """Raises NotApplicable below opset 18, from which axes are inputs everywhere."""
+    if build.opset < 18:
+        raise NotApplicable(f"the graph's opset is {build.opset}")
 
 
 class Arithmetic:

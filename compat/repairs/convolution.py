@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
+from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand, modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, argument, attribute, constant, dtype, shape, static_shape
 
@@ -121,8 +121,7 @@ def conv_1d_as_2d(node: ir.Node, build: Builder) -> Replacement:
     sizes = shape(node.inputs[1])
     if sizes is None or len(sizes) != 3:
         raise NotApplicable("it is no convolution along one axis")
-    if build.opset < 13:
-        raise NotApplicable(f"the graph's opset is {build.opset}")
+    modern(build)
     first = {"strides": 1, "dilations": 1, "kernel_shape": 1, "output_padding": 0, "output_shape": 1}
     kept: dict[str, Any] = {name: item.value for name, item in node.attributes.items()}
     for name, filler in first.items():

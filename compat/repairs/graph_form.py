@@ -82,8 +82,13 @@ sums (float[2, 3] x) => (float[2] y) { y = ReduceSum <axes = [1], keepdims = 0> 
 )
 def modern_opset(model: ir.Model, target: Target) -> int:
     """An old opset is raised to 18, since the other repairs speak the operators of that version and later ones."""
-    if opset(model) == 0 or opset(model) >= MODERN:
+    if opset(model) >= MODERN:
         return 0
+    if opset(model) == 0:
+        # A model of other domains alone, such as a tree ensemble: what replaces its nodes is of the default domain.
+        model.opset_imports[""] = MODERN
+        model.ir_version = max(model.ir_version or 0, 8)
+        return 1
     if weight_bytes(model) > MAX_PROTO:
         raise NotApplicable("onnx's version converter takes no model above 2 GB")
     try:

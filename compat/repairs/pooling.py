@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, argument, attribute, constant, dtype, shape, static_shape, used
 
@@ -66,9 +67,6 @@ class Windows:
                 else:
                     count = room // strides[i] + 1
                 counts.append(count)
-        declared = shape(node.outputs[0])
-        if declared is not None and None not in declared[2:] and declared[2:] != counts:
-            raise NotApplicable(f"its output is declared as {declared[2:]}, but there are {counts} windows")
         return cls(size, kernel, strides, dilations, list(before), list(after), counts)
 
     @property
@@ -184,6 +182,7 @@ def max_pool_indices(node: ir.Node, build: Builder) -> Replacement:
     """The index of each maximum is found by ArgMax over the elements of a window, laid one behind the other."""
     if not used(node, 1):
         raise NotApplicable("its indices are not used")
+    modern(build)
     windows = Windows.of(node)
     sizes = static_shape(node.inputs[0])
     if sizes is None:
@@ -285,8 +284,7 @@ def global_lp_pool(node: ir.Node, build: Builder) -> Replacement:
     sizes = shape(node.inputs[0])
     if sizes is None:
         raise NotApplicable("the input's rank is not known")
-    if build.opset < 13:
-        raise NotApplicable(f"the graph's opset is {build.opset}")
+    modern(build)
     order = attribute(node, "p", 2)
     x, cast = as_float(build, node.inputs[0], ir.DataType.FLOAT16)
     axes = np.arange(2, len(sizes))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import attribute, dtype, shape
 
@@ -48,12 +49,13 @@ pool (float[2, 3, 12, 16] x, float[5, 4] rois, int64[5] image) => (float[5, 3, 4
 )
 def roi_align(node: ir.Node, build: Builder) -> Replacement:
     """The cells around every sample are gathered and weighted, for all channels at once."""
+    modern(build)
     channels, height, width = _sizes(node)
     samples = int(attribute(node, "sampling_ratio", 0))
     if samples < 1:
         raise NotApplicable("sampling_ratio is 0: the number of samples depends on the regions")
     bins = int(attribute(node, "output_height", 1)), int(attribute(node, "output_width", 1))
-    half = attribute(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel" and build.opset >= 16
+    half = attribute(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
     x, rois, image = node.inputs[:3]
     kind = dtype(x)
     if x is None or kind is None:
@@ -64,37 +66,56 @@ def roi_align(node: ir.Node, build: Builder) -> Replacement:
     if half:
         scaled = build.op("Sub", scaled, 0.5)
     x1, y1, x2, y2 = build.ops("Split", scaled, np.asarray([1, 1, 1, 1]), axis=1, outputs=4)
-    rows, weights_y = _side(build, y1, y2, height, bins[0], samples, half)
-    columns, weights_x = _side(build, x1, x2, width, bins[1], samples, half)
+    rows, weights_y = side(build, y1, y2, height, bins[0], samples, half)
+    columns, weights_x = side(build, x1, x2, width, bins[1], samples, half)
     first = build.op("Mul", build.op("Unsqueeze", build.op("Cast", image, to=INT64), [1]), height * width)
     rows = build.op("Add", build.op("Mul", rows, width), first)
     cells = build.op("Add", build.op("Unsqueeze", rows, [2]), build.op("Unsqueeze", columns, [1]))
     table = build.op("Transpose", build.op("Reshape", x, np.asarray([0, channels, height * width])), perm=[0, 2, 1])
     table = build.op("Reshape", table, np.asarray([-1, channels]))
+    y = weighted(build, node, table, cells, (weights_y, weights_x), bins)
+    y = build.op("Transpose", y, perm=[0, 3, 1, 2])
+    return y if kind == ir.DataType.FLOAT else build.op("CastLike", y, node.inputs[0])
+
+
+def weighted(
+    build: Builder,
+    node: ir.Node,
+    table: ir.Value,
+    cells: ir.Value,
+    weights: tuple[ir.Value, ir.Value],
+    bins: tuple[int, int],
+) -> ir.Value:
+    """The bins float32[R, bins_y, bins_x, C] of a RoiAlign `node`, from the rows `cells` of `table` float32[cells, C].
+
+    `weights` of y and of x are those of `side`.
+    """
+    samples, channels = int(attribute(node, "sampling_ratio", 0)), _sizes(node)[0]
     pool = _strongest if attribute(node, "mode", "avg") == "max" else _mean
     sides = 2 * samples * bins[0], 2 * samples * bins[1]
     part = max(GATHERED // (sides[0] * sides[1] * channels), 1)
     count = _regions(node)
     pooled = []
     for start in range(0, count, part) if count else [0]:
-        piece = [cells, weights_y, weights_x]
+        piece = [cells, *weights]
         if count is not None and count > part:
             ends = np.asarray([start]), np.asarray([min(start + part, count)]), np.asarray([0])
             piece = [build.op("Slice", value, *ends) for value in piece]
         values = build.op("Gather", table, piece[0], axis=0)
         pooled.append(pool(build, values, piece[1], piece[2], bins, samples, channels))
-    y = build.op("Concat", *pooled, axis=0) if len(pooled) > 1 else pooled[0]
-    y = build.op("Transpose", y, perm=[0, 3, 1, 2])
-    return y if kind == ir.DataType.FLOAT else build.op("CastLike", y, node.inputs[0])
+    return build.op("Concat", *pooled, axis=0) if len(pooled) > 1 else pooled[0]
 
 
-def _side(
-    build: Builder, start: ir.Value, end: ir.Value, size: int, bins: int, samples: int, half: bool
+def side(
+    build: Builder, start: ir.Value, end: ir.Value, size: int | ir.Value, bins: int, samples: int, half: bool
 ) -> tuple[ir.Value, ir.Value]:
     """Cells int64[R, 2 * bins * samples] that the samples along one side lie between, and their weights float32.
 
-    `start` and `end` float32[R, 1] are in cells. A sample beyond -1 or beyond `size` counts as 0; the others are clamped.
+    `start` and `end` float32[R, 1] are in cells. A sample beyond -1 or beyond `size` (float32[R, 1] where it is a tensor)
+    counts as 0; the others are clamped.
     """
+    limit = size if isinstance(size, ir.Value) else float(size)
+    last = build.op("Sub", size, 1.0) if isinstance(size, ir.Value) else float(size - 1)
     extent = build.op("Sub", end, start)
     if not half:
         extent = build.op("Max", extent, 1.0)
@@ -103,11 +124,11 @@ def _side(
     bin_start = build.op("Add", start, build.op("Mul", step, np.floor(index / samples)))
     within = build.op("Div", build.op("Mul", step, index % samples + np.float32(0.5)), float(samples))
     position = build.op("Add", bin_start, within)
-    outside = build.op("Or", build.op("Less", position, -1.0), build.op("Greater", position, float(size)))
+    outside = build.op("Or", build.op("Less", position, -1.0), build.op("Greater", position, limit))
     inside = build.op("Cast", build.op("Not", outside), to=FLOAT)
-    position = build.op("Min", build.op("Max", position, 0.0), float(size - 1))
+    position = build.op("Min", build.op("Max", position, 0.0), last)
     lower = build.op("Floor", position)
-    upper = build.op("Min", build.op("Add", lower, 1.0), float(size - 1))
+    upper = build.op("Min", build.op("Add", lower, 1.0), last)
     fraction = build.op("Sub", position, lower)
     low, high = build.op("Mul", inside, build.op("Sub", 1.0, fraction)), build.op("Mul", inside, fraction)
     cells = build.op("Concat", build.op("Unsqueeze", lower, [2]), build.op("Unsqueeze", upper, [2]), axis=2)
@@ -165,6 +186,7 @@ pool (float[2, 3, 12, 16] x, float[5, 5] rois) => (float[5, 3, 2, 3] y) {
 )
 def max_roi_pool(node: ir.Node, build: Builder) -> Replacement:
     """Of each bin the largest value along y, then along x, with all cells outside of it left out by a mask."""
+    modern(build)
     channels, height, width = _sizes(node)
     count = _regions(node)
     if count is None or count * channels * height * width > MASKED:

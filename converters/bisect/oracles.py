@@ -173,8 +173,7 @@ def _run(side: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
         return run_onnxruntime(path, feed)
     from onnx.reference import ReferenceEvaluator
 
-    outputs: list[NDArray[Any]] = ReferenceEvaluator(str(path)).run(None, feed)
-    return outputs
+    return list(ReferenceEvaluator(str(path)).run(None, feed))
 
 
 def exceeds(expected: NDArray[Any], found: NDArray[Any], scale: float, relative: float) -> float:

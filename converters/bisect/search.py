@@ -80,13 +80,14 @@ def reduce_file(
     result = Reduction(source=str(path), condition=condition.text, nodes_before=count(model))
     fixed = fix_sizes(model, shapes, needed=condition.needs_sizes)
     ranges = {spec.name: (spec.min, spec.opt, spec.max) for spec in shapes if spec.dynamic}
-    state = {"step": "the whole model", "nodes": result.nodes_before}
+    doing, nodes = "the whole model", result.nodes_before
 
     def tell() -> None:
-        listen(str(state["step"]), int(state["nodes"]), judge.tests)
+        listen(doing, nodes, judge.tests)
 
-    def step(name: str, nodes: int) -> None:
-        state.update(step=name, nodes=nodes)
+    def step(name: str, left: int) -> None:
+        nonlocal doing, nodes
+        doing, nodes = name, left
         tell()
 
     with Judge(

@@ -59,7 +59,9 @@ def lift_constants(model: ir.Model, indices: Collection[int]) -> ir.Model | None
         tensor = ir.convenience.get_const_tensor(out)
         if tensor is None or out in changed.graph.outputs:
             return None
-        made = ir.Value(name=out.name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        made = ir.Value(
+            name=out.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.numpy().shape), const_value=tensor
+        )
         changed.graph.register_initializer(made)
         out.replace_all_uses_with(made)
     changed.graph.remove([nodes[index] for index in indices])

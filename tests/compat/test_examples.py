@@ -65,10 +65,12 @@ def _repaired(repair: Repair, target: Target, asked: Isolated, path: Path) -> No
     before = parsed(repair.example)
     after = before.clone()
     node = next(n for n in after.graph.all_nodes() if qualified(n) in repair.ops or "*" in repair.ops)
-    local.apply(repair, node, target)
-    onnx.checker.check_model(ir.to_proto(after))
-    proof = prove(ir.to_proto(before), ir.to_proto(after), repair.tolerance)
-    assert proof.agrees, proof.reason
+    builder = local.apply(repair, node, target)
+    repaired = ir.to_proto(after)
+    onnx.checker.check_model(repaired)
+    for case in builder.cases or [{}]:
+        proof = prove(local.fixed(ir.to_proto(before), case), local.fixed(repaired, case), repair.tolerance)
+        assert proof.agrees, proof.reason
     ir.save(after, path)
     rejection = asked.call(TRIAL, target.backend, str(path), TARGETS[target.backend], timeout=60)
     assert rejection is None, f"{target.backend}: {rejection['message']}"

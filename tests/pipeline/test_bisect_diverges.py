@@ -93,6 +93,7 @@ def test_a_run_in_which_all_agrees(enginesmith, run):
     assert answer.status == 1, answer
     for line in ("agree torch against export", "agree export against simplify", "agree simplify against compile tvm"):
         assert line in answer.out
+    assert "no longer what it was" not in answer.out
 
 
 def test_tvm_is_asked_for_ever_shorter_graphs(enginesmith, run, monkeypatch):

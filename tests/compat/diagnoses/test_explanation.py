@@ -105,11 +105,11 @@ class Endless(RawIOBase):
 @pytest.mark.parametrize("chunk", [b"x", b"50%\r", b"[E] what is this\n", b"\xff\xfe\xfd", MIXED.encode() + b"\n"])
 def test_memory_is_bounded(chunk, monkeypatch):
     """By the size of a block, whatever the size of the log."""
-    monkeypatch.setattr(lines, "BLOCK", block := 1 << 12)
+    monkeypatch.setattr(lines, "BLOCK", block := 1 << 14)
     diagnose("warm up")
     tracemalloc.start()
     try:
-        explain_log(Endless(40 * block, chunk))
+        explain_log(Endless(20 * block, chunk))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -29,6 +29,9 @@ def windows(draw: st.DrawFn) -> tuple[list[int], dict[str, Any]]:
     kernel, dilations = each(1, 3), each(1, 2)
     attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": each(1, 3), "dilations": dilations}
     if draw(st.integers(0, 3)) == 0:
+        # ONNX Runtime pads for an undilated kernel then, and by less than nothing where the strides leave gaps.
+        attributes["dilations"] = [1] * axes
+        attributes["strides"] = [min(n, k) for n, k in zip(attributes["strides"], kernel, strict=True)]
         attributes["auto_pad"] = draw(st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"]))
     else:
         before = [min(n, k - 1) for n, k in zip(each(0, 2), kernel, strict=True)]
@@ -45,14 +48,14 @@ def holds(id: str, model: onnx.ModelProto) -> None:
     assert found.agrees, f"{found.reason}\n{onnx.printer.to_text(model)}"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows())
 def test_maxima_by_slices(given: tuple[list[int], dict[str, Any]]) -> None:
     sizes, attributes = given
     holds("max-pool-dilated", one_node("MaxPool", sizes, **attributes))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows(), st.integers(0, 1))
 def test_the_indices_of_maxima(given: tuple[list[int], dict[str, Any]], order: int) -> None:
     sizes, attributes = given
@@ -71,14 +74,14 @@ def test_the_indices_of_maxima(given: tuple[list[int], dict[str, Any]], order: i
         np.testing.assert_array_equal(expected[1], found[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows(), st.integers(0, 1))
 def test_averages_by_convolution(given: tuple[list[int], dict[str, Any]], include: int) -> None:
     sizes, attributes = given
     holds("average-pool-by-convolution", one_node("AveragePool", sizes, opset=19, count_include_pad=include, **attributes))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows(), st.integers(1, 4))
 def test_norms_by_convolution(given: tuple[list[int], dict[str, Any]], p: int) -> None:
     sizes, attributes = given

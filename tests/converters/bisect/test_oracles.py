@@ -94,9 +94,9 @@ def test_a_difference_between_two_runtimes(ask):
 
 
 def test_what_can_not_be_compared_is_a_bad_request(ask):
-    with pytest.raises(Raised, match="UserError: .*can't be asked"):
+    with pytest.raises(Raised, match=r"UserError: .*can't be asked"):
         ask(gather(7), "differs between onnxruntime and reference")
-    with pytest.raises(Raised, match="UserError: .*can't be asked"):
+    with pytest.raises(Raised, match=r"UserError: .*can't be asked"):
         ask(single("Celu"), "differs between onnxruntime and tvm")
 
 

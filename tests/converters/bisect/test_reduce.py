@@ -319,7 +319,7 @@ def planted_graphs(draw):
     return model, {f"n{number}" for number in bad}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(planted_graphs())
 def test_any_graph_is_reduced_to_its_bad_nodes(tmp_path_factory, planted):
     model, bad = planted

@@ -1,0 +1,96 @@
+"""If, Loop and Scan for TensorRT and TensorRT-RTX."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from enginesmith.compat.checks.origin import origin
+from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.target import TENSORRT, Target
+from enginesmith.compat.values import argument, attribute, rank, shape, static_shape
+
+
+@rule(
+    "if-branch-ranks",
+    ops="If",
+    backends=TENSORRT,
+    remedy="give both branches results of one rank, or make the condition constant",
+    source="TensorRT, IConditionalOutputLayer: «Must have inputs with equal ranks when condition is not a build-time constant»",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+either (bool c, float[2] x, float[1, 2] z) => (float y) {
+  y = If (c) <then_branch = t () => (float[2] a) { a = Neg (x) }, else_branch = e () => (float[1, 2] b) { b = Neg (z) }>
+}
+""",
+)
+def if_branch_ranks(node: ir.Node, target: Target) -> str | None:
+    """What the branches return is one tensor afterwards, so that both must have its rank. Where the condition is known
+    when the engine is built, only one branch is left."""
+    if origin(argument(node, 0)) == "constant":
+        return None
+    branches = [attribute(node, name) for name in ("then_branch", "else_branch")]
+    if not all(isinstance(branch, ir.Graph) for branch in branches):
+        return None
+    then, other = branches
+    if len(then.outputs) != len(other.outputs):
+        return f"its branches have {len(then.outputs)} and {len(other.outputs)} outputs"
+    for a, b in zip(then.outputs, other.outputs, strict=True):
+        if None not in (rank(a), rank(b)) and rank(a) != rank(b):
+            return f"its branches return {rank(a)} and {rank(b)} dimensions"
+    return None
+
+
+@rule(
+    "if-condition",
+    ops="If",
+    backends=TENSORRT,
+    remedy="reduce the condition to one element",
+    source="onnx-tensorrt onnxOpImporters.cpp, If",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+either (bool[2] c, float[2] x) => (float[2] y) {
+  y = If (c) <then_branch = t () => (float[2] a) { a = Neg (x) }, else_branch = e () => (float[2] b) { b = Abs (x) }>
+}
+""",
+)
+def if_condition(node: ir.Node, target: Target) -> str | None:
+    """The condition is one element."""
+    sizes = static_shape(argument(node, 0))
+    if sizes is None:
+        return None
+    count = 1
+    for size in sizes:
+        count *= size
+    return None if count == 1 else f"its condition has shape {sizes}"
+
+
+@rule(
+    "loop-carried-shapes",
+    ops="Loop",
+    backends=TENSORRT,
+    remedy="keep a tensor of the final size, and write each step's part into it; or unroll the loop",
+    source="onnx-tensorrt docs/operators.md of 10.1: loop-carried tensors may not change their shape",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+growing (int64 n, bool c, float[1] x) => (float[m] y) {
+  y = Loop (n, c, x) <body = b (int64 i, bool p, float[k] v) => (bool q, float[j] w) { q = Identity (p)  w = Concat <axis = 0> (v, v) }>
+}
+""",
+)
+def loop_carried_shapes(node: ir.Node, target: Target) -> str | None:
+    """What a loop carries from step to step must keep its shape."""
+    body = attribute(node, "body")
+    if not isinstance(body, ir.Graph):
+        return None
+    for before, after in zip(body.inputs[2:], body.outputs[1:], strict=False):
+        a, b = shape(before), shape(after)
+        given = shape(argument(node, 2 + list(body.inputs[2:]).index(before)))
+        start = a if a and None not in a else given or a
+        if start is None or b is None:
+            continue
+        if len(start) != len(b) or any(None not in (x, y) and x != y for x, y in zip(start, b, strict=False)):
+            return f"it carries {before.name}, which changes from {start} to {b}"
+        producer = after.producer()
+        if producer is not None and producer.op_type == "Concat" and before in producer.inputs:
+            return f"it carries {before.name}, which a Concat makes longer in each step"
+    return None

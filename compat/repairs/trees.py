@@ -1,0 +1,233 @@
+"""Ensembles of decision trees as comparisons and one matrix product.
+
+The method is the GEMM strategy of Hummingbird (Nakandala et al., A Tensor Compiler for Unified Machine Learning
+Prediction Serving, OSDI 2020): every decision is taken for every row; a leaf is reached where all decisions on its
+path go its way, which a product of decisions (+1, -1) with the paths counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.values import Array, attribute, dtype, rank
+
+MAX_CELLS = 1 << 22
+"""Decisions times leaves: a larger ensemble would be a matrix of more than 16 MB."""
+MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
+COMPARISONS = {
+    "BRANCH_LEQ": "LessOrEqual",
+    "BRANCH_LT": "Less",
+    "BRANCH_GTE": "GreaterOrEqual",
+    "BRANCH_GT": "Greater",
+    "BRANCH_EQ": "Equal",
+    "BRANCH_NEQ": "Equal",
+}
+
+
+@dataclass
+class Forest:
+    """Decisions (`features`, `modes`, `splits`, the `members` of a set, and where NaN counts as true) and leaves.
+
+    `paths` holds for each leaf the decisions on its way with +1 or -1, `weights` what it adds to each target.
+    """
+
+    features: list[int] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    splits: list[float] = field(default_factory=list)
+    members: list[list[float]] = field(default_factory=list)
+    missing: list[bool] = field(default_factory=list)
+    paths: list[dict[int, int]] = field(default_factory=list)
+    weights: list[Array] = field(default_factory=list)
+
+    def decision(self, feature: int, mode: str, split: float, members: list[float], missing: bool) -> int:
+        self.features.append(feature)
+        self.modes.append(mode)
+        self.splits.append(split)
+        self.members.append(members)
+        self.missing.append(missing)
+        return len(self.features) - 1
+
+
+@repair(
+    "tree-ensemble-regressor",
+    ops="ai.onnx.ml::TreeEnsembleRegressor",
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+predict (float[4, 2] x) => (float[4, 1] y) {
+  y = ai.onnx.ml.TreeEnsembleRegressor <
+    n_targets = 1, nodes_treeids = [0, 0, 0], nodes_nodeids = [0, 1, 2], nodes_featureids = [1, 0, 0],
+    nodes_values = [0.5, 0.0, 0.0], nodes_modes = ["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids = [1, 0, 0],
+    nodes_falsenodeids = [2, 0, 0], target_treeids = [0, 0], target_nodeids = [1, 2], target_ids = [0, 0],
+    target_weights = [1.5, -2.5]> (x)
+}
+""",
+)
+def tree_ensemble_regressor(node: ir.Node, build: Builder) -> Replacement:
+    """Every decision of every tree is taken at once; a matrix product finds the leaves and adds up their weights."""
+    if attribute(node, "post_transform", "NONE") != "NONE":
+        raise NotApplicable("it transforms its scores")
+    targets = int(attribute(node, "n_targets", 1))
+    keys = list(zip(attribute(node, "nodes_treeids", []), attribute(node, "nodes_nodeids", []), strict=True))
+    index = {key: place for place, key in enumerate(keys)}
+    weights = {key: np.zeros(targets) for key in keys}
+    for tree, leaf, target, weight in zip(
+        *(attribute(node, f"target_{name}", []) for name in ("treeids", "nodeids", "ids", "weights")), strict=True
+    ):
+        weights[tree, leaf][target] += weight
+    features, splits = attribute(node, "nodes_featureids", []), _numbers(node, "nodes_values")
+    modes = attribute(node, "nodes_modes", [])
+    children = (attribute(node, "nodes_falsenodeids", []), attribute(node, "nodes_truenodeids", []))
+    missing = attribute(node, "nodes_missing_value_tracks_true", []) or [0] * len(keys)
+    forest = Forest()
+
+    def visit(key: tuple[int, int], path: dict[int, int]) -> Iterator[tuple[tuple[int, int], dict[int, int]]]:
+        place = index[key]
+        if modes[place] == "LEAF":
+            forest.paths.append(path)
+            forest.weights.append(weights[key])
+            return
+        split = forest.decision(features[place], modes[place], splits[place], [], bool(missing[place]))
+        for truth, following in enumerate(children):
+            yield (key[0], following[place]), {**path, split: 1 if truth else -1}
+
+    roots = list({key[0]: key for key in reversed(keys)}.values())
+    _walk(visit, roots)
+    base = _numbers(node, "base_values")
+    mean = attribute(node, "aggregate_function", "SUM")
+    if mean not in ("SUM", "AVERAGE"):
+        raise NotApplicable(f"it takes the {mean.lower()} over trees")
+    result = _emit(forest, node, build, targets, len(roots) if mean == "AVERAGE" else 1)
+    return build.op("Add", result, np.array(base, np.float32)) if len(base) else result
+
+
+@repair(
+    "tree-ensemble",
+    ops="ai.onnx.ml::TreeEnsemble",
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 5]>
+predict (float[4, 2] x) => (float[4, 2] y) {
+  y = ai.onnx.ml.TreeEnsemble <
+    n_targets = 2, aggregate_function = 1, post_transform = 0, tree_roots = [0], nodes_featureids = [1],
+    nodes_modes = uint8[1] {0}, nodes_splits = float[1] {0.5}, nodes_truenodeids = [0], nodes_falsenodeids = [1],
+    nodes_trueleafs = [1], nodes_falseleafs = [1], leaf_targetids = [0, 1], leaf_weights = float[2] {1.5, -2.5}> (x)
+}
+""",
+)
+def tree_ensemble(node: ir.Node, build: Builder) -> Replacement:
+    """As for the older regressor: all decisions at once, then a matrix product. Set membership is a comparison each."""
+    if attribute(node, "post_transform", 0) != 0 or attribute(node, "aggregate_function", 1) not in (0, 1):
+        raise NotApplicable("it transforms its scores, or takes the least or greatest of the trees")
+    targets = int(attribute(node, "n_targets", 1))
+    features, splits = attribute(node, "nodes_featureids", []), _numbers(node, "nodes_splits")
+    modes = [MODES[int(mode)] for mode in _numbers(node, "nodes_modes")]
+    children = (attribute(node, "nodes_falsenodeids", []), attribute(node, "nodes_truenodeids", []))
+    leaves = (attribute(node, "nodes_falseleafs", []), attribute(node, "nodes_trueleafs", []))
+    missing = attribute(node, "nodes_missing_value_tracks_true", []) or [0] * len(features)
+    target_ids, leaf_weights = attribute(node, "leaf_targetids", []), _numbers(node, "leaf_weights")
+    sets = iter(_sets(_numbers(node, "membership_values")))
+    members = [next(sets) if mode == "BRANCH_MEMBER" else [] for mode in modes]
+    forest = Forest()
+
+    def visit(key: tuple[int, bool], path: dict[int, int]) -> Iterator[tuple[tuple[int, bool], dict[int, int]]]:
+        place, leaf = key
+        if leaf:
+            forest.paths.append(path)
+            forest.weights.append(np.eye(targets)[target_ids[place]] * leaf_weights[place])
+            return
+        split = forest.decision(features[place], modes[place], splits[place], members[place], bool(missing[place]))
+        for truth in (0, 1):
+            yield (children[truth][place], bool(leaves[truth][place])), {**path, split: 1 if truth else -1}
+
+    roots = attribute(node, "tree_roots", [])
+    _walk(visit, [(root, False) for root in roots])
+    return _emit(forest, node, build, targets, len(roots) if attribute(node, "aggregate_function", 1) == 0 else 1)
+
+
+def _walk(visit: Any, roots: list[Any]) -> None:
+    """Visit every node below the roots, each with the decisions that lead to it. Trees may be deep: no recursion."""
+    waiting: list[tuple[Any, dict[int, int]]] = [(root, {}) for root in roots]
+    steps = 0
+    while waiting:
+        steps += 1
+        if steps > MAX_CELLS:
+            raise NotApplicable("its trees don't end")
+        waiting.extend(visit(*waiting.pop()))
+
+
+def _numbers(node: ir.Node, name: str) -> list[float]:
+    """A list of numbers, given as such or as a tensor."""
+    values = attribute(node, name)
+    if values is None:
+        tensor = attribute(node, f"{name}_as_tensor")
+        return [] if tensor is None else list(tensor.numpy().reshape(-1).tolist())
+    return list(values.numpy().reshape(-1).tolist()) if hasattr(values, "numpy") else list(values)
+
+
+def _sets(values: list[float]) -> Iterator[list[float]]:
+    """The sets that `membership_values` lists one after the other, each ended by NaN."""
+    current: list[float] = []
+    for value in values:
+        if np.isnan(value):
+            yield current
+            current = []
+        else:
+            current.append(value)
+
+
+def _emit(forest: Forest, node: ir.Node, build: Builder, targets: int, divisor: int) -> ir.Value:
+    """The weights of the leaves that each row of the input (rows x features) reaches, as rows x targets."""
+    x, result = node.inputs[0], dtype(node.outputs[0]) or ir.DataType.FLOAT
+    kind = dtype(x)
+    if rank(x) != 2 or kind not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+        raise NotApplicable(f"its input is no matrix of floats: {kind}")
+    count = len(forest.features)
+    if not count or count * len(forest.paths) > MAX_CELLS:
+        raise NotApplicable("the ensemble is too large, or has no decision")
+    number = kind.numpy().type
+    truths, order = [], []
+    values = build.op("Gather", x, np.array(forest.features, np.int64), axis=1)
+    for mode in dict.fromkeys(forest.modes):
+        places = [place for place in range(count) if forest.modes[place] == mode]
+        order += places
+        own = values if len(places) == count else build.op("Gather", values, np.array(places, np.int64), axis=1)
+        truths.append(
+            _decided(build, own, mode, [forest.splits[i] for i in places], [forest.members[i] for i in places], number)
+        )
+    truth = truths[0] if len(truths) == 1 else build.op("Concat", *truths, axis=1)
+    if any(forest.missing):
+        ordered = build.op("Gather", values, np.array(order, np.int64), axis=1)
+        tracked = np.array([forest.missing[place] for place in order])
+        truth = build.op("Or", truth, build.op("And", build.op("IsNaN", ordered), tracked))
+    row = {place: index for index, place in enumerate(order)}
+    paths = np.zeros((count, len(forest.paths)), np.float32)
+    for leaf, path in enumerate(forest.paths):
+        for place, way in path.items():
+            paths[row[place], leaf] = way
+    lengths = np.array([len(path) for path in forest.paths], np.float32)
+    signs = build.op("Sub", build.op("Mul", build.op("Cast", truth, to=ir.DataType.FLOAT), 2.0), 1.0)
+    reached = build.op("Cast", build.op("Equal", build.op("MatMul", signs, paths), lengths), to=result)
+    weights = np.array(forest.weights).reshape(len(forest.paths), targets) / divisor
+    return build.op("MatMul", reached, weights.astype(result.numpy()))
+
+
+def _decided(
+    build: Builder, values: ir.Value, mode: str, splits: list[float], members: list[list[float]], number: Any
+) -> ir.Value:
+    """Decisions of one mode, for values of rows x decisions."""
+    if mode == "BRANCH_MEMBER":
+        longest = max((len(one) for one in members), default=0) or 1
+        # NaN is equal to nothing: it fills up the shorter sets.
+        table = np.array([one + [np.nan] * (longest - len(one)) for one in members], number)
+        same = build.op("Equal", build.op("Unsqueeze", values, [2]), table)
+        found = build.op("ReduceMax", build.op("Cast", same, to=ir.DataType.INT32), [2], keepdims=0)
+        return build.op("Cast", found, to=ir.DataType.BOOL)
+    truth = build.op(COMPARISONS[mode], values, np.array(splits, number))
+    return build.op("Not", truth) if mode == "BRANCH_NEQ" else truth
