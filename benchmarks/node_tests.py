@@ -197,7 +197,10 @@ def one(backend: str, folder: str, repair: bool) -> dict[str, Any]:
         if differs:
             return {**record, "step": "repair", "message": f"ONNX Runtime: {differs}"}
     if backend == "tvm":
-        differs = compiled(folder, str(path))
+        try:
+            differs = compiled(folder, str(path))
+        except Exception as error:  # noqa: BLE001 - whatever it raises is why TVM doesn't take the model
+            return {**record, "step": "raised", "message": f"{type(error).__name__}: {error}"[:500]}
         return {**record, "step": "run" if differs else "ok", "message": differs}
     rejection = trial(backend, str(path), TARGETS[backend], profile_of(onnx.load(str(path)), feed), values_of(feed))
     return {**record, **(rejection or {"step": "ok", "message": ""})}

@@ -27,9 +27,11 @@ class Page:
 
 def pages() -> Iterator[Page]:
     """Every page, rules first."""
-    for rule in (*MODEL_RULES.values(), *RULES.values()):
+    rules: tuple[Rule | ModelRule, ...] = (*MODEL_RULES.values(), *RULES.values())
+    repairs: tuple[Repair | GraphRepair, ...] = (*GRAPH_REPAIRS.values(), *REPAIRS.values())
+    for rule in rules:
         yield Page("rule", rule.id, rule.cause, _rule(rule))
-    for repair in (*GRAPH_REPAIRS.values(), *REPAIRS.values()):
+    for repair in repairs:
         yield Page("repair", repair.id, repair.summary, _repair(repair))
     for diagnosis in diagnoses():
         yield Page("diagnosis", diagnosis.id, diagnosis.cause, diagnosis.page())

@@ -111,9 +111,12 @@ def opset_of(graph: ir.Graph | None, domain: str = "") -> int:
 
 
 def to_array(value: Any) -> Array:
-    """A Python scalar or list as float32 or int64, what ONNX means by them; an array stays as it is."""
+    """A Python scalar or list as float32 or int64, what ONNX means by them; an array stays as it is.
+
+    An empty list is one of int64: axes, or the shape of a scalar.
+    """
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
-    array = np.asarray(value)
+    array = np.asarray(value, np.int64 if isinstance(value, list | tuple) and not value else None)
     kinds = {"f": np.float32, "i": np.int64, "b": np.bool_}
     return array.astype(kinds[array.dtype.kind])

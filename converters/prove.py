@@ -54,18 +54,18 @@ def prove(
             refusal = _line(error)
             continue
         try:
-            error, reason = difference(expected, new(dict(feed)), tolerance)
-        except Exception as failure:  # noqa: BLE001
-            error, reason = 0.0, f"the repaired graph fails: {_line(failure)}"
+            apart, reason = difference(expected, new(dict(feed)), tolerance)
+        except Exception as error:  # noqa: BLE001
+            apart, reason = 0.0, f"the repaired graph fails: {_line(error)}"
         if reason and not _as_declared(before, expected):
             # A repair may rely on the declared shapes: inputs that break them prove nothing.
             refusal = "the results have other shapes than declared"
             continue
-        if reason and 0 < error <= MARGIN * _sensitivity(old, feed, expected, tolerance):
+        if reason and 0 < apart <= MARGIN * _sensitivity(old, feed, expected, tolerance):
             refusal = "the results change as much when the inputs change by one rounding step"
             continue
         samples += 1
-        worst = max(worst, error)
+        worst = max(worst, apart)
         if reason:
             return Proof(agrees=False, error=worst, samples=samples, reason=reason)
     if not samples:

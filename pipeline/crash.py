@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.pipeline import __version__
 
 
@@ -16,6 +16,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """The line to show, and the exit status."""
     if isinstance(error, UserError):
         return str(error), 2
+    if isinstance(error, ConversionError):
+        return str(error), 1
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk of {error.filename or 'the results'}; free some, or give another --out", 1
     return report_crash(error), 3

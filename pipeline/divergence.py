@@ -39,7 +39,12 @@ def run_diverges(
     with console.status("comparing") as status:
         for expected, found in pairs:
             status.update(f"{expected.name} against {found.name}")
-            compared.append(compare(run, expected, found, timeout, status.update))
+            try:
+                compared.append(compare(run, expected, found, timeout, status.update))
+            except (ConversionError, UserError) as error:
+                if not all_of_them:
+                    raise
+                compared.append(_not_compared(run, expected, found, str(error)))
             if all_of_them and compared[-1].first is not None:
                 break
     write(compared, target)
@@ -50,6 +55,20 @@ def run_diverges(
             show(console, divergence)
         console.print(f"[bold]plot[/] {escape(str(target / 'divergence.html'))}", highlight=False, soft_wrap=True)
     return 0 if any(divergence.first is not None for divergence in compared) else 1
+
+
+def _not_compared(run: Run, expected: Side, found: Side, reason: str) -> Divergence:
+    """A pair that can't be looked into must not keep the others from it."""
+    tolerance = TOLERANCES[run.manifest.precision]
+    return Divergence(
+        expected=expected.name,
+        found=found.name,
+        tolerance_scale=tolerance.scale,
+        tolerance_relative=tolerance.relative,
+        samples=[],
+        layers=[],
+        notes=[reason],
+    )
 
 
 def choose(run: Run, stages: str | None) -> tuple[list[tuple[Side, Side]], bool]:
@@ -122,6 +141,9 @@ def compare(
         else:
             divergence = _in_one_call(run, expected, found, samples, indices, limits, timeout)
     except (Died, Raised) as error:
+        kind, _, text = str(error).partition(": ")
+        if kind == "UserError":
+            raise UserError(text) from None
         raise ConversionError(f"{expected.name} and {found.name} can't be compared tensor by tensor: {error}") from None
     return divergence.model_copy(update={"expected": expected.name, "found": found.name})
 
@@ -205,7 +227,9 @@ def show(console: Console, divergence: Divergence) -> None:
     """The first layers that differ; origins first, for they are what to look at."""
     title = f"{divergence.expected} against {divergence.found}"
     first = divergence.first
-    if first is None:
+    if not divergence.layers:
+        console.print(f"[yellow]not compared[/] {escape(title)}", highlight=False)
+    elif first is None:
         console.print(f"[green]agree[/] {escape(title)}: {len(divergence.layers)} tensors", highlight=False)
     else:
         console.print(f"[red]differ[/] {escape(title)}, first at [bold]{escape(first.node)}[/]", highlight=False)

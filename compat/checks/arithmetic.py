@@ -7,10 +7,14 @@ import onnx_ir as ir
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant, constant_tensor, dtype, rank
+from enginesmith.compat.values import argument, attribute, constant, constant_tensor, dtype, opset_of, rank
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 INTEGERS = (ir.DataType.INT32, ir.DataType.INT64)
+ARITHMETIC = (
+    "Add", "Div", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum",
+)  # fmt: skip
+LOGIC = ("And", "Equal", "Or", "Xor")
 INT32_RANGE = (-(2**31), 2**31 - 1)
 
 
@@ -94,22 +98,25 @@ def integer_power(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
+    "old-broadcast",
+    ops=(*ARITHMETIC, *LOGIC),
+    backends=TENSORRT,
+    remedy="let `doctor --fix` raise the opset",
+    source="onnx-tensorrt importerUtils.cpp, elementwiseHelper: «Pre-opset 7 broadcasting is unsupported»",
+    example="""
+<ir_version: 3, opset_import: ["" : 6]>
+sum (float[2, 2] x) => (float[2, 2] y) { y = Add (x, x) }
+""",
+)
+def old_broadcast(node: ir.Node, target: Target) -> str | None:
+    """Before opset 7 these operators broadcast by an attribute. The parser takes none of them, with or without it."""
+    version = opset_of(node.graph)
+    return f"the opset is {version}" if 0 < version < 7 else None
+
+
+@rule(
     "boolean-arithmetic",
-    ops=(
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Min",
-        "Max",
-        "Pow",
-        "Less",
-        "Greater",
-        "LessOrEqual",
-        "GreaterOrEqual",
-        "Sum",
-        "Mean",
-    ),
+    ops=ARITHMETIC,
     backends=("tensorrt",),
     remedy="cast to int32 first",
     source="onnx-tensorrt importerUtils.cpp, elementwiseHelper",

@@ -104,7 +104,7 @@ def attention_rank(node: ir.Node, target: Target) -> str | None:
     source="measured with tensorrt-rtx 1.7 for sm_89: «Attention operation was not supported by a dedicated kernel»",
     example="""
 <ir_version: 10, opset_import: ["" : 23]>
-single (float[1, 2, 4, 64] q) => (float[1, 2, 4, 64] y) { y = Attention (q, q, q) }
+single (float[1, 2, 4, 64] q, float[1, 2, 6, 64] k) => (float[1, 2, 4, 64] y) { y = Attention (q, k, k) }
 """,
 )
 def attention_kernel(node: ir.Node, target: Target) -> str | None:

@@ -11,13 +11,15 @@ from enginesmith.compat.values import DEFAULT_DOMAINS, constant_tensor, static_s
 Origin = Literal["constant", "shapes", "data"]
 SIZES = ("Shape", "Size")
 GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 MAX_WALK = 4096
 """Values looked at before a value is taken to depend on data."""
 
 
 def origin(value: ir.Value | None) -> Origin:
     """`constant` when the value follows from constants and static shapes alone, `shapes` when it follows from sizes that
-    are known only at run time, `data` when it follows from what an input holds. A value that is left out is constant."""
+    are known only at run time, `data` when it follows from what an input holds, or from chance. A value that is left
+    out is constant."""
     found: Origin = "constant"
     seen: set[ir.Value] = set()
     stack = [value]
@@ -28,11 +30,11 @@ def origin(value: ir.Value | None) -> Origin:
         seen.add(current)
         node = current.producer()
         nested = node is not None and any(attribute.type in GRAPHS for attribute in node.attributes.values())
-        if node is None or nested or len(seen) > MAX_WALK:
+        if node is None or nested or node.op_type in RANDOM or len(seen) > MAX_WALK:
             return "data"
         if node.op_type in SIZES and node.domain in DEFAULT_DOMAINS:
             found = found if static_shape(node.inputs[0]) is not None else "shapes"
-        elif not node.op_type.startswith("Random"):
+        else:
             stack += node.inputs
     return found
 

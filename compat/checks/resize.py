@@ -172,7 +172,7 @@ def scales_with_axes(node: ir.Node, target: Target) -> str | None:
     source="onnx-tensorrt docs/operators.md, branch 7.2.1",
     example="""
 <ir_version: 6, opset_import: ["" : 11]>
-linear (float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y) <float[0] r, float[4] s = {1, 1, 2, 2}> {
+linear (float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y) <float[0] r = {}, float[4] s = {1, 1, 2, 2}> {
   y = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, r, s)
 }
 """,

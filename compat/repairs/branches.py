@@ -62,6 +62,7 @@ def _splice(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
         passed = ir.node("Identity", [new])
         graph.insert_before(node, [passed])
         passed.outputs[0].name = name
-        passed.outputs[0].type, passed.outputs[0].shape = old.type or new.type, old.shape or new.shape
+        passed.outputs[0].type = old.type or new.type
+        passed.outputs[0].shape = new.shape if old.shape is None else old.shape
         old.replace_all_uses_with(passed.outputs[0], replace_graph_outputs=True)
     graph.remove(node, safe=True)

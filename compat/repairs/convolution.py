@@ -249,14 +249,20 @@ def col2im_by_matrix(node: ir.Node, build: Builder) -> Replacement:
     for i in reversed(range(count)):
         size = op("Gather", given, [i])
         room = blocks.image[i] + blocks.pads[i] + blocks.pads[i + count] - 1
-        many = op("Add", op("Div", op("Sub", room, op("Mul", op("Sub", size, 1), blocks.dilations[i])), blocks.strides[i]), 1)
+        many = op(
+            "Add", op("Div", op("Sub", room, op("Mul", op("Sub", size, 1), blocks.dilations[i])), blocks.strides[i]), 1
+        )
         inner, outer = op("Mod", element, size), op("Mod", block, many)
         element, block = op("Div", element, size), op("Div", block, many)
         shifts = op("Reshape", op("Mul", inner, blocks.dilations[i]), [-1, 1, 1])
         starts = op("Reshape", op("Sub", op("Mul", outer, blocks.strides[i]), blocks.pads[i]), [1, -1, 1])
         here = op("Equal", op("Add", shifts, starts), np.arange(blocks.image[i]).reshape(1, 1, -1))
         places = op("Reshape", op("Cast", here, to=1), [-1, blocks.image[i], 1])
-        matrix = places if i == count - 1 else op("Mul", places, op("Reshape", matrix, [blocks.elements * blocks.columns[2], 1, -1]))
+        matrix = (
+            places
+            if i == count - 1
+            else op("Mul", places, op("Reshape", matrix, [blocks.elements * blocks.columns[2], 1, -1]))
+        )
         matrix = op("Reshape", matrix, [blocks.elements * blocks.columns[2], -1])
     x = build.op("Reshape", node.inputs[0], np.asarray([-1, blocks.elements * blocks.columns[2]]))
     return build.op("Reshape", build.op("MatMul", x, matrix), np.asarray([-1, blocks.channels, *blocks.image]))

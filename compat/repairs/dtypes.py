@@ -30,7 +30,7 @@ AT_THE_ENDS = {UINT8}
 """Dtypes that an input or output may keep."""
 KEPT = operators(
     "Identity Reshape Transpose Squeeze Unsqueeze Flatten Concat Slice Gather GatherElements GatherND Split Expand "
-    "Tile Where Pad DepthToSpace SpaceToDepth ScatterElements ScatterND Max Min ReduceMax ReduceMin ArgMax ArgMin "
+    "Tile Where Pad DepthToSpace SpaceToDepth ScatterElements ScatterND ReduceMax ReduceMin ArgMax ArgMin "
     "TopK Equal Less LessOrEqual Greater GreaterOrEqual Shape Size NonZero Compress Unique If Loop Scan Clip Trilu "
     "ReverseSequence Constant ConstantOfShape Mod Sign OneHot CenterCropPad"
 )
@@ -192,6 +192,15 @@ def _bitwise(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:
     return bitwise(build, node.op_type, a, b, CARRIERS[narrow], INT64 if narrow == UINT64 else narrow)
 
 
+def _extreme(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:
+    """By comparison: ONNX Runtime 1.31 compares the low 32 bits only in its Max and Min of int64."""
+    result, *others = required(node, len(node.inputs))
+    compared = "Greater" if node.op_type == "Max" else "Less"
+    for other in others:
+        result = build.op("Where", build.op(compared, result, other), result, other)
+    return result
+
+
 def _not(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:
     """All bits flipped is -1 - x, and 2^bits - 1 - x where there is no sign."""
     largest = -1 if narrow.is_signed() or narrow == UINT64 else 2**narrow.bitwidth - 1
@@ -231,6 +240,8 @@ def _dequantize(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:
 
 _REWRITES: dict[str, Callable[[ir.Node, Builder, ir.DataType], ir.Value]] = {
     "Cast": _cast,
+    "Max": _extreme,
+    "Min": _extreme,
     "BitwiseAnd": _bitwise,
     "BitwiseOr": _bitwise,
     "BitwiseXor": _bitwise,

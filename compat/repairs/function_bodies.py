@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 import onnx_ir as ir
 from onnx import defs
@@ -32,7 +34,7 @@ def function_body(node: ir.Node, build: Builder) -> Replacement:
     del proto.output[:]
     proto.output.extend(kept)
     inputs = [None if value is None else ir.Value(name=f"input{i}") for i, value in enumerate(node.inputs)]
-    nodes, results = _instance(node, ir.from_proto(proto), inputs)
+    nodes, results = _instance(node, ir.serde.deserialize_function(proto), inputs)
     outputs: list[ir.Value | None] = [None] * len(node.outputs)
     for place, value in zip(places, results, strict=True):
         if used(node, place):
@@ -68,7 +70,8 @@ def body(node: ir.Node, opset: int) -> onnx.FunctionProto:
     domain = node.domain
     own = opset if domain in ("", "ai.onnx") else (node.graph.opset_imports.get(domain, 0) if node.graph else 0)
     try:
-        schema = defs.get_schema(node.op_type, own, domain)
+        # The stubs of onnx lack what concerns functions.
+        schema: Any = defs.get_schema(node.op_type, own, domain)
     except defs.SchemaError:
         raise NotApplicable(f"ONNX has no operator {qualified(node)} in opset {own}") from None
     plain, dependent = schema.function_opset_versions, schema.context_dependent_function_opset_versions
@@ -82,7 +85,8 @@ def body(node: ir.Node, opset: int) -> onnx.FunctionProto:
         serialized = schema.get_function_with_opset_version(version)
     if not serialized:
         raise NotApplicable("ONNX gives no body for these inputs")
-    proto = onnx.FunctionProto.FromString(serialized)
+    proto = onnx.FunctionProto()
+    proto.ParseFromString(serialized)
     known = node.graph.opset_imports if node.graph is not None else {}
     for imported in proto.opset_import:
         if imported.domain not in ("", "ai.onnx") and imported.domain not in known:
@@ -122,7 +126,7 @@ def _attributes(node: ir.Node) -> list[ir.Attr]:
     given = list(node.attributes.values())
     for name, formal in schema.attributes.items():
         if name not in node.attributes and formal.default_value.name:
-            given.append(ir.from_proto(formal.default_value))
+            given.append(ir.serde.deserialize_attribute(formal.default_value))
     return given
 
 

@@ -40,7 +40,19 @@ def bitwise(build: Builder, op: str, a: ir.Value, b: ir.Value, wide: ir.DataType
     table, offsets = _table(TABLES[op], count, narrow.is_signed())
     index = build.op("Add", build.op("Mul", _digits(build, a, weights), kind.type(DIGIT)), _digits(build, b, weights))
     found = build.op("Gather", table.astype(kind), build.op("Add", index, offsets.astype(kind)))
-    return build.op("ReduceSum", build.op("Mul", found, weights), np.array([-1], np.int64), keepdims=0)
+    return _weighed(build, found, weights)
+
+
+def _weighed(build: Builder, digits: ir.Value, weights: Array) -> ir.Value:
+    """The numbers that digits along the last axis make, summed by halves: a runtime may sum in float64."""
+    half = 8
+    last = np.array([-1], np.int64)
+    low = weights[:half]
+    if len(weights) <= half:
+        return build.op("ReduceSum", build.op("Mul", digits, low), last, keepdims=0)
+    parts = [build.op("Slice", digits, [start], [start + half], [-1]) for start in (0, half)]
+    sums = [build.op("ReduceSum", build.op("Mul", part, low), last, keepdims=0) for part in parts]
+    return build.op("Add", sums[0], build.op("Mul", sums[1], weights[half]))
 
 
 def _digits(build: Builder, value: ir.Value, weights: Array) -> ir.Value:

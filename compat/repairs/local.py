@@ -114,7 +114,9 @@ def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
     for old, new in zip(node.outputs, replacement, strict=True):
         if new is None:
             continue
-        new.type, new.shape = old.type or new.type, old.shape or new.shape
+        new.type = old.type or new.type
+        # The shape of a scalar is empty, and so counts as false.
+        new.shape = new.shape if old.shape is None else old.shape
         name, old.name = old.name, f"{old.name}/replaced"
         new.name = name
         old.replace_all_uses_with(new, replace_graph_outputs=True)

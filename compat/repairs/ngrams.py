@@ -55,7 +55,7 @@ def _pools(pool: Array, starts: list[int]) -> list[Array]:
 
 def _counts(build: Builder, grams: Array, length: int, skips: int, dimensions: int) -> ir.Value:
     """How often each n-gram occurs in each row, its elements up to `skips` elements apart."""
-    number, n = grams.shape
+    n = grams.shape[1]
     # A single element has no gap that could be longer.
     places = [
         start + np.arange(n) * step

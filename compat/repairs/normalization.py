@@ -41,7 +41,7 @@ def batch_normalization_training(node: ir.Node, build: Builder) -> Replacement:
     deviation = build.op("Sqrt", build.op("Add", variance, np.array(attribute(node, "epsilon", 1e-5), number)))
     scaled = build.op("Mul", build.op("Div", centred, deviation), build.op("Reshape", scale, channels))
     outputs: list[ir.Value | None] = [build.op("Add", scaled, build.op("Reshape", bias, channels))]
-    for index, (old, new) in enumerate(((mean, average), (var, variance)), 1):
+    for index, (old, new) in zip(range(1, len(node.outputs)), ((mean, average), (var, variance)), strict=False):
         if used(node, index):
             kept = build.op("Mul", old, np.array(momentum, number))
             moved = build.op("Mul", build.op("Reshape", new, [-1]), np.array(1 - momentum, number))

@@ -92,7 +92,9 @@ def pad_by_gather(node: ir.Node, build: Builder) -> Replacement:
             case "reflect":
                 period = max(2 * (before - 1), 1)
                 turned = calc.op("Mod", wanted, period)
-                taken = calc.op("Min", turned, calc.op("Sub", period, turned)) if before > 1 else calc.op("Mod", wanted, 1)
+                taken = (
+                    calc.op("Min", turned, calc.op("Sub", period, turned)) if before > 1 else calc.op("Mod", wanted, 1)
+                )
             case _:
                 raise NotApplicable(f"mode {mode} is unknown")
         y = build.op("Gather", y, taken, axis=axis)
@@ -101,7 +103,11 @@ def pad_by_gather(node: ir.Node, build: Builder) -> Replacement:
     value = argument(node, 2)
     if value is None:
         value = build.op("CastLike", attribute(node, "value", 0.0), x)
-    return build.op("Where", calc.value(inside), y, value)
+    mask = calc.value(inside)
+    if dtype(x) == ir.DataType.BOOL:
+        # ONNX Runtime's Where takes no booleans.
+        return build.op("Or", build.op("And", mask, y), build.op("And", build.op("Not", mask), value))
+    return build.op("Where", mask, y, value)
 
 
 def _beginning(calc: Arithmetic, node: ir.Node, pads: Operand, axis: int, count: int) -> Operand:

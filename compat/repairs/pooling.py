@@ -152,9 +152,8 @@ def as_float(build: Builder, x: ir.Value | None, *allowed: ir.DataType) -> tuple
     ops="MaxPool",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
-pool (float[1, 3, 8, 8] x) => (uint8[1, 3, 4, 4] y) {
-  q = Cast <to = 2> (x)
-  y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (q)
+pool (uint8[1, 3, 8, 8] x) => (uint8[1, 3, 4, 4] y) {
+  y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
 }
 """,
 )

@@ -84,13 +84,13 @@ def einsum_by_matmul(node: ir.Node, build: Builder) -> Replacement:
     """Einsum becomes transpositions, matrix products and sums, one operand after the other."""
     operands = []
     for value in node.inputs:
-        sizes = static_shape(value)
-        if sizes is None or value is None:
+        dims = static_shape(value)
+        if dims is None or value is None:
             raise NotApplicable("its shapes are not static")
-        operands.append((value, sizes))
+        operands.append((value, dims))
     if dtype(node.inputs[0]) not in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16):
         raise NotApplicable("it multiplies integers")
-    terms, result = _labels(str(attribute(node, "equation", "")), [len(sizes) for _, sizes in operands])
+    terms, result = _labels(str(attribute(node, "equation", "")), [len(dims) for _, dims in operands])
     sizes: dict[str, int] = {}
     for (_, dims), term in zip(operands, terms, strict=True):
         for name, size in zip(term, dims, strict=True):

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.interpolation import Axis, Method, indices, outside, positions, weights
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
-from enginesmith.compat.values import argument, attribute, constant, dtype, rank, shape, static_shape
+from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
@@ -48,11 +48,11 @@ class Request:
 
     def resized(self) -> list[Axis]:
         """The axes that the node changes, the last one first. Raises NotApplicable where a size is not known."""
-        scales = self._scales()
+        scales = self.factors()
         crops = self.method.coordinates == "tf_crop_and_resize"
         found = []
         for place, index in enumerate(self.axes):
-            scale = self.calc.op("Reshape", self.calc.op("Gather", scales, [place]), [1]) if len(self.axes) else scales
+            scale = self.calc.op("Gather", scales, [place])
             known = self.calc.known(scale)
             old, new = self.old[index], self.new[index]
             if known is not None and known[0] == 1:
@@ -64,31 +64,27 @@ class Request:
                 raise NotApplicable(f"the size of axis {index} is not known")
             if self.method.antialias and old == new:
                 continue
-            start, end = np.zeros(1, np.float32), np.ones(1, np.float32)
+            start: Operand = np.zeros(1, np.float32)
+            end: Operand = np.ones(1, np.float32)
             if crops and self.roi is not None:
-                start = self.calc.op("Gather", self.roi, [place])  # type: ignore[assignment]
-                end = self.calc.op("Gather", self.roi, [place + len(self.axes)])  # type: ignore[assignment]
+                start = self.calc.op("Gather", self.roi, [place])
+                end = self.calc.op("Gather", self.roi, [place + len(self.axes)])
             found.append(Axis(index, old, new, scale, start, end))
         return sorted(found, key=lambda axis: -axis.index)
 
-    def _scales(self) -> Operand:
+    def factors(self) -> Operand:
         """The scale of every axis in `axes`, float32."""
         op = self.calc.op
         if self.sizes is None:
             if self.scales is None:
                 raise NotApplicable("it has neither scales nor sizes")
             return self.scales
-        old = [self.old[axis] for axis in self.axes]
-        if None in old or any(self.new[axis] is None for axis in self.axes):
-            known = self.calc.known(self.sizes)
-            if known is None or self.policy != "stretch":
-                raise NotApplicable("the sizes of input and output are not known")
-            for place, axis in enumerate(self.axes):
-                if self.old[axis] is None:
-                    raise NotApplicable(f"the size of axis {axis} is not known")
+        old, new = [self.old[axis] for axis in self.axes], [self.new[axis] for axis in self.axes]
+        if None in old or None in new:
+            raise NotApplicable("the sizes of input and output are not known")
         before = np.asarray(old, np.float32)
         if self.policy == "stretch":
-            return np.asarray([self.new[axis] for axis in self.axes], np.float32) / before
+            return np.asarray(new, np.float32) / before
         ratios = op("Div", op("Cast", self.sizes, to=1), before)
         reduced = op("ReduceMin" if self.policy == "not_larger" else "ReduceMax", ratios, keepdims=1)
         return op("Add", reduced, np.zeros(len(before), np.float32))
@@ -131,7 +127,7 @@ def resize_plain(node: ir.Node, build: Builder) -> Replacement:
         if run_time:
             build.assume(request.sizes, np.asarray([new[axis] for axis in request.axes]))
     else:
-        known = request.calc.known(request._scales())
+        known = request.calc.known(request.factors())
         if known is None:
             raise NotApplicable("its scales are known at run time only")
         scales = np.ones(len(old), np.float32)

@@ -217,7 +217,7 @@ def deform_conv(node: ir.Node, build: Builder) -> Replacement:
     for axis in range(2):
         steps = np.arange(kernel[2 + axis]) * dilations[axis]
         starts = np.arange(out[axis]) * strides[axis] - pads[axis]
-        index: list[None | slice] = [None, None, None, None]
+        index: list[slice | None] = [None, None, None, None]
         index[axis] = index[2 + axis] = slice(None)
         grid = np.broadcast_to((steps[:, None] + starts)[tuple(index)], (*kernel[2:], *out)).reshape(1, taps, count)
         part = build.op("Gather", moved, np.asarray(axis), axis=2)

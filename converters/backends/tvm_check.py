@@ -57,7 +57,8 @@ def trial(backend: TvmBackend, onnx: Path, target: str, profile: Profile) -> Rej
     except (tvm_import.ImportFailed, UserError) as error:
         return Rejection(step="parse", message=str(error))
     try:
-        tvm_import.optimize(module, backend.llvm_target(target))
+        llvm = backend.llvm_target(target)
+        tvm_import.plan(tvm_import.optimize(module, llvm), llvm)
     except tvm_import.ImportFailed as error:
         return Rejection(step="build", message=str(error))
     return None

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 
+from enginesmith.converters.backends import tvm_arithmetic
 from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.backends.scope import dims, fix_inputs
@@ -75,9 +76,22 @@ def optimize(module: Any, target: Any) -> Any:
 
     canonicalize = relax.transform.CanonicalizeBindings()
     before = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
-    after = tvm.transform.Sequential([canonicalize, relax.get_pipeline("zero")])
+    legalize = relax.transform.LegalizeOps(tvm_arithmetic.legalizations())
+    after = tvm.transform.Sequential([canonicalize, legalize, relax.get_pipeline("zero")])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return after(fold_constants(before(module)))
+        return after(fold_constants(tvm_arithmetic.widen_products(before(module))))
+
+
+def plan(module: Any, target: Any) -> Any:
+    """The VM's program with its memory planned, all that a compilation does before it makes machine code.
+
+    Raises ImportFailed for sizes that the program can't know before it runs.
+    """
+    import tvm
+    from tvm import relax
+
+    with _refusals(), target, tvm.transform.PassContext(opt_level=3):
+        return relax.get_default_pipeline(target)(module)
 
 
 def compile_module(module: Any, target: Any) -> Any:

@@ -22,7 +22,8 @@ def render(compared: Sequence[Divergence]) -> str:
     for number, divergence in enumerate(compared):
         title = f"{divergence.expected} against {divergence.found}"
         first = divergence.first
-        verdict = f"differs first at {first.node} ({first.op}), tensor {first.tensor}" if first else "no tensor differs"
+        none = "no tensor differs" if divergence.layers else "not compared"
+        verdict = f"differs first at {first.node} ({first.op}), tensor {first.tensor}" if first else none
         chart = to_html(figure(divergence), full_html=False, include_plotlyjs=number == 0, validate=False)
         parts.append(
             f"<h2>{escape(title)}</h2><p>{escape(verdict)}; {len(divergence.layers)} tensors compared on "

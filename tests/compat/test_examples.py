@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from enginesmith.compat.checks import RULES, problems
+from enginesmith.compat.checks import RULES, Rule, problems
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS, local
 from enginesmith.compat.repairs.repair import Repair
@@ -85,9 +85,14 @@ def test_a_rule_fires_on_its_example_and_the_backend_refuses_it(id: str, asked: 
         assert id in found or not rule.applies_to(target)
     onnx.save(onnx.parser.parse_model(rule.example), tmp_path / "model.onnx")
     for backend, built_for in TARGETS.items():
-        if rule.severity == "error" and rule.applies_to(Target(backend, VERSIONS[backend])):
+        if rule.severity == "error" and not _unseen(rule, backend) and rule.applies_to(Target(backend, VERSIONS[backend])):
             rejection = asked.call(TRIAL, backend, str(tmp_path / "model.onnx"), built_for, timeout=60)
             assert rejection is not None, backend
+
+
+def _unseen(rule: Rule, backend: str) -> bool:
+    """Wrong results, which no trial shows; that of TVM knows them from the rules."""
+    return rule.silent and backend != "tvm"
 
 
 def _version(versions: str, installed: str) -> str:

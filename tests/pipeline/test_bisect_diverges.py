@@ -159,3 +159,30 @@ def test_artifacts_that_were_collected(enginesmith, run):
     refused(
         bisect(enginesmith, run), "the artifact of simplify is not in the store", "build again: enginesmith build lenet"
     )
+
+
+def test_a_model_that_is_gone_does_not_hide_the_rest(enginesmith, run):
+    name = spoil(run, "simplify", 1)
+    manifest = manifest_of(run)
+    manifest.recipe["model"] = "nowhere.py:factory"
+    manifest.write(run / "manifest.json")
+    answer = bisect(enginesmith, run)
+    assert answer.status == 0, answer
+    assert "not compared torch against export" in answer.out
+    assert "nowhere.py" in answer.out
+    assert f"first at {name}" in answer.out
+    refused(bisect(enginesmith, run, "--stages", "torch,export"), "nowhere.py")
+
+
+def test_a_process_that_dies_is_one_line(enginesmith, run, monkeypatch):
+    from enginesmith.converters.isolated import Died, Isolated
+
+    def die(self, *arguments, timeout):
+        raise Died("the tool crashed (SIGSEGV)")
+
+    monkeypatch.setattr(Isolated, "call", die)
+    answer = bisect(enginesmith, run, "--stages", "export,simplify")
+    assert answer.status == 1
+    assert answer.err == (
+        "enginesmith: export and simplify can't be compared tensor by tensor: the tool crashed (SIGSEGV)\n"
+    )

@@ -29,7 +29,8 @@ GroupNormalization InstanceNormalization LpPool LRN MaxPool Resize SpaceToDepth 
 def renamed(rewriter: Rewriter, node: ir.Node) -> Bounded:
     data = rewriter.get(node.inputs[0])
     integer = node.outputs[0].dtype in (ir.DataType.INT64, ir.DataType.INT32)
-    if node.op_type == "Identity" or (data.sizes is not None and integer):
+    same = data.value is not None and data.value.dtype is not None and data.value.dtype == node.outputs[0].dtype
+    if node.op_type == "Identity" or same or (data.sizes is not None and integer):
         return data
     if data.positions is not None and integer:
         done = rewriter.again(node, [rewriter.tensor(data), *node.inputs[1:]], data.dims)

@@ -30,7 +30,7 @@ def holds(id: str, model: onnx.ModelProto) -> None:
 sides = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(sides, sides, sides, st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"]), st.integers(1, 2))
 def test_automatic_padding(
     kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int], auto: str, groups: int
@@ -44,7 +44,7 @@ def test_automatic_padding(
     holds("conv-explicit-pads", model)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     sides, sides, sides, st.tuples(st.integers(0, 5), st.integers(0, 5)),
     st.sampled_from(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]), st.booleans(),

@@ -16,7 +16,7 @@ from enginesmith.compat.repairs.repair import NotApplicable
 MODES = ["constant", "edge", "reflect", "wrap"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(MODES), st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data(), st.booleans(),
     st.sampled_from([1, 6, 7, 9]),
@@ -45,7 +45,8 @@ def test_padding_is_a_choice_of_elements(
     try:
         found = proof("pad-cropped", model)
     except NotApplicable:
-        assert chosen is None and pads.min() >= 0
+        assert chosen is None
+        assert pads.min() >= 0
     else:
         assert found.agrees, f"{found.reason}\n{onnx.printer.to_text(model)}"
 

@@ -78,7 +78,9 @@ def test_the_indices_of_maxima(given: tuple[list[int], dict[str, Any]], order: i
 @given(windows(), st.integers(0, 1))
 def test_averages_by_convolution(given: tuple[list[int], dict[str, Any]], include: int) -> None:
     sizes, attributes = given
-    holds("average-pool-by-convolution", one_node("AveragePool", sizes, opset=19, count_include_pad=include, **attributes))
+    holds(
+        "average-pool-by-convolution", one_node("AveragePool", sizes, opset=19, count_include_pad=include, **attributes)
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -124,7 +126,5 @@ def test_unpooling_puts_the_maxima_back(stride: int, batch: int, told: bool) -> 
     rng = np.random.default_rng(stride)
     at = rng.permutation(int(np.prod(whole)))[: int(np.prod(sizes))].reshape(sizes)
     feed = {"x0": rng.standard_normal(sizes).astype(np.float32), "x1": at}
-    expected, found = (
-        InferenceSession(m.SerializeToString()).run(None, feed)[0] for m in (model, ir.to_proto(after))
-    )
+    expected, found = (InferenceSession(m.SerializeToString()).run(None, feed)[0] for m in (model, ir.to_proto(after)))
     np.testing.assert_array_equal(expected, found)

@@ -6,14 +6,23 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
+from onnxruntime import InferenceSession
 
 from enginesmith.compat.repairs.repair import NotApplicable
 
-MODES = ["half_pixel", "asymmetric", "pytorch_half_pixel", "align_corners", "half_pixel_symmetric", "tf_crop_and_resize"]
+MODES = [
+    "half_pixel",
+    "asymmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "half_pixel_symmetric",
+    "tf_crop_and_resize",
+]
 NEAREST = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 CHANNELS = 12
 """With few outputs all of them may be small differences of large inputs, where rounding is all that one sees."""
@@ -66,14 +75,10 @@ def test_a_resize_is_a_matrix_product_or_a_gather_per_axis(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 def test_scales_may_be_known_at_run_time_only(mode: str) -> None:
-    from onnxruntime import InferenceSession
-
     model = one_node("Resize", [1, 2, 4, 5], None, [4], outputs=[(1, [1, 2, 6, 3])], mode=mode)
     after, _ = repaired("resize-by-matrix", model)
     x = np.random.default_rng(0).standard_normal((1, 2, 4, 5)).astype(np.float32)
     feed = {"x0": x, "x2": np.asarray([1, 1, 1.6, 0.7], np.float32)}
-    import onnx_ir as ir
-
     before, now = (InferenceSession(m.SerializeToString()).run(None, feed) for m in (model, ir.to_proto(after)))
     np.testing.assert_allclose(before[0], now[0], atol=1e-5)
 
@@ -102,12 +107,13 @@ def test_axes_and_policies(axes: list[int], policy: str, sizes: tuple[int, int],
     try:
         found = proof("resize-by-matrix" if by_matrix else "resize-plain", model)
     except NotApplicable:
-        assert not by_matrix and policy != "stretch"
+        assert not by_matrix
+        assert policy != "stretch"
         return
     assert found.agrees, found.reason
 
 
-@pytest.mark.parametrize("opset, op", [(10, "Resize"), (9, "Upsample")])
+@pytest.mark.parametrize(("opset", "op"), [(10, "Resize"), (9, "Upsample")])
 def test_the_forms_of_old_opsets(opset: int, op: str) -> None:
     for mode in ("nearest", "linear"):
         scales = np.asarray([1, 1, 2, 1.5], np.float32)
@@ -117,8 +123,6 @@ def test_the_forms_of_old_opsets(opset: int, op: str) -> None:
 
 def test_interpolation_of_integers_is_left_alone() -> None:
     sizes = np.asarray([1, 1, 5, 5], np.int64)
-    model = one_node(
-        "Resize", [1, 1, 3, 3], None, None, sizes, dtypes=[2], outputs=[(2, [1, 1, 5, 5])], mode="linear"
-    )
+    model = one_node("Resize", [1, 1, 3, 3], None, None, sizes, dtypes=[2], outputs=[(2, [1, 1, 5, 5])], mode="linear")
     with pytest.raises(NotApplicable, match="integers"):
         repaired("resize-by-matrix", model)

@@ -28,7 +28,6 @@ def regions(rng: np.random.Generator, count: int, width: float, height: float) -
     st.sampled_from(["avg", "max"]), st.sampled_from(["half_pixel", "output_half_pixel"]), st.integers(0, 99),
 )  # fmt: skip
 def test_roi_align(samples: int, bins: tuple[int, int], scale: float, mode: str, corner: str, seed: int) -> None:
-    attributes = {"coordinate_transformation_mode": corner} if corner else {}
     model = one_node(
         "RoiAlign", [2, 3, 9, 12], [7, 4], [7], dtypes=[1, 1, 7], mode=mode, coordinate_transformation_mode=corner,
         output_height=bins[0], output_width=bins[1], sampling_ratio=samples, spatial_scale=scale,

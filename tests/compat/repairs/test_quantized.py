@@ -1,0 +1,139 @@
+"""Quantized operators in floats give the integers that ONNX Runtime's own kernels give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from one_node import one_node, proof, repaired
+
+from enginesmith.compat.repairs.repair import NotApplicable
+
+FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
+Array = np.ndarray[Any, Any]
+KINDS = {UINT8: np.uint8, INT8: np.int8}
+
+
+def zero(draw: st.DrawFn, kind: int, sizes: tuple[int, ...] = ()) -> Array:
+    return np.full(sizes, draw(st.integers(0, 5)), KINDS[kind])
+
+
+@st.composite
+def products(draw: st.DrawFn) -> tuple[list[Any], list[int]]:
+    """Two matrices of 8-bit integers with zero points, all 8 inputs of a QLinearMatMul, and their dtypes."""
+    rows, terms, columns = draw(st.integers(1, 3)), draw(st.sampled_from([1, 4, 300, 700])), draw(st.integers(1, 3))
+    batch = [2] if draw(st.booleans()) else []
+    left, right = draw(st.sampled_from([(UINT8, UINT8), (INT8, INT8)]))
+    scales = [np.array(s, np.float32) for s in (0.5, 0.25, 40)]
+    second: Any = [terms, columns]
+    if draw(st.booleans()):
+        second = np.random.default_rng(columns).integers(0, 127, second).astype(KINDS[right])
+    inputs = [[*batch, rows, terms], scales[0], zero(draw, left), second, scales[1], zero(draw, right), scales[2]]
+    return [*inputs, zero(draw, left)], [left, FLOAT, left, right, FLOAT, right, FLOAT, left]
+
+
+@settings(max_examples=25, deadline=None)
+@given(given_product=products())
+def test_a_product_of_integers_is_exact(given_product: tuple[list[Any], list[int]]) -> None:
+    inputs, kinds = given_product
+    model = one_node("QLinearMatMul", *inputs, dtypes=kinds, outputs=[(kinds[7], ())])
+    found = proof("qlinear-matmul-in-float", model)
+    assert found.agrees, found.reason
+    places = (0, 3, 2, 5)
+    given_inputs, given_kinds = [inputs[i] for i in places], [kinds[i] for i in places]
+    model = one_node("MatMulInteger", *given_inputs, dtypes=given_kinds, outputs=[(INT32, ())])
+    found = proof("matmul-integer-in-float", model)
+    assert found.agrees, found.reason
+
+
+@pytest.mark.parametrize(("terms", "products"), [(258, 1), (259, 2), (600, 3)])
+def test_a_sum_is_split_where_float32_would_round_it(terms: int, products: int) -> None:
+    """The largest numbers: 255 * 255 * 258 is the last such sum below 2^24."""
+    ends = np.full([terms, 2], 255, np.uint8)
+    model = one_node("MatMulInteger", [1, terms], [terms, 2], dtypes=[UINT8, UINT8], outputs=[(INT32, ())])
+    after, _ = repaired("matmul-integer-in-float", model)
+    assert sum(node.op_type == "MatMul" for node in after.graph) == products
+    small = one_node("MatMulInteger", [1, terms], ends // 255, dtypes=[UINT8], outputs=[(INT32, ())])
+    after, _ = repaired("matmul-integer-in-float", small)
+    assert sum(node.op_type == "MatMul" for node in after.graph) == 1
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[list[Any], list[int], dict[str, Any]]:
+    """All 9 inputs of a QLinearConv, their dtypes and its attributes."""
+    group = draw(st.sampled_from([1, 1, 2]))
+    channels, filters = 2 * group, 2 * group
+    kernel = draw(st.sampled_from([[3], [2, 3], [1, 1]]))
+    kind = draw(st.sampled_from([UINT8, INT8]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    info = np.iinfo(KINDS[kind])
+    weight = rng.integers(info.min, info.max, [filters, channels // group, *kernel], endpoint=True).astype(KINDS[kind])
+    per_channel = (filters,) if draw(st.booleans()) else ()
+    scale = np.full(per_channel, 0.25, np.float32)
+    bias = rng.integers(-3000, 3000, filters).astype(np.int32) if draw(st.booleans()) else None
+    attributes: dict[str, Any] = {"group": group, "strides": [draw(st.integers(1, 2))] * len(kernel)}
+    attributes["pads"] = [draw(st.integers(0, 1))] * (2 * len(kernel))
+    inputs = [[2, channels, *[6] * len(kernel)], np.array(0.5, np.float32), zero(draw, kind), weight, scale]
+    inputs += [np.zeros(per_channel, KINDS[kind]), np.array(9, np.float32), zero(draw, kind), bias]
+    return inputs, [kind, FLOAT, kind, kind, FLOAT, kind, FLOAT, kind, INT32], attributes
+
+
+@settings(max_examples=25, deadline=None)
+@given(given_convolution=convolutions())
+def test_a_convolution_of_integers_is_exact(given_convolution: tuple[list[Any], list[int], dict[str, Any]]) -> None:
+    inputs, kinds, attributes = given_convolution
+    trailing = inputs if inputs[8] is not None else inputs[:8]
+    model = one_node("QLinearConv", *trailing, dtypes=kinds, outputs=[(kinds[7], ())], **attributes)
+    found = proof("qlinear-conv-in-float", model)
+    assert found.agrees, found.reason
+
+
+def test_a_convolution_is_split_along_its_channels() -> None:
+    model = one_node(
+        "ConvInteger", [1, 40, 4, 4], [2, 40, 3, 3], np.array(7, np.uint8), dtypes=[UINT8, UINT8], outputs=[(INT32, ())]
+    )
+    after, _ = repaired("conv-integer-in-float", model)
+    assert sum(node.op_type == "Conv" for node in after.graph) == 2
+    found = proof("conv-integer-in-float", model)
+    assert found.agrees, found.reason
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from([UINT8, INT8]),
+    mode=st.sampled_from(["tensor", "axis", "blocks"]),
+    point=st.integers(0, 100),
+    scale=st.sampled_from([0.5, 0.01, 3.0]),
+)
+def test_quantization_with_a_zero_point_is_exact(kind: int, mode: str, point: int, scale: float) -> None:
+    sizes, attributes = (), {}
+    if mode != "tensor":
+        sizes, attributes = ((4,), {"axis": 1}) if mode == "axis" else ((3, 2, 2), {"axis": 1, "block_size": 2})
+    scales = np.array(scale * (1 + np.arange(int(np.prod(sizes)))), np.float32).reshape(sizes)
+    points = np.full(sizes, point, KINDS[kind])
+    model = one_node("QuantizeLinear", [3, 4, 2], scales, points, outputs=[(kind, ())], opset=21, **attributes)
+    found = proof("quantize-in-float", model)
+    assert found.agrees, found.reason
+    model = one_node(
+        "DequantizeLinear", [3, 4, 2], scales, points, dtypes=[kind], outputs=[(FLOAT, ())], opset=21, **attributes
+    )
+    found = proof("dequantize-in-float", model)
+    assert found.agrees, found.reason
+
+
+def test_scales_that_only_a_run_knows_are_proved_with_ordinary_ones() -> None:
+    model = one_node("QuantizeLinear", [3, 4], [], [], dtypes=[FLOAT, FLOAT, INT8], outputs=[(INT8, ())])
+    _, cases = repaired("quantize-in-float", model)
+    assert [float(case["x1"]) for case in cases] == [0.25]
+    found = proof("quantize-in-float", model)
+    assert found.agrees, found.reason
+    assert found.samples > 3
+
+
+def test_sums_too_long_for_the_graph_are_refused() -> None:
+    model = one_node("MatMulInteger", [1, 40000], [40000, 1], dtypes=[UINT8, UINT8], outputs=[(INT32, ())])
+    with pytest.raises(NotApplicable, match="40000 products are not exact"):
+        repaired("matmul-integer-in-float", model)
