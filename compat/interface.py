@@ -1,9 +1,11 @@
-"""The record of inputs and outputs whose dtype a repair had to change, kept in the model's own metadata."""
+"""The record of inputs and outputs whose dtype or number of rows a repair had to change, in the model's own metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -11,6 +13,13 @@ from enginesmith.compat.values import Array
 
 KEY = "enginesmith.interface."
 """Metadata key before the name of an input or output; the value is the dtype that it had, such as `uint16`."""
+
+ROWS = "enginesmith.bounded."
+"""Metadata key before the name of an output that has room for all rows that there could be. The value names a selection
+of rows for each axis of that kind, such as `0=boxes` or `0=boxes,2=labels`; outputs with one name share their rows."""
+MISSING = -1
+"""What such an output holds in the rows behind the last real one: in every element. False in bool, the highest number in
+unsigned dtypes."""
 
 
 def record(model: ir.Model, name: str, original: ir.DataType) -> None:
@@ -27,6 +36,26 @@ def changed(model: onnx.ModelProto) -> dict[str, ir.DataType]:
     }
 
 
+def record_rows(model: ir.Model, name: str, selections: Mapping[int, str]) -> None:
+    """Note that the output `name` has the rows of a selection along each of some axes, and missing ones behind them."""
+    model.metadata_props[ROWS + name] = ",".join(f"{axis}={selection}" for axis, selection in selections.items())
+
+
+def bounded(model: onnx.ModelProto) -> dict[str, dict[int, str]]:
+    """The selection along each axis of each output that has room for missing rows."""
+    found = {}
+    for prop in model.metadata_props:
+        if prop.key.startswith(ROWS):
+            parts = (part.split("=", 1) for part in prop.value.split(","))
+            found[prop.key.removeprefix(ROWS)] = {int(axis): selection for axis, selection in parts}
+    return found
+
+
+def missing(kind: np.dtype[Any]) -> Any:
+    """What a missing row holds in an output of this dtype."""
+    return np.array(kind != np.bool_ and MISSING).astype(kind)
+
+
 def fed(model: onnx.ModelProto, feed: Mapping[str, Array]) -> dict[str, Array]:
     """Inputs in their original dtypes, given the dtypes that the model takes now.
 
@@ -41,9 +70,29 @@ def fed(model: onnx.ModelProto, feed: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def fetched(model: onnx.ModelProto, outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Outputs in their original dtypes. One with a value that the original can't hold stays as the model gave it."""
+    """Outputs in their original dtypes, without missing rows.
+
+    One with a value that the original dtype can't hold stays as the model gave it. A real row that holds nothing but
+    what marks missing ones, in all outputs of its selection, with no other real row behind it, is left out with them.
+    """
     known = changed(model)
-    return {name: _narrowed(array, known[name]) if name in known else array for name, array in outputs.items()}
+    real = _without_missing(bounded(model), outputs)
+    return {name: _narrowed(array, known[name]) if name in known else array for name, array in real.items()}
+
+
+def _without_missing(selections: Mapping[str, Mapping[int, str]], outputs: Mapping[str, Array]) -> dict[str, Array]:
+    counts: dict[str, int] = {}
+    for name, axes in selections.items():
+        array = outputs[name]
+        for axis, selection in axes.items():
+            others = tuple(index for index in range(array.ndim) if index != axis)
+            real = np.flatnonzero((array != missing(array.dtype)).any(axis=others))
+            counts[selection] = max(counts.get(selection, 0), int(real[-1]) + 1 if len(real) else 0)
+    result = dict(outputs)
+    for name, axes in selections.items():
+        for axis, selection in axes.items():
+            result[name] = result[name].take(range(min(counts[selection], result[name].shape[axis])), axis=axis)
+    return result
 
 
 def _narrowed(array: Array, original: ir.DataType) -> Array:

@@ -49,7 +49,7 @@ def prove(
     samples, worst, refusal = 0, 0.0, ""
     for feed in (*given, *feeds(before)):
         try:
-            expected = old(dict(feed))
+            expected = _as_repaired(before, after, old(dict(feed)))
         except Exception as error:  # noqa: BLE001
             refusal = _line(error)
             continue
@@ -71,6 +71,12 @@ def prove(
     if not samples:
         return Proof(agrees=False, reason=f"no generated input suits the graph before: {refusal}")
     return Proof(agrees=True, error=worst, samples=samples)
+
+
+def _as_repaired(before: onnx.ModelProto, after: onnx.ModelProto, outputs: Sequence[Any]) -> list[Any]:
+    """Outputs of the model before, in the view in which those of the model after are compared with them."""
+    names = [value.name for value in before.graph.output]
+    return list(fetched(after, dict(zip(names, outputs, strict=True))).values())
 
 
 def _as_declared(model: onnx.ModelProto, outputs: Sequence[Any]) -> bool:

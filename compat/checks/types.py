@@ -79,6 +79,6 @@ inside (float[4] x) => (float[4] y) { s = Cast <to = 2> (x)  y = Cast <to = 1> (
 def uint8_inside(node: ir.Node, target: Target) -> str | None:
     """uint8 is a type of a network's inputs and outputs; inside there is none."""
     result = node.outputs[0]
-    if dtype(result) != ir.DataType.UINT8 or not result.uses():
+    if dtype(result) != ir.DataType.UINT8 or not result.uses() or result.is_graph_output():
         return None
     return f"{result.name} is uint8 inside of the network"

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant_tensor, rank
+from enginesmith.compat.values import argument, attribute, constant_tensor, dtype, rank
 
 CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
 POOLING = ("AveragePool", "MaxPool", "LpPool")
@@ -139,6 +139,25 @@ def grid_sample_rank(node: ir.Node, target: Target) -> str | None:
     ranks = rank(argument(node, 0))
     highest = 5 if target.within(">=11.2" if target.backend == "tensorrt" else ">=1.7") else 4
     return f"its input has {ranks} dimensions" if ranks is not None and not 4 <= ranks <= highest else None
+
+
+@rule(
+    "grid-sample-types",
+    ops="GridSample",
+    backends=TENSORRT,
+    remedy="cast the grid to the input's type",
+    source="messages of tensorrt-rtx 1.7: IGridSampleLayer's input and grid must be of the same type",
+    example="""
+<ir_version: 10, opset_import: ["" : 20]>
+half (float16[1, 1, 4, 4] x, float[1, 2, 2, 2] g) => (float16[1, 1, 2, 2] y) { y = GridSample (x, g) }
+""",
+)
+def grid_sample_types(node: ir.Node, target: Target) -> str | None:
+    """Input and grid have one type, where ONNX allows two."""
+    data, grid = dtype(argument(node, 0)), dtype(argument(node, 1))
+    if data is None or grid is None or data == grid or ir.DataType.DOUBLE in (data, grid):
+        return None
+    return f"its input is {data.name.lower()}, its grid {grid.name.lower()}"
 
 
 @rule(

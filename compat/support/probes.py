@@ -48,8 +48,10 @@ def probe(op: str, element_type: str = ANY) -> onnx.ModelProto:
 
     Raises KeyError for an operator without a probe.
     """
-    body = re.sub(r"\bT\b", KEYWORDS.get(element_type, element_type), _graph(op))
-    body = body.replace("FMOD", "1" if "float" in element_type else "0")
+    body, keyword = _graph(op), KEYWORDS.get(element_type, element_type)
+    floating = "float" in keyword or keyword == "double"
+    for name, text in (("T", keyword), ("F", keyword if floating else "float"), ("FMOD", str(int(floating)))):
+        body = re.sub(rf"\b{name}\b", text, body)
     text = f'<ir_version: 10, opset_import: ["" : {_opset(op)}]> probe {body}'
     return onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text))
 

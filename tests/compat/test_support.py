@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -18,7 +22,6 @@ from enginesmith.converters.backends.trial import TRIAL
 from enginesmith.converters.isolated import Died, Isolated, Raised
 
 RTX = Target("tensorrt-rtx", get_backend("tensorrt-rtx").version())
-TVM = Target("tvm", get_backend("tvm").version())
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +58,31 @@ def test_the_installed_tensorrt_rtx_takes_what_its_table_says_and_nothing_else(
         assert found == said
 
 
-def test_the_installed_tvm_converts_what_its_table_says_and_nothing_else() -> None:
-    from tvm.relax.frontend.onnx import onnx_frontend
+CONVERTERS = """
+import json, sys
+sys.modules["torch"] = None  # importing TVM beside torch takes a minute
+from tvm.relax.frontend.onnx import onnx_frontend
+found = {op: dir(c) for op, c in onnx_frontend._get_convert_map().items() if c is not None}
+print(json.dumps({op: sorted(int(n[7:]) for n in names if n.startswith("_impl_v")) for op, names in found.items()}))
+"""
 
-    # If is converted apart from the map, as is what the map holds as None
-    installed = {op for op, converter in onnx_frontend._get_convert_map().items() if converter is not None} | {"If"}
-    known = {op for op in probes.operators() if support.lookup(TVM, op) is not None}
-    assert known == installed & set(probes.operators())
-    forms = {
-        op: tuple(sorted(int(name.removeprefix("_impl_v")) for name in dir(converter) if name.startswith("_impl_v")))
-        for op, converter in onnx_frontend._get_convert_map().items()
-        if op in known and converter is not None
+
+def test_the_installed_tvm_converts_what_its_table_says_and_nothing_else() -> None:
+    printed = subprocess.run([sys.executable, "-c", CONVERTERS], capture_output=True, text=True, check=True).stdout
+    installed: dict[str, list[int]] = json.loads(printed.splitlines()[-1])
+    installed["If"] = [1]  # it is converted apart from the map
+    known = support.table("tvm").operators
+    assert {op: list(entries["0.27"].opsets) for op, entries in known.items()} == {
+        op: forms for op, forms in installed.items() if op in probes.operators()
     }
-    assert {op: support.table("tvm").operators[op]["0.27"].opsets for op in forms} == forms
 
 
 @pytest.mark.parametrize("op", probes.operators())
 def test_a_probe_is_a_model_of_its_operator(op: str) -> None:
     for element_type in probes.element_types(op):
         model = probes.probe(op, element_type)
-        onnx.checker.check_model(model, full_check=True)
+        # onnx can't infer its own function body of this one
+        onnx.checker.check_model(model, full_check=op != "MeanVarianceNormalization")
         assert op in {node.op_type for node in model.graph.node}
 
 
@@ -93,7 +101,7 @@ def test_types_are_named_as_the_tables_do_and_every_version_has_its_source(backe
         for version, entry in entries.items():
             assert entry.types is None or set(entry.types) <= set(support.TYPES), (op, version)
         found = [entry.model_dump() for entry in entries.values()]
-        assert all(a != b for a, b in zip(found, found[1:], strict=False)), f"{op}: an entry repeats the one before"
+        assert all(a != b for a, b in pairwise(found)), f"{op}: an entry repeats the one before"
     assert all(release.source for release in known.versions.values())
 
 

@@ -2,21 +2,20 @@
 
 `NonZero`, `NonMaxSuppression` and `Compress` select rows, so that all that follows has sizes which only the data tells.
 The repair keeps every row that there could be, with a mask of those that are real. An output of such a size gets the
-size of its bound: the real rows first, the others filled with -1 (False in bool). The model's metadata say which axes of
-which outputs: `enginesmith.bounded.NAME` holds their numbers, separated by commas.
+size of its bound: the real rows first, the others filled with -1; `enginesmith.compat.interface` has the record of it.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import infer
+from enginesmith.compat.interface import missing, record_rows
 from enginesmith.compat.repairs.bounded.branches import join_branches
-from enginesmith.compat.repairs.bounded.dims import is_exact, is_static
+from enginesmith.compat.repairs.bounded.dims import Dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.rewriter import SOURCES, Rewriter
 from enginesmith.compat.repairs.bounded.values import Bounded
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
@@ -25,11 +24,6 @@ from enginesmith.compat.values import opset_of
 
 for _rules in ("arithmetic", "selection", "shapes", "suppression"):
     import_module(f"{__name__}.{_rules}")
-
-METADATA = "enginesmith.bounded."
-"""Prefix of the metadata that tell of an output with a bound for a size."""
-FILL = -1
-"""What rows that are not real hold in an output."""
 
 
 @graph_repair(
@@ -68,14 +62,16 @@ def _give_out(model: ir.Model, rewriter: Rewriter) -> None:
     """Let the padded tensors take the places of the graph's outputs."""
     last = model.graph[-1]
     rewriter.build = Builder(last, rewriter.target)
+    selections: dict[Dim, str] = {}
     for index, output in enumerate(model.graph.outputs):
         if output not in rewriter.known:
             continue
         name, dtype = output.name, output.dtype
         value = _padded(rewriter, rewriter.known[output])
-        axes = [str(axis) for axis, part in enumerate(rewriter.known[output].dims) if not is_static(part)]
-        if axes:
-            model.metadata_props[f"{METADATA}{name}"] = ",".join(axes)
+        dims = rewriter.known[output].dims
+        named = {axis: selections.setdefault(part, f"rows{len(selections)}") for axis, part in enumerate(dims) if not is_static(part)}
+        if named and name:
+            record_rows(model, name, named)
         output.name = f"{name}/dynamic"
         given = rewriter.emit("Identity", value, shape=[int(size) for size in value.shape or ()], dtype=dtype)
         given.name = name
@@ -94,5 +90,4 @@ def _padded(rewriter: Rewriter, of: Bounded) -> ir.Value:
         return numbers
     if numbers.dtype is None or numbers.dtype == ir.DataType.STRING:
         raise NotApplicable("an output's dtype has nothing to mark missing rows with")
-    kind = numbers.dtype.numpy()
-    return rewriter.filled(of, np.array(False if kind == np.bool_ else FILL).astype(kind))
+    return rewriter.filled(of, missing(numbers.dtype.numpy()))
