@@ -78,7 +78,13 @@ def export(name: str, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Stock(model), (pictures()[:1],), str(path), dynamo=False, opset_version=17, input_names=["images"], output_names=names
+            Stock(model),
+            (pictures()[:1],),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["images"],
+            output_names=names,
         )
 
 

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from enginesmith.compat.values import DEFAULT_DOMAINS, label
+from enginesmith.compat.values import DEFAULT_DOMAINS, Array, label
 
 MAX_PROTO = 2**31 - 1
 """Bytes that a protobuf message may have."""
 ELEMENTWISE = frozenset((
-    "Abs", "Cast", "CastLike", "Ceil", "Clip", "Exp", "Floor", "Identity", "Log", "Neg", "Not", "Relu", "Round",
-    "Sigmoid", "Sqrt", "Tanh",
+    "Abs", "Cast", "CastLike", "Ceil", "Clip", "Cos", "Exp", "Floor", "Identity", "Log", "Neg", "Not", "Relu", "Round",
+    "Sigmoid", "Sin", "Sqrt", "Tanh",
 ))  # fmt: skip
 """Operators whose output has the shape of their first input."""
+BINARY = frozenset(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"))
+"""Operators whose output has the shape of one input where the other is a scalar, or has the same shape."""
 SEQUENCE_MAKERS = frozenset((
     "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence",
 ))  # fmt: skip
@@ -53,12 +55,33 @@ def _is_sequence(value: ir.Value | None) -> bool:
 
 
 def _infer_backward(graph: ir.Graph) -> None:
-    """A value of unknown rank takes the shape of what an elementwise operator makes of it, where that is declared."""
+    """A value of unknown size takes the shape of what an elementwise operator makes of it, where that is declared."""
     for node in reversed(graph):
-        if node.op_type in ELEMENTWISE and node.domain in DEFAULT_DOMAINS and node.inputs:
-            value, result = node.inputs[0], node.outputs[0].shape
-            if value is not None and value.shape is None and result is not None:
-                value.shape = result.copy()
+        if node.domain not in DEFAULT_DOMAINS or not node.outputs or node.outputs[0].shape is None:
+            continue
+        result = node.outputs[0].shape
+        if node.op_type in ELEMENTWISE:
+            _take_shape(node.inputs[0], result)
+        elif node.op_type in BINARY and len(node.inputs) == 2:
+            for value, other in (node.inputs, node.inputs[::-1]):
+                if other is not None and other.shape is not None and (len(other.shape) == 0 or _alike(value, other)):
+                    _take_shape(value, result)
+
+
+def _alike(one: ir.Value | None, other: ir.Value) -> bool:
+    """Have both the same sizes, be it that of some of them only a name is known? Unnamed ones may differ."""
+    if one is None or one.shape is None or other.shape is None or one.shape != other.shape:
+        return False
+    return all(isinstance(size, int) or size.value is not None for size in one.shape)
+
+
+def _take_shape(value: ir.Value | None, shape: ir.Shape) -> None:
+    """Give a value the shape, if that is static and the value's own is not, and doesn't contradict it."""
+    if value is None or not shape.is_static():
+        return
+    own = value.shape
+    if own is None or (len(own) == len(shape) and not own.is_static()):
+        value.shape = shape.copy()
 
 
 def named(model: ir.Model) -> None:
@@ -92,3 +115,12 @@ def weight_bytes(model: ir.Model) -> int:
         for value in graph.initializers.values()
         if value.const_value is not None
     )
+
+
+def initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """A constant of the graph by that name; the one that it has already, if so."""
+    if name not in graph.initializers:
+        tensor = ir.tensor(array, name=name)
+        value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
+        graph.register_initializer(value)
+    return graph.initializers[name]

@@ -242,7 +242,7 @@ def _tensors_differ(old: Array, new: Array, tolerance: float) -> tuple[float, st
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.all(same | finite):
         return float("inf"), "infinite or NaN where it was not"
-    apart = np.where(same, 0, np.abs(a - b, where=finite, out=np.zeros(a.shape)))
+    apart = np.abs(np.subtract(a, b, where=finite & ~same, out=np.zeros(a.shape, wide)))
     scale = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
     error = float(np.max(apart, initial=0.0)) / (scale or 1.0)
     return error, "" if error <= _allowed(tolerance, old.dtype) else f"differs by {error:.3g} of its largest magnitude"

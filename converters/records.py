@@ -139,6 +139,32 @@ def milliseconds(value: float) -> str:
     return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
+class Kept(BaseModel):
+    """A node that stays in float32, and why. `product`: it is one of the operators that 16 bits are asked for."""
+
+    node: str
+    op: str
+    reason: str
+    product: bool
+
+
+class Lowering(BaseModel):
+    """What the precision stage made of a graph."""
+
+    dtype: str
+    nodes_by_dtype: dict[str, int]
+    """Nodes by the dtype of their first output, constants left out."""
+    products_by_dtype: dict[str, int]
+    """Convolutions, products of matrices, recurrent layers and tables of weights alone."""
+    casts: int
+    weights_before: int
+    weights_after: int
+    """Bytes of the initializers."""
+    kept: list[Kept] = []
+    """Only nodes that something forbids; those that lie between float32 nodes are not listed."""
+    findings: list[Finding] = []
+
+
 class EngineInfo(BaseModel):
     """What a compile stage built."""
 

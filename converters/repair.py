@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from enginesmith.compat.findings import Finding, Proof
 from enginesmith.compat.repairs import Engine
+from enginesmith.compat.repairs.local import fixed
 from enginesmith.compat.target import Target
 from enginesmith.converters.prove import prove
 from enginesmith.converters.records import RepairReport
@@ -39,7 +40,7 @@ def repair_file(
     original = onnx.load(str(source))
 
     def proved(before: onnx.ModelProto, after: onnx.ModelProto, tolerance: float) -> Proof:
-        return prove(before, after, tolerance, given if _same_inputs(before, original) else ())
+        return prove(before, after, tolerance, given if _inputs(before) <= _inputs(original) else ())
 
     engine = Engine(ir.from_proto(original), target, proved)
     left = refused(source) if refused is not None else []
@@ -55,7 +56,8 @@ def repair_file(
             break
     report = RepairReport(attempts=engine.attempts, left=left)
     if report.made:
-        report.proof = proved(original, onnx.load(str(out)), max(_tolerances(report), default=0.0))
+        before, after = (fixed(model, engine.assumed) for model in (original, onnx.load(str(out))))
+        report.proof = proved(before, after, max(_tolerances(report), default=0.0))
     return report
 
 
@@ -66,12 +68,11 @@ def _errors(findings: Sequence[Finding]) -> list[Finding]:
 def _tolerances(report: RepairReport) -> list[float]:
     from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS
 
-    every = {**REPAIRS, **GRAPH_REPAIRS}
-    return [every[attempt.repair].tolerance for attempt in report.made]
+    return [(REPAIRS.get(made.repair) or GRAPH_REPAIRS[made.repair]).tolerance for made in report.made]
 
 
-def _same_inputs(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
-    return {value.name for value in one.graph.input} == {value.name for value in other.graph.input}
+def _inputs(model: onnx.ModelProto) -> set[str]:
+    return {value.name for value in model.graph.input}
 
 
 def _save(model: ir.Model, path: Path) -> None:

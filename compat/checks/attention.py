@@ -120,7 +120,9 @@ def attention_kernel(node: ir.Node, target: Target) -> str | None:
     plain = argument(node, 3) is None and argument(node, 6) is None and not attribute(node, "is_causal", 0)
     if flat and plain and heads == groups:
         return None
-    size = None if queries[-1] is None else queries[-1] // heads if flat else queries[-1]
+    size = queries[-1]
+    if size is not None and flat:
+        size //= heads or 1
     if size is None or queries[-2] is None or (queries[-2] == 1 and size % 8 == 0):
         return None
     found = dtype(argument(node, 0))

@@ -94,3 +94,26 @@ def loop_carried_shapes(node: ir.Node, target: Target) -> str | None:
         if producer is not None and producer.op_type == "Concat" and before in producer.inputs:
             return f"it carries {before.name}, which a Concat makes longer in each step"
     return None
+
+
+@rule(
+    "loop-without-trip-count",
+    ops="Loop",
+    backends=TENSORRT,
+    remedy="give the greatest number of steps as the trip count",
+    source="messages of the parser of tensorrt-rtx 1.7: «cannot infer the shape of scan output»",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+until (float[2] x, bool c) => (float[2] y, float[k, 2] u) {
+  y, u = Loop (, c, x) <body = b (int64 i, bool p, float[2] v) => (bool q, float[2] w, float[2] s) {
+    w = Add (v, v)  m = ReduceMax <keepdims = 0> (w)  h = Constant <value_float = 9.0> ()  q = Less (m, h)  s = Neg (v)
+  }>
+}
+""",
+)
+def loop_without_trip_count(node: ir.Node, target: Target) -> str | None:
+    """How long a scan output becomes follows from the trip count."""
+    body = attribute(node, "body")
+    if argument(node, 0) is not None or not isinstance(body, ir.Graph):
+        return None
+    return "it has scan outputs and no trip count" if len(body.outputs) > len(body.inputs) - 1 else None

@@ -48,8 +48,9 @@ def quantized_interface(model: ir.Model, target: Target) -> Iterator[str]:
     """float8, float4 and int4 exist between QuantizeLinear and DequantizeLinear. An input of such a type may go into one
     of them alone."""
     for value in model.graph.inputs:
-        if dtype(value) in QUANTIZED and any(node.op_type not in BOTH for node, _ in value.uses()):
-            yield f"the input {value.name} is {dtype(value).name.lower()}"  # type: ignore[union-attr]
+        found = dtype(value)
+        if found is not None and found in QUANTIZED and any(node.op_type not in BOTH for node, _ in value.uses()):
+            yield f"the input {value.name} is {found.name.lower()}"
 
 
 @model_rule(

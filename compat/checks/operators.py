@@ -25,6 +25,9 @@ CONTRIB = {
 """Operators of com.microsoft for which a backend has an importer, taken from the names in TensorRT-RTX 1.7's parser and
 in TVM 0.27's converter map."""
 
+OWN_TYPES = ("DequantizeLinear",)
+"""Operators with a rule of their own about the types of their input."""
+
 
 def element_type(value: ir.Value | None) -> str | None:
     """A value's element type as the tables name it, None where it is unknown."""
@@ -87,7 +90,7 @@ product (int32[2, 3] x, int32[3, 2] w) => (int32[2, 2] y) { y = MatMul (x, w) }
 def unsupported_type(node: ir.Node, target: Target) -> str | None:
     """The operator exists, but not for the element type of its main input."""
     index = TYPED_INPUT.get(node.op_type, 0)
-    if node.domain not in DEFAULT_DOMAINS or index < 0:
+    if node.domain not in DEFAULT_DOMAINS or index < 0 or node.op_type in OWN_TYPES:
         return None
     known = support.lookup(target, node.op_type, opset_of(node.graph))
     found = element_type(argument(node, index))

@@ -56,8 +56,9 @@ def quantized_to(node: ir.Node, target: Target) -> str | None:
     found = dtype(value)
     if found is None or found in QUANTIZED:
         return None
-    inside = value is not None and value.producer() is not None and value.producer().op_type == "QuantizeLinear"  # type: ignore[union-attr]
-    if found == ir.DataType.UINT8 and (node.op_type == "QuantizeLinear" or inside):
+    producer = value.producer() if value is not None else None
+    inside = node.op_type == "QuantizeLinear" or (producer is not None and producer.op_type == "QuantizeLinear")
+    if found == ir.DataType.UINT8 and inside:  # read as int8, since its zero point is 0
         return None
     return f"it is quantized to {found.name.lower()}"
 

@@ -38,6 +38,25 @@ def recurrent_directions(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
+    "recurrent-activation",
+    ops=RECURRENT,
+    backends=TENSORRT,
+    remedy="write the loop out, or let `doctor --fix` do so",
+    source="messages of tensorrt-rtx 1.7: «Unknown activation type»",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+affine (float[5, 2, 3] x, float[1, 4, 3] w, float[1, 4, 4] r) => (float[5, 1, 2, 4] y) {
+  y = RNN <hidden_size = 4, activations = ["Affine"]> (x, w, r)
+}
+""",
+)
+def recurrent_activation(node: ir.Node, target: Target) -> str | None:
+    """Of ONNX's activations, Affine is not known."""
+    names = attribute(node, "activations") or []
+    return "it has the activation Affine" if any(name.lower() == "affine" for name in names) else None
+
+
+@rule(
     "lstm-input-forget",
     ops="LSTM",
     backends=TENSORRT,

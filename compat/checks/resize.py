@@ -7,7 +7,7 @@ import onnx_ir as ir
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant, opset_of, rank
+from enginesmith.compat.values import argument, attribute, constant, opset_of, rank, shape
 
 CHECKER = "onnx-tensorrt onnxOpCheckers.cpp, DEFINE_OP_CHECKER(Resize)"
 IMPORTER = "onnx-tensorrt onnxOpImporters.cpp, DEFINE_BUILTIN_OP_IMPORTER(Resize)"
@@ -112,12 +112,20 @@ def outer_dimensions(node: ir.Node, target: Target) -> str | None:
     """Linear interpolation reaches the three innermost dimensions, cubic the two innermost; others must have scale 1."""
     mode = attribute(node, "mode", "nearest")
     ranks = rank(argument(node, 0))
-    scales = constant(argument(node, 2 if node.op_type == "Resize" and opset_of(node.graph) >= 11 else 1))
     reach = INNERMOST.get("linear" if mode == "bilinear" else mode)
-    if reach is None or ranks is None or scales is None or not scales.size:
+    if reach is None or ranks is None:
         return None
-    axes = [int(axis) % ranks for axis in attribute(node, "axes") or range(ranks)]
-    outer = [axis for axis, scale in zip(axes, scales.ravel(), strict=False) if scale != 1 and axis < ranks - reach]
+    scales = constant(argument(node, 2 if node.op_type == "Resize" and opset_of(node.graph) >= 11 else 1))
+    if scales is not None and scales.size:
+        axes = [int(axis) % ranks for axis in attribute(node, "axes") or range(ranks)]
+        scaled = [axis for axis, scale in zip(axes, scales.ravel(), strict=False) if scale != 1]
+    elif mode != "cubic":  # given sizes, the builder takes cubic on outer dimensions too, and linear it does not
+        before, after = shape(argument(node, 0)) or [], shape(node.outputs[0]) or []
+        pairs = enumerate(zip(before, after, strict=False))
+        scaled = [axis for axis, (a, b) in pairs if None not in (a, b) and a != b]
+    else:
+        return None
+    outer = [axis for axis in scaled if axis < ranks - reach]
     return f"it scales dimension {outer[0]} of {ranks} with mode {mode}" if outer else None
 
 

@@ -10,11 +10,9 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TVM, Target
-from enginesmith.compat.values import argument, attribute, constant, used
+from enginesmith.compat.values import argument, attribute, constant, static_shape, used
 
 SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
-SILENT = "tvm-wrong-"
-"""What the ids of these rules begin with: no trial shows what they say, so that they hold for a model that TVM takes."""
 BROKEN = "<0.28"
 """Versions known to do so: a later one must be compared anew."""
 
@@ -72,7 +70,25 @@ up (float[1, 1, 3, 3] x, float[1, 2, 3, 3] w) => (float[1, 2, 10, 8] y) {
 )
 def convtranspose(node: ir.Node, target: Target) -> str | None:
     """TVM doesn't read a ConvTranspose's attribute output_shape, so that its result has another size."""
-    return "TVM ignores its output_shape" if attribute(node, "output_shape") else None
+    asked = attribute(node, "output_shape")
+    if not asked:
+        return None
+    image, kernel = static_shape(node.inputs[0]), static_shape(node.inputs[1])
+    if image is not None and kernel is not None:
+        ones, zeros = [1] * (len(image) - 2), [0] * (len(image) - 2)
+        each = zip(
+            image[2:],
+            attribute(node, "kernel_shape") or kernel[2:],
+            attribute(node, "strides") or ones,
+            attribute(node, "dilations") or ones,
+            attribute(node, "output_padding") or zeros,
+            strict=True,
+        )
+        padded = any(attribute(node, "pads") or ()) or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        sizes = [stride * (size - 1) + (taps - 1) * gap + 1 + more for size, taps, stride, gap, more in each]
+        if sizes == asked[-len(sizes) :] and not padded:
+            return None
+    return "TVM ignores its output_shape"
 
 
 @rule(

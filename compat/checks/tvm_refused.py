@@ -357,3 +357,20 @@ def rms_whole(node: ir.Node, target: Target) -> str | None:
     """An RMSNormalization over every axis can't be lowered: its statistics have no axis left."""
     axes = rank(node.inputs[0])
     return "it normalizes over every axis" if axes and attribute(node, "axis", -1) in (0, -axes) else None
+
+
+@rule(
+    "tvm-split-empty",
+    ops="Split",
+    backends=TVM,
+    remedy="leave the empty parts out",
+    source="tvm/src/relax/op/tensor/manipulate.cc",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+parts (float[4, 2] x) => (float[0, 2] none, float[4, 2] y) <int64[2] sizes = {0, 4}> { none, y = Split <axis = 0> (x, sizes) }
+""",
+)
+def split_empty(node: ir.Node, target: Target) -> str | None:
+    """A Split can't have empty parts."""
+    sizes = constant(argument(node, 1))
+    return "one of its parts is empty" if sizes is not None and not sizes.all() else None

@@ -6,8 +6,17 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import dtype
+from enginesmith.compat.values import argument, constant_tensor, dtype, opset_of, rank
 
+MAX_DIMENSIONS = 8
+LEAST_DIMENSIONS = {
+    "ArgMax": 2, "ArgMin": 2, "GlobalAveragePool": 3, "GlobalLpPool": 3, "GlobalMaxPool": 3, "Hardmax": 2, "LRN": 4,
+    "LogSoftmax": 2, "LpNormalization": 1, "ReduceL1": 1, "ReduceL2": 1, "ReduceLogSum": 1, "ReduceLogSumExp": 1,
+    "ReduceMax": 1, "ReduceMean": 1, "ReduceMin": 1, "ReduceProd": 1, "ReduceSum": 1, "ReduceSumSquare": 1, "Softmax": 2,
+}  # fmt: skip
+"""Dimensions that the layers behind these operators need, where ONNX allows fewer; measured with tensorrt-rtx 1.7."""
+READ_BY_PARSER = ("Clip", "Constant", "Pad")
+"""Operators whose constant operands the parser reads for itself."""
 REMEDY = "cast to a type that TensorRT has, or let `doctor --fix` do so"
 TAKEN = {
     ir.DataType[name]
@@ -79,6 +88,77 @@ inside (float[4] x) => (float[4] y) { s = Cast <to = 2> (x)  y = Cast <to = 1> (
 def uint8_inside(node: ir.Node, target: Target) -> str | None:
     """uint8 is a type of a network's inputs and outputs; inside there is none."""
     result = node.outputs[0]
-    if dtype(result) != ir.DataType.UINT8 or not result.uses() or result.is_graph_output():
+    if dtype(result) != ir.DataType.UINT8:
+        return None
+    if node.op_type != "ConstantOfShape" and (not result.uses() or result.is_graph_output()):
         return None
     return f"{result.name} is uint8 inside of the network"
+
+
+@rule(
+    "too-many-dimensions",
+    ops="*",
+    backends=TENSORRT,
+    remedy="fold dimensions together",
+    source="TensorRT: Dims::MAX_DIMS",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+deep (float[1, 1, 1, 1, 1, 1, 1, 2] x) => (float[1, 1, 1, 1, 1, 1, 1, 2] y) <int64[1] a = {0}> {
+  b = Unsqueeze (x, a)
+  y = Squeeze (b, a)
+}
+""",
+)
+def too_many_dimensions(node: ir.Node, target: Target) -> str | None:
+    """A tensor has 8 dimensions at most."""
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and (found := rank(value)) is not None and found > MAX_DIMENSIONS:
+            return f"{value.name} has {found} dimensions"
+    return None
+
+
+@rule(
+    "too-few-dimensions",
+    ops=tuple(LEAST_DIMENSIONS),
+    backends=TENSORRT,
+    remedy="unsqueeze the input, and squeeze the result",
+    source="messages of tensorrt-rtx 1.7: «at least 2 dimensions are required for input»",
+    example="""
+<ir_version: 10, opset_import: ["" : 13]>
+first (float[8] x) => (int64[1] y) { y = ArgMax (x) }
+""",
+)
+def too_few_dimensions(node: ir.Node, target: Target) -> str | None:
+    """The layers behind some operators take no vectors or scalars, and for these the parser adds no dimension."""
+    found, least = rank(argument(node, 0)), LEAST_DIMENSIONS[node.op_type]
+    flattened = node.op_type in ("Softmax", "LogSoftmax", "Hardmax") and opset_of(node.graph) < 13
+    return (
+        f"its input has {found} dimensions, and must have {least}"
+        if found is not None and found < least and not flattened
+        else None
+    )
+
+
+@rule(
+    "int8-constant",
+    ops="*",
+    backends=TENSORRT,
+    remedy="make the constant int32, and cast it where it is used",
+    source="messages of tensorrt-rtx 1.7: «Quantized constant is only allowed before DQ»",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+shifted (int8[2] x) => (int8[2] y) <int8[2] w = {1, 2}> { y = Add (x, w) }
+""",
+)
+def int8_constant(node: ir.Node, target: Target) -> str | None:
+    """In a strongly typed network, which TensorRT 10 can build and later versions always do, an int8 constant is a
+    quantized one: it may go into a DequantizeLinear alone."""
+    if node.op_type in (*MOVES, *READ_BY_PARSER) or (target.backend == "tensorrt" and target.within("<10")):
+        return None
+    if node.op_type == "ConstantOfShape":
+        return f"{node.outputs[0].name} is int8" if dtype(node.outputs[0]) == ir.DataType.INT8 else None
+    for value in node.inputs:
+        tensor = constant_tensor(value)
+        if value is not None and tensor is not None and tensor.dtype == ir.DataType.INT8:
+            return f"the constant {value.name} is int8"
+    return None

@@ -84,6 +84,39 @@ def window_rank(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
+    "lp-pool-line",
+    ops="LpPool",
+    backends=TENSORRT,
+    remedy="unsqueeze the input to two spatial dimensions, and squeeze the result",
+    source="messages of tensorrt-rtx 1.7: addPoolingNd takes windows of 2 or 3 dimensions",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+line (float[1, 1, 5] x) => (float[1, 1, 4] y) { y = LpPool <kernel_shape = [2]> (x) }
+""",
+)
+def lp_pool_line(node: ir.Node, target: Target) -> str | None:
+    """Of the poolings over one dimension, the parser widens AveragePool and MaxPool only."""
+    return "its input has 1 spatial dimension" if rank(argument(node, 0)) == 3 else None
+
+
+@rule(
+    "negative-pads",
+    ops=("Conv", "ConvTranspose", *POOLING),
+    backends=TENSORRT,
+    remedy="slice the input instead",
+    source="messages of tensorrt-rtx 1.7: setPrePadding and setPostPadding take sizes from 0",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+cut (float[1, 1, 8, 8] x, float[1, 1, 3, 3] w) => (float[1, 1, 4, 6] y) { y = Conv <pads = [-1, 0, -1, 0]> (x, w) }
+""",
+)
+def negative_pads(node: ir.Node, target: Target) -> str | None:
+    """Pads may widen the input, and not cut it."""
+    pads = attribute(node, "pads") or []
+    return f"pads are {pads}" if any(size < 0 for size in pads) else None
+
+
+@rule(
     "two-dimensions-at-least",
     ops=("Conv", "ConvTranspose", *POOLING),
     backends=("tensorrt",),

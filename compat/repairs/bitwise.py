@@ -29,8 +29,8 @@ def bitwise_by_digits(node: ir.Node, build: Builder) -> Replacement:
         return bitwise(build, node.op_type, a, b, kind, kind)
     if kind != INT8:
         raise NotApplicable("its inputs are no integers that TensorRT has")
-    wide = [build.op("Cast", value, to=INT32) for value in (a, b)]
-    return build.op("Cast", bitwise(build, node.op_type, *wide, INT32, INT8), to=INT8)
+    a, b = (build.op("Cast", value, to=INT32) for value in (a, b))
+    return build.op("Cast", bitwise(build, node.op_type, a, b, INT32, INT8), to=INT8)
 
 
 @repair(

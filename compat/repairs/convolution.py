@@ -133,6 +133,30 @@ def conv_1d_as_2d(node: ir.Node, build: Builder) -> Replacement:
     return build.op("Squeeze", build.op(node.op_type, x, w, *node.inputs[2:], **kept), [2])
 
 
+@repair(
+    "conv-transpose-undilated",
+    ops="ConvTranspose",
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+up (float[1, 2, 5, 5] x) => (float[1, 1, 11, 11] y)
+  <float[2, 1, 2, 2] w = {0.5, 1.0, -2.0, 0.25, 1.5, -1.0, 0.75, 2.0}> {
+  y = ConvTranspose <dilations = [2, 2], strides = [2, 2]> (x, w)
+}
+""",
+)
+def conv_transpose_undilated(node: ir.Node, build: Builder) -> Replacement:
+    """A dilated kernel is one with zeros between its elements."""
+    kernel, dilations = constant(node.inputs[1]), attribute(node, "dilations")
+    if kernel is None or not dilations or max(dilations) == 1:
+        raise NotApplicable("it is not dilated" if kernel is not None else "its kernel is known at run time only")
+    spread = [(size - 1) * dilation + 1 for size, dilation in zip(kernel.shape[2:], dilations, strict=True)]
+    wide = np.zeros((*kernel.shape[:2], *spread), kernel.dtype)
+    wide[(slice(None), slice(None), *(slice(None, None, dilation) for dilation in dilations))] = kernel
+    kept = {name: item.value for name, item in node.attributes.items() if name not in ("dilations", "kernel_shape")}
+    return build.op("ConvTranspose", node.inputs[0], wide, *node.inputs[2:], **kept)
+
+
 class Blocks:
     """What Col2Im puts together: where each element of each block lies in the image."""
 

@@ -115,3 +115,22 @@ def declared_depth(node: ir.Node, build: Builder) -> Replacement:
     axis = attribute(node, "axis", -1)
     size = stated(build, depth, np.full([1] * (rank(depth) or 0), _output(node)[axis]))
     return build.op("OneHot", indices, size, values, axis=axis)
+
+
+@repair(
+    "declared-range",
+    ops="Range",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+counted (int64 limit) => (int64[5] y) <int64 start = {0}, int64 step = {1}> { y = Range (start, limit, step) }
+""",
+)
+def declared_range(node: ir.Node, build: Builder) -> Replacement:
+    """A range whose start and step are constants has as many elements as its output is declared to have."""
+    start, step, limit = constant(node.inputs[0]), constant(node.inputs[2]), node.inputs[1]
+    (count,) = _output(node)
+    if start is None or step is None or limit is None or constant(limit) is not None or not count or not step.all():
+        raise NotApplicable("its start or its step is known at run time only")
+    start, step = start.reshape(()), step.reshape(())
+    build.assume(limit, np.asarray(start + count * step, start.dtype).reshape(static_shape(limit) or []))
+    return build.constant((start + np.arange(count) * step).astype(start.dtype))

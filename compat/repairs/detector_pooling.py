@@ -74,7 +74,13 @@ def _levels(node: ir.Node | None) -> list[Level]:
         mask, chosen, other = node.inputs
         pooling = chosen.producer() if chosen is not None else None
         shape = static_shape(mask)
-        if mask is None or other is None or pooling is None or pooling.op_type != "RoiAlign" or len(pooling.outputs[0].uses()) > 1:
+        if (
+            mask is None
+            or other is None
+            or pooling is None
+            or pooling.op_type != "RoiAlign"
+            or len(pooling.outputs[0].uses()) > 1
+        ):
             return []
         if shape is None or shape[1:] != [1, 1, 1] or shape[:1] != (static_shape(pooling.inputs[1]) or [])[:1]:
             return []

@@ -90,4 +90,5 @@ def eyelike(node: ir.Node, build: Builder) -> Replacement:
     sizes, kind = static_shape(node.inputs[0]), dtype(node.outputs[0])
     if sizes is None or kind is None:
         raise NotApplicable("the shape of its input is not known")
-    return build.constant(np.eye(*sizes, k=attribute(node, "k", 0)).astype(kind.numpy()))
+    rows, columns = sizes
+    return build.constant(np.eye(rows, columns, attribute(node, "k", 0)).astype(kind.numpy()))

@@ -17,7 +17,7 @@ from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import local
 from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, GraphRepair, NotApplicable, Repair, candidates
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import label, qualified
+from enginesmith.compat.values import Array, label, qualified
 
 MAX_ROUNDS = 24
 """Repairs feed on each other's results; a graph that is still changing after so many rounds is given up as it is."""
@@ -35,6 +35,8 @@ class Engine:
         self.target = target
         self.prove = prove
         self.attempts: list[Attempted] = []
+        self.assumed: dict[str, Array] = {}
+        """Contents of graph inputs on which repairs rely, since the declared shapes leave no other."""
         self._tried: set[tuple[str, str]] = set()
 
     def run(self, refused: Iterable[Finding] = ()) -> int:
@@ -79,6 +81,10 @@ class Engine:
             if attempt not in self.attempts:
                 self.attempts.append(attempt)
             return 0
+        except Exception as error:  # noqa: BLE001 - as for a node's repair; the copy is thrown away
+            self._tried.add(("", repair.id))
+            self.attempts.append(Attempted(repair=repair.id, node="", op="", reason=_bug(error)))
+            return 0
         if not changes:
             return 0
         proof = self.prove(ir.to_proto(self.model), ir.to_proto(after), repair.tolerance)
@@ -96,18 +102,28 @@ class Engine:
             if key in self._tried:
                 continue
             self._tried.add(key)
+            proof: Proof | None
             try:
-                proof = self._proof(repair, node)
-                if proof.agrees:
-                    local.apply(repair, node, self.target)
-                reason = proof.reason
+                shown = self._proof(repair, node)
             except NotApplicable as error:
                 proof, reason = None, str(error)
+            except Exception as error:  # noqa: BLE001 - a bug in one of many repairs must not cost the user the others
+                proof, reason = None, _bug(error)
+            else:
+                proof, reason = shown, shown.reason
+                if shown.agrees:
+                    self._keep(local.apply(repair, node, self.target).cases)
             attempt = Attempted(repair=repair.id, node=key[0], op=qualified(node), proof=proof, reason=reason)
             self.attempts.append(attempt)
             if attempt.made:
                 return 1
         return 0
+
+    def _keep(self, cases: list[dict[str, Array]]) -> None:
+        """Note what graph inputs must contain, where a repair left one possibility."""
+        if len(cases) == 1:
+            inputs = {value.name for value in self.model.graph.inputs}
+            self.assumed.update({name: content for name, content in cases[0].items() if name in inputs})
 
     def _proof(self, repair: Repair, node: ir.Node) -> Proof:
         """Try the repair on the node alone. Raises NotApplicable."""
@@ -133,3 +149,7 @@ class Engine:
 def _names(node: ir.Node) -> list[str]:
     """What a finding may call a node: its name, or an output's where it had none."""
     return [label(node), *(value.name or "" for value in node.outputs)]
+
+
+def _bug(error: Exception) -> str:
+    return f"a bug of the repair: {type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -99,10 +99,10 @@ def body(node: ir.Node, opset: int) -> onnx.FunctionProto:
 
 def _call(node: ir.Node) -> bytes:
     """The node alone, without the outputs that nothing reads."""
-    proto: onnx.NodeProto = ir.to_proto(node)
-    for index in range(len(proto.output)):
-        if not used(node, index):
-            proto.output[index] = ""
+    proto = onnx.NodeProto(op_type=node.op_type, domain=node.domain)
+    proto.input.extend("" if value is None else f"input{index}" for index, value in enumerate(node.inputs))
+    proto.output.extend(f"output{index}" if used(node, index) else "" for index in range(len(node.outputs)))
+    proto.attribute.extend(ir.to_proto(found) for found in node.attributes.values())
     while proto.output and not proto.output[-1]:
         proto.output.pop()
     return bytes(proto.SerializeToString())

@@ -46,7 +46,7 @@ def applicable(node: ir.Node, model: ir.Model, target: Target) -> str:
         try:
             alone = infer(ir.from_proto(cut_out(node, model)))
             apply(repair, next(iter(alone.graph)), target)
-        except NotApplicable:
+        except Exception:  # noqa: BLE001 - NotApplicable, or a bug in one of many repairs
             continue
         return repair.id
     return ""

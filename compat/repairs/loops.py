@@ -71,7 +71,8 @@ def unrolled(node: ir.Node, build: Builder) -> list[ir.Value | None]:
                 break
         inputs = [build.constant(np.array(index)), running if running is not None else build.constant(True), *state]
         following, *outputs = inlined(build, body, inputs)
-        state_after, row = outputs[: len(state)], outputs[len(state) :]
+        state_after: list[ir.Value | None] = [*outputs[: len(state)]]
+        row = outputs[len(state) :]
         if guarded and running is not None:
             running, following = _scalar(build, running), _scalar(build, following)
             state_after = [build.op("Where", running, new, old) for new, old in zip(state_after, state, strict=True)]
@@ -164,7 +165,12 @@ def _computed(value: ir.Value, opset: int, known: dict[ir.Value, Array | None]) 
     arguments = [_content(inner, opset, known) for inner in node.inputs]
     if any(array is None and inner is not None for array, inner in zip(arguments, node.inputs, strict=True)):
         return None
-    computed = evaluate(node, arguments, opset)
+    # A new node has no names for its values yet, which the evaluation needs.
+    inputs = [None if inner is None else ir.Value(name=f"in{place}") for place, inner in enumerate(node.inputs)]
+    named = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+    for place, output in enumerate(named.outputs):
+        output.name = f"out{place}"
+    computed = evaluate(named, arguments, opset)
     return None if computed is None else computed[value.index() or 0]
 
 
@@ -273,10 +279,10 @@ def if_as_where(node: ir.Node, build: Builder) -> Replacement:
     branches: list[ir.Graph] = [attribute(node, "then_branch"), attribute(node, "else_branch")]
     for branch in branches:
         _check_pure(branch)
-    for one, other in zip(branches[0].outputs, branches[1].outputs, strict=True):
-        if not isinstance(one.type or ir.TensorType(ir.DataType.FLOAT), ir.TensorType):
+    for one, two in zip(branches[0].outputs, branches[1].outputs, strict=True):
+        if isinstance(one.type, ir.SequenceType | ir.OptionalType):
             raise NotApplicable("it returns a sequence or an optional")
-        if static_shape(one) is None or static_shape(one) != static_shape(other):
+        if static_shape(one) is None or static_shape(one) != static_shape(two):
             raise NotApplicable("its branches return different shapes, or shapes only known at run time")
     then, other = (inlined(build, branch, []) for branch in branches)
     assert node.inputs[0] is not None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, attribute, dtype, rank
 
@@ -87,6 +88,7 @@ def normalizer(node: ir.Node, build: Builder) -> Replacement:
     """Normalizer divides each row by its L1 or L2 norm or its maximum; a norm of 0 leaves the row as it is."""
     norm = attribute(node, "norm", "MAX")
     operators = {"MAX": "ReduceMax", "L1": "ReduceL1", "L2": "ReduceL2"}
+    modern(build)
     if norm not in operators or rank(node.inputs[0]) not in (1, 2):
         raise NotApplicable(f"norm {norm}, or not rows of numbers")
     x = build.op("Cast", node.inputs[0], to=ir.DataType.FLOAT)
@@ -135,6 +137,7 @@ encode (int64[4] x) => (float[4] y) {
 )
 def label_encoder(node: ir.Node, build: Builder) -> Replacement:
     """LabelEncoder of numbers compares with every key, and gathers the value of the one that is equal."""
+    modern(build)
     keys, values = _mapping(node, "keys"), _mapping(node, "values")
     if keys is None or values is None or len(keys) != len(values) or not len(keys):
         raise NotApplicable("it maps strings")

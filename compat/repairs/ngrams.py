@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, attribute, static_shape
 
@@ -27,6 +28,7 @@ def tf_idf_by_comparison(node: ir.Node, build: Builder) -> Replacement:
     """Each row is compared with the n-grams at each place and each skip; the equal ones are counted and weighted."""
     sizes = static_shape(node.inputs[0])
     pool = attribute(node, "pool_int64s")
+    modern(build)
     if sizes is None or len(sizes) not in (1, 2) or not pool:
         raise NotApplicable("it looks for strings, or its shape is not static")
     indexes = np.array(attribute(node, "ngram_indexes", []), np.int64)

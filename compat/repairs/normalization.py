@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, static_shape, used
 
@@ -23,6 +24,7 @@ normalize (float[2, 3, 4] x, float[3] scale, float[3] bias, float[3] mean, float
 )
 def batch_normalization_training(node: ir.Node, build: Builder) -> Replacement:
     """Training mode: the mean and variance are the batch's own, and the running ones are moved towards them."""
+    modern(build)
     if not attribute(node, "training_mode", 0):
         raise NotApplicable("it is in inference mode")
     x, scale, bias, mean, var = node.inputs
@@ -63,6 +65,7 @@ normalize (float[2, 3] x) => (float[2, 3] y) { y = LpNormalization <p = 1, axis 
 def lp_normalization(node: ir.Node, build: Builder) -> Replacement:
     """The division by the L1 or L2 norm along an axis is written out; a norm of 0 leaves zeros."""
     x, kind = node.inputs[0], dtype(node.inputs[0])
+    modern(build)
     operator = {1: "ReduceL1", 2: "ReduceL2"}.get(attribute(node, "p", 2))
     if operator is None or kind is None:
         raise NotApplicable("another norm, or an unknown dtype")

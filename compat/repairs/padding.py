@@ -27,7 +27,7 @@ def pad_cropped(node: ir.Node, build: Builder) -> Replacement:
     x, pads = node.inputs[0], constant(argument(node, 1))
     axes = _axes(node)
     sizes = shape(x)
-    if pads is None or axes is None or sizes is None or build.opset < 11:
+    if x is None or pads is None or axes is None or sizes is None or build.opset < 11:
         raise NotApplicable("its padding is known at run time only")
     if argument(node, 3) is None and pads.min(initial=0) >= 0:
         raise NotApplicable("it has that form already")
@@ -37,7 +37,7 @@ def pad_cropped(node: ir.Node, build: Builder) -> Replacement:
     less = [axis for axis in range(len(sizes)) if before[axis] < 0 or after[axis] < 0]
     if less and attribute(node, "mode", "constant") not in ("constant", "edge"):
         raise NotApplicable("what is mirrored may lie in what is cut off")
-    y = x
+    y: ir.Value = x
     if less:
         starts = [max(-before[axis], 0) for axis in less]
         ends = [INT_MAX if after[axis] >= 0 else after[axis] for axis in less]

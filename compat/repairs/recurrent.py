@@ -6,13 +6,23 @@ Source: the equations in ONNX's operator pages. Within a layer, `steps` is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.recurrent_cell import (
+    GATES,
+    Direction,
+    State,
+    Step,
+    activations,
+    gru_step,
+    lstm_step,
+    rnn_step,
+)
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.target import TVM
 from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape, used
@@ -21,22 +31,6 @@ MAX_STEPS = 512
 """A longer sequence would make a graph that takes longer to compile than is worth it."""
 APPROXIMATE = 1e-4
 """ONNX Runtime's recurrent layers approximate their activations, to some 1e-6 absolute."""
-DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
-"""Activations of one direction, in the order f, g, h of the operator's equations."""
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-PARAMETERS: dict[str, tuple[float | None, float | None]] = {
-    "affine": (None, None),
-    "leakyrelu": (0.01, None),
-    "thresholdedrelu": (None, None),
-    "scaledtanh": (None, None),
-    "hardsigmoid": (0.2, 0.5),
-    "elu": (1.0, None),
-}
-"""Activation to its default alpha and beta; None where there is none, or implementations differ."""
-WITH_BETA = ("affine", "scaledtanh", "hardsigmoid")
-PLAIN = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "softplus": "Softplus"}
-
-Activation = Callable[[ir.Value], ir.Value]
 
 
 @repair(
@@ -54,7 +48,7 @@ rnn (float[3, 2, 4] x, float[1, 5, 4] w, float[1, 5, 5] r) => (float[3, 1, 2, 5]
 def rnn(node: ir.Node, build: Builder) -> Replacement:
     """A simple recurrent layer of a static length is written out, one product and one activation for each step."""
     layer = _Layer.of(node, build)
-    y, last, _ = layer.run(_rnn_step)
+    y, last, _ = layer.run(rnn_step)
     return [y, last][: len(node.outputs)]
 
 
@@ -73,7 +67,7 @@ gru (float[3, 2, 4] x, float[1, 15, 4] w, float[1, 15, 5] r, float[1, 30] b) => 
 def gru(node: ir.Node, build: Builder) -> Replacement:
     """A GRU of a static length is written out, step by step and direction by direction."""
     layer = _Layer.of(node, build)
-    y, last, _ = layer.run(_gru_step)
+    y, last, _ = layer.run(gru_step)
     return [y, last][: len(node.outputs)]
 
 
@@ -92,79 +86,7 @@ lstm (float[3, 2, 4] x, float[2, 20, 4] w, float[2, 20, 5] r) => (float[3, 2, 2,
 def lstm(node: ir.Node, build: Builder) -> Replacement:
     """An LSTM of a static length is written out, step by step and direction by direction, peepholes included."""
     layer = _Layer.of(node, build)
-    return list(layer.run(_lstm_step))[: len(node.outputs)]
-
-
-@dataclass(frozen=True)
-class _Direction:
-    """One direction's constants. `recurrent` is hidden x gates*hidden; biases are gates*hidden, None where there are none."""
-
-    build: Builder
-    recurrent: ir.Value
-    recurrent_bias: ir.Value | None
-    peepholes: list[ir.Value]
-    activations: list[Activation]
-    gates: int
-    clip: float
-    kind: Any
-    coupled: bool
-    linear_before_reset: bool
-
-    def split(self, value: ir.Value, gates: int) -> list[ir.Value]:
-        """The gates of a batch x gates*hidden value."""
-        return list(self.build.ops("Split", value, outputs=gates, axis=-1, num_outputs=gates))
-
-    def activate(self, index: int, value: ir.Value) -> ir.Value:
-        if self.clip:
-            bound = np.array(self.clip, self.kind)
-            value = self.build.op("Clip", value, -bound, bound)
-        return self.activations[index](value)
-
-    def add(self, left: ir.Value, right: ir.Value | None) -> ir.Value:
-        return left if right is None else self.build.op("Add", left, right)
-
-    def number(self, value: float) -> Any:
-        return np.array(value, self.kind)
-
-
-State = tuple[ir.Value, ir.Value | None]
-"""The hidden state, and the cell state of an LSTM."""
-Step = Callable[[_Direction, ir.Value, State], State]
-"""Takes the step's product with the input weights (batch x gates*hidden, biases added) and the state before."""
-
-
-def _rnn_step(own: _Direction, product: ir.Value, state: State) -> State:
-    return own.activate(0, own.add(product, own.build.op("MatMul", state[0], own.recurrent))), None
-
-
-def _gru_step(own: _Direction, product: ir.Value, state: State) -> State:
-    op, (hidden, _) = own.build.op, state
-    x_z, x_r, x_h = own.split(product, 3)
-    r_z, r_r, r_h = own.split(own.recurrent, 3)
-    b_z, b_r, b_h = own.split(own.recurrent_bias, 3) if own.recurrent_bias is not None else (None, None, None)
-    update = own.activate(0, own.add(own.add(x_z, op("MatMul", hidden, r_z)), b_z))
-    reset = own.activate(0, own.add(own.add(x_r, op("MatMul", hidden, r_r)), b_r))
-    if own.linear_before_reset:
-        candidate = own.add(x_h, op("Mul", reset, own.add(op("MatMul", hidden, r_h), b_h)))
-    else:
-        candidate = own.add(own.add(x_h, op("MatMul", op("Mul", reset, hidden), r_h)), b_h)
-    candidate = own.activate(1, candidate)
-    return own.add(op("Mul", op("Sub", own.number(1), update), candidate), op("Mul", update, hidden)), None
-
-
-def _lstm_step(own: _Direction, product: ir.Value, state: State) -> State:
-    op, (hidden, cell) = own.build.op, state
-    assert cell is not None
-    i, o, f, c = own.split(own.add(product, op("MatMul", hidden, own.recurrent)), 4)
-    if own.peepholes:
-        i = own.add(i, op("Mul", own.peepholes[0], cell))
-        f = own.add(f, op("Mul", own.peepholes[2], cell))
-    i = own.activate(0, i)
-    f = op("Sub", own.number(1), i) if own.coupled else own.activate(0, f)
-    cell = own.add(op("Mul", f, cell), op("Mul", i, own.activate(1, c)))
-    if own.peepholes:
-        o = own.add(o, op("Mul", own.peepholes[1], cell))
-    return op("Mul", own.activate(0, o), own.activations[2](cell)), cell
+    return list(layer.run(lstm_step))[: len(node.outputs)]
 
 
 @dataclass(frozen=True)
@@ -255,7 +177,7 @@ class _Layer:
         cell = None if new[1] is None else self.build.op("Where", mask, new[1], old[1])
         return self.build.op("Where", mask, new[0], old[0]), cell
 
-    def _constants(self, index: int, gates: int) -> _Direction:
+    def _constants(self, index: int, gates: int) -> Direction:
         build, node = self.build, self.node
         bias, peepholes = argument(node, 3), argument(node, 7)
         recurrent_bias, split = None, []
@@ -265,13 +187,12 @@ class _Layer:
             recurrent_bias = build.op("Slice", own, *bounds)
         if peepholes is not None and node.op_type == "LSTM":
             split = list(build.ops("Split", self._of(peepholes, index), outputs=3, axis=0, num_outputs=3))
-        return _Direction(
+        return Direction(
             build,
             build.op("Transpose", self._of(argument(node, 2), index), perm=[1, 0]),
             recurrent_bias,
             split,
-            self._activations(index),
-            gates,
+            activations(node, build, self.directions, index, self.kind),
             float(attribute(node, "clip", 0.0)),
             self.kind,
             bool(attribute(node, "input_forget", 0)),
@@ -300,41 +221,3 @@ class _Layer:
             else:
                 column = self.build.op("Unsqueeze", lengths, np.array([1]))
                 yield self.build.op("Greater", column, np.array(time, np.int32))
-
-    def _activations(self, index: int) -> list[Activation]:
-        """The activations of one direction. Parameters are given one after the other, to those that take any."""
-        defaults = DEFAULTS[self.node.op_type]
-        names = attribute(self.node, "activations") or defaults * self.directions
-        alphas = iter(attribute(self.node, "activation_alpha") or ())
-        betas = iter(attribute(self.node, "activation_beta") or ())
-        made: list[Activation] = []
-        for name in map(str.lower, names):
-            alpha, beta = PARAMETERS.get(name, (None, None))
-            if name in PARAMETERS:
-                alpha = next(alphas, alpha)
-                beta = next(betas, beta) if name in WITH_BETA else None
-            made.append(self._activation(name, alpha, beta))
-        return made[index * len(defaults) : (index + 1) * len(defaults)]
-
-    def _activation(self, name: str, alpha: float | None, beta: float | None) -> Activation:
-        op = self.build.op
-        if name in PLAIN:
-            return lambda x: op(PLAIN[name], x)
-        if name not in PARAMETERS:
-            raise NotApplicable(f"the activation {name} is unknown")
-        if alpha is None or (name in WITH_BETA and beta is None):
-            raise NotApplicable(f"the activation {name} has no alpha or beta")
-        a, b = np.array(alpha, self.kind), np.array(beta or 0.0, self.kind)
-        match name:
-            case "affine":
-                return lambda x: op("Add", op("Mul", x, a), b)
-            case "scaledtanh":
-                return lambda x: op("Mul", op("Tanh", op("Mul", x, b)), a)
-            case "hardsigmoid":
-                return lambda x: op("HardSigmoid", x, alpha=alpha, beta=beta)
-            case "leakyrelu":
-                return lambda x: op("LeakyRelu", x, alpha=alpha)
-            case "thresholdedrelu":
-                return lambda x: op("ThresholdedRelu", x, alpha=alpha)
-            case _:
-                return lambda x: op("Elu", x, alpha=alpha)

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
 
@@ -74,6 +75,7 @@ def reduce_runtime_axes(node: ir.Node, build: Builder) -> Replacement:
     Where they leave a few, each of them is computed, and the input selects one.
     """
     x, axes = node.inputs[0], argument(node, 1)
+    modern(build)
     if x is None or axes is None or constant(axes) is not None:
         raise NotApplicable("its axes are constant")
     sizes, result = static_shape(x), static_shape(node.outputs[0])
@@ -115,6 +117,7 @@ any (bool[3, 2] x) => (bool[3] y) <int64[1] axes = {1}> { y = ReduceMax <keepdim
 )
 def reduce_bool(node: ir.Node, build: Builder) -> Replacement:
     """The maximum or minimum of truth values (any or all of them) is taken of the integers 0 and 1."""
+    modern(build)
     if dtype(node.inputs[0]) != ir.DataType.BOOL:
         raise NotApplicable("it reduces numbers")
     numbers = build.op("Cast", node.inputs[0], to=ir.DataType.INT32)

@@ -186,10 +186,8 @@ def _selected(
     """The updates that are met, reduced along `axis`; what changes nothing where none is."""
     if kind is None:
         raise NotApplicable("its dtype is unknown")
-    limits = kind
-    neutral = {"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": limits.min, "ReduceMin": limits.max}[reduce]
-    if kind.is_floating_point() and reduce in ("ReduceMax", "ReduceMin"):
-        neutral = -np.inf if reduce == "ReduceMax" else np.inf
+    low, high = (-np.inf, np.inf) if kind.is_floating_point() else (kind.min, kind.max)
+    neutral = {"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": low, "ReduceMin": high}[reduce]
     chosen = build.op("Where", met, updates, np.asarray(neutral).astype(kind.numpy()))
     return build.op(reduce, chosen, np.array([axis]), keepdims=0)
 

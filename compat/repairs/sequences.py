@@ -11,7 +11,7 @@ import onnx_ir as ir
 from enginesmith.compat.repairs.loops import inlined, unrolled
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import argument, attribute, constant, shape
+from enginesmith.compat.values import argument, attribute, constant, label, shape
 
 READERS = ("SequenceAt", "SequenceLength", "ConcatFromSequence", "OptionalGetElement", "OptionalHasElement")
 MAX_PARTS = 4096
@@ -54,7 +54,7 @@ def _read(graph: ir.Graph, node: ir.Node, known: _Known) -> bool:
     if new.producer() not in build.nodes or new.is_graph_output():
         new = build.op("Identity", new)
     old = node.outputs[0]
-    graph.insert_before(node, build.nodes)
+    _insert(build)
     name, old.name = old.name, f"{old.name}/read"
     new.name, new.type, new.shape = name, old.type or new.type, old.shape or new.shape
     old.replace_all_uses_with(new, replace_graph_outputs=True)
@@ -184,7 +184,8 @@ class _Known:
         made = list(build.ops("Split", node.inputs[0], parts.astype(np.int64), outputs=len(parts), axis=axis))
         if given is None and not attribute(node, "keepdims", 1):
             made = [build.op("Squeeze", item, np.array([axis])) for item in made]
-        return self._inserted(node, build, made)
+        _insert(build)
+        return made
 
     def _mapped(self, node: ir.Node, value: ir.Value) -> Items | None:
         """A SequenceMap as one copy of its body for each element."""
@@ -201,7 +202,8 @@ class _Known:
         for index in range(len(first)):
             inputs = [item[index] if isinstance(item, list) else item for item in given]
             made.append(inlined(build, body, inputs)[value.index() or 0])
-        return self._inserted(node, build, made)
+        _insert(build)
+        return made
 
     def _looped(self, node: ir.Node, value: ir.Value) -> Items | None:
         """A Loop that carries a sequence, written out in front of it."""
@@ -213,10 +215,16 @@ class _Known:
         except NotApplicable:
             return None
         result = results[value.index() or 0]
-        self._inserted(node, build, [])
+        _insert(build)
         return self.items(result)
 
-    def _inserted(self, node: ir.Node, build: Builder, made: Items) -> Items:
-        assert node.graph is not None
-        node.graph.insert_before(node, build.nodes)
-        return made
+
+def _insert(build: Builder) -> None:
+    """Put what was built in front of its node, with names that nothing else has."""
+    prefix = f"{label(build.node)}/read"
+    for count, inner in enumerate(build.nodes):
+        inner.name = f"{prefix}/{inner.op_type}_{count}"
+        for place, value in enumerate(inner.outputs):
+            value.name = f"{inner.name}:{place}"
+    assert build.node.graph is not None
+    build.node.graph.insert_before(build.node, build.nodes)

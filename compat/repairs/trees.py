@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, attribute, dtype, rank
 
@@ -184,6 +185,7 @@ def _sets(values: list[float]) -> Iterator[list[float]]:
 
 def _emit(forest: Forest, node: ir.Node, build: Builder, targets: int, divisor: int) -> ir.Value:
     """The weights of the leaves that each row of the input (rows x features) reaches, as rows x targets."""
+    modern(build)
     x, result = node.inputs[0], dtype(node.outputs[0]) or ir.DataType.FLOAT
     kind = dtype(x)
     if rank(x) != 2 or kind not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):

@@ -1,4 +1,4 @@
-"""Where TVM's own arithmetic would lose what ONNX keeps: products of half precision, and extremes of infinities."""
+"""Where TVM's own arithmetic would lose what ONNX keeps: sums of half precision, and extremes of infinities."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ WIDENED: dict[str, tuple[str, ...]] = {
 
 Of half-precision ones TVM keeps the running sum in half precision, which drops small terms.
 """
+SUMS = ("relax.sum", "relax.mean", "relax.variance", "relax.nn.softmax", "relax.nn.log_softmax", "relax.nn.layer_norm",
+        "relax.nn.rms_norm", "relax.nn.group_norm")  # fmt: skip
+"""Sums of one tensor: what holds for products holds for them."""
 HALF = ("float16", "bfloat16")
 
 
-def widen_products(module: Any) -> Any:
-    """`module` with the products of half-precision tensors summed in float32 and rounded once, as other runtimes do."""
+def widen_sums(module: Any) -> Any:
+    """`module` with half-precision tensors summed in float32 and the sum rounded once, as other runtimes do."""
     import tvm
     from tvm import relax
     from tvm.relax.expr_functor import PyExprMutator, mutator
@@ -28,11 +31,16 @@ def widen_products(module: Any) -> Any:
     class Widen(PyExprMutator):  # type: ignore[misc]
         def visit_call_(self, call: Any) -> Any:
             call = self.visit_expr_post_order(call)
-            if not isinstance(call.op, tvm.ir.Op) or call.op.name not in WIDENED:
+            if not isinstance(call.op, tvm.ir.Op) or call.op.name not in (*WIDENED, *SUMS):
                 return call
-            kind = str(call.args[0].ty.dtype)
-            if kind not in HALF or str(call.args[1].ty.dtype) != kind or str(call.ty.dtype) != kind:
+            kinds = {str(argument.ty.dtype) for argument in (*call.args, call)}
+            kind = kinds.pop()
+            if kinds or kind not in HALF:
                 return call
+            if call.op.name in SUMS:
+                wide = [self.builder_.normalize(relax.op.astype(argument, "float32")) for argument in call.args]
+                total = self.builder_.normalize(relax.Call(call.op, wide, call.attrs))
+                return relax.op.astype(total, kind)
             attributes = {name: getattr(call.attrs, name) for name in WIDENED[call.op.name]}
             make = getattr(relax.op if call.op.name == "relax.matmul" else relax.op.nn, call.op.name.split(".")[-1])
             product = self.builder_.normalize(make(*call.args, **attributes, out_dtype="float32"))

@@ -79,7 +79,7 @@ def optimize(module: Any, target: Any) -> Any:
     legalize = relax.transform.LegalizeOps(tvm_arithmetic.legalizations())
     after = tvm.transform.Sequential([canonicalize, legalize, relax.get_pipeline("zero")])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return after(fold_constants(tvm_arithmetic.widen_products(before(module))))
+        return after(fold_constants(tvm_arithmetic.widen_sums(before(module))))
 
 
 def plan(module: Any, target: Any) -> Any:
@@ -133,6 +133,10 @@ def _fold_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
+    if not value.type.HasField("tensor_type"):
+        raise ImportFailed(f"input {value.name} is no tensor but a sequence or an optional, which TVM doesn't take")
+    if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+        raise ImportFailed(f"input {value.name} holds strings, which TVM doesn't have")
     sizes = dims(value.type)
     if sizes is None or None in sizes:
         shape = "of unknown rank" if sizes is None else f"with dynamic dimensions {sizes}"

@@ -85,7 +85,11 @@ def test_a_rule_fires_on_its_example_and_the_backend_refuses_it(id: str, asked: 
         assert id in found or not rule.applies_to(target)
     onnx.save(onnx.parser.parse_model(rule.example), tmp_path / "model.onnx")
     for backend, built_for in TARGETS.items():
-        if rule.severity == "error" and not _unseen(rule, backend) and rule.applies_to(Target(backend, VERSIONS[backend])):
+        if (
+            rule.severity == "error"
+            and not _unseen(rule, backend)
+            and rule.applies_to(Target(backend, VERSIONS[backend]))
+        ):
             rejection = asked.call(TRIAL, backend, str(tmp_path / "model.onnx"), built_for, timeout=60)
             assert rejection is not None, backend
 

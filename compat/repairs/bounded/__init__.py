@@ -20,7 +20,7 @@ from enginesmith.compat.repairs.bounded.rewriter import SOURCES, Rewriter
 from enginesmith.compat.repairs.bounded.values import Bounded
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import opset_of
+from enginesmith.compat.values import opset_of, static_shape
 
 for _rules in ("arithmetic", "selection", "shapes", "suppression"):
     import_module(f"{__name__}.{_rules}")
@@ -69,11 +69,15 @@ def _give_out(model: ir.Model, rewriter: Rewriter) -> None:
         name, dtype = output.name, output.dtype
         value = _padded(rewriter, rewriter.known[output])
         dims = rewriter.known[output].dims
-        named = {axis: selections.setdefault(part, f"rows{len(selections)}") for axis, part in enumerate(dims) if not is_static(part)}
+        named = {
+            axis: selections.setdefault(part, f"rows{len(selections)}")
+            for axis, part in enumerate(dims)
+            if not is_static(part)
+        }
         if named and name:
             record_rows(model, name, named)
         output.name = f"{name}/dynamic"
-        given = rewriter.emit("Identity", value, shape=[int(size) for size in value.shape or ()], dtype=dtype)
+        given = rewriter.emit("Identity", value, shape=static_shape(value) or [], dtype=dtype)
         given.name = name
         model.graph.outputs[index] = given
     model.graph.insert_after(last, rewriter.build.nodes)

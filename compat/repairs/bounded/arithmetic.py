@@ -15,13 +15,24 @@ from enginesmith.compat.repairs.bounded.values import Bounded, Size
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import argument, attribute, constant
 
-UNARY = """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu
-HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh
-Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu""".split()
-SEVERAL = """Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean
-Min Mod Mul Or PRelu Pow Sub Sum Where Xor""".split()
-ROW_BY_ROW = """AveragePool BatchNormalization Conv ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool GlobalMaxPool
-GroupNormalization InstanceNormalization LpPool LRN MaxPool Resize SpaceToDepth Upsample""".split()
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+UNARY = _names("""
+    Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid
+    HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
+    Softsign Sqrt Swish Tan Tanh ThresholdedRelu
+""")
+SEVERAL = _names("""
+    Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod
+    Mul Or PRelu Pow Sub Sum Where Xor
+""")
+ROW_BY_ROW = _names("""
+    AveragePool BatchNormalization Conv ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool GlobalMaxPool
+    GroupNormalization InstanceNormalization LpPool LRN MaxPool Resize SpaceToDepth Upsample
+""")
 """What is computed for each element of the first dimension alone."""
 
 
@@ -143,7 +154,9 @@ NEUTRAL: dict[str, Callable[[np.dtype[Any]], Any]] = {
     **dict.fromkeys(("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMean", "CumSum"), lambda kind: 0),
     "ReduceLogSum": lambda kind: 0,
     "ReduceProd": lambda kind: 1,
-    **dict.fromkeys(("ReduceMax", "ReduceLogSumExp", "ArgMax", "Softmax", "LogSoftmax", "Hardmax"), lambda k: _lowest(k)),
+    **dict.fromkeys(
+        ("ReduceMax", "ReduceLogSumExp", "ArgMax", "Softmax", "LogSoftmax", "Hardmax"), lambda k: _lowest(k)
+    ),
     **dict.fromkeys(("ReduceMin", "ArgMin"), lambda kind: _highest(kind)),
 }
 """What changes nothing where it is added to the rows."""
@@ -254,7 +267,10 @@ def matmul(rewriter: Rewriter, node: ir.Node) -> Bounded:
 @rule("Gemm")
 def gemm(rewriter: Rewriter, node: ir.Node) -> Bounded:
     parts = [rewriter.get(value) for value in node.inputs]
-    a, b = (part.dims[::-1] if attribute(node, name, 0) else part.dims for part, name in zip(parts, ("transA", "transB"), strict=False))
+    a, b = (
+        part.dims[::-1] if attribute(node, name, 0) else part.dims
+        for part, name in zip(parts, ("transA", "transB"), strict=False)
+    )
     if a[1] != b[0] or not is_static(a[1]):
         raise NotApplicable("it sums over a dimension that depends on the data")
     dims = [a[0], b[1]]

@@ -7,7 +7,7 @@ their order or number matters: TopK, NonMaxSuppression, Slice, and the graph's o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -15,10 +15,12 @@ import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Factor, Least, bound, dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
+from enginesmith.compat.repairs.local import captured
 from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import Array, constant, label, qualified, static_shape
+from enginesmith.compat.values import Array, constant, label, opset_of, qualified, static_shape
 
+T = TypeVar("T")
 Rule = Callable[["Rewriter", ir.Node], Bounded | Sequence[Bounded]]
 RULES: dict[str, Rule] = {}
 """How each operator works on bounded tensors; filled by the modules beside this one."""
@@ -62,8 +64,6 @@ class Rewriter:
                     raise NotApplicable("no fixed shape can be given to what it computes")
                 results = RULES[node.op_type](self, node)
             except NotApplicable as error:
-                if globals().get('DEBUG'):
-                    print(node, [(self.known[v].dims, self.known[v].positions) if v in self.known else None for v in node.inputs])
                 raise NotApplicable(f"{label(node)} ({qualified(node)}): {error}") from None
             results = [results] if isinstance(results, Bounded) else list(results)
             self.known.update(zip(node.outputs, results, strict=False))
@@ -74,14 +74,14 @@ class Rewriter:
         self.graph.insert_before(node, self.build.nodes)
 
     def _check_subgraphs(self, node: ir.Node) -> None:
-        from enginesmith.compat.repairs.local import captured
-
         if node.attributes and any(value in self.known for value in captured(node)):
             raise NotApplicable(f"{label(node)} ({node.op_type}) works on a size that depends on the data")
 
     # --- making nodes
 
-    def emit(self, op: str, *inputs: Any, shape: Sequence[int], dtype: ir.DataType | None, **attributes: Any) -> ir.Value:
+    def emit(
+        self, op: str, *inputs: Any, shape: Sequence[int], dtype: ir.DataType | None, **attributes: Any
+    ) -> ir.Value:
         """A new node's only output. Numbers and arrays among the inputs become constants."""
         return self.emit_all(op, *inputs, outputs=[(shape, dtype)], **attributes)[0]
 
@@ -109,10 +109,12 @@ class Rewriter:
         key = ("constant", array.dtype.str, array.shape, array.tobytes())
         return self.once(key, lambda: self.build.constant(array))
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gave when it was first asked for `key`."""
         if key not in self.memo:
             self.memo[key] = make()
-        return self.memo[key]
+        found: T = self.memo[key]
+        return found
 
     def again(self, node: ir.Node, inputs: Sequence[Any], dims: Sequence[Dim], **changed: Any) -> Bounded:
         """The same operator with the same attributes, except for the changed ones, on other inputs; its first output."""
@@ -257,8 +259,7 @@ class Rewriter:
             valid = self.emit("Less", rows, self.count(of), shape=[most], dtype=ir.DataType.BOOL)
             return Axis(most, valid, packed=True)
 
-        found: Axis = self.once(("first", most, of), make)
-        return found
+        return self.once(("first", most, of), make)
 
     # --- moving the real rows to the front
 
@@ -271,8 +272,7 @@ class Rewriter:
             total = self.emit("CumSum", rows, np.array(0, np.int64), shape=[size], dtype=ir.DataType.INT64)
             return self.emit("Sub", total, np.array([1], np.int64), shape=[size], dtype=ir.DataType.INT64)
 
-        found: ir.Value = self.once(("ranks", of), make)
-        return found
+        return self.once(("ranks", of), make)
 
     def packed(self, of: Dim) -> tuple[Dim, ir.Value]:
         """A dimension with the same rows, the real ones first, and int64[size]: the row of `of` that each one is."""
@@ -290,8 +290,7 @@ class Rewriter:
             )
             return dim(self.first(size, of)), order
 
-        found: tuple[Dim, ir.Value] = self.once(("packed", of), make)
-        return found
+        return self.once(("packed", of), make)
 
     def exact(self, of: Bounded, axis: int) -> Bounded:
         """The same tensor, with each row of `axis` where the original has it."""
@@ -319,7 +318,7 @@ def inferred_shape(node: ir.Node, inputs: Sequence[ir.Value | None]) -> list[int
         if array is not None:
             data[value.name] = onnx.numpy_helper.from_array(array, value.name)
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset(node), node.domain)
+        schema = onnx.defs.get_schema(node.op_type, opset_of(node.graph), node.domain)
         found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data)
         sizes = [size.dim_value for size in found[proto.output[0]].tensor_type.shape.dim if size.HasField("dim_value")]
         rank = len(found[proto.output[0]].tensor_type.shape.dim)
@@ -328,9 +327,3 @@ def inferred_shape(node: ir.Node, inputs: Sequence[ir.Value | None]) -> list[int
     if len(sizes) < rank:
         raise NotApplicable("its shape can't be inferred")
     return sizes
-
-
-def opset(node: ir.Node) -> int:
-    from enginesmith.compat.values import opset_of
-
-    return opset_of(node.graph)

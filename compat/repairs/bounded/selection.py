@@ -13,7 +13,7 @@ from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import broadcast, reshaped, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.compat.values import argument, attribute
+from enginesmith.compat.values import argument, attribute, static_shape
 
 
 def flat(dims: Sequence[Dim]) -> Dim:
@@ -40,7 +40,7 @@ def filtered(rewriter: Rewriter, key: object, condition: ir.Value, rows: Dim) ->
         size = bound(rows)
         flags = condition
         if flags.dtype != ir.DataType.BOOL:
-            shape = [int(part) for part in flags.shape or ()]
+            shape = static_shape(flags) or []
             flags = rewriter.emit("Cast", flags, to=ir.DataType.BOOL, shape=shape, dtype=ir.DataType.BOOL)
         flags = rewriter.reshape(flags, [size])
         mask = rewriter.mask(rows)
@@ -230,14 +230,14 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
     if node.op_type == "ScatterND":
         depth, axis = bound(index.dims[-1]), 0
         fits = len(index.dims) == 2 and tag.of == data.dims[:depth]
-        kept, others = index.dims[0], (updates.dims[1:], data.dims[depth:])
+        kept, others = index.dims[0], [updates.dims[1:], data.dims[depth:]]
     else:
         axis = attribute(node, "axis", 0) % len(data.dims)
         depth = 1
         fits = tag.of == (data.dims[axis],) and index.dims == updates.dims
         kept = index.dims[axis]
-        others = tuple((*part.dims[:axis], *part.dims[axis + 1 :]) for part in (updates, data))
-    if not fits or tuple(others[0]) != tuple(others[1]):
+        others = [(*part.dims[:axis], *part.dims[axis + 1 :]) for part in (updates, data)]
+    if not fits or others[0] != others[1]:
         raise NotApplicable("it writes to positions that depend on the data")
     mask = rewriter.mask(kept)
     assert mask is not None

@@ -207,8 +207,11 @@ def split(rewriter: Rewriter, node: ir.Node) -> list[Bounded]:
     dims = [(*data.dims[:axis], dim(length), *data.dims[axis + 1 :]) for length in lengths]
     shapes = [([bound(part) for part in part_dims], node.outputs[0].dtype) for part_dims in dims]
     values = rewriter.emit_all("Split", rewriter.tensor(data), np.array(lengths, np.int64), outputs=shapes, axis=axis)
-    starts = [sum(lengths[:index]) for index in range(count)]
-    tags = [_part(data.positions, axis, range(*part)) for part in zip(starts, map(sum, zip(starts, lengths)))]
+    ends = np.cumsum(lengths)
+    tags = [
+        _part(data.positions, axis, range(int(end) - length, int(end)))
+        for end, length in zip(ends, lengths, strict=True)
+    ]
     return [Bounded(value, part, tag) for value, part, tag in zip(values, dims, tags, strict=True)]
 
 
@@ -267,5 +270,4 @@ def _front(rewriter: Rewriter, rows: Dim, start: int, end: int) -> Axis:
         valid = rewriter.emit("Slice", rewriter.mask(rows), *limits, shape=[size], dtype=ir.DataType.BOOL)
         return Axis(size, valid, packed=True)
 
-    found: Axis = rewriter.once(("slice", rows, start, end), make)
-    return found
+    return rewriter.once(("slice", rows, start, end), make)

@@ -11,12 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.arithmetic import lowest
-from enginesmith.compat.repairs.bounded.dims import Axis, bound, dim, is_static
+from enginesmith.compat.repairs.bounded.dims import Axis, is_static
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
 from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import TVM
-from enginesmith.compat.values import argument, attribute, constant
+from enginesmith.compat.values import argument, attribute, constant, static_shape
 
 FLOAT, INT, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 
@@ -44,19 +44,23 @@ def suppression(rewriter: Rewriter, node: ir.Node) -> Bounded:
         raise NotApplicable("it selects nothing")
 
     left = rewriter.filled(scores, lowest(FLOAT))
-    limit = argument(node, 4)
-    if limit is not None:
-        above = rewriter.emit("Greater", left, rewriter.numbers(limit).reshape(()), shape=scores.shape, dtype=BOOL)
+    floor = argument(node, 4)
+    if floor is not None:
+        above = rewriter.emit("Greater", left, _scalar(rewriter, floor), shape=scores.shape, dtype=BOOL)
         left = rewriter.emit("Where", above, left, lowest(FLOAT), shape=scores.shape, dtype=FLOAT)
     left = rewriter.reshape(left, [groups, candidates])
-    threshold = argument(node, 3)
-    most = np.float32(0.0 if threshold is None else rewriter.numbers(threshold).reshape(()))
-    picks, best = _pick(rewriter, left, _corners(rewriter, node, boxes, classes), float(most), steps)
+    overlap = argument(node, 3)
+    threshold = rewriter.constant(0.0) if overlap is None else _scalar(rewriter, overlap)
+    picks, best = _pick(rewriter, left, _corners(rewriter, node, boxes, classes), threshold, steps)
 
     rows = groups * steps
-    valid = rewriter.reshape(
-        rewriter.emit("Greater", best, lowest(FLOAT), shape=[groups, steps], dtype=BOOL), [rows]
-    )
+    real = rewriter.emit("Greater", best, lowest(FLOAT), shape=[groups, steps], dtype=BOOL)
+    most = argument(node, 2)
+    if most is not None and constant(most) is None:
+        turns = np.arange(steps, dtype=np.int64)[None]
+        wanted = rewriter.emit("Less", turns, _scalar(rewriter, most), shape=[1, steps], dtype=BOOL)
+        real = rewriter.both(real, wanted)
+    valid = rewriter.reshape(real, [rows])
     group = np.repeat(np.arange(groups), steps)
     columns = rewriter.constant(np.stack((group // classes, group % classes), axis=1).astype(np.int64))
     picks = rewriter.reshape(picks, [rows, 1])
@@ -65,10 +69,15 @@ def suppression(rewriter: Rewriter, node: ir.Node) -> Bounded:
     return Bounded(value, ((Axis(rows, valid, packed=groups == 1),), (3,)), Positions(of, columns=1))
 
 
+def _scalar(rewriter: Rewriter, value: ir.Value) -> ir.Value:
+    return rewriter.reshape(rewriter.tensor(rewriter.get(value)), [])
+
+
 def _steps(rewriter: Rewriter, node: ir.Node, candidates: int, groups: int) -> int:
-    """How many boxes of a group can matter."""
+    """How many boxes of a group can matter. A number that only a run tells may be any."""
     limit = argument(node, 2)
-    most = 0 if limit is None else int(rewriter.numbers(limit).reshape(()))
+    known = constant(limit)
+    most = 0 if limit is None else candidates if known is None else int(known.reshape(()))
     read = _read(node.outputs[0]) if groups == 1 else None
     return min(candidates, most, candidates if read is None else read)
 
@@ -108,7 +117,8 @@ def _corners(rewriter: Rewriter, node: ir.Node, boxes: Bounded, classes: int) ->
 
     value = rewriter.filled(boxes, 0)
     parts = [
-        rewriter.emit("Gather", value, np.array(index, np.int64), axis=2, shape=shape, dtype=FLOAT) for index in range(4)
+        rewriter.emit("Gather", value, np.array(index, np.int64), axis=2, shape=shape, dtype=FLOAT)
+        for index in range(4)
     ]
     if attribute(node, "center_point_box", 0):
         x, y, width, height = parts
@@ -127,13 +137,13 @@ def _corners(rewriter: Rewriter, node: ir.Node, boxes: Bounded, classes: int) ->
 
 
 def _pick(
-    rewriter: Rewriter, left: ir.Value, boxes: Boxes, threshold: float, steps: int
+    rewriter: Rewriter, left: ir.Value, boxes: Boxes, threshold: ir.Value, steps: int
 ) -> tuple[ir.Value, ir.Value]:
     """The boxes picked, int64[groups, steps], and their scores; the lowest float where none was left.
 
     A Loop keeps the graph small. TVM has none, and gets the steps one after the other.
     """
-    groups, candidates = (int(size) for size in left.shape or ())
+    groups, candidates = static_shape(left) or [0, 0]
     if rewriter.target.backend in TVM:
         found = []
         for _ in range(steps):
@@ -162,7 +172,7 @@ def _pick(
     return rewriter.reshape(turned[0], [groups, steps]), rewriter.reshape(turned[1], [groups, steps])
 
 
-def _body(rewriter: Rewriter, left: ir.Value, boxes: Boxes, threshold: float, candidates: int) -> ir.Graph:
+def _body(rewriter: Rewriter, left: ir.Value, boxes: Boxes, threshold: ir.Value, candidates: int) -> ir.Graph:
     inner = Builder(rewriter.build.node, rewriter.target)
     turn = ir.Value(name="turn", shape=ir.Shape([]), type=ir.TensorType(INT))
     going = ir.Value(name="going", shape=ir.Shape([]), type=ir.TensorType(BOOL))
@@ -181,7 +191,7 @@ def _body(rewriter: Rewriter, left: ir.Value, boxes: Boxes, threshold: float, ca
 
 
 def _step(
-    build: Builder, left: ir.Value, boxes: Boxes, threshold: float, candidates: int
+    build: Builder, left: ir.Value, boxes: Boxes, threshold: ir.Value, candidates: int
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """One pick: what is left after it, the pick and its score."""
     pick = build.op("ArgMax", left, axis=1, keepdims=1)
@@ -195,7 +205,7 @@ def _step(
     over = build.op("Greater", build.op("Div", shared, union), threshold)
     itself = build.op("Equal", build.constant(np.arange(candidates)[None]), pick)
     after = build.op("Where", build.op("Or", over, itself), float(lowest(FLOAT)), left)
-    groups = (left.shape or [1])[0]
+    groups = (static_shape(left) or [1])[0]
     for value, dtype in ((pick, INT), (best, FLOAT)):
         value.dtype, value.shape = dtype, ir.Shape([groups, 1])
     after.dtype, after.shape = FLOAT, left.shape

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_node import one_node, proof, repaired
+from one_node import RTX, one_node, proof, repaired
 
+from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.converters.prove import prove, runner
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
 Array = np.ndarray[Any, Any]
@@ -137,3 +141,70 @@ def test_sums_too_long_for_the_graph_are_refused() -> None:
     model = one_node("MatMulInteger", [1, 40000], [40000, 1], dtypes=[UINT8, UINT8], outputs=[(INT32, ())])
     with pytest.raises(NotApplicable, match="40000 products are not exact"):
         repaired("matmul-integer-in-float", model)
+
+
+@pytest.mark.parametrize(
+    "zeros", ["uint8 z = {128}, uint8[2] zw = {128, 128}", "uint8 z = {128}, uint8[2] zw = {128, 127}"]
+)
+def test_uint8_around_128_is_int8_around_0(zeros: str) -> None:
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 18]>
+    quantized (float[2, 3] x) => (float[2, 2] y, float[2, 3] b)
+      <float s = {{0.5}}, {zeros}, float[2] sw = {{0.5, 1}}, uint8[3, 2] q = {{0, 1, 127, 128, 129, 255}}> {{
+      a = QuantizeLinear (x, s, z)
+      b = DequantizeLinear (a, s, z)
+      w = DequantizeLinear <axis = 1> (q, sw, zw)
+      y = MatMul (b, w)
+    }}
+    """
+    model = onnx.parser.parse_model(text)
+    found = ir.from_proto(model)
+    # The weight whose zero points are not all 128 stays.
+    assert GRAPH_REPAIRS["uint8-to-int8"].rewrite(found, RTX) == (1 if "127" in zeros.split("zw")[1] else 2)
+    shown = prove(model, ir.to_proto(found), 0.0)
+    assert shown.agrees, shown.reason
+
+
+def test_what_something_else_reads_stays_uint8() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["" : 18]>
+    quantized (float[2, 3] x) => (float[2, 3] y, uint8[2, 3] a) <float s = {0.5}, uint8 z = {128}> {
+      a = QuantizeLinear (x, s, z)
+      y = DequantizeLinear (a, s, z)
+    }
+    """)
+    assert GRAPH_REPAIRS["uint8-to-int8"].rewrite(ir.from_proto(model), RTX) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), per_channel=st.booleans(), biased=st.booleans(), group=st.sampled_from([1, 2]))
+def test_symmetric_int8_around_a_float_operator_is_at_most_one_level_off(
+    seed: int, per_channel: bool, biased: bool, group: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    filters = 4
+    weight = rng.integers(-127, 127, [filters, 4 // group, 3], endpoint=True).astype(np.int8)
+    sizes = (filters,) if per_channel else ()
+    nothing = np.zeros((), np.int8)
+    scale = rng.uniform(0.01, 0.1, sizes).astype(np.float32)
+    inputs: list[Any] = [[2, 4, 8], np.array(0.05, np.float32), nothing, weight, scale, np.zeros(sizes, np.int8)]
+    inputs += [np.array(0.7, np.float32), nothing]
+    inputs += [rng.integers(-3000, 3000, filters).astype(np.int32)] if biased else []
+    conv = one_node("QLinearConv", *inputs, dtypes=[INT8], outputs=[(INT8, ())], group=group)
+    inputs = [[2, 4, 8], np.array(0.05, np.float32), nothing, weight.reshape(8, -1), np.array(0.1, np.float32), nothing]
+    inputs += [np.array(0.7, np.float32), nothing]
+    product = one_node("QLinearMatMul", *inputs, dtypes=[INT8], outputs=[(INT8, ())])
+    feed = {"x0": rng.integers(-128, 127, [2, 4, 8], endpoint=True).astype(np.int8)}
+    for id, model in (("qlinear-conv-by-qdq", conv), ("qlinear-matmul-by-qdq", product)):
+        after, _ = repaired(id, model)
+        assert "QuantizeLinear" in [node.op_type for node in after.graph]
+        old, new = (runner(m)(dict(feed))[0].astype(int) for m in (model, ir.to_proto(after)))
+        assert np.abs(old - new).max() <= 1
+
+
+def test_asymmetric_operators_are_not_put_between_qdq() -> None:
+    inputs: list[Any] = [[2, 4], np.array(0.5, np.float32), np.array(3, np.int8), [4, 3]]
+    inputs += [np.array(0.5, np.float32), np.array(0, np.int8), np.array(9, np.float32), np.array(0, np.int8)]
+    model = one_node("QLinearMatMul", *inputs, dtypes=[INT8, FLOAT, INT8, INT8], outputs=[(INT8, ())])
+    with pytest.raises(NotApplicable, match="no symmetric int8"):
+        repaired("qlinear-matmul-by-qdq", model)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
-from enginesmith.compat.repairs.recurrent import DEFAULTS, GATES, MAX_STEPS, PARAMETERS, WITH_BETA
+from enginesmith.compat.repairs.recurrent import MAX_STEPS
+from enginesmith.compat.repairs.recurrent_cell import DEFAULTS, GATES, PARAMETERS, WITH_BETA
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.prove import feeds, runner
 

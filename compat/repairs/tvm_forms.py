@@ -1,0 +1,36 @@
+"""Forms of an operator that TVM stumbles over, and other runtimes don't."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.target import TVM
+from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape
+
+
+@repair(
+    "split-empty-parts",
+    ops="Split",
+    backends=TVM,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+parts (float[4, 2] x) => (float[0, 2] none, float[4, 2] y) <int64[2] sizes = {0, 4}> {
+  none, a = Split <axis = 0> (x, sizes)
+  y = Neg (a)
+}
+""",
+)
+def split_empty_parts(node: ir.Node, build: Builder) -> Replacement:
+    """The parts of a Split that are empty become constants: TVM refuses to cut nothing off."""
+    sizes, kind = constant(argument(node, 1)), dtype(node.inputs[0])
+    if sizes is None or sizes.all():
+        raise NotApplicable("none of its parts is known to be empty")
+    whole, axis = static_shape(node.inputs[0]), attribute(node, "axis", 0)
+    if whole is None or kind is None:
+        raise NotApplicable("the input's shape is unknown")
+    whole[axis] = 0
+    full = sizes[sizes > 0]
+    parts = iter(build.ops("Split", node.inputs[0], full, outputs=len(full), axis=axis) if len(full) else ())
+    return [next(parts) if size else build.constant(np.zeros(whole, kind.numpy())) for size in sizes]

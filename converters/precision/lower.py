@@ -1,0 +1,108 @@
+"""A float32 graph to one that computes in 16 bits where it can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import infer, named, opset, weight_bytes
+from enginesmith.compat.values import constant_tensor, label
+from enginesmith.converters.precision import rules
+from enginesmith.converters.precision.decide import Decision, decide, magnitudes
+from enginesmith.converters.precision.formats import FORMATS, Format
+from enginesmith.converters.precision.rewrite import rewrite
+from enginesmith.converters.precision.structure import is_constant, is_float, name_uniquely, ordered
+from enginesmith.converters.records import Kept, Lowering
+
+MODERN = 22
+"""The first opset in which Conv, the pools and most activations are defined for bfloat16."""
+MANY = 0.01
+"""Share of a tensor's elements below the normal numbers from which it is told."""
+
+
+def prepare(model: ir.Model, precision: str) -> ir.Model:
+    """The model with functions inlined, types inferred and every name used once; for bfloat16 in an opset that has it.
+
+    `measure_ranges` and `lower` take a model that was prepared.
+    """
+    if model.functions:
+        common.InlinePass()(model)
+    if precision == "bf16" and opset(model) < MODERN:
+        from onnxscript import version_converter
+
+        version_converter.convert_version(model, MODERN, fallback=True)
+    model.graph.sort()
+    infer(model)
+    name_uniquely(model)
+    named(model)
+    return model
+
+
+def lower(
+    model: ir.Model, precision: str, ranges: Mapping[str, float] | None = None, *, keep_io: bool = True
+) -> Lowering:
+    """Rewrite a prepared model in place.
+
+    `precision` is a key of FORMATS; `ranges` are the largest magnitudes of its tensors, as `measure_ranges` gives them.
+    With `keep_io` its inputs and outputs stay float32.
+    """
+    format = FORMATS[precision]
+    before = weight_bytes(model)
+    decision = decide(model, format, ranges)
+    findings = list(_lost_digits(decision))
+    kept = [
+        Kept(node=label(node), op=node.op_type, reason=reason, product=rules.is_product(node))
+        for node, reason in decision.kept.items()
+    ]
+    rewrite(model, decision, keep_io=keep_io)
+    nodes = list(ordered(model.graph))
+    return Lowering(
+        dtype=format.name,
+        nodes_by_dtype=dict(Counter(filter(None, map(computes_in, nodes))).most_common()),
+        products_by_dtype=dict(Counter(computes_in(node) for node in nodes if rules.is_product(node)).most_common()),
+        casts=sum(node.op_type == "Cast" for node in nodes),
+        weights_before=before,
+        weights_after=weight_bytes(model),
+        kept=kept,
+        findings=findings,
+    )
+
+
+def computes_in(node: ir.Node) -> str:
+    """The dtype of a node's first output, empty for constants and where it is not known."""
+    if node.op_type == "Constant" or not node.outputs or node.outputs[0].dtype is None:
+        return ""
+    return node.outputs[0].dtype.numpy().name
+
+
+def _lost_digits(decision: Decision) -> list[Finding]:
+    """Weights that the format can't hold: those that kept a node in float32 are in its reason; here are the others."""
+    return [
+        Finding(
+            severity="info",
+            op=node.op_type,
+            node=label(node),
+            backend="",
+            versions="",
+            message=_told(value, decision.format),
+        )
+        for node, found in decision.low.items()
+        for value in (node.inputs[index] for index in found.inputs)
+        if value is not None and is_constant(value) and is_float(value) and _told(value, decision.format)
+    ]
+
+
+def _told(value: ir.Value, format: Format) -> str:
+    tensor = constant_tensor(value)
+    assert tensor is not None
+    known = magnitudes(tensor.numpy(), format)
+    if known.under <= MANY * known.count:
+        return ""
+    return (
+        f"{known.under} of {known.count} elements of {value.name} lie below {format.smallest:.2g}, where the digits "
+        f"of {format.name} end"
+    )

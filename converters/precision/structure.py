@@ -1,0 +1,70 @@
+"""A graph with its subgraphs, seen as one: order, owners, and who reads a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from enginesmith.compat.values import DEFAULT_DOMAINS, constant_tensor, dtype
+
+FLOAT = ir.DataType.FLOAT
+
+
+def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs that are attributes of a node, in the order of its attributes."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def ordered(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """Every node after all that it depends on: those of its subgraphs come before it."""
+    for node in graph:
+        for inner in subgraphs(node):
+            yield from ordered(inner)
+        yield node
+
+
+def owners(model: ir.Model) -> dict[ir.Graph, ir.Node]:
+    """Each subgraph to the node that has it."""
+    return {inner: node for node in ordered(model.graph) for inner in subgraphs(node)}
+
+
+def is_standard(node: ir.Node) -> bool:
+    return node.domain in DEFAULT_DOMAINS
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Is it a float32 tensor?"""
+    return value is not None and dtype(value) == FLOAT
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    return constant_tensor(value) is not None
+
+
+def name_uniquely(model: ir.Model) -> None:
+    """Give every value a name of its own, in place: the two branches of an If may use the same ones."""
+    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
+    taken |= {name for name in model.graph.initializers}
+    kept = set(taken)
+    for node in ordered(model.graph):
+        for value in node.outputs:
+            if not value.name or (value.graph is model.graph and value.name in kept and value.is_graph_output()):
+                continue
+            _rename(value, taken)
+    for graph in model.graphs():
+        if graph is not model.graph:
+            for value in graph.inputs:
+                _rename(value, taken)
+
+
+def _rename(value: ir.Value, taken: set[str | None]) -> None:
+    base, count = value.name, 1
+    while value.name in taken:
+        count += 1
+        value.name = f"{base}#{count}"
+    taken.add(value.name)

@@ -1,0 +1,377 @@
+"""Graphs whose sizes depend on the data: with their upper bounds for sizes they give the same rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from enginesmith.compat.graphs import infer
+from enginesmith.compat.interface import bounded, fetched
+from enginesmith.compat.repairs.bounded import bounded_sizes
+from enginesmith.compat.repairs.bounded.dims import Axis, bound, dim, regroup
+from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.target import Target
+
+Feed = dict[str, NDArray[Any]]
+RTX, TVM = Target("tensorrt-rtx", "1.7.1"), Target("tvm", "0.27")
+DATA_DEPENDENT = {"NonZero", "NonMaxSuppression", "Compress", "If", "Guard"}
+
+
+def repaired(text: str, target: Target = RTX) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The model of a text before and after the repair, which must leave fixed shapes only."""
+    before = onnx.parser.parse_model(text)
+    onnx.checker.check_model(before)
+    model = infer(ir.from_proto(before))
+    assert bounded_sizes(model, target) > 0
+    after = ir.to_proto(infer(model))
+    onnx.checker.check_model(after)
+    assert not {node.op_type for node in after.graph.node} & DATA_DEPENDENT
+    for value in (*after.graph.value_info, *after.graph.output):
+        assert all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim), value.name
+    return before, after
+
+
+def run(model: onnx.ModelProto, feed: Feed) -> dict[str, NDArray[Any]]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    return fetched(model, dict(zip(names, session.run(names, feed), strict=True)))
+
+
+def agree(models: tuple[onnx.ModelProto, onnx.ModelProto], feed: Feed) -> None:
+    before, after = models
+    expected, found = run(before, feed), run(after, feed)
+    assert list(expected) == list(found)
+    for name, array in expected.items():
+        assert array.dtype == found[name].dtype
+        np.testing.assert_array_equal(array, found[name], err_msg=name)
+
+
+def floats(*shape: int, low: int = -4, high: int = 4) -> st.SearchStrategy[NDArray[Any]]:
+    """Halves, so that equal numbers occur."""
+    count = int(np.prod(shape))
+    numbers = st.lists(st.integers(2 * low, 2 * high), min_size=count, max_size=count)
+    return numbers.map(lambda found: (np.array(found, np.float32) / 2).reshape(shape))
+
+
+FILTER = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[9, 4] boxes, float[9] scores) => (float[n, 4] kept, float[n] best, float[n, 4] shares, float total, float[4] top)
+<float[1] zero = {0}, float[1] limit = {-1.5}, int64[1] last = {1}, int64[1] first = {0}, int64[1] quad = {4}, int64[1] all = {-1}> {
+  positive = GreaterOrEqual (scores, zero)
+  places = NonZero (positive)
+  turned = Transpose <perm = [1, 0]> (places)
+  rows = Squeeze (turned, last)
+  some = Gather (boxes, rows)
+  values = Gather (scores, rows)
+  column = Gather <axis = 1> (some, zero_index)
+  wide = GreaterOrEqual (column, limit)
+  again = NonZero (wide)
+  picked = Squeeze (again, first)
+  kept = Gather (some, picked)
+  best = Gather (values, picked)
+  size = Shape (best)
+  one = Gather (size, first)
+  shape = Concat <axis = 0> (one, quad)
+  bests = Unsqueeze (best, last)
+  spread = Expand (bests, shape)
+  sums = Add (spread, kept)
+  flat = Reshape (sums, all)
+  shares = Reshape (flat, shape)
+  total = ReduceSum <keepdims = 0> (kept)
+  stretched = Concat <axis = 0> (kept, floor)
+  top = ReduceMax <keepdims = 0> (stretched, first)
+}
+""".replace(
+        "int64[1] all = {-1}>", "int64[1] all = {-1}, int64 zero_index = {0}, float[1, 4] floor = {-9, -9, -9, -9}>"
+    )
+)
+
+
+@given(boxes=floats(9, 4), scores=floats(9))
+@settings(max_examples=25, deadline=None)
+def test_filters_of_filters_and_what_is_computed_from_their_rows(boxes: Any, scores: Any) -> None:
+    agree(FILTER, {"boxes": boxes, "scores": scores})
+
+
+RANKED = {
+    limit: repaired(f"""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[6, 3] scores) => (float[k] best, int64[k] class, int64[k] row, int64[k] order)
+<float[1] zero = {{0}}, int64[1] limit = {{{limit}}}, int64[1] last = {{1}}, int64[1] first = {{0}}, int64[1] all = {{-1}},
+ int64 three = {{3}}> {{
+  flat = Reshape (scores, all)
+  positive = Greater (flat, zero)
+  places = NonZero (positive)
+  turned = Transpose <perm = [1, 0]> (places)
+  values = GatherND (flat, turned)
+  rows = Squeeze (turned, last)
+  size = Shape (rows)
+  both = Concat <axis = 0> (limit, size)
+  least = ReduceMin <keepdims = 0> (both)
+  count = Reshape (least, last)
+  best, order = TopK (values, count)
+  taken = Gather (rows, order)
+  row = Div (taken, three)
+  class = Mod (taken, three)
+}}
+""")
+    for limit in (4, 40)
+}
+
+
+@given(scores=floats(6, 3), limit=st.sampled_from([4, 40]))
+@settings(max_examples=25, deadline=None)
+def test_the_best_of_a_filter_at_most_so_many(scores: Any, limit: int) -> None:
+    """`order` counts the rows of the filter: its numbers are not those of the padded tensor."""
+    agree(RANKED[limit], {"scores": scores})
+
+
+ASSIGNED = repaired("""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[3, 4, 2] x) => (float[3, 4, 2] y, float[n, 2] chosen, int64[n, 2] places)
+<float[1] zero = {0}, float[1] two = {2}, int64 c = {0}> {
+  channel = Gather <axis = 2> (x, c)
+  positive = Greater (channel, zero)
+  found = NonZero (positive)
+  places = Transpose (found)
+  chosen = GatherND (x, places)
+  doubled = Mul (chosen, two)
+  y = ScatterND (x, places, doubled)
+}
+""")
+
+
+@given(x=floats(3, 4, 2))
+@settings(max_examples=25, deadline=None)
+def test_boolean_indexing_read_and_written(x: Any) -> None:
+    agree(ASSIGNED, {"x": x})
+
+
+@given(
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    axis=st.sampled_from([None, 0, -1]),
+    short=st.booleans(),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_compress(shape: list[int], axis: int | None, short: bool, data: Any) -> None:
+    size = int(np.prod(shape)) if axis is None else shape[axis]
+    count = max(size - 1, 1) if short else size
+    given_axis = "" if axis is None else f"<axis = {axis}>"
+    models = repaired(
+        f"""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float{shape} x, bool[{count}] c) => (float{["n" if axis is not None else "m"] * (1 if axis is None else len(shape))} y)
+{{ y = Compress {given_axis} (x, c) }}
+""".replace("'", "")
+    )
+    flags = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    agree(models, {"x": data.draw(floats(*shape, low=0)), "c": flags})
+
+
+@given(
+    batches=st.integers(1, 2),
+    classes=st.integers(1, 3),
+    candidates=st.integers(1, 8),
+    limit=st.sampled_from([1, 3, 2**62]),
+    threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    floor=st.sampled_from([None, 0.5]),
+    center=st.booleans(),
+    target=st.sampled_from([RTX, TVM]),
+    data=st.data(),
+)
+@settings(max_examples=30, deadline=None)
+def test_suppression_is_that_of_onnx_runtime_bit_for_bit(
+    batches: int,
+    classes: int,
+    candidates: int,
+    limit: int,
+    threshold: float,
+    floor: float | None,
+    center: bool,
+    target: Target,
+    data: Any,
+) -> None:
+    least = "" if floor is None else f", float[1] floor = {{{floor}}}"
+    models = repaired(
+        f"""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[{batches}, {candidates}, 4] boxes, float[{batches}, {classes}, {candidates}] scores) => (int64[n, 3] chosen)
+<int64[1] limit = {{{limit}}}, float[1] threshold = {{{threshold}}}{least}> {{
+  chosen = NonMaxSuppression <center_point_box = {int(center)}> (boxes, scores, limit, threshold{", floor" if least else ""})
+}}
+""",
+        target,
+    )
+    boxes = data.draw(floats(batches, candidates, 4, low=0))
+    agree(models, {"boxes": boxes, "scores": data.draw(floats(batches, classes, candidates, low=-1, high=1))})
+
+
+def empty_guard(limit: int, swapped: bool = False) -> str:
+    """Class-wise suppression as torchvision's detectors export it: nothing is computed where there are no boxes."""
+    yes, no = ("else_branch", "then_branch") if swapped else ("then_branch", "else_branch")
+    return f"""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[12, 4] boxes, float[12] scores) => (float[n, 4] kept, float[n] best, int64[n] labels)
+<float[1] zero = {{0}}, int64 none = {{0}}, int64[1] first = {{0}}, int64[1] last = {{{limit}}}, int64[1] two = {{2}}, int64[12] classes =
+ {{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}}, int64[1] every = {{9223372036854775807}}, float[1] half = {{0.5}}, float one = {{1}},
+ int64[2] ends = {{0, 1}}> {{
+  positive = Greater (scores, zero)
+  places = NonZero (positive)
+  rows = Squeeze (places, first)
+  some = Gather (boxes, rows)
+  values = Gather (scores, rows)
+  kinds = Gather (classes, rows)
+  size = Shape (some)
+  count = ReduceProd <keepdims = 0> (size)
+  empty = Equal (count, none)
+  condition = {"Not" if swapped else "Identity"} (empty)
+  keep = If (condition) <{yes} = nothing () => (int64[0] e) {{ e = Constant <value = int64[0] {{}}> () }},
+    {no} = suppress () => (int64[k] found) {{
+      far = ReduceMax <keepdims = 0> (some)
+      kind = Cast <to = 1> (kinds)
+      step = Add (far, one)
+      offsets = Mul (kind, step)
+      column = Unsqueeze (offsets, minus)
+      moved = Add (some, column)
+      batch = Unsqueeze (moved, first)
+      weights = Unsqueeze (values, ends)
+      chosen = NonMaxSuppression (batch, weights, every, half)
+      index = Gather <axis = 1> (chosen, two)
+      found = Squeeze (index, minus)
+    }}>
+  front = Slice (keep, first, last)
+  kept = Gather (some, front)
+  best = Gather (values, front)
+  labels = Gather (kinds, front)
+}}
+""".replace("int64[2] ends", "int64[1] minus = {-1}, int64[2] ends")
+
+
+GUARDED = [repaired(empty_guard(limit, swapped)) for limit in (3, 100) for swapped in (False, True)]
+
+
+@given(boxes=floats(12, 4, low=0), scores=floats(12, low=-1, high=1), models=st.sampled_from(GUARDED))
+@settings(max_examples=25, deadline=None)
+def test_class_wise_suppression_behind_a_test_for_emptiness(boxes: Any, scores: Any, models: Any) -> None:
+    agree(models, {"boxes": boxes, "scores": scores})
+
+
+def test_nothing_selected_gives_empty_outputs() -> None:
+    feed = {"boxes": np.ones((12, 4), np.float32), "scores": -np.ones(12, np.float32)}
+    for models in GUARDED:
+        agree(models, feed)
+        assert run(models[1], feed)["kept"].shape == (0, 4)
+
+
+def test_only_as_many_boxes_are_picked_as_are_read() -> None:
+    _, after = GUARDED[0]
+    shapes = {
+        output.name: [size.dim_value for size in output.type.tensor_type.shape.dim] for output in after.graph.output
+    }
+    assert shapes == {"kept": [3, 4], "best": [3], "labels": [3]}
+
+
+def test_outputs_say_which_rows_they_share() -> None:
+    _, after = RANKED[4]
+    assert set(bounded(after)) == {"best", "class", "row", "order"}
+    assert len({axes[0] for axes in bounded(after).values()}) == 1
+
+
+def test_levels_of_a_pyramid_are_put_together_again() -> None:
+    """Rows are taken out by level, computed with, and put back by ScatterElements, as MultiScaleRoIAlign does."""
+    models = repaired("""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[8, 2] x, int64[8] level) => (float[8, 2] y) <int64 none = {0}, int64 one = {1}, int64[1] first = {0}, int64[1] last = {1},
+ float[1] ten = {10}, float[8, 2] start = {0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0}, int64[1] two = {2}, int64[2] column = {-1, 1}> {
+  is_low = Equal (level, none)
+  low = NonZero (is_low)
+  low_rows = Squeeze (low, first)
+  low_x = Gather (x, low_rows)
+  low_y = Mul (low_x, ten)
+  low_column = Reshape (low_rows, column)
+  low_shape = Shape (low_y)
+  low_index = Expand (low_column, low_shape)
+  half = ScatterElements <axis = 0> (start, low_index, low_y)
+  is_high = Equal (level, one)
+  high = NonZero (is_high)
+  high_rows = Squeeze (high, first)
+  high_x = Gather (x, high_rows)
+  high_y = Neg (high_x)
+  high_column = Reshape (high_rows, column)
+  high_shape = Shape (high_y)
+  high_index = Expand (high_column, high_shape)
+  y = ScatterElements <axis = 0> (half, high_index, high_y)
+}
+""")
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        agree(models, {"x": rng.standard_normal((8, 2)).astype(np.float32), "level": rng.integers(0, 3, 8)})
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "other = NonZero (y)  more = Squeeze (other, axis)  b = Gather (y, more)  z = Add (a, b)",
+            "different conditions",
+        ),
+        ("wide = Reshape (a, pairs)  z = Identity (wide)", "cuts a dimension"),
+        ("z = Unique (a)", "no fixed shape"),
+    ],
+)
+def test_what_has_no_fixed_form_is_left_with_its_reason(body: str, reason: str) -> None:
+    model = infer(
+        ir.from_proto(
+            onnx.parser.parse_model(f"""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[6] x, float[6] y) => (z) <int64[1] axis = {{0}}, int64[2] pairs = {{-1, 2}}> {{
+  places = NonZero (x)
+  rows = Squeeze (places, axis)
+  a = Gather (x, rows)
+  {body}
+}}
+""")
+        )
+    )
+    with pytest.raises(NotApplicable, match=reason):
+        bounded_sizes(model, RTX)
+
+
+def test_versions_that_have_the_operators_are_left_alone() -> None:
+    text = """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[6] x) => (int64[1, n] y) { y = NonZero (x) }
+"""
+    model = ir.from_proto(onnx.parser.parse_model(text))
+    assert bounded_sizes(model, Target("tensorrt", "10.3")) == 0
+    assert bounded_sizes(model, Target("tensorrt", "8.4")) > 0
+
+
+AXIS = Axis(5, ir.Value(name="valid"), packed=False)
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=3), st.lists(st.integers(1, 4), min_size=0, max_size=3), st.data()
+)
+def test_regrouped_dimensions_keep_all_factors_in_order(before: list[int], after: list[int], data: Any) -> None:
+    dims = [*map(dim, before), dim(AXIS), *map(dim, after)]
+    every = dim(*(factor for part in dims for factor in part))
+    assert regroup(dims, [-1]) == [every]
+    cut = data.draw(st.integers(0, len(dims)))
+    halves = [dim(*(factor for part in half for factor in part)) for half in (dims[:cut], dims[cut:])]
+    assert regroup([every], halves) == halves
+    inner = regroup([every], [*before, -1, *after])
+    assert inner == dims
+    assert bound(every) == 5 * int(np.prod(before + after))

@@ -1,0 +1,118 @@
+"""Scatters with a reduction, with several updates in one place, and scatters into a cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from one_node import one_node, repaired
+
+from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.converters.prove import difference, runner
+
+FLOAT, INT32, INT64 = 1, 6, 7
+REDUCTIONS = st.sampled_from(["add", "mul", "max", "min"])
+Array = np.ndarray[Any, Any]
+
+
+def same(id: str, model: onnx.ModelProto, *arrays: Array, tolerance: float = 0.0) -> None:
+    after, _ = repaired(id, model)
+    onnx.checker.check_model(ir.to_proto(after), full_check=False)
+    feed = {f"x{place}": array for place, array in enumerate(arrays)}
+    error, reason = difference(
+        runner(model)(dict(feed)), runner(ir.to_proto(after), reference=False)(dict(feed)), tolerance
+    )
+    assert not reason, f"{reason} ({error})"
+
+
+def numbers(rng: np.random.Generator, kind: int, sizes: list[int]) -> Array:
+    whole = rng.integers(-5, 5, sizes)
+    return whole.astype(np.int32) if kind == INT32 else (whole + rng.random(sizes)).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), reduction=REDUCTIONS, kind=st.sampled_from([FLOAT, INT32]), seed=st.integers(0, 999))
+def test_scatter_elements(data: st.DataObject, reduction: str, kind: int, seed: int) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    axis = data.draw(st.integers(-len(sizes), len(sizes) - 1))
+    places = [data.draw(st.integers(1, size)) for size in sizes]
+    places[axis] = data.draw(st.integers(1, 8))
+    rng = np.random.default_rng(seed)
+    arrays = numbers(rng, kind, sizes), rng.integers(-sizes[axis], sizes[axis], places), numbers(rng, kind, places)
+    model = one_node(
+        "ScatterElements",
+        *(sizes, places, places),
+        dtypes=[kind, INT64, kind],
+        outputs=[(kind, sizes)],
+        axis=axis,
+        reduction=reduction,
+    )
+    same("scatter-elements-by-steps", model, *arrays)
+    whole = [*sizes]
+    whole[axis] = places[axis]
+    if places == whole:
+        same("scatter-elements-by-comparison", model, *arrays, tolerance=1e-6)
+    else:
+        with pytest.raises(NotApplicable, match="a part of the other axes"):
+            repaired("scatter-elements-by-comparison", model)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), reduction=REDUCTIONS, kind=st.sampled_from([FLOAT, INT32]), seed=st.integers(0, 999))
+def test_scatter_nd(data: st.DataObject, reduction: str, kind: int, seed: int) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    depth = data.draw(st.integers(1, len(sizes)))
+    many = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=2))
+    rng = np.random.default_rng(seed)
+    limits = np.array(sizes[:depth])
+    indices = rng.integers(-limits, limits, [*many, depth])
+    update = [*many, *sizes[depth:]]
+    arrays = numbers(rng, kind, sizes), indices, numbers(rng, kind, update)
+    model = one_node(
+        "ScatterND",
+        *(sizes, [*many, depth], update),
+        dtypes=[kind, INT64, kind],
+        outputs=[(kind, sizes)],
+        reduction=reduction,
+    )
+    same("scatter-nd-by-steps", model, *arrays)
+    same("scatter-nd-by-comparison", model, *arrays, tolerance=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), mode=st.sampled_from(["linear", "circular"]), seed=st.integers(0, 999))
+def test_scatter_into_a_cache(data: st.DataObject, mode: str, seed: int) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=3, max_size=4))
+    axis = data.draw(st.sampled_from([-2, *range(1, len(sizes))]))
+    update = [*sizes]
+    update[axis] = data.draw(st.integers(1, sizes[axis]))
+    rng = np.random.default_rng(seed)
+    room = sizes[axis] - update[axis] if mode == "linear" else sizes[axis] - 1
+    arrays = numbers(rng, FLOAT, sizes), numbers(rng, FLOAT, update), rng.integers(0, room, sizes[0], endpoint=True)
+    model = one_node(
+        "TensorScatter",
+        *(sizes, update, [sizes[0]]),
+        dtypes=[FLOAT, FLOAT, INT64],
+        outputs=[(FLOAT, sizes)],
+        opset=24,
+        mode=mode,
+        axis=axis,
+    )
+    same("tensor-scatter-by-elements", model, *arrays)
+
+
+def test_more_than_can_be_compared_is_refused() -> None:
+    model = one_node(
+        "ScatterND",
+        *([100000, 4], [90000, 1], [90000, 4]),
+        dtypes=[FLOAT, INT64, FLOAT],
+        outputs=[(FLOAT, ())],
+        reduction="add",
+    )
+    with pytest.raises(NotApplicable, match="100000 places and 90000 updates"):
+        repaired("scatter-nd-by-comparison", model)
