@@ -24,6 +24,8 @@ class Finding(BaseModel, frozen=True):
     remedy: str = ""
     rule: str = ""
     """Id of the rule that predicted it; empty where the backend itself said so."""
+    silent: bool = False
+    """The backend takes the node without a word and computes something else: only a rule knows."""
     repair_id: str | None = None
     """The repair that applies, if one does."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.matching import drawable, match_classes, match_detections, merge, pictures_of
+from enginesmith.converters.precision.standin import STAND_IN
 from enginesmith.converters.records import Comparison, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.samples import Array, Feed, Sample, SampleSet, load_results, save_results
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
@@ -115,7 +116,11 @@ def _facts(compared: list[SampleComparison], expected: str, found: str) -> Facts
 
 def _runner(backend: str, candidate: Path) -> BaseRunner:
     if backend == ONNXRUNTIME:
-        return onnxruntime.runner(candidate / MODEL)
+        # a graph of 16 bits has a stand-in that rounds where it does
+        stand_in = candidate / STAND_IN
+        return (
+            onnxruntime.runner(stand_in, optimize=False) if stand_in.exists() else onnxruntime.runner(candidate / MODEL)
+        )
     engine = get_backend(backend)
     return engine.runner(candidate / engine.engine_file)
 

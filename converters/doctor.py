@@ -143,10 +143,11 @@ def fix(
 
 def merge(report: TargetReport, asked: Sequence[Finding]) -> None:
     """Hold what the rules predicted against what the backend itself said, in place."""
+    asked = [found for found in asked if not found.silent]  # these are the rules' own
     errors = {(found.node, found.op): found for found in asked if found.severity == "error"}
     report.trial = "refused" if errors else "accepted"
     for found in report.findings:
-        if found.finding.severity == "error":
+        if found.finding.severity == "error" and not found.finding.silent:
             said = errors.get((found.finding.node, found.finding.op))
             found.verdict = "confirmed" if said else "not confirmed"
             found.said = said.message if said else ""

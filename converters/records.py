@@ -176,6 +176,10 @@ class EngineInfo(BaseModel):
     """Bytes."""
     layers: int
     layers_by_dtype: dict[str, int] = Field(default_factory=dict)
+    products_asked: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Of the graph that it was built from: kind of product to the number by dtype."""
+    products_built: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Of the parsed network; empty where the backend doesn't say."""
     details: dict[str, str] = Field(default_factory=dict)
 
 

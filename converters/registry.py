@@ -11,6 +11,7 @@ STAGES = {
     "export": "enginesmith.converters.export:Export",
     "import": "enginesmith.converters.onnx_import:OnnxImport",
     "simplify": "enginesmith.converters.simplify:Simplify",
+    "precision": "enginesmith.converters.precision.stage:Lower",
     "check": "enginesmith.converters.check:Check",
     "compile": "enginesmith.converters.compile:Compile",
     "compare": "enginesmith.converters.compare:Compare",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.records import Attempt, Comparison, EngineInfo, Latency, TensorInfo, Weights
+from enginesmith.converters.records import Attempt, Comparison, EngineInfo, Latency, Lowering, TensorInfo, Weights
 
 MODEL = "model.onnx"
 """File name of the graph in every artifact that holds one; its external data lies beside it."""
@@ -37,6 +37,7 @@ class Facts(BaseModel):
     """Repairs that were made, taken back or found not to apply, in order."""
     warnings: list[str] = []
     comparison: Comparison | None = None
+    lowering: Lowering | None = None
     engine: EngineInfo | None = None
     latency: Latency | None = None
     task: str = ""

@@ -248,6 +248,7 @@ def _fill(record: StageRecord, entry: Entry) -> None:
     record.repairs = facts.repairs
     record.warnings = facts.warnings
     record.comparison = facts.comparison
+    record.lowering = facts.lowering
     record.latency = facts.latency
     record.note = facts.note
 

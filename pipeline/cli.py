@@ -56,7 +56,7 @@ def build(
     target: Annotated[
         str | None, typer.Option(help="sm_89, native, x86-64-v3, an LLVM triple, ...; several with commas.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16.")] = None,
     shape: Annotated[
         str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.records import Attempt, Comparison, Latency, TensorInfo, Weights
+from enginesmith.converters.records import Attempt, Comparison, Latency, Lowering, TensorInfo, Weights
 
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning or goes; a new field does not raise it."""
@@ -71,6 +71,7 @@ class StageRecord(Record):
     """Repairs of the graph in the order in which they were tried; `proof.agrees` says which were made."""
     warnings: list[str] = []
     comparison: Comparison | None = None
+    lowering: Lowering | None = None
     latency: Latency | None = None
     note: str = ""
     error: str = ""
@@ -90,6 +91,12 @@ class EngineRecord(Record):
     sha256: str
     layers: int
     layers_by_dtype: dict[str, int] = {}
+    products_asked: dict[str, dict[str, int]] = {}
+    """Of the graph that it was built from: kind of product (`convolutions`) to the number by dtype."""
+    products_built: dict[str, dict[str, int]] = {}
+    """The same of the network that the backend parsed; empty where it doesn't say."""
+    fp32_size: int | None = None
+    """Size of the same engine in fp32, where that build lies beside this one."""
     details: dict[str, str] = {}
     verified: Literal["yes", "no", "not run"]
     verified_reason: str = ""

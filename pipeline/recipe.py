@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from enginesmith.converters.errors import UserError
 
-Precision = Literal["fp32"]
+Precision = Literal["fp32", "fp16", "bf16"]
+NOT_YET = ("int8", "auto")
 Exporter = Literal["auto", "dynamo", "torchscript"]
 
 
@@ -27,7 +28,7 @@ class Recipe(BaseModel):
     target: str = "auto"
     """Compute capabilities (`sm_89`), `native` or an LLVM triple, with commas; each goes to the backends that know it."""
     precision: Precision = "fp32"
-    """Precision of the graph."""
+    """Precision of the graph: `fp16` and `bf16` are written into it, as Cast nodes and weights of 16 bits."""
     shape: str | None = None
     """Shapes of the inputs (`x:1..4..16x3x224x224`); the model's own default where left out."""
     weights: str | None = None
@@ -80,10 +81,16 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
                 f"unknown key {field!r} in the recipe" + (f"; did you mean {near[0]!r}?" if near else "")
             ) from None
         if field == "precision":
-            raise UserError(
-                f"precision = {first['input']!r} can't be built yet; give fp32, or an ONNX file whose graph is in that precision"
-            ) from None
+            raise UserError(_refused_precision(first["input"])) from None
         raise UserError(f"{field} = {first['input']!r}: {first['msg']}") from None
+
+
+def _refused_precision(given: object) -> str:
+    known = get_args(Precision)
+    if given in NOT_YET:
+        return f"precision = {given!r} is not built yet; give {', '.join(known)}, or an ONNX file that is in that precision"
+    near = difflib.get_close_matches(str(given).lower(), known, n=1)
+    return f"unknown precision {given!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
 
 
 def _read(file: Path) -> dict[str, Any]:

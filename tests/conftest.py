@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from enginesmith.converters.isolated import Isolated
+
 # examples anew each time at a desk, where a failure can be looked into; the same ones each time where a change lands
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that look at one build run in one process, so that it is built once (`pytest -n 2 --dist loadgroup`)."""
+    for item in items:
+        for build in {"lenet", "tiny"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(build))
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +33,10 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _no_store_of_the_user(shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINESMITH_STORE", str(shared_store))
+
+
+@pytest.fixture(scope="session")
+def asked() -> Iterator[Isolated]:
+    """One process for all that ask the real tools: TensorRT-RTX and TVM take seconds to import."""
+    with Isolated(without_torch=True) as process:
+        yield process

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import MODEL_RULES, RULES, ModelRule, Rule
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import label, qualified
 
@@ -24,7 +25,7 @@ for _module in iter_modules(__path__):
     if _module.name != "rule":
         import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["MODEL_RULES", "RULES", "ModelRule", "Problem", "Rule", "accepts", "findings", "problems", "whole"]
+__all__ = ["MODEL_RULES", "RULES", "ModelRule", "Problem", "Rule", "accepts", "findings", "problems", "silent", "whole"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ def _rules(target: Target) -> dict[str, list[Rule]]:
     return by_op
 
 
+def silent(model: ir.Model, target: Target) -> list[Finding]:
+    """What no trial shows: nodes that the backend takes without a word and computes wrongly."""
+    return [problem.finding for problem in problems(infer(model), target) if problem.finding.silent]
+
+
 def whole(model: ir.Model, target: Target) -> Iterator[Finding]:
     """What the rules say about the model as a whole."""
     for found in MODEL_RULES.values():
@@ -100,6 +106,7 @@ def _finding(found: Rule, node: ir.Node, target: Target, message: str) -> Findin
         backend=target.backend,
         versions=target.version,
         message=message,
-        remedy=found.remedy,
+        remedy=found.remedies.get(qualified(node), found.remedy),
         rule=found.id,
+        silent=found.silent,
     )

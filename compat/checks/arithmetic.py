@@ -197,6 +197,7 @@ def vector_times_batch(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tensorrt-wrong-last-index",
+    silent=True,
     ops=("ArgMax", "ArgMin"),
     backends=TENSORRT,
     severity="warning",

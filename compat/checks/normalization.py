@@ -73,6 +73,7 @@ def dropout_training(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tensorrt-wrong-group-normalization",
+    silent=True,
     ops="GroupNormalization",
     backends=TENSORRT,
     remedy="write it as a LayerNormalization over all channels and positions",

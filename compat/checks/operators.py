@@ -40,6 +40,15 @@ def element_type(value: ir.Value | None) -> str | None:
     ops="*",
     backends=EVERY,
     remedy="express it in operators that the backend has, or let `doctor --fix` try",
+    remedies={
+        "NonZero": "write the filter as a mask (Where, Mul) of constant size, or take a TopK of constant K",
+        "NonMaxSuppression": "suppress by a masked IoU matrix of constant size, or cut the graph before it and suppress on the host",
+        "RoiAlign": "write it as bilinear sampling (GridSample, or Gather and Mul) on a constant number of boxes",
+        "Unique": "sort with TopK and mask the duplicates",
+        "Compress": "take a Gather of constant size, with a mask",
+        "DynamicQuantizeLinear": "quantize with calibrated, constant scales (QuantizeLinear and DequantizeLinear)",
+        "Loop": "unroll it: give the trip count as a constant, and let `doctor --fix` write the steps out",
+    },
     source="the backend's support table",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,6 @@ ModelCheck = Callable[[ir.Model, Target], Iterable[str]]
 """Returns what is wrong with a model as a whole for a target."""
 NodeCheck = Callable[[ir.Node, Target], str | None]
 """Returns what is wrong with a node for a target, None if nothing is. Unknown shapes and dtypes are not wrong."""
-
-SILENT = "-wrong-"
-"""What the ids of rules contain that speak of wrong results, such as `tvm-wrong-suppression`."""
 
 RULES: dict[str, Rule] = {}
 """Every rule by its id, in the order of registration."""
@@ -42,16 +39,15 @@ class Rule:
     source: str
     example: str
     check: NodeCheck
+    silent: bool
+    """The backend takes the node without a word, and computes something else: no trial shows what the rule says."""
+    remedies: Mapping[str, str]
+    """What to do about some operators in particular, in the place of `remedy`."""
 
     @property
     def cause(self) -> str:
         """The rule's documentation: what the backend refuses, and why."""
         return " ".join((self.check.__doc__ or "").split())
-
-    @property
-    def silent(self) -> bool:
-        """The backend takes the node without a word, and computes something else: no trial shows what the rule says."""
-        return SILENT in self.id
 
     def applies_to(self, target: Target) -> bool:
         return target.backend in self.backends and target.within(self.versions)
@@ -92,6 +88,8 @@ def rule(
     example: str,
     versions: str = "",
     severity: Severity = "error",
+    silent: bool = False,
+    remedies: Mapping[str, str] | None = None,
 ) -> Callable[[NodeCheck], NodeCheck]:
     """Register a function as a rule. Its docstring is the cause that the rule's page shows."""
 
@@ -99,7 +97,19 @@ def rule(
         if id in RULES:
             raise ValueError(f"two rules {id}")
         operators = (ops,) if isinstance(ops, str) else tuple(ops)
-        RULES[id] = Rule(id, operators, tuple(backends), versions, severity, remedy, source, example.strip(), check)
+        RULES[id] = Rule(
+            id=id,
+            ops=operators,
+            backends=tuple(backends),
+            versions=versions,
+            severity=severity,
+            remedy=remedy,
+            source=source,
+            example=example.strip(),
+            check=check,
+            silent=silent,
+            remedies=remedies or {},
+        )
         return check
 
     return register

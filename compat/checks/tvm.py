@@ -19,6 +19,7 @@ BROKEN = "<0.28"
 
 @rule(
     "tvm-wrong-suppression",
+    silent=True,
     ops="NonMaxSuppression",
     backends=TVM,
     versions=BROKEN,
@@ -39,6 +40,7 @@ def suppression(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-layer-statistics",
+    silent=True,
     ops="LayerNormalization",
     backends=TVM,
     versions=BROKEN,
@@ -56,6 +58,7 @@ def layer_statistics(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-convtranspose",
+    silent=True,
     ops="ConvTranspose",
     backends=TVM,
     versions=BROKEN,
@@ -93,6 +96,7 @@ def convtranspose(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-spacetodepth",
+    silent=True,
     ops="SpaceToDepth",
     backends=TVM,
     versions=BROKEN,
@@ -110,6 +114,7 @@ def spacetodepth(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-isinf",
+    silent=True,
     ops="IsInf",
     backends=TVM,
     versions=BROKEN,
@@ -128,6 +133,7 @@ def isinf(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-dropout-mask",
+    silent=True,
     ops="Dropout",
     backends=TVM,
     versions=BROKEN,
@@ -145,6 +151,7 @@ def dropout_mask(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-dropout-training",
+    silent=True,
     ops="Dropout",
     backends=TVM,
     versions=BROKEN,
@@ -165,6 +172,7 @@ def dropout_training(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-batchnorm-training",
+    silent=True,
     ops="BatchNormalization",
     backends=TVM,
     versions=BROKEN,
@@ -185,6 +193,7 @@ def batchnorm_training(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-expand",
+    silent=True,
     ops="Expand",
     backends=TVM,
     versions=BROKEN,
@@ -205,6 +214,7 @@ def expand(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-resize-10",
+    silent=True,
     ops="Resize",
     backends=TVM,
     versions=BROKEN,

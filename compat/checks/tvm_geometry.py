@@ -20,6 +20,7 @@ BROKEN = "<0.28"
 
 @rule(
     "tvm-wrong-resize-scales",
+    silent=True,
     ops="Resize",
     backends=TVM,
     versions=BROKEN,
@@ -49,6 +50,7 @@ def resize_scales(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-roi-align",
+    silent=True,
     ops="RoiAlign",
     backends=TVM,
     versions=BROKEN,
@@ -72,6 +74,7 @@ def roi_align(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tvm-wrong-max-pool-padding",
+    silent=True,
     ops="MaxPool",
     backends=TVM,
     versions=BROKEN,

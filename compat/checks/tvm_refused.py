@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from enginesmith.compat import support
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TVM, Target
-from enginesmith.compat.values import argument, attribute, constant, dtype, opset_of, rank, used
+from enginesmith.compat.values import argument, attribute, constant, dtype, rank, used
 
 SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
 REDUCTIONS = ("ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean", "ReduceProd", "ReduceLogSumExp", "ReduceLogSum",
@@ -39,24 +38,6 @@ TAKE_SHAPES = {"Reshape", "Resize", "ConstantOfShape", "Gather", "Slice", "Shape
                "Cast", "CastLike", "Squeeze"}  # fmt: skip
 """Operators whose converters read what Shape gives; the frontend refuses it for any other."""
 SAME_TYPE = ("Add", "Sub", "Mul", "Div", "Pow", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal")
-
-
-@rule(
-    "tvm-no-converter",
-    ops="*",
-    backends=TVM,
-    remedy="express it in other standard operators before the export",
-    source=SOURCE,
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-celu (float[3] x) => (float[3] y) { y = Celu (x) }
-""",
-)
-def no_converter(node: ir.Node, target: Target) -> str | None:
-    """The frontend has a converter for each operator that it takes, and refuses a graph with any other."""
-    if node.op_type in ("If", "Constant") or support.lookup(target, node.op_type, opset_of(node.graph)) is not None:
-        return None
-    return "TVM's ONNX frontend has no converter for it"
 
 
 @rule(

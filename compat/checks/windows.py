@@ -195,6 +195,7 @@ def grid_sample_types(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "tensorrt-wrong-grid-sample-mode",
+    silent=True,
     ops="GridSample",
     backends=("tensorrt",),
     versions="<11.1",

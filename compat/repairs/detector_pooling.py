@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import walk
 from enginesmith.compat.repairs.repair import Builder, graph_repair
@@ -59,6 +60,8 @@ def roi_align_pyramid(model: ir.Model, target: Target) -> int:
             if len(levels) > 1 and _alike(levels):
                 _merge(node, levels, target)
                 changes += 1
+    if changes:
+        common.RemoveUnusedNodesPass()(model)
     return changes
 
 

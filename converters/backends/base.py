@@ -72,6 +72,9 @@ class Backend(Protocol):
     def resolve_target(self, target: str) -> str:
         """The canonical target for `auto`, `native` or a given name. Raises UserError with the nearest names. Cheap."""
 
+    def lacks(self, precision: str, target: str) -> str:
+        """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
+
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the backend's own parser and a trial build; one finding for every node refused, not the first only."""
 

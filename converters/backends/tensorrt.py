@@ -21,6 +21,7 @@ from enginesmith.converters.backends.base import BuildRequest, Profile, Rejectio
 from enginesmith.converters.backends.gpu import local_gpus
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.precision.proof import Products, products_of, shortfall
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from enginesmith.converters.backends.trt_session import Network, Session
 
 ENGINE = "engine.trt"
+FIRST_BF16 = 80
+"""Compute capability from which a GPU has bfloat16: Ampere's."""
 NO_GPU = "no GPU"
 NO_GPU_TO_BUILD = f"{NO_GPU}: it builds only for the GPU of the machine"
 
@@ -125,6 +128,11 @@ class TensorRTBackend:
             raise unknown(f"target of {self.name}", canonical, known)
         return canonical
 
+    def lacks(self, precision: str, target: str) -> str:
+        if precision == "bf16" and int(target.removeprefix("sm_")) < FIRST_BF16:
+            return f"{self.name}: {target} has no bfloat16, which begins with sm_{FIRST_BF16}; ask for fp16"
+        return ""
+
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Parse and build at the lowest optimization level; when that fails, probe the nodes one by one.
 
@@ -154,6 +162,9 @@ class TensorRTBackend:
         if parsed.errors:
             raise self._failure(request, context, parsed.errors[0].message)
         config = trt_session.config_for(parsed, request.profile, self.capability(request.target))
+        asked, built = products_of(request.onnx), parsed.products()
+        if lacking := shortfall(asked, built):
+            raise ConversionError(f"{self.name} {self.version()}: {lacking}", "report it with the graph: it is typed")
         cache = self._timing_cache(request)
         if cache is not None:
             stored = cache.read_bytes() if cache.exists() else b""
@@ -166,7 +177,7 @@ class TensorRTBackend:
             _write(cache, config.get_timing_cache().serialize())
         path = request.out / ENGINE
         _write(path, engine)
-        return self._describe(parsed, request, path)
+        return self._describe(parsed, request, path, asked, built)
 
     def runner(self, engine: Path, threads: int | None = None) -> BaseRunner:
         """Polygraphy's TrtRunner over the engine. Raises UserError without a GPU. `threads` means nothing here."""
@@ -212,7 +223,9 @@ class TensorRTBackend:
             return None
         return request.cache / f"{self.name}-{self.version()}-{request.target}.timing"
 
-    def _describe(self, parsed: Network, request: BuildRequest, path: Path) -> EngineInfo:
+    def _describe(
+        self, parsed: Network, request: BuildRequest, path: Path, asked: Products, built: Products
+    ) -> EngineInfo:
         trt = parsed.session.trt
         by_dtype = parsed.layers_by_dtype()
         return EngineInfo(
@@ -222,6 +235,8 @@ class TensorRTBackend:
             size=path.stat().st_size,
             layers=sum(by_dtype.values()),
             layers_by_dtype=by_dtype,
+            products_asked=asked,
+            products_built=built,
             details={
                 "builder": trt.__version__,
                 "parser": str(trt.get_nv_onnx_parser_version()),

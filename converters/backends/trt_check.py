@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-import yaml
+import onnx_ir as ir
 
+from enginesmith.compat.checks import problems
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import infer
+from enginesmith.compat.target import Target
 from enginesmith.converters.backends import trt_session
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import Refusal, probe_nodes
@@ -28,7 +29,20 @@ FASTEST = 0
 
 
 def check(backend: TensorRTBackend, request: BuildRequest, context: Context) -> list[Finding]:
-    """Findings for every node that the product refuses; one for the whole graph where no node fails alone."""
+    """Findings for every node that the product refuses, one for the whole graph where no node fails alone; and for
+    every node that it would compute wrongly."""
+    predicted = [
+        problem.finding for problem in problems(infer(ir.load(request.onnx)), Target(backend.name, backend.version()))
+    ]
+    remedies = {(found.node, found.op): found.remedy for found in reversed(predicted)}
+    found = [
+        finding.model_copy(update={"remedy": finding.remedy or remedies.get((finding.node, finding.op), "")})
+        for finding in _refused(backend, request, context)
+    ]
+    return [*found, *(finding for finding in predicted if finding.silent)]
+
+
+def _refused(backend: TensorRTBackend, request: BuildRequest, context: Context) -> list[Finding]:
     session = backend.session()
     context.progress("parsing")
     with session.log.hushed():
@@ -108,7 +122,7 @@ def _finding(backend: TensorRTBackend, found: Refusal) -> Finding:
         backend=backend.name,
         versions=backend.version(),
         message=_clean(found.message),
-        remedy=_remedy(found.op, found.message),
+        remedy="provide the plugin, or express it in standard operators before the export" if "::" in found.op else "",
     )
 
 
@@ -129,19 +143,3 @@ def _clean(message: str) -> str:
     """One line, without the place in NVIDIA's sources where it was raised."""
     text = re.sub(r"^\[\w+\.cpp::\w+::\d+\]\s*", "", " ".join(message.split()))
     return re.sub(r"\s*In \w+ at \S+\.cpp:\d+", "", text)
-
-
-def _remedy(op: str, message: str) -> str:
-    for entry in _remedies():
-        if entry["op"] == op and re.search(entry.get("message", ""), message):
-            return entry["remedy"]
-    if "::" in op:
-        return "provide the plugin, or express it in standard operators before the export"
-    return ""
-
-
-@cache
-def _remedies() -> list[dict[str, str]]:
-    text = resources.files(__package__).joinpath("trt_remedies.yaml").read_text(encoding="utf-8")
-    entries: list[dict[str, str]] = yaml.safe_load(text)
-    return entries

@@ -43,6 +43,14 @@ DTYPES = {
 """Names of `trt.DataType` to the names that the manifest uses."""
 
 
+PRODUCTS = {
+    "CONVOLUTION": "convolutions",
+    "DECONVOLUTION": "transposed convolutions",
+    "MATRIX_MULTIPLY": "matrix products",
+}
+"""Names of `trt.LayerType` to the kinds of products."""
+
+
 @dataclass
 class Log:
     """What TensorRT said at ERROR or worse since the last `clear`, also told to stderr unless `quiet`."""
@@ -137,6 +145,16 @@ class Network:
                 name = layer.get_output(0).dtype.name
                 counts[DTYPES.get(name, name.lower())] += 1
         return dict(counts.most_common())
+
+    def products(self) -> dict[str, dict[str, int]]:
+        """Convolutions and matrix products by kind and dtype of their output, as `precision.proof` names them."""
+        counts: dict[str, Counter[str]] = {}
+        for index in range(self.network.num_layers):
+            layer = self.network.get_layer(index)
+            if (kind := PRODUCTS.get(layer.type.name)) is not None:
+                name = layer.get_output(0).dtype.name
+                counts.setdefault(kind, Counter())[DTYPES.get(name, name.lower())] += 1
+        return {kind: dict(found) for kind, found in counts.items()}
 
 
 def parse(session: Session, model: Path | onnx.ModelProto) -> Network:

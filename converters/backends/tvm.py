@@ -54,6 +54,9 @@ class TvmBackend:
     def resolve_target(self, target: str) -> str:
         return tvm_target.parse(target).name
 
+    def lacks(self, precision: str, target: str) -> str:
+        return ""
+
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the frontend's table of operators, our list of wrong conversions, and a real import and lowering.
 

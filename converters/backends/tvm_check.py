@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import onnx_ir as ir
 
-from enginesmith.compat.checks import problems
-from enginesmith.compat.checks.rule import SILENT
+from enginesmith.compat.checks import silent
 from enginesmith.compat.findings import Finding
-from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends import scope as scoping
 from enginesmith.converters.backends import tvm_import
@@ -71,9 +69,7 @@ def listed(backend: TvmBackend, path: Path) -> list[Finding]:
 
 def _converted_wrongly(backend: TvmBackend, path: Path) -> list[Finding]:
     """Nodes that the frontend converts without a word into something that computes another result."""
-    model = infer(ir.load(path))
-    target = Target(backend.name, backend.version())
-    return [problem.finding for problem in problems(model, target) if SILENT in problem.finding.rule]
+    return silent(ir.load(path), Target(backend.name, backend.version()))
 
 
 def _unconverted(backend: TvmBackend, path: Path) -> list[Finding]:

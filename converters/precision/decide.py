@@ -67,8 +67,9 @@ class _Decider:
         self.format = format
         self.ranges = ranges
         self.opset = opset(model)
+        self.products = rules.products(model)
         self.choosers = rules.choosers(model)
-        self.leading = rules.before_products(model, owners(model))
+        self.leading = rules.before_products(model, owners(model), self.products)
         self.decision = Decision(format)
         self.constants: dict[ir.Value, Magnitudes] = {}
 
@@ -86,7 +87,9 @@ class _Decider:
                     decision.kept[node] = f"{node.op_type} of opset {self.opset} has no {self.format.name}"
                 continue
             data = [v for i in found.inputs if (v := node.inputs[i]) is not None and not is_constant(v)]
-            if not rules.is_product(node) and not any(value in decision.values for value in data):
+            if node not in self.products and not any(value in decision.values for value in data):
+                if rules.is_product(node):
+                    decision.kept[node] = rules.MASKS
                 continue
             reason = self._forbidden(node, found)
             if reason:
@@ -111,7 +114,7 @@ class _Decider:
             return rules.CHOICE
         if node not in self.leading:
             return rules.TAIL
-        if rules.is_product(node) and any(_is_dequantized(value) for value in node.inputs):
+        if node in self.products and any(_is_dequantized(value) for value in node.inputs):
             return "it is quantized"
         return next(self._objections(node, found), "")
 

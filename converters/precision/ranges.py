@@ -68,19 +68,24 @@ def _instrument(graph: ir.Graph) -> list[Probe]:
 
 def _peak(value: ir.Value, reduced_before: bool = False) -> tuple[list[ir.Node], ir.Value]:
     """max(|x|, -1) over all elements: -1 stands for a tensor that has none, or that no run has reached."""
-    size = _constant(np.array([-1], np.int64))
-    none = _constant(np.array([-1], np.float32))
-    magnitude = ir.node("Identity" if reduced_before else "Abs", [value])
-    flat = ir.node("Reshape", [magnitude.outputs[0], size.outputs[0]])
-    joined = ir.node("Concat", [flat.outputs[0], none.outputs[0]], {"axis": 0})
-    reduced = ir.node("ReduceMax", [joined.outputs[0]], {"keepdims": 1})
+    name = f"{value.name}/reduced" if reduced_before else value.name or ""
+    size = _constant(np.array([-1], np.int64), f"{name}/size")
+    none = _constant(np.array([-1], np.float32), f"{name}/none")
+    magnitude = _node("Identity" if reduced_before else "Abs", f"{name}/abs", [value])
+    flat = _node("Reshape", f"{name}/flat", [*magnitude.outputs, *size.outputs])
+    joined = _node("Concat", f"{name}/joined", [*flat.outputs, *none.outputs], axis=0)
+    reduced = _node("ReduceMax", f"{name}/largest", joined.outputs, keepdims=1)
     reduced.outputs[0].type = ir.TensorType(FLOAT)
     reduced.outputs[0].shape = ir.Shape([1])
     return [size, none, magnitude, flat, joined, reduced], reduced.outputs[0]
 
 
-def _constant(array: np.ndarray[Any, Any]) -> ir.Node:
-    return ir.node("Constant", [], {"value": ir.tensor(array)})
+def _node(op: str, name: str, inputs: Sequence[ir.Value], **attributes: Any) -> ir.Node:
+    return ir.node(op, inputs, attributes, outputs=[ir.Value(name=name)])
+
+
+def _constant(array: np.ndarray[Any, Any], name: str) -> ir.Node:
+    return _node("Constant", name, [], value=ir.tensor(array))
 
 
 def _hoist(graph: ir.Graph, node: ir.Node) -> list[Probe]:
@@ -96,13 +101,13 @@ def _hoist(graph: ir.Graph, node: ir.Node) -> list[Probe]:
                 if index == at:
                     branch.outputs.append(peak)
                     continue
-                absent = _constant(np.array([-1], np.float32))
+                absent = _constant(np.array([-1], np.float32), f"{name}/absent")
                 absent.outputs[0].type, absent.outputs[0].shape = ir.TensorType(FLOAT), ir.Shape([1])
                 branch.append(absent)
                 branch.outputs.append(absent.outputs[0])
             node.resize_outputs(len(node.outputs) + 1)
             out = node.outputs[-1]
-            out.type = ir.TensorType(FLOAT)
+            out.name, out.type = f"{name}/peaks", ir.TensorType(FLOAT)
             nodes, reduced = _peak(out, reduced_before=True)  # of a Loop: one number for each iteration
             graph.insert_after(node, nodes)
             made.append((name, reduced))

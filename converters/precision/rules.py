@@ -8,7 +8,14 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from enginesmith.compat.values import attribute, constant, shape
-from enginesmith.converters.precision.structure import is_constant, is_float, is_standard, ordered, subgraphs
+from enginesmith.converters.precision.structure import (
+    is_constant,
+    is_float,
+    is_fractional,
+    is_standard,
+    ordered,
+    subgraphs,
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -58,6 +65,7 @@ INDIFFERENT = _names("Cast Shape Size IsNaN IsInf")
 """Operators that take what they are given: their output's type does not depend on their input's."""
 
 CHOICE = "what it computes chooses elements or positions"
+MASKS = "its factors are masks"
 TAIL = "after the last product: it only shapes the result"
 
 
@@ -65,7 +73,9 @@ def is_product(node: ir.Node) -> bool:
     """Is it one of the operators for which 16 bits are asked: a product, or a table of weights that is looked up?"""
     if not is_standard(node):
         return False
-    return node.op_type in PRODUCTS or (node.op_type == "Gather" and is_constant(node.inputs[0]))
+    return node.op_type in PRODUCTS or (
+        node.op_type == "Gather" and is_float(node.inputs[0]) and is_constant(node.inputs[0])
+    )
 
 
 def has_weights(node: ir.Node) -> bool:
@@ -102,11 +112,11 @@ def choosers(model: ir.Model) -> set[ir.Node]:
     links = _links(model)
     for node in ordered(model.graph):
         indices = CHOOSING.get(node.op_type, ()) if is_standard(node) else ()
-        if node.op_type == "Cast" and is_float(node.inputs[0]) and not node.outputs[0].dtype.is_floating_point():  # type: ignore[union-attr]
+        if node.op_type == "Cast" and not is_fractional(node.outputs[0]):
             indices = (0,)
         chosen = [node.inputs[i] for i in indices if i < len(node.inputs)]
-        if any(is_float(value) for value in chosen):
-            waiting += [value for value in chosen if value is not None and is_float(value)]
+        if any(is_fractional(value) for value in chosen):
+            waiting += [value for value in chosen if value is not None and is_fractional(value)]
             if node.op_type not in INDIFFERENT:
                 sinks.add(node)
     found = set(sinks)
@@ -125,14 +135,14 @@ def choosers(model: ir.Model) -> set[ir.Node]:
             undecided.add(node)
         else:
             found.add(node)
-            waiting += [v for v in node.inputs if v is not None and is_float(v)]
+            waiting += [v for v in node.inputs if v is not None and is_fractional(v)]
         if not waiting:
             # A product of two activations belongs to a choice when nothing else reads it: overlaps, but no attention.
             for product in list(undecided):
                 if all(use.node in found for use in product.outputs[0].uses()):
                     undecided.remove(product)
                     found.add(product)
-                    waiting += [v for v in product.inputs if v is not None and is_float(v)]
+                    waiting += [v for v in product.inputs if v is not None and is_fractional(v)]
     return found
 
 
@@ -151,21 +161,47 @@ def _links(model: ir.Model) -> dict[ir.Value, list[ir.Value]]:
                     links.setdefault(out, []).append(made)
                 for state, given, made in zip(inner.inputs[2:], node.inputs[2:], inner.outputs[1:], strict=False):
                     links.setdefault(state, []).extend(value for value in (given, made) if value is not None)
-    return {value: [v for v in before if is_float(v)] for value, before in links.items()}
+    return {value: [v for v in before if is_fractional(v)] for value, before in links.items()}
 
 
-def before_products(model: ir.Model, owner: Mapping[ir.Graph, ir.Node]) -> set[ir.Node]:
+def products(model: ir.Model) -> set[ir.Node]:
+    """The products that multiply features: what comes from an input, or from a table of weights, by arithmetic.
+
+    What comes from a comparison is a mask, and a product of masks is logic.
+    """
+    links = _links(model)
+    features: set[ir.Value] = set(model.graph.inputs)
+    found: set[ir.Node] = set()
+    for node in ordered(model.graph):
+        if any(True for _ in subgraphs(node)):
+            features.update(value for value in node.outputs if any(made in features for made in links.get(value, ())))
+            continue
+        fed = is_product(node) and node.op_type == "Gather"
+        fed |= any(value in features or _carried(value, links, features) for value in node.inputs)
+        if fed:
+            features.update(value for value in node.outputs if value.dtype != ir.DataType.BOOL)
+            if is_product(node):
+                found.add(node)
+    return found
+
+
+def _carried(value: ir.Value | None, links: Mapping[ir.Value, list[ir.Value]], features: set[ir.Value]) -> bool:
+    """Does a Loop's state come from a feature?"""
+    return value is not None and value.is_graph_input() and any(given in features for given in links.get(value, ()))
+
+
+def before_products(model: ir.Model, owner: Mapping[ir.Graph, ir.Node], products: set[ir.Node]) -> set[ir.Node]:
     """Nodes from which a product can be reached: all others only shape the result."""
     nodes = list(ordered(model.graph))
     holding: set[ir.Node] = set()
     for node in nodes:
-        if any(inner_node in holding or is_product(inner_node) for sub in subgraphs(node) for inner_node in sub):
+        if any(inner in holding or inner in products for sub in subgraphs(node) for inner in sub):
             holding.add(node)
     leading: set[ir.Node] = set()
     for node in reversed(nodes):
         around = owner.get(node.graph) if isinstance(node.graph, ir.Graph) else None
         if (
-            is_product(node)
+            node in products
             or node in holding
             or (around is not None and (around in leading or around in holding))
             or any(user in leading for value in node.outputs for user in value.consumers())

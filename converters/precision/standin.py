@@ -78,5 +78,3 @@ def _replace(value: ir.Value, other: ir.Value, keep: ir.Node) -> None:
 def _ending_in(value: ir.Value) -> Sequence[ir.Graph]:
     graph = value.graph
     return [graph] if value.is_graph_output() and isinstance(graph, ir.Graph) else []
-
-

@@ -42,6 +42,12 @@ def is_float(value: ir.Value | None) -> bool:
     return value is not None and dtype(value) == FLOAT
 
 
+def is_fractional(value: ir.Value | None) -> bool:
+    """Is it a tensor of any floating-point type?"""
+    kind = dtype(value)
+    return kind is not None and kind.is_floating_point()
+
+
 def is_constant(value: ir.Value | None) -> bool:
     return constant_tensor(value) is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -22,12 +21,6 @@ from enginesmith.converters.prove import prove
 
 TARGETS = {"tensorrt-rtx": "sm_89", "tvm": "x86-64-v3"}
 VERSIONS = {"tensorrt": "10.3", **{name: get_backend(name).version() for name in TARGETS}}
-
-
-@pytest.fixture(scope="module")
-def asked() -> Iterator[Isolated]:
-    with Isolated(without_torch=True) as process:
-        yield process
 
 
 def parsed(text: str) -> ir.Model:

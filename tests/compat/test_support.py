@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,12 +21,6 @@ from enginesmith.converters.backends.trial import TRIAL
 from enginesmith.converters.isolated import Died, Isolated, Raised
 
 RTX = Target("tensorrt-rtx", get_backend("tensorrt-rtx").version())
-
-
-@pytest.fixture(scope="module")
-def asked() -> Iterator[Isolated]:
-    with Isolated(without_torch=True) as process:
-        yield process
 
 
 def taken(asked: Isolated, path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -146,12 +146,6 @@ def test_a_file_that_is_no_model_is_a_finding(enginesmith: Doctor, tmp_path: Pat
     assert not (tmp_path / "fixed.onnx").exists()
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[Isolated]:
-    with Isolated(without_torch=True) as started:
-        yield started
-
-
 def whole() -> bytes:
     text = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -171,7 +165,7 @@ mixed (float[1, 3, 8, 8] x, bool c) => (float[1, 4, 8, 8] z, int64[k] n)
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_mutated_model_never_brings_it_down(data: st.DataObject, process: Isolated, tmp_path: Path) -> None:
+def test_a_mutated_model_never_brings_it_down(data: st.DataObject, asked: Isolated, tmp_path: Path) -> None:
     content = bytearray(whole())
     for _ in range(data.draw(st.integers(1, 12))):
         place = data.draw(st.integers(0, len(content) - 1))
@@ -189,7 +183,7 @@ def test_a_mutated_model_never_brings_it_down(data: st.DataObject, process: Isol
     path = tmp_path / "model.onnx"
     path.write_bytes(bytes(content))
     try:
-        found = process.call(EXAMINE, str(path), [("tensorrt-rtx", "1.7"), ("tvm", "0.27")], timeout=60)
+        found = asked.call(EXAMINE, str(path), [("tensorrt-rtx", "1.7"), ("tvm", "0.27")], timeout=60)
     except Died as error:  # a crash inside onnx's own code, which the command line reports as a finding
         assert "crashed" in str(error)
     except Raised as error:

@@ -152,6 +152,10 @@ def constant_of_shape(rewriter: Rewriter, node: ir.Node) -> Bounded:
 @rule("Range")
 def numbered(rewriter: Rewriter, node: ir.Node) -> Bounded:
     start, limit, step = (rewriter.sizes(value) for value in node.inputs)
+    known = [part[0] for part in (start, limit, step) if part is not None and isinstance(part[0], int)]
+    if len(known) == 3:
+        value = rewriter.constant(np.arange(*known, dtype=np.int64))
+        return Bounded(value, (dim(len(range(*known))),))
     if start != (0,) or step != (1,) or limit is None or not isinstance(limit[0], tuple):
         raise NotApplicable("its number of elements depends on the data")
     rows = limit[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,6 @@ def said(model: onnx.ModelProto | ir.Model, target: Target = TENSORRT) -> dict[s
     for finding in found:
         messages.setdefault(finding.rule, finding.message)
     return messages
-
-
-@pytest.fixture(scope="module")
-def asked() -> Iterator[Isolated]:
-    with Isolated(without_torch=True) as process:
-        yield process
 
 
 def text(body: str, opset: int = 18, more: str = "") -> onnx.ModelProto:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -36,12 +35,6 @@ FINE = {
     "a sequence of the graph's own": "(float[2] x) => (float[2] y) <int64 zero = {0}>"
     " { s = SequenceConstruct (x, x)  y = SequenceAt (s, zero) }",
 }
-
-
-@pytest.fixture(scope="module")
-def asked() -> Iterator[Isolated]:
-    with Isolated(without_torch=True) as process:
-        yield process
 
 
 @pytest.mark.parametrize("name", FINE)

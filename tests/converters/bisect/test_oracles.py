@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,18 @@ from onnx import helper
 from enginesmith.converters.bisect.conditions import parse_condition
 from enginesmith.converters.bisect.feeds import RANGE, VALUE, make_feed
 from enginesmith.converters.bisect.judge import EXAMINE, STANDARD
-from enginesmith.converters.isolated import Isolated, Raised
+from enginesmith.converters.isolated import Raised
 
 node = helper.make_node
 
 
-@pytest.fixture(scope="module")
-def isolated() -> Iterator[Isolated]:
-    """One process for all: TensorRT-RTX and TVM take seconds to import."""
-    with Isolated(without_torch=True) as process:
-        yield process
-
-
 @pytest.fixture
-def ask(isolated, tmp_path):
+def ask(asked, tmp_path):
     def ask(model: onnx.ModelProto, condition: str, standard: str = "nothing") -> dict[str, Any] | None:
         path = tmp_path / "asked.onnx"
         onnx.save(model, path)
         parsed = parse_condition(condition).model_dump()
-        return isolated.call(EXAMINE, str(path), parsed, standard, {}, timeout=120)
+        return asked.call(EXAMINE, str(path), parsed, standard, {}, timeout=120)
 
     return ask
 
@@ -100,7 +92,7 @@ def test_what_can_not_be_compared_is_a_bad_request(ask):
         ask(single("Celu"), "differs between onnxruntime and tvm")
 
 
-def test_standards(isolated, tmp_path):
+def test_standards(asked, tmp_path):
     contradiction = model_of(
         [node("Add", ["x", "c"], ["y"])],
         [value("x", (2, 3))],
@@ -112,7 +104,7 @@ def test_standards(isolated, tmp_path):
     for standard, model in cases.items():
         path = tmp_path / f"{standard}.onnx"
         onnx.save(model, path)
-        assert isolated.call(STANDARD, str(path), "runs", timeout=60) == standard
+        assert asked.call(STANDARD, str(path), "runs", timeout=60) == standard
 
 
 def test_a_model_below_the_standard_does_not_count(ask):
