@@ -72,7 +72,9 @@ def _rule(rule: Rule | ModelRule) -> str:
 
 def _repair(repair: Repair | GraphRepair) -> str:
     operators = ", ".join(repair.ops) if isinstance(repair, Repair) else "the whole graph"
-    exact = "bit for bit" if not repair.tolerance else f"to {repair.tolerance:g} of the largest magnitude of each output"
+    exact = (
+        "bit for bit" if not repair.tolerance else f"to {repair.tolerance:g} of the largest magnitude of each output"
+    )
     return _page(
         f"Repair {repair.id}",
         {

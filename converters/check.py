@@ -68,7 +68,9 @@ class Check(Stage[CheckOptions]):
         left = _errors(report.left)
         if left or not report.made:
             raise _refused(options.backend, left or refused, report.left, report)
-        comparison = compare_graph(out, inputs["samples"], inputs["expected"], options.expected, options.precision)
+        comparison = compare_graph(
+            out, inputs["samples"], inputs["expected"], options.expected, options.precision, context
+        )
         made = Counter(attempt.repair for attempt in report.made)
         facts = describe(out)
         return facts.model_copy(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.matching import drawable, match_classes, match_detections, merge, pictures_of
@@ -17,6 +18,7 @@ from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 from enginesmith.converters.tolerances import TOLERANCES, Tolerance
 
 if TYPE_CHECKING:
+    import onnx
     from polygraphy.backend.base import BaseRunner
     from polygraphy.comparator import IterationResult
 
@@ -51,67 +53,61 @@ class Compare(Stage[CompareOptions]):
         chosen = list(range(len(feeds)))
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
             chosen = [index for index in chosen if samples.samples[index].optimum]
+        named = [(samples.samples[index].name, feeds[index]) for index in chosen]
         runner = _runner(options.backend, inputs["candidate"])
-        found = _run(runner, options.backend, [(samples.samples[i].name, feeds[i]) for i in chosen], context)
+        found = _run(runner, options.backend, named, context, interface.load(inputs["candidate"]))
         save_results(context.out, _label(options.backend), found)
         results = load_results(context.out)[0][1]
-        compared = [
-            compare_outputs(
-                samples.task,
-                samples.samples[index],
-                feeds[index],
-                expected[0][1][index],
-                outputs,
-                TOLERANCES[options.precision],
-            )
-            for index, outputs in zip(chosen, results, strict=True)
-        ]
-        return _facts(compared, options.expected, _label(options.backend))
+        before = [expected[0][1][index] for index in chosen]
+        compared = _compared(samples, chosen, feeds, before, results, TOLERANCES[options.precision])
+        comparison = _comparison(compared, options.expected, _label(options.backend))
+        return Facts(comparison=comparison, note=_note(compared))
 
 
-def compare_graph(onnx: Path, samples: Path, expected: Path, label: str, precision: str) -> Comparison:
-    """Run a graph in ONNX Runtime on all samples, and hold its outputs against the `expected` artifact's results.
+def compare_graph(
+    onnx: Path, samples: Path, expected: Path, label: str, precision: str, context: Context
+) -> Comparison:
+    """Run a repaired graph in ONNX Runtime on all samples, and hold its outputs against the `expected` artifact's.
 
     Raises ConversionError when it can't be run.
     """
     from polygraphy.comparator import IterationResult
 
     sample_set, feeds = SampleSet.load(samples)
-    results = load_results(expected)[0][1]
-    context = Context(out=onnx.parent, scratch=onnx.parent, cache=onnx.parent)
     named = [(sample.name, feed) for sample, feed in zip(sample_set.samples, feeds, strict=True)]
-    compared = [
-        compare_outputs(
-            sample_set.task,
-            sample,
-            feed,
-            before,
-            IterationResult(outputs=outputs, runtime=0.0, runner_name="repaired"),
-            TOLERANCES[precision],
-        )
-        for sample, feed, before, outputs in zip(
-            sample_set.samples,
-            feeds,
-            results,
-            _run(onnxruntime.runner(onnx), ONNXRUNTIME, named, context),
-            strict=True,
-        )
+    found = [
+        IterationResult(outputs=outputs, runtime=0.0, runner_name="repaired")
+        for outputs in _run(onnxruntime.runner(onnx), ONNXRUNTIME, named, context, interface.of(onnx))
     ]
-    comparison = _facts(compared, label, "the repaired graph in ONNX Runtime").comparison
-    assert comparison is not None
-    return comparison
+    before = load_results(expected)[0][1]
+    compared = _compared(sample_set, range(len(feeds)), feeds, before, found, TOLERANCES[precision])
+    return _comparison(compared, label, "the repaired graph in ONNX Runtime")
 
 
-def _facts(compared: list[SampleComparison], expected: str, found: str) -> Facts:
+def _compared(
+    samples: SampleSet,
+    chosen: Sequence[int],
+    feeds: Sequence[Feed],
+    expected: Sequence[IterationResult],
+    found: Sequence[IterationResult],
+    tolerance: Tolerance,
+) -> list[SampleComparison]:
+    """The samples `chosen`, whose results are `expected` and `found`."""
+    return [
+        compare_outputs(samples.task, samples.samples[index], feeds[index], before, after, tolerance)
+        for index, before, after in zip(chosen, expected, found, strict=True)
+    ]
+
+
+def _comparison(compared: list[SampleComparison], expected: str, found: str) -> Comparison:
     failed = [sample for sample in compared if not sample.passed]
-    comparison = Comparison(
+    return Comparison(
         expected=expected,
         found=found,
         verdict="fail" if failed else "pass",
         reason=reason(failed),
         samples=compared,
     )
-    return Facts(comparison=comparison, note=_note(compared))
 
 
 def _runner(backend: str, candidate: Path) -> BaseRunner:
@@ -126,9 +122,16 @@ def _runner(backend: str, candidate: Path) -> BaseRunner:
 
 
 def _run(
-    runner: BaseRunner, backend: str, named: Sequence[tuple[str, Feed]], context: Context
+    runner: BaseRunner,
+    backend: str,
+    named: Sequence[tuple[str, Feed]],
+    context: Context,
+    changed: onnx.ModelProto | None = None,
 ) -> list[dict[str, Array]]:
-    """The outputs for every sample. Raises ConversionError for a graph or an engine that can't be run on one."""
+    """The outputs for every sample, in the form that they had before repairs `changed` it.
+
+    Raises ConversionError for a graph or an engine that can't be run on one.
+    """
     doing = "can't load the graph"
     found: list[dict[str, Array]] = []
     try:
@@ -137,7 +140,8 @@ def _run(
                 context.progress(f"sample {number + 1} of {len(named)}", number / len(named))
                 doing = f"can't run the graph on the sample {name!r}"
                 # copied, since a runner may use its buffers again
-                found.append({output: array.copy() for output, array in runner.infer(feed).items()})
+                outputs = runner.infer(interface.fed(changed, feed))
+                found.append({name: array.copy() for name, array in interface.fetched(changed, outputs).items()})
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 - a runtime raises whatever it likes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of
@@ -39,9 +40,10 @@ class Compile(Stage[CompileOptions]):
         )
         backend = get_backend(options.backend)
         engine = backend.build(request, context)
-        warnings = []
+        warnings = [f"the repaired graph's {change}" for change in interface.save(request.onnx, context.out)]
         if request.profile and not backend.dynamic_shapes:
             shapes = ", ".join(f"{name} {'x'.join(map(str, opt))}" for name, (_, opt, _) in request.profile.items())
             warnings.append(f"{options.backend} builds static shapes: this engine takes {shapes} alone")
-            context.warn(warnings[-1])
+        for warning in warnings:
+            context.warn(warning)
         return Facts(engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")

@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-DTYPES = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
+DTYPES = (
+    "float32",
+    "float16",
+    "float64",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+    "bool",
+)
 
 
 class Dim(BaseModel):

@@ -10,6 +10,7 @@ from statistics import median
 
 from pydantic import Field
 
+from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.records import Latency
 from enginesmith.converters.samples import SampleSet
@@ -51,13 +52,14 @@ class Measure(Stage[MeasureOptions]):
             backend.runner(inputs["engine"] / backend.engine_file, threads=threads) as engine,
             onnxruntime.runner(inputs["model"] / MODEL, threads=threads) as reference,
         ):
-            sides = [(engine, engine_times), (reference, reference_times)]
-            for runner, _ in sides:  # warm up: pages, thread pools, lazy initialisation
-                runner.infer(feeds[0])
+            feed = interface.fed(interface.load(inputs["engine"]), feeds[0])
+            sides = [(engine, feed, engine_times), (reference, feeds[0], reference_times)]
+            for runner, given, _ in sides:  # warm up: pages, thread pools, lazy initialisation
+                runner.infer(given)
             started = time.monotonic()
             while len(engine_times) < MOST_RUNS:
-                for runner, times in sides:
-                    runner.infer(feeds[0])
+                for runner, given, times in sides:
+                    runner.infer(given)
                     times.append(runner.last_inference_time())
                 sides.reverse()  # neither always runs in the other's wake
                 spent = time.monotonic() - started

@@ -199,7 +199,9 @@ def doctor(
 
 @app.command()
 def pages(
-    id: Annotated[str | None, typer.Argument(help="Id of a rule, a repair or a diagnosis; all are listed without.")] = None,
+    id: Annotated[
+        str | None, typer.Argument(help="Id of a rule, a repair or a diagnosis; all are listed without.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write every page as Markdown into this folder.")] = None,
 ) -> None:
     """What is known about conversions: a page for every rule, repair and diagnosis, with an example."""

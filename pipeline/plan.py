@@ -26,7 +26,6 @@ from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.shapes import parse_shapes
 from enginesmith.pipeline.source import Source, resolve_source
 
-
 FP32 = "fp32"
 
 

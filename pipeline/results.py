@@ -16,7 +16,7 @@ from enginesmith.pipeline.build import PASSED, Build
 from enginesmith.pipeline.environment import machine_record
 from enginesmith.pipeline.hashing import hash_value
 from enginesmith.pipeline.manifest import EngineRecord, Manifest, ModelRecord
-from enginesmith.pipeline.plan import Plan, PlannedStage
+from enginesmith.pipeline.plan import FP32, Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.store import Entry, Store
 
@@ -66,7 +66,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
         if planned.stage == "compile" and entry is not None:
             target = folder / f"{planned.backend}_{planned.target}"
             _copy(store.files(entry.key), entry, target)
-            engines.append(_engine(planned, entry, target.name, build))
+            engines.append(_engine(planned, entry, target.name, build, folder))
         elif planned.stage == "check" and entry is not None:  # the graph as repaired for this backend, if it was
             _copy(store.files(entry.key), entry, folder / f"{planned.backend}_{planned.target}")
     if plan.model in build.entries:
@@ -99,7 +99,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
     return manifest
 
 
-def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build) -> EngineRecord:
+def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, results: Path) -> EngineRecord:
     """`verified` is what the comparison of this very engine says, and nothing else."""
     records = {record.id: record for record in build.records}
     name = f"{planned.backend} {planned.target}"
@@ -122,8 +122,17 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build) -> E
             "verified": verified,
             "verified_reason": reason,
             "latency": measure.latency if measure else None,
+            "fp32_size": _fp32_size(results, f"{folder}/{file}"),
         }
     )
+
+
+def _fp32_size(results: Path, path: str) -> int | None:
+    """Bytes of the same engine in the fp32 build of this model, whose folder lies beside this one's; None without it."""
+    beside = results.parent / FP32
+    if results.name == FP32 or not (beside / path).is_file():
+        return None
+    return (beside / path).stat().st_size
 
 
 def _copy(source: Path, entry: Entry, target: Path, only: str = "") -> None:

@@ -32,12 +32,12 @@ def if_constant(model: ir.Model, target: Target) -> int:
                 continue
             branch = attribute(node, "then_branch" if bool(condition.reshape(())) else "else_branch")
             if isinstance(branch, ir.Graph):
-                _splice(graph, node, branch)
+                splice(graph, node, branch)
                 changes += 1
     return changes
 
 
-def _splice(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
+def splice(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
     """Move the branch's nodes to the If's place, and let its outputs stand for the If's."""
     prefix = node.name or node.outputs[0].name or "if"
     outputs = list(branch.outputs)

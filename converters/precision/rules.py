@@ -51,8 +51,8 @@ LONG_SUM = 1024
 """Terms of a sum from which it stays in float32 where the terms' size is not known."""
 
 CHOOSING: Mapping[str, tuple[int, ...]] = {
-    **{op: (0,) for op in ("TopK", "ArgMax", "ArgMin", "NonZero", "Unique", "Floor", "Ceil", "Round")},
-    **{op: (0, 1) for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Mod", "NonMaxSuppression")},
+    **dict.fromkeys(("TopK", "ArgMax", "ArgMin", "NonZero", "Unique", "Floor", "Ceil", "Round"), (0,)),
+    **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Mod", "NonMaxSuppression"), (0, 1)),
     "Range": (0, 1, 2),
     "GridSample": (1,),
     "RoiAlign": (1,),

@@ -55,7 +55,7 @@ class Lower(Stage[PrecisionOptions]):
                 onnx.checker.check_model(str(path), full_check=True)
                 if name == STAND_IN or options.precision == "fp16":
                     onnxruntime.session(path, optimize=False)
-            except Exception as error:  # noqa: BLE001 - whatever onnx and ONNX Runtime raise
+            except Exception as error:
                 raise ConversionError(f"the {format.name} graph is refused: {first_line(error)}") from error
         facts = describe(context.out / MODEL)
         done, total = lowering.products_by_dtype.get(format.name, 0), sum(lowering.products_by_dtype.values())

@@ -55,7 +55,7 @@ def is_constant(value: ir.Value | None) -> bool:
 def name_uniquely(model: ir.Model) -> None:
     """Give every value a name of its own, in place: the two branches of an If may use the same ones."""
     taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
-    taken |= {name for name in model.graph.initializers}
+    taken |= set(model.graph.initializers)
     kept = set(taken)
     for node in ordered(model.graph):
         for value in node.outputs:

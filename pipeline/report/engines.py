@@ -34,6 +34,10 @@ class Card:
     verified: str
     dtypes: list[tuple[str, int, str, str]]
     """dtype, number of layers, share of all as a percentage for the bar's width, colour."""
+    beside: str
+    """The size of the same engine in fp32, where there is one."""
+    products: list[tuple[str, str, str]]
+    """Kind of product, its number by dtype in the graph, and in the parsed network; only for builds below fp32."""
     speed: Speed | None
     no_speed: str
 
@@ -43,10 +47,13 @@ VERIFIED = {"yes": "Verified", "no": "Not verified: outputs differ", "not run": 
 
 def cards(manifest: Manifest) -> list[Card]:
     colours = dtype_colours(manifest)
-    return [_card(engine, manifest.machine.cores, colours) for engine in manifest.engines]
+    return [
+        _card(engine, manifest.machine.cores, colours, lowered=manifest.precision != "fp32")
+        for engine in manifest.engines
+    ]
 
 
-def _card(engine: EngineRecord, cores: int, colours: Mapping[str, str]) -> Card:
+def _card(engine: EngineRecord, cores: int, colours: Mapping[str, str], *, lowered: bool) -> Card:
     total = sum(engine.layers_by_dtype.values())
     ordered = sorted(engine.layers_by_dtype.items(), key=lambda item: -item[1])
     return Card(
@@ -55,9 +62,20 @@ def _card(engine: EngineRecord, cores: int, colours: Mapping[str, str]) -> Card:
         tone=VERIFIED_TONE[engine.verified],
         verified=VERIFIED[engine.verified],
         dtypes=[(dtype, layers, f"{100 * layers / total:.1f}", colours[dtype]) for dtype, layers in ordered if total],
+        beside=f"{engine.size / engine.fp32_size:.2f} of {text.size(engine.fp32_size)} in fp32" if engine.fp32_size else "",
+        products=_products(engine) if lowered else [],
         speed=_speed(engine.latency, cores) if engine.latency else None,
         no_speed="No latency: it did not run." if engine.verified == "not run" else "Latency was not measured.",
     )
+
+
+def _products(engine: EngineRecord) -> list[tuple[str, str, str]]:
+    def told(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{text.count(number)} {dtype}" for dtype, number in counts.items())
+
+    return [
+        (kind, told(asked), told(engine.products_built.get(kind, {}))) for kind, asked in engine.products_asked.items()
+    ]
 
 
 def _speed(latency: Latency, cores: int) -> Speed:

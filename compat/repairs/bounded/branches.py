@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.branches import _splice
+from enginesmith.compat.repairs.branches import splice
 from enginesmith.compat.values import attribute, constant
 
 
@@ -45,4 +45,4 @@ def _join(graph: ir.Graph, node: ir.Node, full: ir.Graph, axis: int, negated: bo
         reader.replace_input_with(index, guard.outputs[0])
     for index in output_places:
         graph.outputs[index] = guard.outputs[0]
-    _splice(graph, node, full)
+    splice(graph, node, full)

@@ -188,6 +188,7 @@ main (float{shape} x, bool[{count}] c) => (float{["n" if axis is not None else "
     threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     floor=st.sampled_from([None, 0.5]),
     center=st.booleans(),
+    stored=st.booleans(),
     target=st.sampled_from([RTX, TVM]),
     data=st.data(),
 )
@@ -200,22 +201,30 @@ def test_suppression_is_that_of_onnx_runtime_bit_for_bit(
     threshold: float,
     floor: float | None,
     center: bool,
+    stored: bool,
     target: Target,
     data: Any,
 ) -> None:
-    least = "" if floor is None else f", float[1] floor = {{{floor}}}"
+    arguments = {"limit": np.array([limit]), "threshold": np.array([threshold], np.float32)}
+    if floor is not None:
+        arguments["floor"] = np.array([floor], np.float32)
+    kinds = {"limit": "int64", "threshold": "float", "floor": "float"}
+    constants = ", ".join(f"{kinds[name]}[1] {name} = {{{array[0]}}}" for name, array in arguments.items())
+    inputs = ", ".join(f"{kinds[name]}[1] {name}" for name in arguments)
     models = repaired(
         f"""
 <ir_version: 10, opset_import: ["" : 18]>
-main (float[{batches}, {candidates}, 4] boxes, float[{batches}, {classes}, {candidates}] scores) => (int64[n, 3] chosen)
-<int64[1] limit = {{{limit}}}, float[1] threshold = {{{threshold}}}{least}> {{
-  chosen = NonMaxSuppression <center_point_box = {int(center)}> (boxes, scores, limit, threshold{", floor" if least else ""})
+main (float[{batches}, {candidates}, 4] boxes, float[{batches}, {classes}, {candidates}] scores{"" if stored else ", " + inputs})
+  => (int64[n, 3] chosen) {f"<{constants}>" if stored else ""} {{
+  chosen = NonMaxSuppression <center_point_box = {int(center)}> (boxes, scores, {", ".join(arguments)})
 }}
 """,
         target,
     )
+    run_time = {} if stored else arguments
     boxes = data.draw(floats(batches, candidates, 4, low=0))
-    agree(models, {"boxes": boxes, "scores": data.draw(floats(batches, classes, candidates, low=-1, high=1))})
+    scores = data.draw(floats(batches, classes, candidates, low=-1, high=1))
+    agree(models, {"boxes": boxes, "scores": scores, **run_time})
 
 
 def empty_guard(limit: int, swapped: bool = False) -> str:
