@@ -11,7 +11,7 @@ from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.matching import drawable, match_classes, match_detections, merge, pictures_of
-from enginesmith.converters.precision.standin import STAND_IN
+from enginesmith.converters.precision.stage import STAND_IN, STAND_IN_LABEL
 from enginesmith.converters.records import Comparison, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.samples import Array, Feed, Sample, SampleSet, load_results, save_results
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
@@ -60,7 +60,8 @@ class Compare(Stage[CompareOptions]):
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
         compared = _compared(samples, chosen, feeds, before, results, TOLERANCES[options.precision])
-        comparison = _comparison(compared, options.expected, _label(options.backend))
+        label = STAND_IN_LABEL if (inputs["candidate"] / STAND_IN).exists() else _label(options.backend)
+        comparison = _comparison(compared, options.expected, label)
         return Facts(comparison=comparison, note=_note(compared))
 
 
@@ -112,11 +113,9 @@ def _comparison(compared: list[SampleComparison], expected: str, found: str) -> 
 
 def _runner(backend: str, candidate: Path) -> BaseRunner:
     if backend == ONNXRUNTIME:
-        # a graph of 16 bits has a stand-in that rounds where it does
-        stand_in = candidate / STAND_IN
-        return (
-            onnxruntime.runner(stand_in, optimize=False) if stand_in.exists() else onnxruntime.runner(candidate / MODEL)
-        )
+        if (candidate / STAND_IN).exists():
+            return onnxruntime.runner(candidate / STAND_IN, optimize=False)  # optimized, it might not round
+        return onnxruntime.runner(candidate / MODEL)
     engine = get_backend(backend)
     return engine.runner(candidate / engine.engine_file)
 

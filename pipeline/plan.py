@@ -18,7 +18,7 @@ from enginesmith.converters.files import hash_file
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.measure import MeasureOptions
 from enginesmith.converters.onnx_import import ImportOptions
-from enginesmith.converters.precision.stage import PrecisionOptions
+from enginesmith.converters.precision.stage import STAND_IN_LABEL, PrecisionOptions
 from enginesmith.converters.simplify import SimplifyOptions
 from enginesmith.converters.stage import Options
 from enginesmith.pipeline.environment import machine_id
@@ -213,7 +213,8 @@ def _compare(
 
 def _label(stage: str) -> str:
     """What a stage's results are called in a comparison."""
-    return {"export": "PyTorch", "import": "the graph as given"}.get(stage, "ONNX Runtime")
+    labels = {"export": "PyTorch", "import": "the graph as given", "compare precision": STAND_IN_LABEL}
+    return labels.get(stage, "ONNX Runtime")
 
 
 def _gates(gate: str) -> tuple[str, ...]:

@@ -90,3 +90,66 @@ pool (float[1, 2, 5, 5] x) => (float[1, 2, 3, 3] y) {
 def max_pool_padding(node: ir.Node, target: Target) -> str | None:
     """TVM leaves out a window at the end where auto_pad is SAME_LOWER."""
     return "TVM pads too little for SAME_LOWER" if attribute(node, "auto_pad", "NOTSET") == "SAME_LOWER" else None
+
+
+@rule(
+    "tvm-wrong-resize-antialias",
+    silent=True,
+    ops="Resize",
+    backends=TVM,
+    versions=BROKEN,
+    remedy="write it as matrix products",
+    source=SOURCE,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+smaller (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y) <int64[4] n = {1, 1, 4, 4}> {
+  y = Resize <mode = "linear", antialias = 1> (x, "", "", n)
+}
+""",
+)
+def resize_antialias(node: ir.Node, target: Target) -> str | None:
+    """TVM reads no antialias: it samples where ONNX filters."""
+    return "TVM ignores antialias" if attribute(node, "antialias", 0) else None
+
+
+@rule(
+    "tvm-wrong-resize-outer",
+    silent=True,
+    ops="Resize",
+    backends=TVM,
+    versions=BROKEN,
+    remedy="write it as matrix products",
+    source=SOURCE,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+outer (float[1, 2, 4, 4] x) => (float[1, 4, 4, 4] y) <float[4] s = {1, 2, 1, 1}> {
+  y = Resize <mode = "linear"> (x, "", s)
+}
+""",
+)
+def resize_outer(node: ir.Node, target: Target) -> str | None:
+    """TVM resizes the axes behind the first two alone, and leaves batch and channels as they are."""
+    before, after = shape(node.inputs[0]), shape(node.outputs[0])
+    if before is None or after is None or len(before) != len(after):
+        return None
+    changed = [axis for axis in (0, 1) if None not in (before[axis], after[axis]) and before[axis] != after[axis]]
+    return f"axis {changed[0]} is resized, which TVM leaves out" if changed else None
+
+
+@rule(
+    "tvm-wrong-empty-reduction",
+    silent=True,
+    ops=("ReduceProd", "ReduceMax", "ReduceMin", "ReduceLogSum", "ReduceLogSumExp"),
+    backends=TVM,
+    versions=BROKEN,
+    remedy="give it an element to reduce, or write the constant that it is",
+    source=SOURCE,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+nothing (float[2, 0, 4] x) => (float[2, 1, 4] y) <int64[1] axes = {1}> { y = ReduceProd (x, axes) }
+""",
+)
+def empty_reduction(node: ir.Node, target: Target) -> str | None:
+    """Over no elements TVM leaves what was in memory, where ONNX has the operator's neutral element."""
+    sizes = shape(node.inputs[0])
+    return "it reduces no elements" if sizes is not None and 0 in sizes else None

@@ -147,7 +147,7 @@ class _Decider:
                 yield f"{value.name} stays below {peak:.2g}, where {self.format.name} has few digits"
 
     def _sum(self, node: ir.Node) -> Iterator[str]:
-        count = rules.terms(node, self.opset)
+        count = rules.terms(node)
         source = node.inputs[0]
         peak = (self.ranges or {}).get(source.name or "", math.nan) if source is not None else math.nan
         if self.format.precision == "fp16" and not math.isnan(peak):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 KINDS = {
@@ -15,12 +14,11 @@ KINDS = {
 """ONNX operators that a parser turns into one layer each, and what they are called together."""
 PRECISIONS = {"float16": "fp16", "bfloat16": "bf16"}
 
-ByDtype = Mapping[str, int]
-Products = Mapping[str, ByDtype]
+Products = dict[str, dict[str, int]]
 """Kind of product to its number by dtype."""
 
 
-def products_of(onnx_file: Path) -> dict[str, dict[str, int]]:
+def products_of(onnx_file: Path) -> Products:
     """The products of a graph, subgraphs included, by kind and dtype. Weights are not read."""
     import onnx_ir as ir
 

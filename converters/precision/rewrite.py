@@ -81,11 +81,11 @@ class _Rewriter:
             node.graph.insert_after(node, made)  # type: ignore[union-attr]
         else:
             out = ir.Value(name=name)
-        out.name, out.const_value, out.shape = name, rounded, ir.Shape(rounded.shape)
+        out.name, out.const_value, out.shape = name, rounded, ir.Shape(tuple(rounded.numpy().shape))
         out.type = ir.TensorType(self.low)
         if node is None:
             assert value.graph is not None
-            value.graph.register_initializer(out)  # type: ignore[union-attr]
+            value.graph.register_initializer(out)
         return out
 
     def _cast(self, value: ir.Value, to: ir.DataType) -> ir.Value:

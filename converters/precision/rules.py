@@ -83,7 +83,7 @@ def has_weights(node: ir.Node) -> bool:
     return is_product(node) and (node.op_type in WEIGHTED or any(is_constant(value) for value in node.inputs))
 
 
-def terms(node: ir.Node, opset: int) -> float:
+def terms(node: ir.Node) -> float:
     """How many elements are summed into one; infinite where that is not known."""
     sizes = shape(node.inputs[0])
     if sizes is None:
@@ -100,7 +100,8 @@ def terms(node: ir.Node, opset: int) -> float:
                 return math.inf
             axes = [int(axis) for axis in given]
         summed = [sizes[axis] for axis in axes] if axes else sizes
-    return math.inf if None in summed else float(math.prod(summed))
+    known = [size for size in summed if size is not None]
+    return float(math.prod(known)) if len(known) == len(summed) else math.inf
 
 
 def choosers(model: ir.Model) -> set[ir.Node]:
@@ -128,14 +129,14 @@ def choosers(model: ir.Model) -> set[ir.Node]:
             continue
         seen.add(value)
         waiting += links.get(value, ())
-        node = value.producer()
-        if node is None or has_weights(node) or any(True for _ in subgraphs(node)):
-            continue
-        if is_product(node):
-            undecided.add(node)
+        maker = value.producer()
+        if maker is None or has_weights(maker) or any(True for _ in subgraphs(maker)):
+            pass
+        elif is_product(maker):
+            undecided.add(maker)
         else:
-            found.add(node)
-            waiting += [v for v in node.inputs if v is not None and is_fractional(v)]
+            found.add(maker)
+            waiting += [v for v in maker.inputs if v is not None and is_fractional(v)]
         if not waiting:
             # A product of two activations belongs to a choice when nothing else reads it: overlaps, but no attention.
             for product in list(undecided):

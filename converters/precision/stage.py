@@ -12,6 +12,11 @@ from enginesmith.converters.records import Lowering
 from enginesmith.converters.samples import SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 
+STAND_IN = "standin.onnx"
+"""File name of the stand-in, beside the graph that it stands for."""
+STAND_IN_LABEL = "ONNX Runtime, rounding where the graph has 16 bits"
+"""What the stand-in's results are called in a comparison."""
+
 
 class PrecisionOptions(Options):
     """`precision` is `fp16` or `bf16`."""
@@ -35,7 +40,7 @@ class Lower(Stage[PrecisionOptions]):
         from enginesmith.converters.precision.formats import FORMATS
         from enginesmith.converters.precision.lower import lower, prepare
         from enginesmith.converters.precision.ranges import LARGE, measure_ranges
-        from enginesmith.converters.precision.standin import STAND_IN, stand_in
+        from enginesmith.converters.precision.standin import stand_in
 
         model = prepare(ir.load(inputs["model"] / MODEL), options.precision)
         format = FORMATS[options.precision]

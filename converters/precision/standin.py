@@ -6,14 +6,10 @@ the rounding between two nodes, so that an overflow doesn't show; for bfloat16 i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
 from enginesmith.converters.precision.structure import FLOAT, ordered
 
-STAND_IN = "standin.onnx"
-"""File name of the stand-in, beside the graph that it stands for."""
 MOVING = frozenset((
     "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "If", "MaxPool", "Pad", "Relu",
     "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
@@ -31,7 +27,9 @@ def stand_in(model: ir.Model, low: ir.DataType) -> ir.Model:
             cast = _cast(value, FLOAT)
             _replace(value, cast.outputs[0], keep=cast)
             graph.insert_before(first, cast)  # type: ignore[arg-type]
-    ends = [value for value in made.graph.outputs if value.dtype == low]
+    ends = {index: value.name for index, value in enumerate(made.graph.outputs) if value.dtype == low}
+    for index, name in ends.items():
+        made.graph.outputs[index].name = f"{name}/inner"
     for node in list(ordered(made.graph)):
         for value in node.outputs:
             if value.dtype != low:
@@ -48,12 +46,11 @@ def stand_in(model: ir.Model, low: ir.DataType) -> ir.Model:
             nodes.append(_cast(rounded, FLOAT))
             _replace(value, nodes[-1].outputs[0], keep=nodes[0])
             node.graph.insert_after(node, nodes)  # type: ignore[union-attr]
-    for index, value in enumerate(made.graph.outputs):
-        if any(value.name in (end.name, f"{end.name}/{FLOAT.name}") for end in ends):
-            cast = _cast(value, low)
-            value.name, cast.outputs[0].name = f"{value.name}/wide", value.name
-            made.graph.append(cast)
-            made.graph.outputs[index] = cast.outputs[0]
+    for index, name in ends.items():
+        cast = _cast(made.graph.outputs[index], low)
+        cast.outputs[0].name = name
+        made.graph.append(cast)
+        made.graph.outputs[index] = cast.outputs[0]
     return made
 
 
@@ -69,12 +66,7 @@ def _replace(value: ir.Value, other: ir.Value, keep: ir.Node) -> None:
     for use in list(value.uses()):
         if use.node is not keep:
             use.node.replace_input_with(use.idx, other)
-    for graph in _ending_in(value):
-        for index, end in enumerate(graph.outputs):
+    if value.is_graph_output() and isinstance(value.graph, ir.Graph):
+        for index, end in enumerate(value.graph.outputs):
             if end is value:
-                graph.outputs[index] = other
-
-
-def _ending_in(value: ir.Value) -> Sequence[ir.Graph]:
-    graph = value.graph
-    return [graph] if value.is_graph_output() and isinstance(graph, ir.Graph) else []
+                value.graph.outputs[index] = other

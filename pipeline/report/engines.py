@@ -62,7 +62,9 @@ def _card(engine: EngineRecord, cores: int, colours: Mapping[str, str], *, lower
         tone=VERIFIED_TONE[engine.verified],
         verified=VERIFIED[engine.verified],
         dtypes=[(dtype, layers, f"{100 * layers / total:.1f}", colours[dtype]) for dtype, layers in ordered if total],
-        beside=f"{engine.size / engine.fp32_size:.2f} of {text.size(engine.fp32_size)} in fp32" if engine.fp32_size else "",
+        beside=f"{engine.size / engine.fp32_size:.2f} of {text.size(engine.fp32_size)} in fp32"
+        if engine.fp32_size
+        else "",
         products=_products(engine) if lowered else [],
         speed=_speed(engine.latency, cores) if engine.latency else None,
         no_speed="No latency: it did not run." if engine.verified == "not run" else "Latency was not measured.",

@@ -76,6 +76,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": text.count,
         "seconds": text.seconds,
+        "size": text.size,
         "counted": text.counted,
     }
     environment.globals["symbol"] = summary.SYMBOL

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from enginesmith.compat.findings import Finding, Severity
+from enginesmith.converters.records import Lowering
 from enginesmith.pipeline.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.differences import VERDICTS, largest
 from enginesmith.pipeline.report.sides import Sides, judgements
 from enginesmith.pipeline.report.summary import STATUS_TONE, VERDICT_TONE, Tone
 
+NODES_NAMED = 8
+"""Of those that stay in float32 for one reason; the manifest has all."""
 SEVERITY_TONE: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "mute"}
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
@@ -36,6 +39,8 @@ class Row:
     note: str
     log_href: str
     findings: list[tuple[Finding, Tone]]
+    kept: list[tuple[str, str, str]]
+    """Of a precision stage: operator, why it stays in float32, and which nodes."""
     needs: list[tuple[str, str, str]]
     """Role, stage, anchor of the stage."""
     opened: bool
@@ -80,9 +85,23 @@ def _row(
         # Quoted whole: a path may not turn into a scheme such as `javascript:`.
         log_href=quote(stage.log) if log_links and stage.log else "",
         findings=[(f, SEVERITY_TONE[f.severity]) for f in sorted(stage.findings, key=_weight)],
+        kept=_kept(stage.lowering) if stage.lowering else [],
         needs=[(role, need, hrefs.get(need, "")) for role, need in stage.needs.items()],
         opened=stage.status == "failed",
     )
+
+
+def _kept(lowering: Lowering) -> list[tuple[str, str, str]]:
+    """Nodes of one operator and one reason in one row."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for kept in lowering.kept:
+        groups.setdefault((kept.op, kept.reason), []).append(kept.node)
+    return [(op, reason, _some(nodes)) for (op, reason), nodes in groups.items()]
+
+
+def _some(nodes: list[str]) -> str:
+    more = len(nodes) - NODES_NAMED
+    return ", ".join(nodes[:NODES_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _weight(finding: Finding) -> int:

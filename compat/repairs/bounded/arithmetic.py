@@ -163,22 +163,22 @@ NEUTRAL: dict[str, Callable[[np.dtype[Any]], Any]] = {
 
 
 def _lowest(kind: np.dtype[Any]) -> Any:
-    return False if kind == np.bool_ else np.finfo(kind).min if kind.kind == "f" else np.iinfo(kind).min
+    return False if kind == np.bool_ else np.iinfo(kind).min if kind.kind in "iu" else -np.inf
 
 
 def _highest(kind: np.dtype[Any]) -> Any:
-    return True if kind == np.bool_ else np.finfo(kind).max if kind.kind == "f" else np.iinfo(kind).max
+    return True if kind == np.bool_ else np.iinfo(kind).max if kind.kind in "iu" else np.inf
 
 
 def lowest(dtype: ir.DataType | None) -> Any:
-    """The lowest number of a dtype. Raises NotApplicable for one that numpy lacks."""
+    """What is below every number of a dtype. Raises NotApplicable where the dtype is unknown."""
     if dtype is None:
         raise NotApplicable("the dtype is unknown")
     return _lowest(dtype.numpy())
 
 
 def highest(dtype: ir.DataType | None) -> Any:
-    """The highest number of a dtype. Raises NotApplicable for one that numpy lacks."""
+    """What is above every number of a dtype. Raises NotApplicable where the dtype is unknown."""
     if dtype is None:
         raise NotApplicable("the dtype is unknown")
     return _highest(dtype.numpy())

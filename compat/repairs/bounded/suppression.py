@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.bounded.arithmetic import lowest
 from enginesmith.compat.repairs.bounded.dims import Axis, is_static
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
@@ -18,6 +17,8 @@ from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import TVM
 from enginesmith.compat.values import argument, attribute, constant, static_shape
 
+GONE = float(np.finfo(np.float32).min)
+"""The score of a box that can't be picked any more."""
 FLOAT, INT, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 
 
@@ -43,18 +44,18 @@ def suppression(rewriter: Rewriter, node: ir.Node) -> Bounded:
     if not steps:
         raise NotApplicable("it selects nothing")
 
-    left = rewriter.filled(scores, lowest(FLOAT))
+    left = rewriter.filled(scores, GONE)
     floor = argument(node, 4)
     if floor is not None:
         above = rewriter.emit("Greater", left, _scalar(rewriter, floor), shape=scores.shape, dtype=BOOL)
-        left = rewriter.emit("Where", above, left, lowest(FLOAT), shape=scores.shape, dtype=FLOAT)
+        left = rewriter.emit("Where", above, left, GONE, shape=scores.shape, dtype=FLOAT)
     left = rewriter.reshape(left, [groups, candidates])
     overlap = argument(node, 3)
     threshold = rewriter.constant(0.0) if overlap is None else _scalar(rewriter, overlap)
     picks, best = _pick(rewriter, left, _corners(rewriter, node, boxes, classes), threshold, steps)
 
     rows = groups * steps
-    real = rewriter.emit("Greater", best, lowest(FLOAT), shape=[groups, steps], dtype=BOOL)
+    real = rewriter.emit("Greater", best, GONE, shape=[groups, steps], dtype=BOOL)
     most = argument(node, 2)
     if most is not None and constant(most) is None:
         turns = np.arange(steps, dtype=np.int64)[None]
@@ -139,7 +140,7 @@ def _corners(rewriter: Rewriter, node: ir.Node, boxes: Bounded, classes: int) ->
 def _pick(
     rewriter: Rewriter, left: ir.Value, boxes: Boxes, threshold: ir.Value, steps: int
 ) -> tuple[ir.Value, ir.Value]:
-    """The boxes picked, int64[groups, steps], and their scores; the lowest float where none was left.
+    """The boxes picked, int64[groups, steps], and their scores; GONE where none was left.
 
     A Loop keeps the graph small. TVM has none, and gets the steps one after the other.
     """
@@ -204,7 +205,7 @@ def _step(
     # Of two boxes without an area, 0 / 0 exceeds nothing.
     over = build.op("Greater", build.op("Div", shared, union), threshold)
     itself = build.op("Equal", build.constant(np.arange(candidates)[None]), pick)
-    after = build.op("Where", build.op("Or", over, itself), float(lowest(FLOAT)), left)
+    after = build.op("Where", build.op("Or", over, itself), GONE, left)
     groups = (static_shape(left) or [1])[0]
     for value, dtype in ((pick, INT), (best, FLOAT)):
         value.dtype, value.shape = dtype, ir.Shape([groups, 1])
