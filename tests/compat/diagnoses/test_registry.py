@@ -12,6 +12,7 @@ from enginesmith.compat.diagnoses import Diagnosis, diagnose, diagnoses, get_dia
 from enginesmith.compat.diagnoses.diagnosis import issue_url, literal
 from enginesmith.compat.diagnoses.lines import LONGEST
 from enginesmith.compat.diagnoses.registry import matcher
+from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS
 
 EVERY = [pytest.param(diagnosis, id=diagnosis.id) for diagnosis in diagnoses()]
 
@@ -123,3 +124,9 @@ def test_the_matcher_finds_what_trying_each_expression_finds(diagnosis: Diagnosi
         first = next((known for known in diagnoses() if known.search(line)), None)
         found = matcher().find(line)
         assert (found[0] if found else None) == first
+
+
+def test_every_repair_named_exists():
+    named = {found.repair for found in diagnoses() if found.repair}
+    assert named
+    assert named <= {*REPAIRS, *GRAPH_REPAIRS}

@@ -99,7 +99,7 @@ FOURS = {"x": np.full((1, 4), 4.0, np.float32)}
 def test_what_overflows_stays_in_float32(tmp_path):
     made, report = lowered(model(LARGE, **LARGE_WEIGHTS), FOURS, tmp_path)
     assert dtypes(made) == {"a": "float16", "b": "float32", "c": "float32", "y": "float16"}
-    assert [kept.op for kept in report.kept] == ["Mul", "Sqrt"]
+    assert [kept.op for kept in report.kept] == ["Mul"]
     assert "b reaches 1.2e+05, and float16 ends at 6.55e+04" in report.kept[0].reason
     assert np.allclose(run_stand_in(made, FOURS)[0], np.sqrt(1.2e5), rtol=1e-3)
 
@@ -108,7 +108,7 @@ def test_the_stand_in_shows_an_overflow_that_onnx_runtime_hides(tmp_path):
     """Without ranges nothing warns of it. ONNX Runtime leaves the rounding between two nodes out."""
     made, _ = lowered(model(LARGE, **LARGE_WEIGHTS), None, tmp_path)
     assert dtypes(made)["b"] == "float16"
-    assert np.isinf(run_stand_in(made, FOURS)[0]).any()
+    assert not np.isfinite(run_stand_in(made, FOURS)[0]).any()
     assert np.isfinite(run(made, FOURS)[0]).all(), "if this fails, the graph itself can serve as its stand-in"
 
 
