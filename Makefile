@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# two processes, each with all tests of one group (conftest.py); a test alone is quicker without: pytest tests/...
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 # a machine with NVIDIA's driver gets the datacenter TensorRT, any other TensorRT-RTX, which builds without a GPU
 EXTRA ?= $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 # extras besides: none where only engines are built (the container)
@@ -46,10 +48,10 @@ imports: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 test: $(READY) browser
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: $(READY) browser
-	$(BIN)/pytest -m ''
+	$(PYTEST) -m ''
 
 # the report is tested in a real browser
 browser:

@@ -11,8 +11,9 @@ from onnx import helper
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array
 
 
-def evaluate(node: ir.Node, arguments: Sequence[Array | None], opset: int = 0) -> list[Array] | None:
-    """The outputs of a node of the default domain, in their order; None where the reference can't compute it.
+def evaluate(node: ir.Node, arguments: Sequence[Array | None], opset: int = 0) -> list[Array | None] | None:
+    """The outputs of a node of the default domain, in their order, None for one without a name; None where the
+    reference can't compute it.
 
     `opset` is needed where the node is in no graph that says it.
     """

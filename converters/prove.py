@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ ORDINARY = 3
 """Sets of random inputs, beside the one of edge values and those of small integers."""
 MARGIN = 16
 """A result that one rounding step of the inputs changes by a sixteenth of a difference does not show that difference."""
+SECONDS = 5.0
+"""A graph that runs for long is proved on as many inputs as fit into this time, and on one at least."""
 DIMENSIONS = (4, 3, 5, 2, 6)
 """Sizes given to dimensions that are not known, one per name."""
 ELEMENTS = 3
@@ -31,9 +34,13 @@ ELEMENTS = 3
 
 
 def prove(
-    before: onnx.ModelProto, after: onnx.ModelProto, tolerance: float, given: Sequence[Mapping[str, Array]] = ()
+    before: onnx.ModelProto,
+    after: onnx.ModelProto,
+    tolerance: float,
+    given: Sequence[Mapping[str, Array]] = (),
+    seconds: float = SECONDS,
 ) -> Proof:
-    """Run both models on generated inputs, and on those `given`.
+    """Run both models on those inputs `given`, and on generated ones, for about `seconds`.
 
     Inputs that the model before does not take (an index out of range, say) prove nothing and are passed over. The
     outputs must have equal shapes, and differ by at most `tolerance` times the largest magnitude of the output.
@@ -47,7 +54,10 @@ def prove(
     except Exception as error:  # noqa: BLE001
         return Proof(agrees=False, reason=f"ONNX Runtime refuses the repaired graph: {_line(error)}")
     samples, worst, refusal = 0, 0.0, ""
+    end = time.monotonic() + seconds
     for feed in (*given, *feeds(before)):
+        if samples and time.monotonic() > end:
+            break
         try:
             expected = _as_repaired(before, after, old(dict(feed)))
         except Exception as error:  # noqa: BLE001

@@ -19,6 +19,8 @@ from enginesmith.converters.records import RepairReport
 
 MAX_TRIALS = 12
 """How often the backend itself is asked, between rounds of repairs."""
+FINAL_SECONDS = 60.0
+"""For the proof of the end result."""
 Feed = Mapping[str, NDArray[Any]]
 Refused = Callable[[Path], list[Finding]]
 """Asks the backend: findings for the nodes that it refuses, none when it takes the graph."""
@@ -57,7 +59,7 @@ def repair_file(
     report = RepairReport(attempts=engine.attempts, left=left)
     if report.made:
         before, after = (fixed(model, engine.assumed) for model in (original, onnx.load(str(out))))
-        report.proof = proved(before, after, max(_tolerances(report), default=0.0))
+        report.proof = prove(before, after, max(_tolerances(report), default=0.0), given, FINAL_SECONDS)
     return report
 
 

@@ -24,8 +24,9 @@ TOLERANCES = {
     # fp32: sums in another order, of up to 1e5 terms (eps 6e-8), through some 100 layers; measured on torchvision's
     # models between PyTorch, ONNX Runtime and TVM: up to 2e-5 of the scale
     "fp32": Tolerance(scale=2e-4, relative=1e-3, score=5e-3, iou=0.9, top1=1.0),
-    # fp16: each result is rounded to 11 bits (eps 4.9e-4), and a hundred layers carry it on
+    # fp16: each result is rounded to 11 bits (eps 4.9e-4), and a hundred layers carry it on; measured on ResNet-50 with
+    # random weights, which amplify more than trained ones: 2.2e-2 of the scale, and 1.5e-1 in bf16
     "fp16": Tolerance(scale=3e-2, relative=1e-2, score=2e-2, iou=0.9, top1=0.99),
-    # bf16: 8 bits (eps 3.9e-3)
-    "bf16": Tolerance(scale=1.5e-1, relative=5e-2, score=1e-1, iou=0.8, top1=0.95),
+    # bf16: 8 bits, eight times as coarse
+    "bf16": Tolerance(scale=2.4e-1, relative=8e-2, score=1e-1, iou=0.8, top1=0.95),
 }

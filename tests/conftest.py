@@ -16,6 +16,10 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# `make test` runs two processes; two threads in each of them would wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that look at one build run in one process, so that it is built once (`pytest -n 2 --dist loadgroup`)."""

@@ -77,9 +77,11 @@ def _results(node: ir.Node, known: dict[ir.Value, Partial]) -> list[tuple[ir.Val
         if not _small(node):
             return None
         computed = evaluate(node, arguments)
-        if computed is None or any(not isinstance(array, np.ndarray) or array.nbytes > MAX_BYTES for array in computed):
+        if computed is None:
             return None
-        return [(value, computed[value.index() or 0]) for value in outputs]
+        contents = [(value, computed[value.index() or 0]) for value in outputs]
+        found = [(value, array) for value, array in contents if isinstance(array, np.ndarray)]
+        return found if len(found) == len(outputs) and all(array.nbytes <= MAX_BYTES for _, array in found) else None
     partial = _partial(node, known)
     if partial is None:
         return None

@@ -53,7 +53,7 @@ class Builder:
         output = node.outputs[0]
         output.const_value = tensor
         output.dtype = tensor.dtype
-        output.shape = ir.Shape(tensor.shape)
+        output.shape = ir.Shape(tensor.shape.numpy())
         self.nodes.append(node)
         return output
 

@@ -110,6 +110,8 @@ class _Decider:
     def _forbidden(self, node: ir.Node, found: Ports) -> str:
         if node.op_type in rules.SENSITIVE:
             return rules.SENSITIVE[node.op_type]
+        if node.op_type in rules.REFUSED.get(self.format.precision, ()):
+            return f"TensorRT refuses it in {self.format.name}"
         if node in self.choosers:
             return rules.CHOICE
         if node not in self.leading:

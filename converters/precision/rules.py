@@ -46,6 +46,10 @@ SENSITIVE: Mapping[str, str] = {
 }
 """Operators that stay in float32, and why."""
 
+REFUSED: Mapping[str, frozenset[str]] = {"bf16": _names("HardSwish Mish ConvTranspose GRU")}
+"""Operators that TensorRT-RTX 1.7.1 refuses in a format, though ONNX has them in it: by its parser, and ConvTranspose by
+its builder. Found by a build of each operator alone."""
+
 SUMS = _names("ReduceSum ReduceMean GlobalAveragePool AveragePool")
 LONG_SUM = 1024
 """Terms of a sum from which it stays in float32 where the terms' size is not known."""

@@ -72,6 +72,42 @@ def test_the_manifest_tells_the_whole_story(lenet):
 
 
 @needs_rtx
+def test_lenet_in_half_precision(lenet):
+    """Takes the export from the fp32 build, and has its engines' sizes beside its own."""
+    out = lenet.folder.with_name("fp16")
+    fp32 = lenet.folder.with_name("fp32")
+    fp32.symlink_to(lenet.folder)
+    arguments = ("lenet", "--precision", "fp16", "--backend", "tensorrt-rtx,tvm", "--target", "sm_86,native")
+    done = lenet.shell.run("build", *arguments, "--measure", "0", "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
+    states = statuses(manifest)
+    assert [states[id] for id in ("export", "compare export", "simplify", "compare simplify")] == ["cached"] * 4
+    assert [states[id] for id in ("precision", "compare precision")] == ["built"] * 2
+    stages = {stage.id: stage for stage in manifest.stages}
+    assert stages["precision"].lowering.products_by_dtype == {"float16": 5}
+    assert "rounding where the graph has 16 bits" in stages["compare precision"].comparison.found
+    assert 0 < stages["compare precision"].comparison.samples[0].outputs[0].max_abs < 1e-3
+    tvm, rtx = (next(e for e in manifest.engines if e.backend == name) for name in ("tvm", "tensorrt-rtx"))
+    assert (tvm.verified, rtx.verified, rtx.verified_reason) == ("yes", "not run", "no GPU")
+    assert (
+        rtx.products_built
+        == rtx.products_asked
+        == {
+            "convolutions": {"float16": 2},
+            "matrix products": {"float16": 3},
+        }
+    )
+    assert tvm.layers_by_dtype["float16"] > 5
+    wide = {engine.backend: engine.size for engine in lenet.manifest.engines}
+    assert (tvm.fp32_size, rtx.fp32_size) == (wide["tvm"], wide["tensorrt-rtx"])
+    assert (out / "model.onnx").stat().st_size < 0.6 * (lenet.folder / "model.onnx").stat().st_size
+    html = (out / "report.html").read_text()
+    assert "asked 2 float16; in the network 2 float16" in html
+    assert " in fp32" in html
+
+
+@needs_rtx
 def test_what_is_shown_and_written(lenet):
     out = lenet.done.stdout
     lines = out.splitlines()

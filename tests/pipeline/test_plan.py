@@ -68,6 +68,21 @@ def test_the_road_of_a_torch_model():
     assert made.model == "simplify"
 
 
+def test_the_road_of_a_lower_precision():
+    """Up to the precision stage it is the road of fp32, with the same options, and so the same keys."""
+    wide, low = plan(model="lenet"), plan(model="lenet", precision="fp16")
+    assert low.stages[:4] == wide.stages[:4]
+    assert ids(low)[4:] == ["precision", "compare precision", *ids(wide)[4:]]
+    stages = {stage.id: stage for stage in low.stages}
+    assert stages["precision"].needs == {"model": "simplify", "samples": "export"}
+    assert stages["precision"].after == ("compare simplify",)
+    assert stages["compare precision"].needs["expected"] == "compare simplify"
+    assert stages["compare precision"].options.precision == "fp16"
+    assert stages["compile tvm x86-64-v3"].needs["model"] == low.model == "precision"
+    assert stages["compare tvm x86-64-v3"].needs["expected"] == "compare precision"
+    assert stages["measure tvm x86-64-v3"].needs["model"] == "simplify", "timed beside ONNX Runtime in float32"
+
+
 def test_the_road_of_an_onnx_file(onnx):
     made = plan(model=str(onnx), simplify=False, measure=0)
     assert ids(made) == [
@@ -142,6 +157,10 @@ def test_a_detector_keeps_its_flags():
         ({"backend": "tensorrt"}, "backend tensorrt can't build here: not installed: pip install tensorrt"),
         ({"backend": "tensorrt-rtx", "target": "sm_88"}, "unknown target of tensorrt-rtx 'sm_88'; did you mean sm_8"),
         ({"backend": "tensorrt-rtx,tvm", "target": "z80"}, "unknown target of tvm 'z80'"),
+        (
+            {"backend": "tensorrt-rtx", "target": "sm_75", "precision": "bf16"},
+            "tensorrt-rtx: sm_75 has no bfloat16, which begins with sm_80; ask for fp16",
+        ),
         ({"shape": "1xN"}, "doesn't parse at 'N'"),
         ({"weights": "nowhere.pt"}, "no weights nowhere.pt"),
         ({"model": "lenett"}, "nearest: lenet"),

@@ -78,9 +78,7 @@ def test_a_value_is_cast_once_however_many_read_it(tmp_path):
 
 
 def test_casts_that_were_there_are_joined_with_ours(tmp_path):
-    given = model(
-        "net (uint8[1,4] x) => (float[1,4] y) { f = Cast <to = 1> (x)  y = MatMul (f, w) }", w=normal(4, 4)
-    )
+    given = model("net (uint8[1,4] x) => (float[1,4] y) { f = Cast <to = 1> (x)  y = MatMul (f, w) }", w=normal(4, 4))
     made, _ = lowered(given, {"x": np.array([[1, 2, 3, 4]], np.uint8)}, tmp_path)
     assert [(node.inputs[0].dtype.name, node.outputs[0].dtype.name) for node in casts(made)] == [
         ("UINT8", "FLOAT16"),
@@ -163,7 +161,7 @@ def test_a_mask_of_minus_infinity_stays_beside_its_softmax(tmp_path):
         low=np.array(np.finfo(np.float32).min, np.float32),
     )
     feed = {"q": normal(1, 4, 8), "m": np.tri(4, dtype=bool)[None]}
-    made, report = lowered(given, feed, tmp_path)
+    made, _report = lowered(given, feed, tmp_path)
     assert dtypes(made) == {"t": "float32", "p": "float16", "s": "float32", "a": "float32", "y": "float16"}
     assert np.allclose(run_stand_in(made, feed)[0], run(given, feed)[0], atol=1e-2)
 
@@ -294,22 +292,20 @@ def test_a_loop_keeps_its_state_in_float32_and_its_largest_value_counts(tmp_path
 
 
 def test_an_operator_without_the_type_stays(tmp_path):
-    """No opset has a bfloat16 MaxUnpool; and what another domain does nobody knows."""
+    """Celu is defined for float32 alone."""
     given = model(
         """
         net (float[1,1,4,4] x) => (float[1,1,4,4] y)
         {
             c = Conv (x, w)
-            p, at = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)
-            u = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (p, at)
+            u = Celu (c)
             y = Conv (u, w)
         }
         """,
         w=np.ones((1, 1, 1, 1), np.float32),
     )
-    made, _ = lowered(given, None, tmp_path, "bf16")
-    kinds = dtypes(made)
-    assert (kinds["c"], kinds["u"], kinds["y"]) == ("bfloat16", "float32", "bfloat16")
+    made, _ = lowered(given, None, tmp_path)
+    assert dtypes(made) == {"c": "float16", "u": "float32", "y": "float16"}
 
 
 def test_two_thousand_nodes_take_less_than_five_seconds(tmp_path):
