@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginesmith.compat import interface
 from enginesmith.converters.samples import Array
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ def of(model: Path) -> onnx.ModelProto:
 
 def save(model: Path, folder: Path) -> list[str]:
     """Keep the interface in `folder` where a repair changed it; returns what changed, in words."""
+    from enginesmith.compat import interface
+
     found = of(model)
     now = {value.name: value for value in (*found.graph.input, *found.graph.output)}
     changes = [
@@ -50,12 +51,20 @@ def load(folder: Path) -> onnx.ModelProto | None:
 
 def fed(changed: onnx.ModelProto | None, feed: Mapping[str, Array]) -> dict[str, Array]:
     """Inputs as the engine takes them, from inputs as the model took them."""
-    return dict(feed) if changed is None else interface.fed(changed, feed)
+    if changed is None:
+        return dict(feed)
+    from enginesmith.compat import interface
+
+    return interface.fed(changed, feed)
 
 
 def fetched(changed: onnx.ModelProto | None, outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Outputs as the model gave them, from outputs as the engine gives them."""
-    return dict(outputs) if changed is None else interface.fetched(changed, outputs)
+    if changed is None:
+        return dict(outputs)
+    from enginesmith.compat import interface
+
+    return interface.fetched(changed, outputs)
 
 
 def _dtype(value: onnx.ValueInfoProto) -> str:

@@ -155,7 +155,7 @@ class Lowering(BaseModel):
     nodes_by_dtype: dict[str, int]
     """Nodes by the dtype of their first output, constants left out."""
     products_by_dtype: dict[str, int]
-    """Convolutions, products of matrices, recurrent layers and tables of weights alone."""
+    """Convolutions, products of matrices, recurrent layers and tables of weights alone; no products of masks."""
     casts: int
     weights_before: int
     weights_after: int

@@ -74,6 +74,7 @@ def examine(
     Raises UserError when the file can't be read.
     """
     _readable(path)
+    profile = _profile(shape)
     targets = [(one.backend, one.version) for one in wanted]
     with Isolated(without_torch=True) as process:
         try:
@@ -81,7 +82,6 @@ def examine(
         except (Died, Raised) as error:
             return Examination(path=str(path), problems=[_fatal(str(error))])
     examination = Examination.model_validate(found)
-    profile = _profile(shape)
     for one, report in zip(wanted, examination.targets, strict=False):
         if one.reason:
             report.trial = f"not run: {one.reason}"
@@ -107,14 +107,10 @@ def fix(
     trial: bool = True,
 ) -> list[RepairReport]:
     """Repair the file for one target after the other; `out` holds the end result, if anything was repaired."""
-    _readable(path)
-    if inputs is not None:
-        _readable(inputs)
-    if out.resolve() == path.resolve():
-        raise UserError(f"--fix {out} would overwrite the model; give another file")
+    check_files(path, out, inputs)
     reports = []
     profile = _profile(shape)
-    with tempfile.TemporaryDirectory(dir=_folder(out)) as scratch:
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         current = path
         for number, one in enumerate(wanted):
             repaired = Path(scratch) / f"{number}.onnx"
@@ -141,6 +137,17 @@ def fix(
         if current != path:
             shutil.copyfile(current, out)
     return reports
+
+
+def check_files(path: Path, out: Path, inputs: Path | None) -> None:
+    """Raises UserError where `fix` can't read or write what it is given."""
+    _readable(path)
+    if inputs is not None:
+        _readable(inputs)
+    if out.resolve() == path.resolve():
+        raise UserError(f"--fix {out} would overwrite the model; give another file")
+    if not out.parent.is_dir():
+        raise UserError(f"no folder {out.parent} to write {out.name} into")
 
 
 def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], timeout: float) -> list[Finding] | str:
@@ -181,9 +188,3 @@ def _readable(path: Path) -> None:
         path.open("rb").close()
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from None
-
-
-def _folder(out: Path) -> Path:
-    if not out.parent.is_dir():
-        raise UserError(f"no folder {out.parent} to write {out.name} into")
-    return out.parent

@@ -164,7 +164,10 @@ class TensorRTBackend:
         config = trt_session.config_for(parsed, request.profile, self.capability(request.target))
         asked, built = products_of(request.onnx), parsed.products()
         if lacking := shortfall(asked, built):
-            raise ConversionError(f"{self.name} {self.version()}: {lacking}", "report it with the graph: it is typed")
+            raise ConversionError(
+                f"{self.name} {self.version()}: {lacking}",
+                "it did not take the types that the graph states: report it, with the graph",
+            )
         cache = self._timing_cache(request)
         if cache is not None:
             stored = cache.read_bytes() if cache.exists() else b""

@@ -30,6 +30,8 @@ class Decision:
     low: dict[ir.Node, Ports] = field(default_factory=dict)
     values: set[ir.Value] = field(default_factory=set)
     kept: dict[ir.Node, str] = field(default_factory=dict)
+    products: set[ir.Node] = field(default_factory=set)
+    """The nodes for which `format` is asked; those that are not `low` are among `kept`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class _Decider:
         self.products = rules.products(model)
         self.choosers = rules.choosers(model)
         self.leading = rules.before_products(model, owners(model), self.products)
-        self.decision = Decision(format)
+        self.decision = Decision(format, products=self.products)
         self.constants: dict[ir.Value, Magnitudes] = {}
 
     def run(self) -> Decision:

@@ -11,7 +11,6 @@ from onnx_ir.passes import common
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer, named, opset, weight_bytes
 from enginesmith.compat.values import constant_tensor, label
-from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.decide import Decision, decide, magnitudes
 from enginesmith.converters.precision.formats import FORMATS, Format
 from enginesmith.converters.precision.rewrite import rewrite
@@ -55,7 +54,7 @@ def lower(
     decision = decide(model, format, ranges)
     findings = list(_lost_digits(decision))
     kept = [
-        Kept(node=label(node), op=node.op_type, reason=reason, product=rules.is_product(node))
+        Kept(node=label(node), op=node.op_type, reason=reason, product=node in decision.products)
         for node, reason in decision.kept.items()
     ]
     rewrite(model, decision, keep_io=keep_io)
@@ -63,7 +62,7 @@ def lower(
     return Lowering(
         dtype=format.name,
         nodes_by_dtype=dict(Counter(filter(None, map(computes_in, nodes))).most_common()),
-        products_by_dtype=dict(Counter(computes_in(node) for node in nodes if rules.is_product(node)).most_common()),
+        products_by_dtype=dict(Counter(map(computes_in, decision.products)).most_common()),
         casts=sum(node.op_type == "Cast" for node in nodes),
         weights_before=before,
         weights_after=weight_bytes(model),

@@ -53,15 +53,14 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def name_uniquely(model: ir.Model) -> None:
-    """Give every value a name of its own, in place: the two branches of an If may use the same ones."""
-    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
-    taken |= set(model.graph.initializers)
-    kept = set(taken)
+    """Give every value a name of its own, in place: the two branches of an If may use the same ones. Inputs, outputs
+    and initializers of the model keep theirs.
+    """
+    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)} | set(model.graph.initializers)
     for node in ordered(model.graph):
         for value in node.outputs:
-            if not value.name or (value.graph is model.graph and value.name in kept and value.is_graph_output()):
-                continue
-            _rename(value, taken)
+            if value.name and not (value.graph is model.graph and value.is_graph_output()):
+                _rename(value, taken)
     for graph in model.graphs():
         if graph is not model.graph:
             for value in graph.inputs:

@@ -172,7 +172,9 @@ def test_tvm(tmp_path: Path) -> None:
             import_onnx(front, folder / "m.onnx")
             target = get_backend("tvm").resolve_target("native")
             engine = folder / "engine"
-            Compile().run({"samples": front, "model": front}, CompileOptions(backend="tvm", target=target), context(engine))
+            Compile().run(
+                {"samples": front, "model": front, "checked": front},
+                CompileOptions(backend="tvm", target=target), context(engine))
             compared = Compare().run(
                 {"samples": front, "expected": front, "candidate": engine},
                 CompareOptions(backend="tvm", precision="fp32", expected="x"), context(folder / "compared"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 from graphs import lowered, model, normal
@@ -62,8 +63,6 @@ def test_mixed_graphs_and_branches_are_taken(tmp_path, precision):
         y = MatMul (d, w)
     }
     """
-    import numpy as np
-
     weights = {"w": normal(16, 16, scale=0.2), "g": np.ones(16, np.float32), "axes": np.array([2], np.int64)}
     branches = {"w": normal(4, 4), "v": normal(4, 4)}
     for number, given in enumerate((model(normalized, **weights), model(BRANCHES, **branches))):
