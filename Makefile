@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# two processes, each with all tests of one group (conftest.py); a test alone is quicker without: pytest tests/...
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+# two processes: the first and the second half of the tests, so that most builds that tests share are made once
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # a machine with NVIDIA's driver gets the datacenter TensorRT, any other TensorRT-RTX, which builds without a GPU
 EXTRA ?= $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 # extras besides: none where only engines are built (the container)

@@ -86,9 +86,10 @@ def run_worker(
         try:
             killed, peak = _watch(process, output, limits, started)
         finally:
-            os.close(reader)
             _kill_group(process)
             status = process.wait()
+            with os.fdopen(reader, "rb", buffering=0):
+                output.wait(0)  # what it said after the last look: at most a full pipe, which is one read
         output.show_log(ended=True)
     seconds = time.monotonic() - started
     if killed is None and request.result.exists():
@@ -110,9 +111,9 @@ class _Output:
         self._event = self._line = b""
         self._open = True
 
-    def wait(self) -> bool:
-        """Wait for something, at most `POLL`. False when nothing came, or nothing can come any more."""
-        ready = self._open and bool(select.select([self._reader], [], [], POLL)[0])
+    def wait(self, seconds: float = POLL) -> bool:
+        """Wait for something, at most so long. False when nothing came, or nothing can come any more."""
+        ready = self._open and bool(select.select([self._reader], [], [], seconds)[0])
         if ready:
             chunk = os.read(self._reader, 65536)
             self._open = bool(chunk)

@@ -21,13 +21,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that look at one build run in one process, so that it is built once (`pytest -n 2 --dist loadgroup`)."""
-    for item in items:
-        for build in {"lenet", "tiny"}.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(build))
-
-
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for the whole session: what one test has built, the next one takes."""

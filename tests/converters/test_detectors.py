@@ -33,10 +33,7 @@ BUILDERS = {
     "ssd300_vgg16": detection.ssd300_vgg16,
     "ssdlite320_mobilenet_v3_large": detection.ssdlite320_mobilenet_v3_large,
 }
-FAST = [  # all tests of one in one process, which seeds it once
-    pytest.param(name, marks=pytest.mark.xdist_group(name))
-    for name in ("fasterrcnn_mobilenet_v3_large_fpn", "ssdlite320_mobilenet_v3_large")
-]
+FAST = "fasterrcnn_mobilenet_v3_large_fpn", "ssdlite320_mobilenet_v3_large"
 
 
 def resized(picture: Tensor, height: int, width: int) -> Tensor:
@@ -176,7 +173,6 @@ def test_size_that_needs_padding_and_batches(name: str) -> None:
     assert [unmatched(expected, found, i)[0] for i in range(3)] == [0, 0, 0]
 
 
-@pytest.mark.xdist_group("fasterrcnn_mobilenet_v3_large_fpn")
 def test_fewer_proposals() -> None:
     name, images = "fasterrcnn_mobilenet_v3_large_fpn", pictures(320, 320)[:1]
     stock = model(name, 320, 320)
@@ -233,7 +229,6 @@ def check_onnx(name: str, height: int, width: int, path: Path, dynamo: bool, ima
         assert worst <= 5e-3
 
 
-@pytest.mark.xdist_group("ssdlite320_mobilenet_v3_large")
 def test_exported_graph_equals_torchvision(tmp_path: Path) -> None:
     check_onnx("ssdlite320_mobilenet_v3_large", 320, 320, tmp_path / "m.onnx", False, pictures(320, 320)[::4])
 
@@ -248,7 +243,6 @@ def test_all_exported_graphs_equal_torchvision(name: str, dynamo: bool, tmp_path
     check_onnx(name, size, size, tmp_path / "m.onnx", dynamo, pictures(size, size)[:20])
 
 
-@pytest.mark.xdist_group("ssdlite320_mobilenet_v3_large")
 def test_stock_detector_gives_unpadded_results() -> None:
     stock = model("ssdlite320_mobilenet_v3_large", 320, 320)
     images = pictures(320, 320)[:1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from running import PROBE
 
+from enginesmith.pipeline import process
 from enginesmith.pipeline.events import Event
 from enginesmith.pipeline.process import Ended, Limits, run_worker
 
@@ -54,6 +56,19 @@ def test_a_worker_that_works(workers):
     assert (next(workers.folder.glob("work*")) / "out" / "a").read_text() == "x"
     assert [(event.event, event.text) for event in workers.events if event.event != "log"] == [("warning", "careful")]
     assert ended.seconds > 0
+
+
+def test_its_last_words_are_heard_whenever_it_ends(workers, monkeypatch):
+    """Also when it speaks and ends between a look at its pipe and one at its process."""
+    ended = process._ended
+
+    def late(worker: subprocess.Popen[bytes]) -> bool:
+        worker.wait()
+        return ended(worker)
+
+    monkeypatch.setattr(process, "_ended", late)
+    workers.run("import time; time.sleep(0.8); context.progress('bye')")
+    assert [event.text for event in workers.events] == ["bye"]
 
 
 def test_the_log_keeps_all_output_and_is_shown_as_it_comes(workers):
