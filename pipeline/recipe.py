@@ -90,7 +90,9 @@ def _refused_precision(given: object) -> str:
     if given in NOT_YET:
         return f"precision = {given!r} is not built yet; give {', '.join(known)}, or an ONNX file that is in that precision"
     near = difflib.get_close_matches(str(given).lower(), known, n=1)
-    return f"precision = {given!r} is not known; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
+    return f"precision = {given!r} is not known; " + (
+        f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
