@@ -49,6 +49,8 @@ class TargetReport(BaseModel):
     backend: str
     version: str
     trial: str = ""
+    note: str = ""
+    """Of which version the rules really speak, where the one asked for is not in the tables."""
     findings: list[Examined] = []
 
     @property
@@ -75,7 +77,7 @@ class Examination(BaseModel):
 
 def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Apply the rules of every target (backend and version) to the file; the result is an `Examination`."""
-    from enginesmith.compat import loading
+    from enginesmith.compat import loading, support
     from enginesmith.compat.checks import problems, whole
     from enginesmith.compat.graphs import infer, named, opset
     from enginesmith.compat.repairs import applicable
@@ -91,7 +93,7 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     examination.opset = opset(model)
     for backend, version in targets:
         target = Target(backend, version)
-        report = TargetReport(backend=backend, version=version)
+        report = TargetReport(backend=backend, version=version, note=support.version_note(target) or "")
         report.findings = [Examined(finding=finding) for finding in whole(model, target)]
         for problem in problems(model, target):
             report.findings.append(

@@ -73,6 +73,8 @@ def run_doctor(
     from enginesmith.pipeline.doctor_view import show_examination, show_repairs
 
     wanted = doctor.wanted(backends)
+    if inputs is not None and out is None:
+        raise UserError("--inputs are for the proof of repairs: give --fix too")
     if out is not None:
         doctor.check_files(model, out, inputs)  # before the examination, which may take minutes
     examination = doctor.examine(model, wanted, shape, trial=trial, timeout=timeout)

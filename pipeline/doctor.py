@@ -158,7 +158,10 @@ def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], timeout: float) ->
         except Died as error:
             return [_fatal(str(error), one.backend, one.version)]
         except Raised as error:
-            return str(error).removeprefix("UserError: ")
+            reason = str(error).removeprefix("UserError: ")
+            if profile and reason != str(error):  # the shapes don't fit the model
+                raise UserError(reason) from None
+            return reason
     return [Finding.model_validate(finding) for finding in found]
 
 

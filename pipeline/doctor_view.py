@@ -26,6 +26,8 @@ def show_examination(console: Console, examination: Examination) -> None:
     for report in examination.targets:
         console.print()
         console.print(f"[bold]{report.backend} {report.version}[/]: {_headline(report)}", highlight=False)
+        if report.note:
+            console.print(f"  [yellow]note[/] {escape(report.note)}", highlight=False)
         for group in _groups(report.findings):
             _group(console, group)
 

@@ -84,6 +84,13 @@ def test_an_older_version_refuses_more_and_says_which_accepts(enginesmith: Docto
     assert answer.status == 1
 
 
+def test_a_version_that_no_table_knows_is_noted(enginesmith: Doctor, write: Callable[[str], str]) -> None:
+    answer = enginesmith("doctor", write(RESIZED), "--for", "tensorrt=99.1", "--no-trial", "--json")
+    (report,) = json.loads(answer.out)["targets"]
+    assert report["version"] == "99.1"
+    assert "99.1" in report["note"]
+
+
 def test_fix_writes_a_graph_that_is_accepted_and_computes_the_same(
     enginesmith: Doctor, write: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -125,6 +132,8 @@ def test_what_can_not_be_repaired_is_left_with_exit_1(
         (["model.onnx", "--fix", "nowhere/fixed.onnx"], "no folder"),
         (["model.onnx", "--fix", "f.onnx", "--inputs", "none.npz"], "no file none.npz"),
         (["model.onnx", "--shape", "x:axb"], "x"),
+        (["model.onnx", "--shape", "y:1x3x8x8", "--for", "tvm"], "unknown input in the shapes 'y'"),
+        (["model.onnx", "--inputs", "model.onnx"], "give --fix"),
     ],
 )
 def test_bad_requests(enginesmith: Doctor, write: Callable[[str], str], arguments: list[str], says: str) -> None:
