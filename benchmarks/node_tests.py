@@ -1,5 +1,6 @@
 """ONNX's own backend node tests against TensorRT-RTX and TVM, as they are and after repair.
 
+    export PYTHONPATH=.
     .venv/bin/python benchmarks/node_tests.py --backend tensorrt-rtx            # every test, as it is
     .venv/bin/python benchmarks/node_tests.py --backend tvm --repair            # after repair
     .venv/bin/python benchmarks/node_tests.py --backend tvm --repair --only 'resize|grid'

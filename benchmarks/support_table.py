@@ -1,5 +1,6 @@
 """Measure which operators and element types the installed TensorRT-RTX takes, as its support table has them.
 
+    export PYTHONPATH=.
     .venv/bin/python benchmarks/support_table.py              # print the operators of a new table
     .venv/bin/python benchmarks/support_table.py --only Resize
 
