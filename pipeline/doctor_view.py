@@ -38,8 +38,9 @@ def show_repairs(console: Console, targets: Sequence[str], reports: Sequence[Rep
         console.print()
         console.print(f"[bold]repairs for {target}[/]: {len(report.made) or 'none'}", highlight=False)
         for attempts in _alike(report.made):
-            nodes = ", ".join(escape(a.node or "the graph") for a in attempts[:NAMES_SHOWN])
-            more = f" and {len(attempts) - NAMES_SHOWN} more" if len(attempts) > NAMES_SHOWN else ""
+            names = list(dict.fromkeys(escape(attempt.node or "the graph") for attempt in attempts))
+            nodes = ", ".join(names[:NAMES_SHOWN])
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
             proofs = [attempt.proof for attempt in attempts if attempt.proof]
             shown = f"largest difference {max(p.error for p in proofs):.1e} on {sum(p.samples for p in proofs)} inputs"
             console.print(f"  [green]✓[/] {attempts[0].repair}: {nodes}{more} [dim]({shown})[/]", highlight=False)

@@ -84,6 +84,6 @@ def _alike(attempts: list[Attempted]) -> list[Made]:
 
 
 def _names(group: list[Attempted]) -> str:
-    names = [attempt.node or "the graph" for attempt in group]
+    names = list(dict.fromkeys(attempt.node or "the graph" for attempt in group))
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
