@@ -43,6 +43,10 @@ class Proof(BaseModel, frozen=True):
     reason: str = ""
 
 
+BUG = "a bug of the repair"
+"""How the reason of a repair begins that was not made for a fault of its own."""
+
+
 class Attempted(BaseModel, frozen=True):
     """One repair that was made (`proof.agrees`), taken back, or found not to apply (`proof` is None)."""
 

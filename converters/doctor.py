@@ -1,6 +1,6 @@
 """What is wrong with an ONNX file for backends and versions that need not be installed.
 
-The functions at the end are called by name in `converters.isolated.Isolated`: their arguments and results are JSON,
+`examine`, `ask` and `fix` are called by name in `converters.isolated.Isolated`: their arguments and results are JSON,
 and a file that brings them down is one more finding.
 """
 
@@ -128,19 +128,43 @@ def fix(
     """Repair the file for one target; the result is a `RepairReport`.
 
     `target` is empty where the backend isn't here to ask. `inputs` is a .npz file with an array for each input, or
-    empty.
+    empty. Raises UserError where the model can't be run on these inputs: they would prove nothing.
     """
-    import numpy as np
-
     from enginesmith.compat.target import Target
     from enginesmith.converters.repair import repair_file
 
     def refused(file: Path) -> list[Finding]:
         return [Finding.model_validate(found) for found in ask(backend, str(file), target, profile)]
 
-    given = [dict(np.load(inputs))] if inputs else []
+    given = [_given(path, inputs)] if inputs else []
     report = repair_file(Path(path), Path(out), Target(backend, version), refused if target else None, given)
     return report.model_dump()
+
+
+def _given(path: str, inputs: str) -> dict[str, Any]:
+    import zipfile
+
+    import numpy as np
+    import onnx
+
+    from enginesmith.converters.errors import UserError, first_line
+    from enginesmith.converters.prove import runner
+
+    model = onnx.load(path)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    names = {value.name for value in model.graph.input} - stored
+    try:
+        feed = dict(np.load(inputs))
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{inputs} is no .npz file of arrays: {first_line(error)}") from None
+    if set(feed) != names:
+        raise UserError(f"{inputs} holds {', '.join(sorted(feed))}; the model's inputs are {', '.join(sorted(names))}")
+    run = runner(model)
+    try:
+        run(feed)
+    except Exception as error:
+        raise UserError(f"the model can't be run on {inputs}: {first_line(error)}") from error
+    return feed
 
 
 def merge(report: TargetReport, asked: Sequence[Finding]) -> None:

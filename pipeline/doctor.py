@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.compat.target import EVERY
+from enginesmith.compat.target import EVERY, Target
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.doctor import ASK, EXAMINE, FIX, Examination, merge
@@ -53,7 +53,7 @@ def wanted(text: str) -> list[Wanted]:
         if version and not _numeric(version):
             raise UserError(f"{word}: give a version such as {name}={known[-1]}")
         asked = version or installed or known[-1]
-        if version and not installed.startswith(version):
+        if version and not (installed and Target(name, installed).within(f"=={version}")):
             reason = f"{name} {version} is not installed" + (f" ({installed} is)" if installed else "")
         else:
             reason = backend.available() or ""
@@ -130,6 +130,8 @@ def fix(
                         )
                     )
                 except (Died, Raised) as error:
+                    if str(error).startswith("UserError: "):
+                        raise UserError(str(error).removeprefix("UserError: ")) from None
                     report = RepairReport(left=[_fatal(str(error), one.backend, one.version)])
             reports.append(report)
             if repaired.exists():

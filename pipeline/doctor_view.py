@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from enginesmith.compat.findings import Attempted, Finding
+from enginesmith.compat.findings import BUG, Attempted, Finding
 from enginesmith.converters.doctor import Examination, Examined, TargetReport
 from enginesmith.converters.records import RepairReport
 
@@ -49,6 +49,13 @@ def show_repairs(console: Console, targets: Sequence[str], reports: Sequence[Rep
                 f"  [yellow]taken back[/] {attempt.repair}: {escape(attempt.node)}: {escape(attempt.reason)}",
                 highlight=False,
             )
+        left = {finding.node for finding in report.left}
+        for attempt in (a for a in report.attempts if a.proof is None):
+            if attempt.node in left or attempt.reason.startswith(BUG):  # a reason that the user is left with
+                console.print(
+                    f"  [dim]not made[/] {attempt.repair}: {escape(attempt.node or 'the graph')}: {escape(attempt.reason)}",
+                    highlight=False,
+                )
         if report.proof is not None:
             verdict = "agrees with" if report.proof.agrees else "[red]differs from[/]"
             detail = report.proof.reason or f"largest difference {report.proof.error:.1e}"

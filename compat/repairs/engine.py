@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from enginesmith.compat.checks import problems
-from enginesmith.compat.findings import Attempted, Finding, Proof
+from enginesmith.compat.findings import BUG, Attempted, Finding, Proof
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import local
 from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, GraphRepair, NotApplicable, Repair, candidates
@@ -152,4 +152,4 @@ def _names(node: ir.Node) -> list[str]:
 
 
 def _bug(error: Exception) -> str:
-    return f"a bug of the repair: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{BUG}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"

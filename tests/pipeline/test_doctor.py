@@ -113,6 +113,30 @@ def test_fix_of_a_clean_model_writes_nothing(enginesmith: Doctor, write: Callabl
     assert not (tmp_path / "fixed.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"y": np.zeros((1, 3, 8, 8), np.float32)}, "the model's inputs are x"),
+        ({"x": np.zeros((1, 3, 9, 9), np.float32)}, "can't be run on inputs.npz"),
+        (None, "is no .npz file"),
+    ],
+)
+def test_inputs_that_would_prove_nothing_are_refused(
+    enginesmith: Doctor, write: Callable[[str], str], tmp_path: Path, arrays: dict[str, np.ndarray] | None, says: str
+) -> None:
+    write(RESIZED)
+    if arrays is None:
+        (tmp_path / "inputs.npz").write_bytes(b"no archive")
+    else:
+        np.savez(tmp_path / "inputs.npz", **arrays)
+    answer = enginesmith(
+        "doctor", "model.onnx", "--for", "tvm", "--no-trial", "--fix", "fixed.onnx", "--inputs", "inputs.npz"
+    )
+    assert answer.status == 2
+    assert says in answer.err
+    assert not (tmp_path / "fixed.onnx").exists()
+
+
 def test_what_can_not_be_repaired_is_left_with_exit_1(
     enginesmith: Doctor, write: Callable[[str], str], tmp_path: Path
 ) -> None:
