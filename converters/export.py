@@ -20,6 +20,7 @@ from enginesmith.converters.outputs import distinct, flat, flatten
 from enginesmith.converters.samples import (
     Array,
     Feed,
+    Pixels,
     make_samples,
     save_results,
 )
@@ -62,7 +63,7 @@ class Prepared:
     """What the outputs are compared with: the model as its author wrote it."""
     specs: tuple[InputSpec, ...]
     task: str
-    normalized: bool
+    pixels: Pixels
     first: Literal["dynamo", "torchscript"] = "dynamo"
     """The exporter to try first."""
 
@@ -84,7 +85,7 @@ class Export(Stage[ExportOptions]):
         with torch.no_grad():
             prepared = _prepare(loaded, options)
             samples, feeds = make_samples(
-                prepared.specs, prepared.task, options.samples, options.seed, normalized=prepared.normalized
+                prepared.specs, prepared.task, options.samples, options.seed, pixels=prepared.pixels
             )
             if loaded.weights.origin == "random":
                 _seed(loaded, prepared.task, feeds, options.seed)
@@ -147,7 +148,7 @@ def _prepare(loaded: LoadedModel, options: ExportOptions) -> Prepared:
         reference=loaded.module,
         specs=specs,
         task=task,
-        normalized=bool(loaded.library) or task == "classification",
+        pixels="imagenet" if loaded.library or task == "classification" else "unknown",
         first="torchscript" if options.kind == "torchscript" else "dynamo",
     )
 
@@ -173,7 +174,7 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
         reference=lambda images: detectors.reference_forward(module, images),
         specs=specs,
         task="detection",
-        normalized=False,
+        pixels="unit",
         # dynamo's stops at the stock graph's data-dependent shapes, and takes ten times as long over the static one's
         # unrolled suppression (99 s against 11 s)
         first="torchscript",

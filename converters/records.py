@@ -165,6 +165,68 @@ class Lowering(BaseModel):
     findings: list[Finding] = []
 
 
+class Accuracy(BaseModel):
+    """A metric of the graph before and after its precision was lowered, on the same examples. Higher is better."""
+
+    metric: str
+    """`top-1`, `mAP@0.5`, `cosine`, or the user's `file.py:function`."""
+    data: str
+    """What it was measured on, in a few words."""
+    examples: int
+    weak: bool
+    """No labels: agreement with the float32 graph's own answers, which says less than a real metric."""
+    before: float
+    after: float
+
+    @property
+    def loss(self) -> float:
+        """In units of the metric."""
+        return self.before - self.after
+
+
+class LayerLoss(BaseModel):
+    """What the metric loses when one layer alone is lowered."""
+
+    node: str
+    op: str
+    precision: str
+    """`int8`, `fp16`: what the layer was lowered to."""
+    loss: float
+
+
+class Candidate(BaseModel):
+    """A mix of precisions that a search has looked at."""
+
+    name: str
+    products: dict[str, int]
+    """Number of products by precision."""
+    size: int
+    """Bytes of the weights."""
+    milliseconds: float | None = None
+    """Latency on the target; `measured` or else estimated."""
+    measured: bool = False
+    accuracy: float
+    loss: float
+    within: bool
+    """Within the budget."""
+    chosen: bool = False
+
+
+class Search(BaseModel):
+    """How a mix of precisions was found."""
+
+    budget: float
+    """Largest loss allowed, in units of the metric."""
+    layers: list[LayerLoss] = []
+    """Most harmful first."""
+    candidates: list[Candidate] = []
+    """In the order in which they were looked at."""
+    reasons: dict[str, str] = {}
+    """Node in higher precision than the lowest one to why."""
+    stopped: str = ""
+    """Why it ended early, such as `after 600 s`; empty when it came to its end."""
+
+
 class EngineInfo(BaseModel):
     """What a compile stage built."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel
 
@@ -41,10 +41,15 @@ class Sample(BaseModel):
     """At the optimum shape, the only one that a static engine takes."""
 
 
+Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
+"""What a model takes pictures as: in 0..1, less ImageNet's mean and by its deviation, in 0..255; a file doesn't say."""
+
+
 class SampleSet(BaseModel):
     """What `samples.json` holds; the arrays are in `inputs.json`, in the same order."""
 
     task: str
+    pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
 
@@ -62,34 +67,34 @@ class SampleSet(BaseModel):
 
 
 def make_samples(
-    specs: Sequence[InputSpec], task: str, count: int, seed: int, *, normalized: bool = False
+    specs: Sequence[InputSpec], task: str, count: int, seed: int, *, pixels: Pixels = "unknown"
 ) -> tuple[SampleSet, list[Feed]]:
     """`count` samples at the optimum shape; with dynamic dimensions one more each at the minimum, the maximum and a size
     that the export does not see, because exporters bake sizes in silently; and the first one again at the end, which
     shows a model that keeps state between calls.
 
-    Pictures go to float inputs of shape [N, 3 or 1, H, W]: in 0..1, or ImageNet's mean and deviation if `normalized`.
+    Pictures go to float inputs of shape [N, 3 or 1, H, W], as `pixels` says; in 0..1 where that is unknown.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
     names = pictures.names()
-    pictured = any(_takes_pictures(spec) for spec in specs)
+    pictured = any(takes_pictures(spec) for spec in specs)
     samples, feeds = [], []
     for index in range(count):
         # the last of several is random: pictures alone are all smooth
         picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
         samples.append(Sample(name=picture or f"random {index}", picture=picture))
-        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, normalized, rng))
+        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng))
     if any(spec.dynamic for spec in specs):
         for label in ("min", "max", "unseen"):
             picture = names[0] if pictured else ""
             shapes = [getattr(spec, label) for spec in specs]
             samples.append(Sample(name=f"{label} size", picture=picture, optimum=False))
-            feeds.append(_feed(specs, shapes, picture, normalized, rng))
+            feeds.append(_feed(specs, shapes, picture, pixels, rng))
     samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
     feeds.append(feeds[0])
-    return SampleSet(task=task, specs=tuple(specs), samples=samples), feeds
+    return SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=samples), feeds
 
 
 def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]]) -> None:
@@ -107,7 +112,7 @@ def load_results(folder: Path) -> RunResults:
     return RunResults.load(str(folder / RESULTS))
 
 
-def _takes_pictures(spec: InputSpec) -> bool:
+def takes_pictures(spec: InputSpec) -> bool:
     if not spec.dtype.startswith("float") or len(spec.dims) != 4:
         return False
     _, channels, height, width = spec.dims
@@ -118,19 +123,19 @@ def _feed(
     specs: Sequence[InputSpec],
     shapes: Sequence[tuple[int, ...]],
     picture: str,
-    normalized: bool,
+    pixels: Pixels,
     rng: np.random.Generator,
 ) -> Feed:
     feed: Feed = OrderedDict()
     for spec, shape in zip(specs, shapes, strict=True):
-        if picture and _takes_pictures(spec):
-            feed[spec.name] = _pictures(shape, picture, normalized).astype(spec.dtype)
+        if picture and takes_pictures(spec):
+            feed[spec.name] = _pictures(shape, picture, pixels).astype(spec.dtype)
         else:
-            feed[spec.name] = _random(spec, shape, normalized, rng)
+            feed[spec.name] = _random(spec, shape, pixels, rng)
     return feed
 
 
-def _pictures(shape: tuple[int, ...], first: str, normalized: bool) -> Array:
+def _pictures(shape: tuple[int, ...], first: str, pixels: Pixels) -> Array:
     """A batch of different pictures, float32 [N, C, H, W]."""
     import numpy as np
 
@@ -138,21 +143,23 @@ def _pictures(shape: tuple[int, ...], first: str, normalized: bool) -> Array:
     names = pictures.names()
     start = names.index(first)
     images = [pictures.load(names[(start + i) % len(names)], height, width) for i in range(batch)]
-    return _as_input(np.stack(images).astype(np.float32) / 255, channels, normalized)
+    return as_input(np.stack(images).astype(np.float32) / 255, channels, pixels)
 
 
-def _as_input(array: Array, channels: int, normalized: bool) -> Array:
+def as_input(array: Array, channels: int, pixels: Pixels) -> Array:
     """RGB pictures float32 [N, H, W, 3] in 0..1 as a model's input [N, C, H, W]."""
     import numpy as np
 
-    if normalized:
+    if pixels == "imagenet":
         array = (array - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
+    elif pixels == "bytes":
+        array = array * np.float32(255)
     if channels == 1:
         array = array.mean(axis=3, keepdims=True)
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
 
 
-def _texture(shape: tuple[int, ...], normalized: bool, rng: np.random.Generator) -> Array:
+def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
     """Random patches at several scales. In white noise every place is like every other, so that a detector's scores
     are all ties, and no network has seen it: rounding would decide what comes out.
     """
@@ -163,21 +170,21 @@ def _texture(shape: tuple[int, ...], normalized: bool, rng: np.random.Generator)
     for size in (2, 8, 32):
         coarse = rng.random((batch, -(-height // size), -(-width // size), 3), np.float32)
         total += coarse.repeat(size, axis=1).repeat(size, axis=2)[:, :height, :width]
-    return _as_input(total / 3, channels, normalized)
+    return as_input(total / 3, channels, pixels)
 
 
-def _random(spec: InputSpec, shape: tuple[int, ...], normalized: bool, rng: np.random.Generator) -> Array:
-    """Floats: a texture, uniform in 0..1, or standard normal if `normalized`. Integers: 0..9, which most
+def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
+    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: 0..9, which most
     vocabularies have.
     """
     import numpy as np
 
     dtype = spec.dtype
-    if _takes_pictures(spec):
-        return _texture(shape, normalized, rng).astype(dtype)
+    if takes_pictures(spec):
+        return _texture(shape, pixels, rng).astype(dtype)
     if dtype == "bool":
         return rng.integers(0, 2, shape).astype(bool)
     if dtype.startswith("float"):
-        values = rng.standard_normal(shape) if normalized else rng.random(shape)
+        values = rng.standard_normal(shape) if pixels == "imagenet" else rng.random(shape)
         return np.asarray(values, dtype=dtype)
     return rng.integers(0, 10, shape).astype(dtype)

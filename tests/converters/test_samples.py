@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from enginesmith.converters.samples import (
 from enginesmith.pipeline.shapes import parse_shapes
 
 
-def make(shape: str, count: int = 3, seed: int = 0, **options: bool):
+def make(shape: str, count: int = 3, seed: int = 0, **options: Any):
     return make_samples(parse_shapes(shape), "tensor", count, seed, **options)
 
 
@@ -59,7 +60,7 @@ def test_no_pictures(shape: str) -> None:
 
 def test_normalized_pictures() -> None:
     _, (plain, *_) = make("x:2x3x16x16", 1)
-    _, (normalized, *_) = make("x:2x3x16x16", 1, normalized=True)
+    _, (normalized, *_) = make("x:2x3x16x16", 1, pixels="imagenet")
     mean, deviation = (np.array(values).reshape(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     np.testing.assert_allclose(normalized["x"] * deviation + mean, plain["x"], atol=1e-5)
 
