@@ -10,7 +10,17 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.records import Attempt, Comparison, EngineInfo, Latency, Lowering, TensorInfo, Weights
+from enginesmith.converters.records import (
+    Accuracy,
+    Attempt,
+    Comparison,
+    EngineInfo,
+    Latency,
+    Lowering,
+    Search,
+    TensorInfo,
+    Weights,
+)
 
 MODEL = "model.onnx"
 """File name of the graph in every artifact that holds one; its external data lies beside it."""
@@ -38,6 +48,8 @@ class Facts(BaseModel):
     warnings: list[str] = []
     comparison: Comparison | None = None
     lowering: Lowering | None = None
+    accuracy: Accuracy | None = None
+    search: Search | None = None
     engine: EngineInfo | None = None
     latency: Latency | None = None
     task: str = ""

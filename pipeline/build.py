@@ -249,6 +249,8 @@ def _fill(record: StageRecord, entry: Entry) -> None:
     record.warnings = facts.warnings
     record.comparison = facts.comparison
     record.lowering = facts.lowering
+    record.accuracy = facts.accuracy
+    record.search = facts.search
     record.latency = facts.latency
     record.note = facts.note
 

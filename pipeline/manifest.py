@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.records import Attempt, Comparison, Latency, Lowering, TensorInfo, Weights
+from enginesmith.converters.records import Accuracy, Attempt, Comparison, Latency, Lowering, Search, TensorInfo, Weights
 
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning or goes; a new field does not raise it."""
@@ -72,6 +72,8 @@ class StageRecord(Record):
     warnings: list[str] = []
     comparison: Comparison | None = None
     lowering: Lowering | None = None
+    accuracy: Accuracy | None = None
+    search: Search | None = None
     latency: Latency | None = None
     note: str = ""
     error: str = ""
