@@ -51,6 +51,10 @@ PRODUCTS = {
 """Names of `trt.LayerType` to the kinds of products."""
 
 
+REARRANGING = ("SHUFFLE", "IDENTITY")
+"""Names of `trt.LayerType` that change no element: the parser transposes the factors of a Gemm so."""
+
+
 @dataclass
 class Log:
     """What TensorRT said at ERROR or worse since the last `clear`, also told to stderr unless `quiet`."""
@@ -147,14 +151,32 @@ class Network:
         return dict(counts.most_common())
 
     def products(self) -> dict[str, dict[str, int]]:
-        """Convolutions and matrix products by kind and dtype of their output, as `precision.proof` names them."""
+        """Convolutions and matrix products by kind and by what they compute in, as `precision.proof` names them: `int8`
+        where both factors come from dequantized integers, else the dtype of the output.
+        """
+        layers = [self.network.get_layer(index) for index in range(self.network.num_layers)]
+        integers = self._dequantized(layers)
         counts: dict[str, Counter[str]] = {}
-        for index in range(self.network.num_layers):
-            layer = self.network.get_layer(index)
+        for layer in layers:
             if (kind := PRODUCTS.get(layer.type.name)) is not None:
+                factors = [layer.get_input(index) for index in range(min(layer.num_inputs, 2))]
+                quantized = len(factors) == 2 and all(factor and factor.name in integers for factor in factors)
                 name = layer.get_output(0).dtype.name
-                counts.setdefault(kind, Counter())[DTYPES.get(name, name.lower())] += 1
+                counts.setdefault(kind, Counter())["int8" if quantized else DTYPES.get(name, name.lower())] += 1
         return {kind: dict(found) for kind, found in counts.items()}
+
+    def _dequantized(self, layers: Sequence[Any]) -> set[str]:
+        """Names of the tensors that are dequantized from int8, also where they were only rearranged since."""
+        found: set[str] = set()
+        for layer in layers:
+            if not layer.num_inputs or layer.get_input(0) is None:
+                continue
+            source = layer.get_input(0)
+            if (layer.type.name == "DEQUANTIZE" and source.dtype.name == "INT8") or (
+                layer.type.name in REARRANGING and source.name in found
+            ):
+                found.add(layer.get_output(0).name)
+        return found
 
 
 def parse(session: Session, model: Path | onnx.ModelProto) -> Network:

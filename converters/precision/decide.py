@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,14 @@ from enginesmith.compat.values import Array, constant_tensor
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.formats import Format
 from enginesmith.converters.precision.ports import Ports, ports
-from enginesmith.converters.precision.structure import is_constant, is_float, ordered, owners, subgraphs
+from enginesmith.converters.precision.structure import (
+    is_constant,
+    is_float,
+    ordered,
+    owners,
+    quantized_from,
+    subgraphs,
+)
 
 HEADROOM = 4.0
 """Other inputs than those measured may give results this much larger."""
@@ -53,21 +60,26 @@ def magnitudes(array: Array, format: Format) -> Magnitudes:
     return Magnitudes(float(absolute.max(initial=0.0)), absolute.size, int(over), int(lost))
 
 
-def decide(model: ir.Model, format: Format, ranges: Mapping[str, float] | None = None) -> Decision:
+def decide(
+    model: ir.Model, format: Format, ranges: Mapping[str, float] | None = None, wide: Collection[str] = ()
+) -> Decision:
     """A product computes in `format` unless a rule or its range forbids it, and what lies between products follows.
 
     A node of another kind follows its inputs: moving and adding what is in 16 bits costs no Cast that way, and what
     comes from float32 stays there until the next product. `ranges` as `measure_ranges` gives them; without, the rules
-    decide alone.
+    decide alone. `wide` are names of nodes that stay in float32.
     """
-    return _Decider(model, format, ranges).run()
+    return _Decider(model, format, ranges, wide).run()
 
 
 class _Decider:
-    def __init__(self, model: ir.Model, format: Format, ranges: Mapping[str, float] | None) -> None:
+    def __init__(
+        self, model: ir.Model, format: Format, ranges: Mapping[str, float] | None, wide: Collection[str]
+    ) -> None:
         self.model = model
         self.format = format
         self.ranges = ranges
+        self.wide = wide
         self.opset = opset(model)
         self.products = rules.products(model)
         self.choosers = rules.choosers(model)
@@ -89,6 +101,8 @@ class _Decider:
                     decision.kept[node] = f"{node.op_type} of opset {self.opset} has no {self.format.name}"
                 continue
             data = [v for i in found.inputs if (v := node.inputs[i]) is not None and not is_constant(v)]
+            if node.op_type == "DequantizeLinear":
+                data = [quantized_from(node.outputs[0])]
             if node not in self.products and not any(value in decision.values for value in data):
                 if rules.is_product(node):
                     decision.kept[node] = rules.MASKS
@@ -110,6 +124,8 @@ class _Decider:
                     self.decision.values.add(out)
 
     def _forbidden(self, node: ir.Node, found: Ports) -> str:
+        if node.name in self.wide:
+            return rules.WIDE
         if node.op_type in rules.SENSITIVE:
             return rules.SENSITIVE[node.op_type]
         if node.op_type in rules.REFUSED.get(self.format.precision, ()):
@@ -118,8 +134,6 @@ class _Decider:
             return rules.CHOICE
         if node not in self.leading:
             return rules.TAIL
-        if node in self.products and any(_is_dequantized(value) for value in node.inputs):
-            return "it is quantized"
         return next(self._objections(node, found), "")
 
     def _objections(self, node: ir.Node, found: Ports) -> Iterator[str]:
@@ -139,7 +153,7 @@ class _Decider:
         if self.ranges is None or self.format.smallest < np.finfo(np.float32).tiny * 2:
             return  # bfloat16 has the range of float32
         values = [node.inputs[i] for i in found.inputs] + [node.outputs[i] for i in found.outputs]
-        for value in values:
+        for value in map(quantized_from, values):
             if value is None or is_constant(value) or not value.name:
                 continue
             peak = self.ranges.get(value.name)
@@ -166,8 +180,3 @@ class _Decider:
             assert tensor is not None
             self.constants[value] = magnitudes(tensor.numpy(), self.format)
         return self.constants[value]
-
-
-def _is_dequantized(value: ir.Value | None) -> bool:
-    node = value.producer() if value is not None else None
-    return node is not None and node.op_type == "DequantizeLinear"

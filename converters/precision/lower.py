@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -11,14 +11,22 @@ from onnx_ir.passes import common
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer, named, opset, weight_bytes
 from enginesmith.compat.values import constant_tensor, label
+from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.decide import Decision, decide, magnitudes
 from enginesmith.converters.precision.formats import FORMATS, Format
 from enginesmith.converters.precision.rewrite import rewrite
-from enginesmith.converters.precision.structure import is_constant, is_float, name_uniquely, ordered
+from enginesmith.converters.precision.structure import (
+    is_constant,
+    is_float,
+    is_quantized,
+    name_uniquely,
+    ordered,
+)
 from enginesmith.converters.records import Kept, Lowering
 
 MODERN = 22
 """The first opset in which Conv, the pools and most activations are defined for bfloat16."""
+INT8 = "int8"
 MANY = 0.01
 """Share of a tensor's elements below the normal numbers from which it is told."""
 
@@ -42,27 +50,37 @@ def prepare(model: ir.Model, precision: str) -> ir.Model:
 
 
 def lower(
-    model: ir.Model, precision: str, ranges: Mapping[str, float] | None = None, *, keep_io: bool = True
+    model: ir.Model,
+    precision: str,
+    ranges: Mapping[str, float] | None = None,
+    *,
+    wide: Collection[str] = (),
+    keep_io: bool = True,
 ) -> Lowering:
     """Rewrite a prepared model in place.
 
-    `precision` is a key of FORMATS; `ranges` are the largest magnitudes of its tensors, as `measure_ranges` gives them.
-    With `keep_io` its inputs and outputs stay float32.
+    `precision` is a key of FORMATS; `ranges` are the largest magnitudes of its tensors, as `measure_ranges` gives them;
+    nodes whose names are in `wide` stay in float32. With `keep_io` its inputs and outputs stay float32.
     """
     format = FORMATS[precision]
     before = weight_bytes(model)
-    decision = decide(model, format, ranges)
+    decision = decide(model, format, ranges, wide)
     findings = list(_lost_digits(decision))
     kept = [
         Kept(node=label(node), op=node.op_type, reason=reason, product=node in decision.products)
         for node, reason in decision.kept.items()
     ]
     rewrite(model, decision, keep_io=keep_io)
+    return summary(model, format.name, before, kept, findings)
+
+
+def summary(model: ir.Model, dtype: str, before: int, kept: list[Kept], findings: list[Finding]) -> Lowering:
+    """What became of a model that had `before` bytes of weights."""
     nodes = list(ordered(model.graph))
     return Lowering(
-        dtype=format.name,
+        dtype=dtype,
         nodes_by_dtype=dict(Counter(filter(None, map(computes_in, nodes))).most_common()),
-        products_by_dtype=dict(Counter(map(computes_in, decision.products)).most_common()),
+        products_by_dtype=dict(Counter(map(computes_in, rules.products(model))).most_common()),
         casts=sum(node.op_type == "Cast" for node in nodes),
         weights_before=before,
         weights_after=weight_bytes(model),
@@ -72,10 +90,12 @@ def lower(
 
 
 def computes_in(node: ir.Node) -> str:
-    """The dtype of a node's first output, empty for constants and where it is not known."""
+    """`int8` for a product of integers; else the dtype of a node's first output, empty for constants and where it is
+    not known.
+    """
     if node.op_type == "Constant" or not node.outputs or node.outputs[0].dtype is None:
         return ""
-    return node.outputs[0].dtype.numpy().name
+    return INT8 if rules.is_product(node) and is_quantized(node) else node.outputs[0].dtype.numpy().name
 
 
 def _lost_digits(decision: Decision) -> list[Finding]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from enginesmith.compat.graphs import opset
 from enginesmith.compat.values import constant_tensor
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.decide import Decision
-from enginesmith.converters.precision.structure import FLOAT, is_float, ordered, subgraphs
+from enginesmith.converters.precision.structure import FLOAT, is_dequantized, is_float, ordered, subgraphs
+
+FIRST_LOW_SCALES = 19
+"""The first opset in which QuantizeLinear and DequantizeLinear take 16 bits."""
 
 
 def rewrite(model: ir.Model, decision: Decision, *, keep_io: bool = True) -> None:
@@ -62,7 +66,7 @@ class _Rewriter:
     def _as(self, value: ir.Value, low: bool) -> ir.Value:
         """The same value in 16 bits, or in float32; made once, where the value is made."""
         if value not in self.other:
-            made = self._constant(value) if low else None
+            made = (self._constant(value) or self._dequantized(value)) if low else None
             if made is None:
                 made = self._cast(value, self.low if low else FLOAT)
             self.other[value] = made
@@ -86,6 +90,20 @@ class _Rewriter:
         if node is None:
             assert value.graph is not None
             value.graph.register_initializer(out)
+        return out
+
+    def _dequantized(self, value: ir.Value) -> ir.Value | None:
+        """Integers dequantized to 16 bits at once: backends fuse a DequantizeLinear with what reads it, no Cast."""
+        node = value.producer()
+        if node is None or not is_dequantized(value) or opset(self.model) < FIRST_LOW_SCALES:
+            return None
+        integers, scale, *zero = node.inputs
+        assert scale is not None
+        twin = ir.node("DequantizeLinear", [integers, self._as(scale, True), *zero], dict(node.attributes))
+        out = twin.outputs[0]
+        out.name, out.shape = f"{value.name}/{self.decision.format.name}", value.shape
+        out.type = ir.TensorType(self.low)
+        node.graph.insert_after(node, twin)  # type: ignore[union-attr]
         return out
 
     def _cast(self, value: ir.Value, to: ir.DataType) -> ir.Value:

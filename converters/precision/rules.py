@@ -42,7 +42,7 @@ SENSITIVE: Mapping[str, str] = {
         _names("GridSample DeformConv RoiAlign MaxRoiPool AffineGrid NonMaxSuppression DFT STFT"),
         "it computes positions",
     ),
-    **dict.fromkeys(_names("QuantizeLinear DequantizeLinear DynamicQuantizeLinear"), "its scales are float32"),
+    "DynamicQuantizeLinear": "its scales are float32",
 }
 """Operators that stay in float32, and why."""
 
@@ -68,6 +68,7 @@ Rounding counts, since indices are made by it."""
 INDIFFERENT = _names("Cast Shape Size IsNaN IsInf")
 """Operators that take what they are given: their output's type does not depend on their input's."""
 
+WIDE = "it is to stay in float32"
 CHOICE = "what it computes chooses elements or positions"
 MASKS = "its factors are masks"
 TAIL = "after the last product: it only shapes the result"

@@ -52,6 +52,26 @@ def is_constant(value: ir.Value | None) -> bool:
     return constant_tensor(value) is not None
 
 
+def is_dequantized(value: ir.Value | None) -> bool:
+    """Does the value come from integers, through a DequantizeLinear?"""
+    node = value.producer() if value is not None else None
+    return node is not None and node.op_type == "DequantizeLinear" and is_standard(node)
+
+
+def is_quantized(node: ir.Node) -> bool:
+    """Are both factors of the node dequantized integers, so that a backend computes it in integers?"""
+    return len(node.inputs) > 1 and all(is_dequantized(value) for value in node.inputs[:2])
+
+
+def quantized_from(value: ir.Value | None) -> ir.Value | None:
+    """The value that was quantized and dequantized again; any other value itself. None for quantized weights."""
+    if value is None or not is_dequantized(value):
+        return value
+    integers = value.producer().inputs[0]  # type: ignore[union-attr]
+    maker = integers.producer() if integers is not None else None
+    return maker.inputs[0] if maker is not None and maker.op_type == "QuantizeLinear" else None
+
+
 def name_uniquely(model: ir.Model) -> None:
     """Give every value a name of its own, in place: the two branches of an If may use the same ones. Inputs, outputs
     and initializers of the model keep theirs.

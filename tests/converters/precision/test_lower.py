@@ -317,3 +317,69 @@ def test_two_thousand_nodes_take_less_than_five_seconds(tmp_path):
     assert time.process_time() - started < 5
     assert report.products_by_dtype == {"float16": 1001}
     assert sum(1 for _ in casts(made)) == 2
+
+
+QDQ = """
+    g (float[1,8,16,16] x) => (float[1,8,16,16] y) <float sx = {0.02}, float sh = {0.1}, int8 zero = {0}> {
+        xq = QuantizeLinear(x, sx, zero)
+        xd = DequantizeLinear(xq, sx, zero)
+        wd = DequantizeLinear<axis = 0>(w, sw, zeros)
+        h = Conv<kernel_shape = [1, 1]>(xd, wd)
+        r = Relu(h)
+        rq = QuantizeLinear(r, sh, zero)
+        rd = DequantizeLinear(rq, sh, zero)
+        m = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(rd)
+        mq = QuantizeLinear(m, sh, zero)
+        md = DequantizeLinear(mq, sh, zero)
+        vd = DequantizeLinear<axis = 0>(v, sv, zeros)
+        y = Conv<kernel_shape = [1, 1]>(md, vd)
+    }
+"""
+
+
+def quantized(opset):
+    rng = np.random.default_rng(3)
+    made = model(
+        QDQ,
+        w=rng.integers(-127, 128, (8, 8, 1, 1)).astype(np.int8),
+        v=rng.integers(-127, 128, (8, 8, 1, 1)).astype(np.int8),
+        sw=rng.uniform(1e-3, 2e-3, 8).astype(np.float32),
+        sv=rng.uniform(1e-3, 2e-3, 8).astype(np.float32),
+        zeros=np.zeros(8, np.int8),
+    )
+    made.graph.opset_imports[""] = opset
+    return made
+
+
+def test_what_lies_around_integers_is_lowered_without_casts(tmp_path):
+    feed = {"x": np.random.default_rng(0).uniform(-2, 2, (1, 8, 16, 16)).astype(np.float32)}
+    given = quantized(19)
+    made, report = lowered(given, feed, tmp_path)
+    assert report.products_by_dtype == {"int8": 2}
+    assert [node.op_type for node in made.graph].count("Cast") == 1, "at the output alone"
+    pool = next(node for node in made.graph if node.op_type == "MaxPool")
+    assert pool.outputs[0].dtype == ir.DataType.FLOAT16
+    (expected,), (found,) = run(given, feed), run_stand_in(made, feed)
+    # a rounding may fall on the other side of an integer step
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_scales_were_float32_before_opset_19(tmp_path):
+    feed = {"x": np.ones((1, 8, 16, 16), np.float32)}
+    made, report = lowered(quantized(18), feed, tmp_path)
+    assert report.products_by_dtype == {"float16": 2}, "a Cast stands between integers and product"
+    assert all(
+        node.inputs[1].dtype == ir.DataType.FLOAT
+        for node in made.graph
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    )
+
+
+def test_nodes_named_stay_wide(tmp_path):
+    feed = {"x": np.ones((1, 8, 16, 16), np.float32)}
+    made = prepare(quantized(19), "fp16")
+    last = next(node.name for node in made.graph if node.op_type == "Conv" and node.outputs[0].name == "y")
+    report = lower(made, "fp16", measure_ranges(made, [feed], tmp_path), wide=[last])
+    assert [(kept.node, kept.reason) for kept in report.kept] == [(last, "it is to stay in float32")]
+    (conv,) = (node for node in made.graph if node.name == last)
+    assert conv.outputs[0].dtype == ir.DataType.FLOAT

@@ -1,0 +1,105 @@
+"""A mix of precisions, and the graph that it makes: integers first, then 16 bits for what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from enginesmith.converters.errors import ConversionError, first_line
+from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.records import Kept, Lowering
+from enginesmith.converters.stage import MODEL
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from enginesmith.converters.precision.int8.calibration import Calibration
+
+Rest = Literal["fp32", "fp16", "bf16"]
+STAND_IN = "standin.onnx"
+"""File name of the stand-in, beside the graph that it stands for."""
+Feeds = Callable[[], Iterable[Mapping[str, Any]]]
+
+
+class Mix(BaseModel):
+    """Which precision each product of a graph computes in. Nodes are named as `lower.prepare` leaves them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rest: Rest = "fp16"
+    """Of everything that is not named."""
+    int8: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
+    """Nodes that stay in float32."""
+
+
+def apply(
+    model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options, feeds: Feeds | None = None
+) -> Lowering:
+    """Rewrite a prepared float32 model in place.
+
+    `calibration` may be left out where nothing is int8 and `rest` has the range of float32; `feeds` are the examples for
+    bias correction.
+    """
+    from enginesmith.compat.graphs import weight_bytes
+    from enginesmith.converters.precision.int8.quantize import quantize
+    from enginesmith.converters.precision.lower import INT8, lower, summary
+
+    before = weight_bytes(model)
+    kept: list[Kept] = []
+    if mix.int8:
+        kept = quantize(model, mix.int8, calibration, options, feeds).kept
+    if mix.rest == "fp32":
+        made = summary(model, INT8 if mix.int8 else "float32", before, [], [])
+    else:
+        made = lower(model, mix.rest, calibration.peaks if calibration else None, wide=mix.wide)
+    named = {found.node for found in made.kept}
+    return made.model_copy(
+        update={
+            "dtype": INT8 if mix.int8 else made.dtype,
+            "weights_before": before,
+            "kept": [*made.kept, *(found for found in kept if found.node not in named)],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A lowered graph on disk, and the file that ONNX Runtime runs in its place."""
+
+    model: Path
+    stand_in: Path
+
+
+def write(model: ir.Model, mix: Mix, folder: Path) -> Written:
+    """Save a lowered model and its stand-in into `folder`.
+
+    Raises ConversionError where onnx's checker or ONNX Runtime refuses one: nobody else could use it either.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    from enginesmith.compat.graphs import weight_bytes
+    from enginesmith.converters.backends import onnxruntime
+    from enginesmith.converters.precision.formats import FORMATS
+    from enginesmith.converters.precision.ranges import LARGE
+    from enginesmith.converters.precision.standin import stand_in
+
+    external = weight_bytes(model) > LARGE
+    graphs = {MODEL: model}
+    if mix.rest != "fp32":
+        graphs[STAND_IN] = stand_in(model, FORMATS[mix.rest].dtype)
+    for name, graph in graphs.items():
+        path = folder / name
+        ir.save(graph, path, external_data=f"{name}.data" if external else None)
+        try:
+            onnx.checker.check_model(str(path), full_check=True)
+            if name == STAND_IN or mix.rest != "bf16":  # for which ONNX Runtime's CPU has no kernels
+                onnxruntime.session(path, optimize=False)
+        except Exception as error:
+            raise ConversionError(f"the lowered graph is refused: {first_line(error)}") from error
+    return Written(folder / MODEL, folder / next(reversed(graphs)))
