@@ -192,6 +192,11 @@ class LayerLoss(BaseModel):
     precision: str
     """`int8`, `fp16`: what the layer was lowered to."""
     loss: float
+    """In units of the metric, on the examples of the sensitivity run."""
+    error: float = 0.0
+    """Of the outputs, relative to the float32 graph's: moves where a metric on a few examples stands still."""
+    saved: float | None = None
+    """Estimated milliseconds that lowering it saves."""
 
 
 class Candidate(BaseModel):
@@ -199,7 +204,7 @@ class Candidate(BaseModel):
 
     name: str
     products: dict[str, int]
-    """Number of products by precision."""
+    """Number of products by dtype."""
     size: int
     """Bytes of the weights."""
     milliseconds: float | None = None
@@ -221,8 +226,14 @@ class Search(BaseModel):
     """Most harmful first."""
     candidates: list[Candidate] = []
     """In the order in which they were looked at."""
+    precisions: dict[str, str] = {}
+    """Product to its precision in the chosen mix."""
     reasons: dict[str, str] = {}
     """Node in higher precision than the lowest one to why."""
+    options: str = ""
+    """How int8 was calibrated in the chosen mix, in a few words."""
+    examples: int = 0
+    """Of the sensitivity run."""
     stopped: str = ""
     """Why it ended early, such as `after 600 s`; empty when it came to its end."""
 
