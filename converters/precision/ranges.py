@@ -5,7 +5,7 @@ Each tensor is reduced to one number within the graph, so that the run needs no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ LARGE = 1_500_000_000
 """Bytes of weights from which a file needs external data."""
 
 
-def measure_ranges(model: ir.Model, feeds: Sequence[Mapping[str, Any]], folder: Path) -> Ranges:
+def measure_ranges(model: ir.Model, feeds: Iterable[Mapping[str, Any]], folder: Path) -> Ranges:
     """Run the model on `feeds` in ONNX Runtime; `folder` holds the instrumented file. Value names must be unique."""
     graph = model.graph.clone()
     probes = _instrument(graph)

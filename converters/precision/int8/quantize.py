@@ -1,0 +1,173 @@
+"""A float32 graph to one with Q/DQ nodes: symmetric int8, zero points of 0, no quantized bias."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from enginesmith.compat.graphs import initializer
+from enginesmith.compat.values import Array, label
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.precision.int8 import weights
+from enginesmith.converters.precision.int8.bias import correct_bias
+from enginesmith.converters.precision.int8.calibration import Calibration, Feeds
+from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.precision.int8.placement import (
+    Port,
+    candidates,
+    data_port,
+    first_and_last,
+    scale_groups,
+    skip_ports,
+)
+from enginesmith.converters.precision.int8.thresholds import LARGEST
+from enginesmith.converters.records import Kept
+
+ZERO = "int8/zero"
+NOT_CHOSEN = "not chosen for int8"
+
+
+@dataclass
+class Quantized:
+    nodes: list[str] = field(default_factory=list)
+    """By name."""
+    kept: list[Kept] = field(default_factory=list)
+    """The other products, and why they were left."""
+
+
+def quantize(
+    model: ir.Model,
+    chosen: Collection[str] | None,
+    calibration: Calibration | None,
+    options: Int8Options,
+    feeds: Feeds | None = None,
+) -> Quantized:
+    """Insert Q/DQ nodes into a prepared model, in place.
+
+    `chosen` are names of products, all where None. `calibration` is one of this very graph; None is for
+    `options.weight_only`. Raises UserError where a pattern of `options.keep` matches nothing.
+    """
+    if calibration is None and not options.weight_only:
+        raise ValueError("activations need a calibration")
+    result = Quantized()
+    nodes = []
+    held = kept_by_name(model, options.keep)
+    for node, reason in candidates(model).items():
+        reason = reason or held.get(node, "") or ("" if chosen is None or node.name in chosen else NOT_CHOSEN)
+        if not reason and calibration is not None and not options.weight_only:
+            reason = _without_scale(data_port(node).value, calibration)
+        if reason:
+            result.kept.append(Kept(node=label(node), op=node.op_type, reason=reason, product=True))
+        else:
+            nodes.append(node)
+    writer = _Writer(model.graph)
+    if not options.weight_only and calibration is not None:
+        if options.correct_bias:
+            correct_bias(nodes, calibration)
+        ports = [data_port(node) for node in nodes]
+        ports += [port for port in skip_ports(nodes) if not _without_scale(port.value, calibration)]
+        names = {port.value: port.value.name or "" for port in ports}
+        for group in scale_groups(model.graph, names):
+            limit = max(calibration.threshold(names[value], options.method) for value in group)
+            for value in group:
+                writer.activation(value, limit, [port for port in ports if port.value is value])
+    for node in nodes:
+        writer.weights(node)
+    common.RemoveUnusedNodesPass()(model)
+    result.nodes = [label(node) for node in nodes]
+    return result
+
+
+def kept_by_name(model: ir.Model, keep: Iterable[str]) -> dict[ir.Node, str]:
+    """The products that the patterns of `keep` name, and which pattern it was."""
+    products = list(candidates(model))
+    first, last = first_and_last(model)
+    found: dict[ir.Node, str] = {}
+    for pattern in keep:
+        named = {"first": first, "last": last}.get(pattern)
+        if named is None:
+            named = {node for node in products if fnmatchcase(node.name or "", pattern)}
+        if not named:
+            raise UserError(
+                f"keep {pattern!r} matches no product: the first is called {label(products[0])!r}"
+                if products
+                else "keep: the model has no product"
+            )
+        found |= dict.fromkeys(named, f"kept: {pattern}")
+    return found
+
+
+def _without_scale(value: ir.Value, calibration: Calibration) -> str:
+    peak = calibration.peaks.get(value.name or "")
+    if peak is None or value.name not in calibration.histograms:
+        return f"the range of {value.name} is not known: no sample reached it"
+    if peak < np.finfo(np.float32).tiny * LARGEST:
+        return f"{value.name} was 0 in every sample: it has no scale"
+    return ""
+
+
+class _Writer:
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.dequantized: dict[tuple[ir.Value, int | None], ir.Value] = {}
+        """Weights, and their axis, to what takes their place."""
+
+    def activation(self, value: ir.Value, limit: float, ports: Iterable[Port]) -> None:
+        """One pair of Q and DQ behind the value, for all that read it in int8."""
+        scale = self._constant(f"{value.name}/scale", np.array(limit / LARGEST, np.float32))
+        zero = self._constant(ZERO, np.array(0, np.int8))
+        quantized = _node("QuantizeLinear", [value, scale, zero], f"{value.name}/int8", ir.DataType.INT8, value.shape)
+        back = _node(
+            "DequantizeLinear",
+            [*quantized.outputs, scale, zero],
+            f"{value.name}/dequantized",
+            ir.DataType.FLOAT,
+            value.shape,
+        )
+        producer = value.producer()
+        if producer is not None:
+            self.graph.insert_after(producer, [quantized, back])
+        else:
+            self.graph.insert_before(self.graph[0], [quantized, back])
+        for port in ports:
+            port.node.replace_input_with(port.index, back.outputs[0])
+
+    def weights(self, node: ir.Node) -> None:
+        found = weights.factors(node)
+        assert found is not None
+        value = node.inputs[found.weights]
+        assert value is not None
+        if (value, found.axis) not in self.dequantized:
+            self.dequantized[value, found.axis] = self._dequantized(value, found.axis)
+        node.replace_input_with(found.weights, self.dequantized[value, found.axis])
+
+    def _dequantized(self, value: ir.Value, axis: int | None) -> ir.Value:
+        array = weights.array_of(value)
+        scale = weights.scales(array, axis)
+        base = f"{value.name}" if axis is None else f"{value.name}/axis{axis}"
+        inputs = [
+            self._constant(f"{base}/int8", weights.rounded(array, scale, axis)),
+            self._constant(f"{base}/scale", scale),
+            self._constant(f"{base}/zero", np.zeros(scale.shape, np.int8)),
+        ]
+        attributes = {} if axis is None else {"axis": axis}
+        made = _node(
+            "DequantizeLinear", inputs, f"{base}/dequantized", ir.DataType.FLOAT, ir.Shape(array.shape), **attributes
+        )
+        self.graph.insert_before(self.graph[0], made)
+        return made.outputs[0]
+
+    def _constant(self, name: str, array: Array) -> ir.Value:
+        return initializer(self.graph, name, array)
+
+
+def _node(
+    op: str, inputs: Iterable[ir.Value], name: str, dtype: ir.DataType, shape: ir.Shape | None, **attributes: int
+) -> ir.Node:
+    out = ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)
+    return ir.node(op, list(inputs), attributes, outputs=[out], name=name)
