@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.report import charts, differences, engines, flow, pictures, repairs, stages, summary, text
+from enginesmith.pipeline.report import (
+    charts,
+    differences,
+    engines,
+    flow,
+    pictures,
+    precision,
+    repairs,
+    stages,
+    summary,
+    text,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,8 +37,10 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
     compared = differences.comparisons(manifest, hrefs)
     engine_charts = [chart for chart in (charts.latencies(manifest), charts.layers_by_dtype(manifest)) if chart]
     operators = charts.operators(manifest)
+    lowered = precision.view(manifest, hrefs)
     drawn = [
         *engine_charts,
+        *(lowered.charts if lowered else []),
         *(chart for view in compared for chart in view.charts),
         *([operators] if operators else []),
     ]
@@ -44,6 +57,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             warnings=summary.warnings(manifest, hrefs),
             cards=engines.cards(manifest),
             engine_charts=engine_charts,
+            precision=lowered,
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),
             comparisons=compared,
