@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import importlib.util
 import pickle
-import sys
 import traceback
 import zipfile
 from collections.abc import Callable
@@ -16,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.errors import UserError, first_line
-from enginesmith.converters.files import is_installed
 from enginesmith.converters.inputs import DTYPES
 from enginesmith.converters.records import Weights
+from enginesmith.converters.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
@@ -59,7 +56,7 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
         positional, named = program.example_inputs or ((), {})
         plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
         return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
-    factory = _factory_from_file(path, ref) if path else _factory_from_module(ref)
+    factory = function_from_file(path, ref) if path else function_from_module(ref)
     loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
     if weights == "pretrained":
         raise UserError(
@@ -193,59 +190,11 @@ def _parameters(function: Callable[..., Any]) -> set[str]:
     return set(inspect.signature(function).parameters)
 
 
-def _factory_from_file(path: Path, name: str) -> Callable[[], Any]:
-    sys.path.insert(0, str(path.parent))  # the file's own neighbours, as when it is run
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    _guard(lambda: spec.loader.exec_module(module), f"{path} can't be imported")  # type: ignore[union-attr]
-    return _attribute(module, name, str(path))
-
-
-def _factory_from_module(ref: str) -> Callable[[], Any]:
-    module_name, _, name = ref.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    module = _guard(lambda: importlib.import_module(module_name), f"module {module_name} can't be imported")
-    return _attribute(module, name, module_name)
-
-
-def _attribute(module: Any, name: str, where: str) -> Callable[[], Any]:
-    factory = getattr(module, name, None)
-    if callable(factory):
-        return factory  # type: ignore[no-any-return]
-    import inspect
-
-    own = [n for n, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
-    near = difflib.get_close_matches(name, own, n=3, cutoff=0.3) or own[:5]
-    raise UserError(f"{where} has no function {name!r}" + (f"; it has {', '.join(near)}" if near else ""))
-
-
-def _guard(call: Callable[[], Any], what: str) -> Any:
-    """Run the user's code; whatever it raises is one line with the place in that code, the traceback in the log."""
-    try:
-        return call()
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
-        traceback.print_exc()
-        own = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename not in (__file__, "<string>")
-            and not frame.filename.startswith("<frozen")
-            and not is_installed(Path(frame.filename))
-        ]
-        place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
-        raise UserError(f"{what}: {type(error).__name__}: {first_line(error)}{place}") from None
-
-
 def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
     import torch
 
     torch.manual_seed(seed)
-    made = _guard(factory, f"the factory {name} failed")
+    made = guarded(factory, f"the factory {name} failed")
     example: Any = ()
     if isinstance(made, tuple) and len(made) == 2:
         made, example = made
