@@ -1,0 +1,10 @@
+"""Data to calibrate and to evaluate on: a folder, an .npz, a function of the user's, or the shipped pictures.
+
+A source (`shipped`, `picture_folder`, `array_files`, `loader`) reads it; a `Dataset` holds each example against the model.
+"""
+
+from enginesmith.converters.datasets.base import Example as Example
+from enginesmith.converters.datasets.base import Role as Role
+from enginesmith.converters.datasets.dataset import Dataset as Dataset
+from enginesmith.converters.datasets.dataset import open_dataset as open_dataset
+from enginesmith.converters.datasets.location import data_sources as data_sources

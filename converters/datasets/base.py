@@ -1,0 +1,49 @@
+"""What a source of data gives, and what becomes of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from enginesmith.converters.samples import Array, Feed
+
+Role = Literal["calibration", "evaluation"]
+
+OPTIONS: Mapping[Role, str] = {"calibration": "CALIB", "evaluation": "EVAL"}
+"""What the user calls it."""
+
+
+class Example(NamedTuple):
+    """One run of the model. `target` is None where the data has no labels.
+
+    Else it is what the data gives for the rows of the feed: of one row, or a list where the graph takes several.
+    """
+
+    feed: Feed
+    target: Any
+
+
+class Item(NamedTuple):
+    """What a source gives, as it comes: `values` by input name, with or without the batch axis."""
+
+    where: str
+    """Names it in an error: a file, a row, a number."""
+    values: Mapping[str, Array]
+    target: Any
+
+
+class Source(ABC):
+    """Where the items come from. Iterating starts anew each time; an item is read when it is asked for."""
+
+    name: str
+    """A few words for the report."""
+    weak: bool = False
+    """No data of the user's."""
+    warnings: tuple[str, ...] = ()
+    empty: str = "there is nothing in it"
+    """What to say where it gives no item."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Item]:
+        """Raises UserError for what can't be read."""

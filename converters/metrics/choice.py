@@ -1,0 +1,37 @@
+"""The metric that a user names."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.metrics.base import Metric
+from enginesmith.converters.metrics.cosine import Cosine
+from enginesmith.converters.metrics.detection import MeanAP
+from enginesmith.converters.metrics.top1 import Top1
+from enginesmith.converters.metrics.user import UserMetric
+from enginesmith.converters.user_code import function_from_file
+
+BUILT_IN: dict[str, type[Top1] | type[MeanAP] | type[Cosine]] = {"top1": Top1, "map": MeanAP, "cosine": Cosine}
+OF_TASK = {"classification": "top1", "detection": "map", "tensor": "cosine"}
+
+
+def load_metric(spec: str, task: str, labelled: bool) -> Metric:
+    """`top1`, `map`, `cosine` or `file.py:function`; "" takes the task's own. Raises UserError."""
+    if not spec and task == "tensor" and labelled:
+        raise UserError(
+            "the data has labels, and what they mean isn't known; give METRIC=top1, map, cosine or file.py:function"
+        )
+    name = spec or OF_TASK.get(task, "cosine")
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    file, _, function = name.rpartition(":")
+    if not file.endswith(".py"):
+        near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"METRIC={spec} is none of {', '.join(BUILT_IN)} and no file.py:function{hint}")
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"METRIC={spec}: there is no file {file}")
+    return UserMetric(f"{path.name}:{function}", function_from_file(path, function))

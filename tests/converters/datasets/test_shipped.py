@@ -1,0 +1,63 @@
+"""Without data of the user's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from data_files import feeds, opened, samples
+
+from enginesmith.converters.datasets.shipped import PICTURES
+
+
+def test_shipped_pictures() -> None:
+    model = samples("x:1x3x64x48", pixels="unit")
+    calibration, evaluation = opened("", model, role="calibration"), opened("", model)
+    assert len(calibration) == len(evaluation) == 64
+    assert calibration.weak
+    assert not calibration.labelled
+    assert calibration.warnings == []
+    both = feeds(calibration) + feeds(evaluation)
+    assert len({feed["x"].tobytes() for feed in both}) == 128, "no two are the same"
+    assert all(feed["x"].shape == (1, 3, 64, 48) and feed["x"].dtype == np.float32 for feed in both)
+    assert all(0 <= feed["x"].min() < feed["x"].max() <= 1 for feed in both)
+    assert np.median([feed["x"].std() for feed in both]) > 0.1, "they show something"
+
+
+def test_no_picture_is_for_both() -> None:
+    assert not {*PICTURES["calibration"]} & {*PICTURES["evaluation"]}
+
+
+def test_the_seed_decides() -> None:
+    first = feeds(opened("", limit=8))
+    assert all(np.array_equal(a["x"], b["x"]) for a, b in zip(first, feeds(opened("", limit=8)), strict=True))
+    assert not any(
+        np.array_equal(a["x"], b["x"]) for a, b in zip(first, feeds(opened("", limit=8, seed=1)), strict=True)
+    )
+
+
+def test_a_batch_has_different_pictures() -> None:
+    dataset = opened("", samples("x:3x1x32x32"), limit=10)
+    assert (len(dataset), dataset.rows) == (4, 12)
+    assert len({row.tobytes() for feed in feeds(dataset) for row in feed["x"]}) == 12
+
+
+@pytest.mark.parametrize("pixels", ["unit", "imagenet", "bytes", "unknown"])
+def test_pixels(pixels) -> None:
+    values = np.concatenate([feed["x"].ravel() for feed in feeds(opened("", samples(pixels=pixels), limit=16))])
+    low, high = {"imagenet": (-2.2, 2.7), "bytes": (0, 255)}.get(pixels, (0, 1))
+    assert low <= values.min() < values.max() <= high
+    assert values.max() > 0.8 * high
+
+
+def test_other_inputs_get_random_data() -> None:
+    model = samples("x:1x3x32x32 ids:2x5:int64 scale:scalar mask:1x4:bool")
+    found = feeds(opened("", model, limit=12))
+    assert len(found) == 12
+    assert len({feed["ids"].tobytes() for feed in found}) > 10
+    assert {(name, array.shape, array.dtype.name) for name, array in found[0].items()} == {
+        ("x", (1, 3, 32, 32), "float32"),
+        ("ids", (2, 5), "int64"),
+        ("scale", (), "float32"),
+        ("mask", (1, 4), "bool"),
+    }
+    assert opened("", samples("ids:1x5:int64")).name == "random data"
