@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.check import accepted
+from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import Context, Facts, Options, Stage
+
+if TYPE_CHECKING:
+    from enginesmith.converters.finetune.pattern import Sparsity
 
 
 class CompileOptions(Options):
     backend: str
     target: str
+    sparse: bool = False
+    """The weights are meant to be 2:4 sparse."""
 
 
 class Compile(Stage[CompileOptions]):
@@ -37,13 +44,34 @@ class Compile(Stage[CompileOptions]):
             profile=profile_of(samples.specs),
             out=context.out,
             cache=context.cache,
+            sparse=options.sparse,
         )
         backend = get_backend(options.backend)
+        zeros = _sparsity(request.onnx) if options.sparse else None
         engine = backend.build(request, context)
         warnings = [f"the repaired graph's {change}" for change in interface.save(request.onnx, context.out)]
         if request.profile and not backend.dynamic_shapes:
             shapes = ", ".join(f"{name} {'x'.join(map(str, opt))}" for name, (_, opt, _) in request.profile.items())
             warnings.append(f"{options.backend} builds static shapes: this engine takes {shapes} alone")
+        if zeros is not None:
+            engine.details["sparsity"] = zeros.told
+            if not backend.sparse_kernels(options.target):
+                warnings.append(
+                    f"{options.backend} has no sparse kernels for {options.target}: zeros are multiplied too"
+                )
         for warning in warnings:
             context.warn(warning)
         return Facts(engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")
+
+
+def _sparsity(onnx: Path) -> Sparsity:
+    """Raises ConversionError where no product is sparse."""
+    from enginesmith.converters.finetune.pattern import sparsity
+
+    found = sparsity(onnx)
+    if not found.sparse:
+        raise ConversionError(
+            f"asked for sparse weights, and 0 of {len(found.dense)} products with weights are 2:4 sparse in the graph",
+            "prune the PyTorch model (--sparse with --finetune), or leave --sparse out",
+        )
+    return found

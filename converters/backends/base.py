@@ -26,7 +26,8 @@ class BuildRequest:
 
     `onnx` is a file with its external data beside it; `target` is canonical, as `resolve_target` returns it;
     `profile` is empty when every dimension is static;
-    `cache` is a directory that outlives the build, for a timing cache.
+    `cache` is a directory that outlives the build, for a timing cache;
+    `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such.
     """
 
     onnx: Path
@@ -34,6 +35,7 @@ class BuildRequest:
     profile: Profile
     out: Path
     cache: Path | None = None
+    sparse: bool = False
 
 
 class Rejection(BaseModel, frozen=True):
@@ -74,6 +76,9 @@ class Backend(Protocol):
 
     def lacks(self, precision: str, target: str) -> str:
         """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
+
+    def sparse_kernels(self, target: str) -> bool:
+        """Are there kernels for `target` that leave out the zeros of 2:4 sparse weights? Cheap."""
 
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the backend's own parser and a trial build; one finding for every node refused, not the first only."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from enginesmith.converters.backends.trt_session import Network, Session
 
 ENGINE = "engine.trt"
-FIRST_BF16 = 80
-"""Compute capability from which a GPU has bfloat16: Ampere's."""
+FIRST_BF16 = FIRST_SPARSE = 80
+"""Compute capability from which a GPU has bfloat16, and tensor cores for sparse weights: Ampere's."""
 NO_GPU = "no GPU"
 NO_GPU_TO_BUILD = f"{NO_GPU}: it builds only for the GPU of the machine"
 
@@ -133,6 +133,9 @@ class TensorRTBackend:
             return f"{self.name}: {target} has no bfloat16, which begins with sm_{FIRST_BF16}; ask for fp16"
         return ""
 
+    def sparse_kernels(self, target: str) -> bool:
+        return int(target.removeprefix("sm_")) >= FIRST_SPARSE
+
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Parse and build at the lowest optimization level; when that fails, probe the nodes one by one.
 
@@ -161,7 +164,7 @@ class TensorRTBackend:
         parsed = trt_session.parse(session, request.onnx)
         if parsed.errors:
             raise self._failure(request, context, parsed.errors[0].message)
-        config = trt_session.config_for(parsed, request.profile, self.capability(request.target))
+        config = trt_session.config_for(parsed, request.profile, self.capability(request.target), sparse=request.sparse)
         asked, built = products_of(request.onnx), parsed.products()
         if lacking := shortfall(asked, built):
             raise ConversionError(

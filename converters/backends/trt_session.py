@@ -201,10 +201,11 @@ def config_for(
     capability: str | None,
     level: int | None = None,
     values: Mapping[str, Sequence[int]] | None = None,
+    sparse: bool = False,
 ) -> Any:
     """A builder configuration: `capability` (`sm_89`) for a product that builds for any, the profile's ranges,
-    builder optimization `level` (0 fastest build .. 5; None: the product's default), and the `values` that inputs
-    which decide on shapes may have.
+    builder optimization `level` (0 fastest build .. 5; None: the product's default), the `values` that inputs
+    which decide on shapes may have, and with `sparse` the kernels for weights that are 2:4 sparse.
 
     Raises UserError where the profile does not fit the network's inputs.
     """
@@ -215,6 +216,8 @@ def config_for(
     if capability is not None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(_capability(trt, capability), 0)
+    if sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     _check_profile(parsed, profile)
     dynamic = [tensor for tensor in parsed.inputs if -1 in tuple(tensor.shape)]
     steering = [tensor for tensor in parsed.inputs if tensor.is_shape_tensor and tensor.name in (values or {})]

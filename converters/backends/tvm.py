@@ -57,6 +57,9 @@ class TvmBackend:
     def lacks(self, precision: str, target: str) -> str:
         return ""
 
+    def sparse_kernels(self, target: str) -> bool:
+        return False
+
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the frontend's table of operators, our list of wrong conversions, and a real import and lowering.
 

@@ -1,0 +1,44 @@
+"""From the layers of a trained torch model to the tensors of its ONNX graph: which range was each of them trained with?
+
+Names don't survive exporters and simplifiers, but a layer's int8 codes do: folding BatchNorm scales whole channels,
+which the scale of a channel takes up, and a transposed matrix has the same codes in another order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import onnx_ir as ir
+
+from enginesmith.compat.values import Array
+from enginesmith.converters.finetune.record import FineTuning
+from enginesmith.converters.precision.int8.placement import candidates, data_port
+from enginesmith.converters.precision.int8.weights import array_of, factors, rounded, scales
+
+
+def fingerprint(weights: Array, axis: int | None) -> str:
+    """Of the magnitudes of the int8 codes, with the output channels first. BatchNorm may turn a channel's sign."""
+    codes = np.abs(rounded(weights, scales(weights, axis), axis))
+    turned = codes if axis is None else np.moveaxis(codes, axis, 0)
+    return hashlib.sha256(repr(turned.shape).encode() + turned.tobytes()).hexdigest()
+
+
+def trained_ranges(model: ir.Model, record: FineTuning) -> dict[str, float]:
+    """Value name to the magnitude that int8's largest code stood for in training, for the inputs of the products whose
+    layers are found; where several read one value, the largest.
+    """
+    by_weights: dict[str, float] = {}
+    for layer, peak in record.ranges.items():
+        mark = record.fingerprints[layer]
+        by_weights[mark] = max(peak, by_weights.get(mark, 0.0))
+    found: dict[str, float] = {}
+    for node, reason in candidates(model).items():
+        parts = factors(node) if not reason else None
+        if parts is None:
+            continue
+        peak = by_weights.get(fingerprint(array_of(node.inputs[parts.weights]), parts.axis), 0.0)
+        name = data_port(node).value.name or ""
+        if peak:
+            found[name] = max(peak, found.get(name, 0.0))
+    return found

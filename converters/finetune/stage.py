@@ -1,0 +1,159 @@
+"""A torch model to the same model with other weights: trained for int8, for 2:4 sparsity, or for both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.finetune.record import FineTuning
+from enginesmith.converters.stage import Context, Facts, Options, Stage
+from enginesmith.converters.torch_source import LoadedModel, load_model
+from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
+from enginesmith.converters.weights import load_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "weights.pt"
+"""File name of the state dict in the artifact."""
+RECORD = "finetuning.json"
+
+
+class FinetuneOptions(Options):
+    """The model as for the export. `function` is one of the file `function_path`, or `package.module:function` without
+    a file; empty to prune alone. The hashes only make the content of the files part of the stage's key."""
+
+    kind: str
+    ref: str
+    path: Path | None
+    sha256: str
+    weights: str
+    weights_sha256: str
+    trust: bool
+    seed: int
+    function: str
+    function_path: Path | None
+    function_sha256: str
+    qat: bool
+    sparse: bool
+
+
+class Finetune(Stage[FinetuneOptions]):
+    """The artifact is a state dict that fits the model as it was given."""
+
+    name = "finetune"
+    options = FinetuneOptions
+    packages = ("torch", "torchvision", "timm")
+
+    def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> Facts:
+        import torch
+
+        if options.kind in ("exported-program", "torchscript"):
+            assert options.path is not None
+            raise UserError(
+                f"{options.path.name} is a finished graph, not to be trained; give MODEL as file.py:factory"
+            )
+        context.progress("loading the model")
+        loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+        function, name = None, ""
+        if options.function and options.function_path:
+            name = f"{options.function_path}:{options.function}"
+            function = function_from_file(options.function_path, options.function)
+        elif options.function:
+            name = options.function
+            function = function_from_module(name)
+        torch.manual_seed(options.seed)
+        record = fine_tune(
+            loaded.module, function, name, qat=options.qat, sparse=options.sparse, progress=context.progress
+        )
+        warnings = [*loaded.warnings]
+        if function is None:
+            warnings.append("pruned and not trained since (no --finetune): expect the accuracy to fall")
+        elif not record.trained:
+            warnings.append(f"{name} has changed no weight")
+        for warning in warnings:
+            context.warn(warning)
+        torch.save(loaded.module.state_dict(), context.out / WEIGHTS)
+        (context.out / RECORD).write_text(record.model_dump_json(indent=1))
+        return Facts(
+            weights=loaded.weights,
+            warnings=warnings,
+            unreachable=loaded.unreachable,
+            note=_note(record),
+            source_files=own_sources(),
+        )
+
+
+def take(loaded: LoadedModel, folder: Path) -> None:
+    """Give a loaded model the weights that an artifact of this stage holds, in place."""
+    load_weights(loaded.module, folder / WEIGHTS, trust=False)
+    was = loaded.weights
+    loaded.weights = was.model_copy(
+        update={"origin": "file", "detail": f"fine-tuned from {was.origin} weights ({was.detail})"}
+    )
+
+
+def fine_tune(
+    model: nn.Module,
+    function: Callable[[nn.Module], Any] | None,
+    name: str = "",
+    *,
+    qat: bool,
+    sparse: bool,
+    progress: Callable[[str], None] = lambda text: None,
+) -> FineTuning:
+    """Change the model's weights in place, and nothing else of it. Without a function it is only pruned.
+
+    With both, the zeros are made first, and the rounding keeps them. Raises UserError where nothing can be pruned or
+    rounded, and as `train` does.
+    """
+    from enginesmith.converters.finetune.layers import change, output_axis, settle, weight_of, weighted
+    from enginesmith.converters.finetune.pruning import prune
+    from enginesmith.converters.finetune.ranges import fingerprint
+    from enginesmith.converters.finetune.rounding import Rounding
+    from enginesmith.converters.finetune.training import train
+
+    started = time.monotonic()
+    layers, left = weighted(model)
+    if not layers:
+        raise UserError("the model has no convolution and no linear layer: nothing to fine-tune for int8 or sparsity")
+    pruned, dense = prune(layers) if sparse else ({}, {})
+    if sparse and not pruned:
+        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(dense.items())[:3])
+        raise UserError(f"no layer can be 2:4 sparse ({reasons}); leave --sparse out")
+    rounding = Rounding(layers) if qat else None
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    steps, losses = train(function, name, model, progress) if function else (0, [])
+    moved = change(model, before)
+    ranges = rounding.remove() if rounding else {}
+    settle(layers.values())
+    model.eval()
+    marks = {
+        layer: fingerprint(weight_of(module).detach().numpy(), output_axis(module)) for layer, module in layers.items()
+    }
+    return FineTuning(
+        function=name,
+        rounded=list(layers) if qat else [],
+        pruned=list(pruned),
+        left={**left, **dense},
+        ranges=ranges,
+        fingerprints=marks if qat else {},
+        steps=steps,
+        losses=losses,
+        trained=moved,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _note(record: FineTuning) -> str:
+    done = []
+    if record.rounded:
+        done.append(f"{len(record.rounded)} layers trained with int8's rounding")
+    if record.pruned:
+        done.append(f"{len(record.pruned)} layers 2:4 sparse")
+    if record.left:
+        done.append(f"{len(record.left)} left out")
+    return ", ".join(done) or "trained as it is"
