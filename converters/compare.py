@@ -11,7 +11,8 @@ from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.errors import ConversionError, UserError, first_line
 from enginesmith.converters.matching import drawable, match_classes, match_detections, merge, pictures_of
-from enginesmith.converters.precision.stage import STAND_IN, STAND_IN_LABEL
+from enginesmith.converters.precision.mix import STAND_IN
+from enginesmith.converters.precision.stage import STAND_IN_LABEL
 from enginesmith.converters.records import Comparison, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.samples import Array, Feed, Sample, SampleSet, load_results, save_results
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
@@ -29,11 +30,14 @@ DECADES = [10.0**exponent for exponent in range(-9, 4)]
 
 
 class CompareOptions(Options):
-    """`backend` is `onnxruntime` or a backend's name; `expected` is what the other side is called."""
+    """`backend` is `onnxruntime` or a backend's name; `expected` is what the other side is called. With `judged_by`
+    differences are told and no verdict: a metric judges them, which that stage measures.
+    """
 
     backend: str
     precision: str
     expected: str
+    judged_by: str = ""
 
 
 class Compare(Stage[CompareOptions]):
@@ -61,7 +65,7 @@ class Compare(Stage[CompareOptions]):
         before = [expected[0][1][index] for index in chosen]
         compared = _compared(samples, chosen, feeds, before, results, TOLERANCES[options.precision])
         label = STAND_IN_LABEL if (inputs["candidate"] / STAND_IN).exists() else _label(options.backend)
-        comparison = _comparison(compared, options.expected, label)
+        comparison = _comparison(compared, options.expected, label, options.judged_by)
         return Facts(comparison=comparison, note=_note(compared))
 
 
@@ -100,8 +104,11 @@ def _compared(
     ]
 
 
-def _comparison(compared: list[SampleComparison], expected: str, found: str) -> Comparison:
+def _comparison(compared: list[SampleComparison], expected: str, found: str, judged_by: str = "") -> Comparison:
     failed = [sample for sample in compared if not sample.passed]
+    if failed and judged_by:
+        why = f"{reason(failed)}; {judged_by} judges it"
+        return Comparison(expected=expected, found=found, verdict="differs", reason=why, samples=compared)
     return Comparison(
         expected=expected,
         found=found,

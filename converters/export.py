@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from enginesmith.converters.errors import UserError, first_line
 from enginesmith.converters.exporters import export_onnx
-from enginesmith.converters.files import hash_file, is_installed
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.outputs import distinct, flat, flatten
@@ -26,6 +24,7 @@ from enginesmith.converters.samples import (
 )
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 from enginesmith.converters.torch_source import LoadedModel, load_model
+from enginesmith.converters.user_code import own_sources
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +50,8 @@ class ExportOptions(Options):
     samples: int
     seed: int
     task: str
+    pixels: Pixels | None = None
+    """None: as the model's library has it."""
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Export(Stage[ExportOptions]):
         with torch.no_grad():
             prepared = _prepare(loaded, options)
             samples, feeds = make_samples(
-                prepared.specs, prepared.task, options.samples, options.seed, pixels=prepared.pixels
+                prepared.specs, prepared.task, options.samples, options.seed, pixels=options.pixels or prepared.pixels
             )
             if loaded.weights.origin == "random":
                 _seed(loaded, prepared.task, feeds, options.seed)
@@ -110,7 +111,7 @@ class Export(Stage[ExportOptions]):
                 "task": prepared.task,
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
-                "source_files": _own_sources(),
+                "source_files": own_sources(),
             }
         )
 
@@ -277,17 +278,3 @@ def _repeats(results: Sequence[dict[str, Array]]) -> bool:
         and np.allclose(array.astype(np.float64), again[name].astype(np.float64), rtol=1e-4, atol=1e-6, equal_nan=True)
         for name, array in first.items()
     )
-
-
-def _own_sources() -> dict[str, str]:
-    """The user's source files among the loaded modules: none of an installed package, none of ours."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__dict__", {}).get("__file__")  # getattr would wake modules that load lazily
-        if not file or not file.endswith(".py") or name.startswith("enginesmith."):
-            continue
-        path = Path(file).resolve()
-        # torch has modules without a file; a worker's `__main__` is ours
-        if path.is_file() and name != "__main__" and not is_installed(path):
-            found[str(path)] = hash_file(path)
-    return found

@@ -14,7 +14,7 @@ from enginesmith.converters.files import hash_file
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import DTYPES, InputSpec
 from enginesmith.converters.records import TensorInfo, Weights
-from enginesmith.converters.samples import Array, Feed, make_samples, save_results
+from enginesmith.converters.samples import Array, Feed, Pixels, make_samples, save_results
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class ImportOptions(Options):
     samples: int
     seed: int
     task: str
+    pixels: Pixels | None = None
 
 
 class OnnxImport(Stage[ImportOptions]):
@@ -49,7 +50,9 @@ class OnnxImport(Stage[ImportOptions]):
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
         task = options.task if options.task != "auto" else "tensor"
-        samples, feeds = make_samples(specs, task, options.samples, options.seed)
+        samples, feeds = make_samples(
+            specs, task, options.samples, options.seed, pixels=options.pixels or "unknown"
+        )
         samples.save(context.out, feeds)
         context.progress("reference outputs")
         save_results(

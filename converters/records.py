@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from enginesmith.compat.findings import Attempted, Finding, Proof
 
-Verdict = Literal["pass", "fail", "not run"]
+Verdict = Literal["pass", "fail", "not run", "differs"]
+"""`differs`: by more than the tolerance, where a metric judges and no tolerance."""
 
 
 class TensorInfo(BaseModel):
@@ -177,11 +178,22 @@ class Accuracy(BaseModel):
     """No labels: agreement with the float32 graph's own answers, which says less than a real metric."""
     before: float
     after: float
+    budget: float | None = None
+    """Largest loss allowed, where the user gave one."""
 
     @property
     def loss(self) -> float:
         """In units of the metric."""
         return self.before - self.after
+
+    @property
+    def passed(self) -> bool:
+        return self.budget is None or self.loss <= self.budget
+
+    @property
+    def verdict(self) -> str:
+        """Both figures and the loss, in one line."""
+        return f"{self.metric} {self.before:.4f} to {self.after:.4f}, {self.loss:+.4f} lost on {self.data}"
 
 
 class LayerLoss(BaseModel):

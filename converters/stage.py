@@ -74,6 +74,8 @@ class Context:
     cache: Path
     """A directory that outlives the build and is no part of any artifact: for timing caches."""
     emit: Callable[[dict[str, Any]], None] = field(default=lambda event: None)
+    stopped: Callable[[], bool] = field(default=lambda: False)
+    """Has the user asked an `interruptible` stage to come to an end?"""
 
     def progress(self, text: str, fraction: float | None = None) -> None:
         """Tell the terminal what is going on; `fraction` is in 0..1 where the tool reports it."""
@@ -96,6 +98,8 @@ class Stage(Generic[OptionsT]):
     options: type[OptionsT]
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions are part of the stage's key."""
+    interruptible: ClassVar[bool] = False
+    """Ctrl-C asks it to end with the best that it has, and doesn't kill it."""
     without_torch: ClassVar[bool] = False
     """Make torch unimportable in the worker: TVM's import takes 53 s beside it."""
 

@@ -29,4 +29,6 @@ TOLERANCES = {
     "fp16": Tolerance(scale=3e-2, relative=1e-2, score=2e-2, iou=0.9, top1=0.99),
     # bf16: 8 bits, eight times as coarse
     "bf16": Tolerance(scale=2.4e-1, relative=8e-2, score=1e-1, iou=0.8, top1=0.95),
+    # int8: a rounding that falls on the other side is a whole step of 1/127
+    "int8": Tolerance(scale=1e-1, relative=5e-2, score=1e-1, iou=0.8, top1=0.95),
 }

@@ -14,6 +14,8 @@ import psutil
 
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
+from enginesmith.converters.records import Accuracy
+from enginesmith.converters.registry import load_stage
 from enginesmith.converters.weights import reachable
 from enginesmith.pipeline.events import Event, Kind, Listener
 from enginesmith.pipeline.explain import explain_failure
@@ -104,7 +106,8 @@ class Builder:
 
     def _passed(self, state: StageRecord) -> bool:
         """A mismatch stops what comes after it, unless the user wants to go on; it has its outputs all the same."""
-        return state.status in PASSED or (state.comparison is not None and self.recipe.keep_going)
+        told = state.comparison is not None or state.accuracy is not None
+        return state.status in PASSED or (told and self.recipe.keep_going)
 
     def _stage(
         self,
@@ -130,6 +133,8 @@ class Builder:
             _fill(record, entry)
             if record.comparison is not None and record.comparison.verdict == "fail":
                 record.status, record.error = "failed", record.comparison.reason
+            if record.accuracy is not None and not record.accuracy.passed:
+                _over_budget(record, record.accuracy)
         if record.status == "failed":
             tell("failed", planned.id, record.error)
         else:
@@ -191,6 +196,7 @@ class Builder:
             Limits(timeout=self.recipe.timeout, memory=int(memory)),
             self.environment,
             listen,
+            interruptible=load_stage(planned.stage).interruptible,
         )
 
     def _publish(self, planned: PlannedStage, record: StageRecord, ended: Ended, folder: Path) -> Entry | None:
@@ -232,6 +238,21 @@ def _fail(record: StageRecord, result: Result) -> None:
         record.error += f" ({hit.cause})"
         record.remedy = "; ".join([hit.remedy, *hit.links[:1]])
     record.repairs = result.repairs
+
+
+def _over_budget(record: StageRecord, accuracy: Accuracy) -> None:
+    """A lower precision that costs more than was allowed has failed, though its graph is there."""
+    record.status = "failed"
+    record.error = (
+        f"{accuracy.metric} falls from {accuracy.before:.4f} to {accuracy.after:.4f}: {accuracy.loss:.4f} lost, "
+        f"{accuracy.budget:.4f} allowed, on {accuracy.data}"
+    )
+    if record.stage != "search":
+        record.remedy = "PRECISION=auto finds the fastest mix within the budget; --qat --finetune trains int8 back"
+    elif record.search is not None and record.search.stopped:
+        record.remedy = f"it stopped {record.search.stopped}: give it more TIME, or a larger BUDGET"
+    else:
+        record.remedy = "nothing better was found: give a larger BUDGET, or train with --qat --finetune"
 
 
 def _fill(record: StageRecord, entry: Entry) -> None:

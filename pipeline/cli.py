@@ -16,6 +16,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 STOPPED = 130
+LOW = "Precision"
+"""Where the help shows the options of lower precisions."""
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
@@ -56,7 +58,53 @@ def build(
     target: Annotated[
         str | None, typer.Option(help="sm_89, native, x86-64-v3, an LLVM triple, ...; several with commas.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or bf16.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, bf16, int8; auto for the fastest mix within --budget.")
+    ] = None,
+    calib: Annotated[
+        str | None, typer.Option(help="Calibration data: a folder, file.py:function, data.npz.", rich_help_panel=LOW)
+    ] = None,
+    eval: Annotated[
+        str | None, typer.Option(help="Data to measure the accuracy on, with targets.", rich_help_panel=LOW)
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="top1, map, cosine or file.py:function.", rich_help_panel=LOW)
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Largest loss of the metric, such as 0.5%.", rich_help_panel=LOW)
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="What a search may take, such as 10m.", rich_help_panel=LOW)] = None,
+    examples: Annotated[
+        int | None, typer.Option(help="Examples to calibrate on, at most.", rich_help_panel=LOW)
+    ] = None,
+    evaluated: Annotated[
+        int | None, typer.Option(help="Examples to measure the accuracy on, at most.", rich_help_panel=LOW)
+    ] = None,
+    rest: Annotated[
+        str | None, typer.Option(help="With int8, what is not: fp32, fp16 or bf16.", rich_help_panel=LOW)
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Calibration: minmax, entropy, percentile or mse.", rich_help_panel=LOW)
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="No int8 for these: patterns of node names, first, last; with commas.", rich_help_panel=LOW),
+    ] = None,
+    weight_only: Annotated[
+        bool | None, typer.Option("--weight-only", help="int8 for weights alone.", rich_help_panel=LOW)
+    ] = None,
+    equalize: Annotated[
+        bool | None,
+        typer.Option("--equalize/--no-equalize", help="Cross-layer equalization.", rich_help_panel=LOW),
+    ] = None,
+    correct_bias: Annotated[
+        bool | None,
+        typer.Option("--correct-bias/--no-correct-bias", help="Bias correction.", rich_help_panel=LOW),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(help="What pictures are fed as: unit (0..1), imagenet, bytes.", rich_help_panel=LOW),
+    ] = None,
     shape: Annotated[
         str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64.")
     ] = None,
@@ -97,6 +145,20 @@ def build(
         "backend",
         "target",
         "precision",
+        "calib",
+        "eval",
+        "metric",
+        "budget",
+        "time",
+        "examples",
+        "evaluated",
+        "rest",
+        "method",
+        "keep",
+        "weight_only",
+        "equalize",
+        "correct_bias",
+        "pixels",
         "shape",
         "weights",
         "trust",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from enginesmith.converters.errors import UserError
 from enginesmith.pipeline.events import Event
+from enginesmith.pipeline.quantities import BYTES, SECONDS, quantity
 from enginesmith.pipeline.store import Store
 
 
@@ -188,10 +188,8 @@ def collect_store(location: str | None, keep: str | None, older: str | None, *, 
         raise UserError(
             "say what to remove: --keep 20GB (at most this much stays) or --older 30d (not used for so long)"
         )
-    units = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
-    times = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    keep_bytes = int(_quantity(keep, units, "20GB")) if keep is not None else None
-    older_seconds = _quantity(older, times, "30d") if older is not None else None
+    keep_bytes = int(quantity(keep, BYTES, "20GB")) if keep is not None else None
+    older_seconds = quantity(older, SECONDS, "30d") if older is not None else None
     removed, freed = Store(location).gc(keep_bytes, older_seconds)
     if as_json:
         _print_json({"removed": removed, "bytes": freed})
@@ -211,14 +209,6 @@ def verify_store(location: str | None, *, as_json: bool) -> int:
             f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else "")
         )
     return 1 if damaged else 0
-
-
-def _quantity(text: str, units: dict[str, float], example: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    unit = next((unit for unit in units if match and unit.lower() == match[2].lower()), None)
-    if match is None or unit is None:
-        raise UserError(f"can't read {text!r}; write it like {example} (units: {' '.join(units)})")
-    return float(match[1]) * units[unit]
 
 
 def _console(*, stderr: bool = False) -> Console:

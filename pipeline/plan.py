@@ -12,12 +12,16 @@ from enginesmith.converters.backends.base import Backend
 from enginesmith.converters.check import CheckOptions
 from enginesmith.converters.compare import CompareOptions
 from enginesmith.converters.compile import CompileOptions
+from enginesmith.converters.datasets import data_sources
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.export import ExportOptions
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.measure import MeasureOptions
 from enginesmith.converters.onnx_import import ImportOptions
+from enginesmith.converters.precision.accuracy import AccuracyOptions
+from enginesmith.converters.precision.calibrate import CalibrateOptions, DataOptions
+from enginesmith.converters.precision.searching import SearchOptions
 from enginesmith.converters.precision.stage import STAND_IN_LABEL, PrecisionOptions
 from enginesmith.converters.simplify import SimplifyOptions
 from enginesmith.converters.stage import Options
@@ -27,6 +31,9 @@ from enginesmith.pipeline.shapes import parse_shapes
 from enginesmith.pipeline.source import Source, resolve_source
 
 FP32 = "fp32"
+AUTO = "auto"
+DEFAULT_BUDGET = 0.005
+"""Of a search that was given none."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +87,67 @@ def make_plan(recipe: Recipe) -> Plan:
         gate = expected = compare
     wide = model
     if recipe.precision != FP32:
-        needs = {"model": model, "samples": first}
-        options = PrecisionOptions(precision=recipe.precision)
-        stages.append(PlannedStage("precision", "precision", options, needs=needs, after=(gate,)))
-        stages.append(_compare(recipe.precision, "compare precision", "precision", first, expected))
-        model, gate = "precision", "compare precision"
-        expected = gate
+        stages += _lowering(recipe, _estimated(engines), model, first, expected)
+        model, expected = "precision", "compare precision"
+        gate = stages[-1].id
     for backend, target in engines:
         stages += _branch(recipe, backend, target, model, wide, first, expected, gate)
     return Plan(source=source, stages=tuple(stages), model=model, warnings=_left_out(recipe))
+
+
+def _lowering(recipe: Recipe, target: str, model: str, samples: str, expected: str) -> Iterator[PlannedStage]:
+    """Calibration, the lower precision, and what it costs. A search measures that itself, for `target`."""
+    calibration = DataOptions(
+        spec=recipe.calib,
+        sources=data_sources(recipe.calib),
+        role="calibration",
+        examples=recipe.examples,
+        seed=recipe.seed,
+    )
+    evaluation = DataOptions(
+        spec=recipe.eval,
+        sources=data_sources(recipe.eval),
+        role="evaluation",
+        examples=recipe.evaluated or (500 if recipe.eval else 32),
+        seed=recipe.seed,
+    )
+    needs = {"model": model, "samples": samples}
+    gates = {"after": (expected,)}
+    if recipe.precision != "bf16":  # which has the range of float32
+        integers = recipe.precision in ("int8", AUTO)
+        options = CalibrateOptions(
+            precision=recipe.precision, data=calibration, equalize=integers and recipe.int8.equalize
+        )
+        yield PlannedStage("calibrate", "calibrate", options, needs=needs, **gates)
+        needs, gates = {**needs, "calibration": "calibrate"}, {}
+    if recipe.precision == AUTO:
+        search = SearchOptions(
+            evaluation=evaluation,
+            metric=recipe.metric,
+            budget=recipe.budget if recipe.budget is not None else DEFAULT_BUDGET,
+            target=target,
+            seconds=recipe.time,
+            int8=recipe.int8,
+        )
+        yield PlannedStage("precision", "search", search, needs=needs, **gates)
+    else:
+        lower = PrecisionOptions(
+            precision=recipe.precision,
+            rest=recipe.rest,
+            int8=recipe.int8,
+        )
+        yield PlannedStage("precision", "precision", lower, needs=needs, **gates)
+    judge = "accuracy"
+    yield _compare(recipe.precision, "compare precision", "precision", samples, expected, judged_by=judge)
+    if recipe.precision != AUTO:
+        accuracy = AccuracyOptions(data=evaluation, metric=recipe.metric, budget=recipe.budget)
+        needs = {"model": model, "candidate": "precision", "samples": samples}
+        yield PlannedStage(judge, "evaluate", accuracy, needs=needs, after=("compare precision",))
+
+
+def _estimated(engines: Sequence[tuple[Backend, str]]) -> str:
+    """The target that a search estimates latencies for: a GPU, where there is one among them."""
+    return next((target for _, target in engines if target.startswith("sm_")), engines[0][1])
 
 
 def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iterator[PlannedStage]:
@@ -98,6 +157,7 @@ def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iter
         "samples": recipe.samples,
         "seed": recipe.seed,
         "task": source.task or "auto",
+        "pixels": recipe.pixels,
     }
     if source.kind == "onnx":
         assert source.path is not None
@@ -153,7 +213,7 @@ def _branch(
         CheckOptions(
             backend=backend.name,
             target=target,
-            precision=recipe.precision,
+            precision="int8" if recipe.precision == AUTO else recipe.precision,
             repair=recipe.repair,
             expected=_label(expected),
         ),
@@ -200,11 +260,13 @@ def _compare(
     expected: str,
     backend: str = "onnxruntime",
     target: str = "",
+    judged_by: str = "",
 ) -> PlannedStage:
+    tolerance = "int8" if precision == AUTO else precision
     return PlannedStage(
         id,
         "compare",
-        CompareOptions(backend=backend, precision=precision, expected=_label(expected)),
+        CompareOptions(backend=backend, precision=tolerance, expected=_label(expected), judged_by=judged_by),
         needs={"candidate": candidate, "samples": samples, "expected": expected},
         backend="" if backend == "onnxruntime" else backend,
         target=target,

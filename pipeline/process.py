@@ -7,11 +7,13 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 import psutil
@@ -51,8 +53,13 @@ def run_worker(
     limits: Limits,
     environment: dict[str, str],
     listen: Callable[[Event], None],
+    *,
+    interruptible: bool = False,
 ) -> Ended:
-    """Run one stage in a process of its own; its artifact is in `folder/out` afterwards. Never raises for the worker's fate."""
+    """Run one stage in a process of its own; its artifact is in `folder/out` afterwards. Never raises for the worker's fate.
+
+    The first Ctrl-C goes to an `interruptible` stage, which then ends with what it has.
+    """
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir()
     scratch.mkdir()
@@ -84,7 +91,8 @@ def run_worker(
         os.close(writer)
         output = _Output(reader, read, listen)
         try:
-            killed, peak = _watch(process, output, limits, started)
+            with _interrupts(process, listen) if interruptible else nullcontext():
+                killed, peak = _watch(process, output, limits, started)
         finally:
             _kill_group(process)
             status = process.wait()
@@ -151,6 +159,25 @@ def _watch(
             peak = max(peak, used := _memory(process.pid))
             if used > limits.memory:
                 return _too_much(limits.memory), peak
+
+
+@contextmanager
+def _interrupts(process: subprocess.Popen[bytes], listen: Callable[[Event], None]) -> Iterator[None]:
+    """Pass the first SIGINT on to the worker; the second one is for us again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        process.send_signal(signal.SIGINT)
+        listen(Event(event="warning", text="stopping with the best so far; Ctrl-C again gives it up"))
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.precision.int8.options import Int8Options, Method
+from enginesmith.converters.precision.mix import Rest
+from enginesmith.converters.samples import Pixels
+from enginesmith.pipeline.quantities import SECONDS, SHARES, quantity
 
-Precision = Literal["fp32", "fp16", "bf16"]
-NOT_YET = ("int8", "auto")
+Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
 Exporter = Literal["auto", "dynamo", "torchscript"]
 
 
@@ -28,7 +31,35 @@ class Recipe(BaseModel):
     target: str = "auto"
     """Compute capabilities (`sm_89`), `native` or an LLVM triple, with commas; each goes to the backends that know it."""
     precision: Precision = "fp32"
-    """Precision of the graph: `fp16` and `bf16` are written into it, as Cast nodes and weights of 16 bits."""
+    """Precision of the graph, written into it as Cast and Q/DQ nodes; `auto` searches for the fastest mix within `budget`."""
+    calib: str = ""
+    """Calibration data: a folder, `file.py:function`, `data.npz`; the pictures shipped with the package where left out."""
+    eval: str = ""
+    """Data to measure the accuracy on, in the same forms, with targets if there are any."""
+    metric: str = ""
+    """`top1`, `map`, `cosine` or `file.py:function`; the task's own where left out."""
+    budget: float | None = Field(default=None, ge=0)
+    """Largest loss of the metric: `0.5%` is half a point of 100."""
+    time: float = Field(default=900.0, gt=0)
+    """Seconds that a search may take (`10m`); then the best mix so far is taken."""
+    examples: int = Field(default=64, ge=1)
+    """Examples to calibrate on, at most."""
+    evaluated: int | None = Field(default=None, ge=1)
+    """Examples to measure the accuracy on, at most: 500 of `eval`, 32 of the pictures shipped with the package."""
+    rest: Rest = "fp16"
+    """With `int8`: what computes in no integers."""
+    method: Method = Int8Options().method
+    """How calibration cuts the range of an activation."""
+    keep: str = ""
+    """Products that int8 leaves alone: patterns of node names, `first`, `last`, with commas."""
+    weight_only: bool = False
+    """int8 for weights alone."""
+    equalize: bool = Int8Options().equalize
+    """Cross-layer equalization before int8."""
+    correct_bias: bool = Int8Options().correct_bias
+    """Bias correction after int8."""
+    pixels: Pixels | None = None
+    """What pictures are fed as: `unit` 0..1, `imagenet`, `bytes` 0..255; the model's own where it is known."""
     shape: str | None = None
     """Shapes of the inputs (`x:1..4..16x3x224x224`); the model's own default where left out."""
     weights: str | None = None
@@ -64,6 +95,27 @@ class Recipe(BaseModel):
     out: Path | None = None
     """Folder of the results; `build/MODEL/PRECISION` where left out."""
 
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        return quantity(value, SHARES, "0.5%", "budget") if isinstance(value, str) else value
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return quantity(value, {"": 1.0, **SECONDS}, "10m", "time") if isinstance(value, str) else value
+
+    @property
+    def int8(self) -> Int8Options:
+        keep = tuple(filter(None, self.keep.replace(" ", "").split(",")))
+        return Int8Options(
+            method=self.method,
+            keep=keep,
+            weight_only=self.weight_only,
+            equalize=self.equalize,
+            correct_bias=self.correct_bias,
+        )
+
 
 def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
     """A recipe from a file's keys with the given flags over them. Raises UserError, naming the field."""
@@ -87,8 +139,6 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
 
 def _refused_precision(given: object) -> str:
     known = get_args(Precision)
-    if given in NOT_YET:
-        return f"precision = {given!r} is not built yet; give {', '.join(known)}, or an ONNX file that is in that precision"
     near = difflib.get_close_matches(str(given).lower(), known, n=1)
     return f"precision = {given!r} is not known; " + (
         f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -11,7 +11,9 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -68,6 +70,10 @@ def run(request: Request, events: TextIO) -> Result:
         events.flush()
 
     context = Context(out=request.out, scratch=request.scratch, cache=request.cache, emit=emit)
+    if stage.interruptible:
+        asked = threading.Event()
+        signal.signal(signal.SIGINT, lambda number, frame: asked.set())
+        context.stopped = asked.is_set
     try:
         facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
     except UserError as error:

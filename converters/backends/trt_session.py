@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -152,17 +152,17 @@ class Network:
 
     def products(self) -> dict[str, dict[str, int]]:
         """Convolutions and matrix products by kind and by what they compute in, as `precision.proof` names them: `int8`
-        where both factors come from dequantized integers, else the dtype of the output.
+        where both factors come from dequantized integers, `int8 weights` where the second does, else the dtype of the
+        output.
         """
         layers = [self.network.get_layer(index) for index in range(self.network.num_layers)]
         integers = self._dequantized(layers)
         counts: dict[str, Counter[str]] = {}
         for layer in layers:
             if (kind := PRODUCTS.get(layer.type.name)) is not None:
-                factors = [layer.get_input(index) for index in range(min(layer.num_inputs, 2))]
-                quantized = len(factors) == 2 and all(factor and factor.name in integers for factor in factors)
                 name = layer.get_output(0).dtype.name
-                counts.setdefault(kind, Counter())["int8" if quantized else DTYPES.get(name, name.lower())] += 1
+                found = _quantization(layer, integers) or DTYPES.get(name, name.lower())
+                counts.setdefault(kind, Counter())[found] += 1
         return {kind: dict(found) for kind, found in counts.items()}
 
     def _dequantized(self, layers: Sequence[Any]) -> set[str]:
@@ -177,6 +177,13 @@ class Network:
             ):
                 found.add(layer.get_output(0).name)
         return found
+
+
+def _quantization(layer: Any, integers: Collection[str]) -> str:
+    """As `precision.structure.quantization` of the node that the layer comes from."""
+    factors = [layer.get_input(index) for index in range(min(layer.num_inputs, 2))]
+    data, weights = ([bool(factor and factor.name in integers) for factor in factors] + [False, False])[:2]
+    return ("int8" if data else "int8 weights") if weights else ""
 
 
 def parse(session: Session, model: Path | onnx.ModelProto) -> Network:

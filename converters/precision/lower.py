@@ -18,30 +18,31 @@ from enginesmith.converters.precision.rewrite import rewrite
 from enginesmith.converters.precision.structure import (
     is_constant,
     is_float,
-    is_quantized,
     name_uniquely,
     ordered,
+    quantization,
 )
 from enginesmith.converters.records import Kept, Lowering
 
-MODERN = 22
-"""The first opset in which Conv, the pools and most activations are defined for bfloat16."""
-INT8 = "int8"
+MODERN = {"bf16": 22, "int8": 19, "auto": 19}
+"""The first opset in which Conv, the pools and most activations are defined for bfloat16; and in which the scales of
+integers may have 16 bits."""
 MANY = 0.01
 """Share of a tensor's elements below the normal numbers from which it is told."""
 
 
 def prepare(model: ir.Model, precision: str) -> ir.Model:
-    """The model with functions inlined, types inferred and every name used once; for bfloat16 in an opset that has it.
+    """The model with functions inlined, types inferred and every name used once, in an opset that has the precision.
 
     `measure_ranges` and `lower` take a model that was prepared.
     """
     if model.functions:
         common.InlinePass()(model)
-    if precision == "bf16" and opset(model) < MODERN:
+    needed = MODERN.get(precision, 0)
+    if opset(model) < needed:
         from onnxscript import version_converter
 
-        version_converter.convert_version(model, MODERN, fallback=True)
+        version_converter.convert_version(model, needed, fallback=True)
     model.graph.sort()
     infer(model)
     name_uniquely(model)
@@ -90,12 +91,12 @@ def summary(model: ir.Model, dtype: str, before: int, kept: list[Kept], findings
 
 
 def computes_in(node: ir.Node) -> str:
-    """`int8` for a product of integers; else the dtype of a node's first output, empty for constants and where it is
-    not known.
+    """`int8` or `int8 weights` for a product of integers; else the dtype of a node's first output, empty for constants
+    and where it is not known.
     """
     if node.op_type == "Constant" or not node.outputs or node.outputs[0].dtype is None:
         return ""
-    return INT8 if rules.is_product(node) and is_quantized(node) else node.outputs[0].dtype.numpy().name
+    return (quantization(node) if rules.is_product(node) else "") or node.outputs[0].dtype.numpy().name
 
 
 def _lost_digits(decision: Decision) -> list[Finding]:

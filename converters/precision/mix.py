@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 Rest = Literal["fp32", "fp16", "bf16"]
 STAND_IN = "standin.onnx"
 """File name of the stand-in, beside the graph that it stands for."""
-Feeds = Callable[[], Iterable[Mapping[str, Any]]]
 
 
 class Mix(BaseModel):
@@ -37,32 +35,31 @@ class Mix(BaseModel):
     """Nodes that stay in float32."""
 
 
-def apply(
-    model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options, feeds: Feeds | None = None
-) -> Lowering:
+def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options) -> Lowering:
     """Rewrite a prepared float32 model in place.
 
-    `calibration` may be left out where nothing is int8 and `rest` has the range of float32; `feeds` are the examples for
-    bias correction.
+    `calibration` is one of this very graph; it may be left out where no activation is int8 and `rest` has the range of
+    float32.
     """
     from enginesmith.compat.graphs import weight_bytes
     from enginesmith.converters.precision.int8.quantize import quantize
-    from enginesmith.converters.precision.lower import INT8, lower, summary
+    from enginesmith.converters.precision.lower import lower, summary
+    from enginesmith.converters.precision.structure import INT8
 
     before = weight_bytes(model)
     kept: list[Kept] = []
     if mix.int8:
-        kept = quantize(model, mix.int8, calibration, options, feeds).kept
+        kept = quantize(model, mix.int8, calibration, options).kept
     if mix.rest == "fp32":
         made = summary(model, INT8 if mix.int8 else "float32", before, [], [])
     else:
         made = lower(model, mix.rest, calibration.peaks if calibration else None, wide=mix.wide)
-    named = {found.node for found in made.kept}
+    named = {one.node for one in made.kept}
     return made.model_copy(
         update={
             "dtype": INT8 if mix.int8 else made.dtype,
             "weights_before": before,
-            "kept": [*made.kept, *(found for found in kept if found.node not in named)],
+            "kept": [*made.kept, *(one for one in kept if one.node not in named)],
         }
     )
 

@@ -12,7 +12,7 @@ KINDS = {
     "MatMul": "matrix products",
 }
 """ONNX operators that a parser turns into one layer each, and what they are called together."""
-PRECISIONS = {"int8": "int8", "float16": "fp16", "bfloat16": "bf16"}
+PRECISIONS = {"int8": "int8", "int8 weights": "int8", "float16": "fp16", "bfloat16": "bf16"}
 """What a user calls a dtype below float32."""
 
 Products = dict[str, dict[str, int]]
@@ -21,19 +21,19 @@ Products = dict[str, dict[str, int]]
 
 def products_of(onnx_file: Path) -> Products:
     """The products of a graph, subgraphs included, by kind and by what they compute in: `int8` where both factors are
-    dequantized integers. Weights are not read.
+    dequantized integers, `int8 weights` where one is. Weights are not read.
     """
     import onnx_ir as ir
 
     from enginesmith.compat.graphs import infer
-    from enginesmith.converters.precision.structure import is_quantized, ordered
+    from enginesmith.converters.precision.structure import ordered, quantization
 
     model = infer(ir.load(onnx_file))
     counts: dict[str, Counter[str]] = {}
     for node in ordered(model.graph):
         kind, dtype = KINDS.get(node.op_type), node.outputs[0].dtype if node.outputs else None
         if kind and dtype is not None and dtype.is_floating_point():
-            counts.setdefault(kind, Counter())["int8" if is_quantized(node) else dtype.numpy().name] += 1
+            counts.setdefault(kind, Counter())[quantization(node) or dtype.numpy().name] += 1
     return {kind: dict(found) for kind, found in counts.items()}
 
 

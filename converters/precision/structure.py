@@ -9,6 +9,9 @@ import onnx_ir as ir
 from enginesmith.compat.values import DEFAULT_DOMAINS, constant_tensor, dtype
 
 FLOAT = ir.DataType.FLOAT
+INT8 = "int8"
+INT8_WEIGHTS = "int8 weights"
+"""What products of integers are counted as, beside the names of dtypes."""
 
 
 def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
@@ -58,9 +61,13 @@ def is_dequantized(value: ir.Value | None) -> bool:
     return node is not None and node.op_type == "DequantizeLinear" and is_standard(node)
 
 
-def is_quantized(node: ir.Node) -> bool:
-    """Are both factors of the node dequantized integers, so that a backend computes it in integers?"""
-    return len(node.inputs) > 1 and all(is_dequantized(value) for value in node.inputs[:2])
+def quantization(node: ir.Node) -> str:
+    """Of a product: INT8 where both factors are dequantized integers, so that a backend computes it in integers, and
+    INT8_WEIGHTS where the second one alone is. Empty for all others.
+    """
+    if len(node.inputs) < 2 or not is_dequantized(node.inputs[1]):
+        return ""
+    return INT8 if is_dequantized(node.inputs[0]) else INT8_WEIGHTS
 
 
 def quantized_from(value: ir.Value | None) -> ir.Value | None:

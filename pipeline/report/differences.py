@@ -13,7 +13,7 @@ from enginesmith.pipeline.report.charts import Chart
 from enginesmith.pipeline.report.sides import Sides, compared
 from enginesmith.pipeline.report.summary import VERDICT_TONE, Tone
 
-VERDICTS: Mapping[Verdict, str] = {"pass": "agrees", "fail": "differs", "not run": "not run"}
+VERDICTS: Mapping[Verdict, str] = {"pass": "agrees", "fail": "differs", "not run": "not run", "differs": "differs"}
 
 
 @dataclass(frozen=True)

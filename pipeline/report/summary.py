@@ -21,7 +21,7 @@ STATUS_TONE: Mapping[Status, Tone] = {
     "skipped": "mute",
     "not run": "mute",
 }
-VERDICT_TONE: Mapping[Verdict, Tone] = {"pass": "good", "fail": "bad", "not run": "mute"}
+VERDICT_TONE: Mapping[Verdict, Tone] = {"pass": "good", "fail": "bad", "not run": "mute", "differs": "warn"}
 VERIFIED_TONE: Mapping[str, Tone] = {"yes": "good", "no": "bad", "not run": "warn"}
 SYMBOL: Mapping[Tone, str] = {"good": "✓", "bad": "✗", "warn": "!", "mute": text.NOTHING}
 """Beside every colour, so that nothing is told by colour alone."""

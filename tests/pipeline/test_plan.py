@@ -72,15 +72,43 @@ def test_the_road_of_a_lower_precision():
     """Up to the precision stage it is the road of fp32, with the same options, and so the same keys."""
     wide, low = plan(model="lenet"), plan(model="lenet", precision="fp16")
     assert low.stages[:4] == wide.stages[:4]
-    assert ids(low)[4:] == ["precision", "compare precision", *ids(wide)[4:]]
+    assert ids(low)[4:] == ["calibrate", "precision", "compare precision", "accuracy", *ids(wide)[4:]]
     stages = {stage.id: stage for stage in low.stages}
-    assert stages["precision"].needs == {"model": "simplify", "samples": "export"}
-    assert stages["precision"].after == ("compare simplify",)
+    assert stages["calibrate"].needs == {"model": "simplify", "samples": "export"}
+    assert stages["calibrate"].after == ("compare simplify",)
+    assert stages["precision"].needs == {"model": "simplify", "samples": "export", "calibration": "calibrate"}
+    assert stages["accuracy"].needs == {"model": "simplify", "candidate": "precision", "samples": "export"}
+    assert stages["check tvm x86-64-v3"].after == ("accuracy",), "an engine that loses too much isn't built"
     assert stages["compare precision"].needs["expected"] == "compare simplify"
     assert stages["compare precision"].options.precision == "fp16"
     assert stages["compile tvm x86-64-v3"].needs["model"] == low.model == "precision"
     assert stages["compare tvm x86-64-v3"].needs["expected"] == "compare precision"
     assert stages["measure tvm x86-64-v3"].needs["model"] == "simplify", "timed beside ONNX Runtime in float32"
+
+
+def test_bf16_has_the_range_of_float32_and_needs_no_calibration():
+    assert ids(plan(model="lenet", precision="bf16"))[4:7] == ["precision", "compare precision", "accuracy"]
+
+
+def test_a_search_measures_the_accuracy_itself():
+    made = plan(model="lenet", precision="auto", budget=0.01, backend="tvm,tensorrt-rtx", target="x86-64-v3,sm_86")
+    assert ids(made)[4:7] == ["calibrate", "precision", "compare precision"]
+    assert "accuracy" not in ids(made)
+    search = {stage.id: stage for stage in made.stages}["precision"]
+    assert search.stage == "search"
+    assert search.options.budget == 0.01
+    assert search.options.target == "sm_86", "the estimate is a GPU's where one of the engines is"
+
+
+def test_data_and_metric_go_to_the_stages_that_use_them(tmp_path):
+    file = tmp_path / "data.npz"
+    file.write_bytes(b"an archive")
+    made = plan(model="lenet", precision="int8", calib=str(file), metric="top1", budget=0.5, examples=8)
+    stages = {stage.id: stage for stage in made.stages}
+    assert stages["calibrate"].options.data.sources == {str(file): hash_file(file)}
+    assert stages["calibrate"].options.data.examples == 8
+    assert stages["accuracy"].options.data.spec == "", "evaluation has data of its own"
+    assert (stages["accuracy"].options.metric, stages["accuracy"].options.budget) == ("top1", 0.5)
 
 
 def test_the_road_of_an_onnx_file(onnx):

@@ -32,9 +32,15 @@ def test_a_manifests_recipe_goes_back_in(file):
         ("model: lenet\nzzz: 1", "unknown key 'zzz' in the recipe"),
         ("model: lenet\n1: 2", "1"),
         ("model: lenet\nprecision: fp12", "precision = 'fp12' is not known; did you mean fp"),
-        ("model: lenet\nprecision: 7", "precision = 7 is not known; known: fp32, fp16, bf16"),
-        ("model: lenet\nprecision: int8", "precision = 'int8' is not built yet; give fp32, fp16, bf16"),
-        ("model: lenet\nprecision: auto", "precision = 'auto' is not built yet"),
+        ("model: lenet\nprecision: 7", "precision = 7 is not known; known: fp32, fp16, bf16, int8, auto"),
+        ("model: lenet\nbudget: half", "can't read budget = 'half'; write it like 0.5% (units: %)"),
+        ("model: lenet\nbudget: -1", "budget = -1"),
+        ("model: lenet\nbudget: -1%", "can't read budget = '-1%'"),
+        ("model: lenet\ntime: 10 minutes", "can't read time = '10 minutes'; write it like 10m (units: s m h d)"),
+        ("model: lenet\ntime: 0", "time = 0"),
+        ("model: lenet\nmethod: max", "method = 'max'"),
+        ("model: lenet\nrest: int8", "rest = 'int8'"),
+        ("model: lenet\npixels: rgb", "pixels = 'rgb'"),
         ("model: lenet\nopset: many", "opset = 'many'"),
         ("model: lenet\nsamples: 0", "samples = 0"),
         ("model: lenet\nmemory: .inf", "memory = inf"),
@@ -52,6 +58,14 @@ def test_a_mistake_is_named(file, text, message):
     with pytest.raises(UserError) as error:
         make_recipe({}, file)
     assert message in str(error.value)
+
+
+def test_amounts_have_units(file):
+    file.write_text("model: lenet\nbudget: 0.5%\ntime: 10m\nkeep: first, /head/*,last")
+    recipe = make_recipe({}, file)
+    assert (recipe.budget, recipe.time) == (0.005, 600)
+    assert recipe.int8.keep == ("first", "/head/*", "last")
+    assert make_recipe({"model": "lenet", "budget": "2", "time": "90"}).budget == 2
 
 
 def test_an_unreadable_file(file, tmp_path):

@@ -15,7 +15,6 @@ from enginesmith.compat.values import Array, label
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.precision.int8 import weights
 from enginesmith.converters.precision.int8.bias import correct_bias
-from enginesmith.converters.precision.int8.calibration import Calibration, Feeds
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import (
     Port,
@@ -45,7 +44,6 @@ def quantize(
     chosen: Collection[str] | None,
     calibration: Calibration | None,
     options: Int8Options,
-    feeds: Feeds | None = None,
 ) -> Quantized:
     """Insert Q/DQ nodes into a prepared model, in place.
 

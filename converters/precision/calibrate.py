@@ -1,0 +1,74 @@
+"""Run the calibration data through the float32 graph once, and keep what its tensors' ranges are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from enginesmith.converters.samples import SAMPLES, SampleSet
+from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+
+
+class DataOptions(Options):
+    """Where examples come from: `spec` as the user gives it (empty: the pictures shipped with the package), at most
+    `examples` of them. `sources` are the files that it reads with their SHA-256, and only make a key.
+    """
+
+    spec: str
+    sources: dict[str, str]
+    role: Literal["calibration", "evaluation"]
+    examples: int
+    seed: int
+
+    def open(self, samples: Path) -> Any:
+        """The `Dataset`, for the inputs that the artifact `samples` describes. Raises UserError."""
+        from enginesmith.converters.datasets import open_dataset
+
+        described = SampleSet.model_validate_json((samples / SAMPLES).read_bytes())
+        return open_dataset(self.spec, described, role=self.role, limit=self.examples, seed=self.seed)
+
+
+class CalibrateOptions(Options):
+    """`precision` as the user asks for it: it decides on the graph's opset, and whether histograms are needed."""
+
+    precision: str
+    data: DataOptions
+    equalize: bool = False
+
+
+class Calibrate(Stage[CalibrateOptions]):
+    """The artifact is a `Calibration`, and the graph that it is of: prepared and, if asked to, equalized. One example is
+    in memory at a time.
+    """
+
+    name = "calibrate"
+    options = CalibrateOptions
+    packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "pillow")
+
+    def run(self, inputs: Mapping[str, Path], options: CalibrateOptions, context: Context) -> Facts:
+        import onnx_ir as ir
+
+        from enginesmith.compat.graphs import weight_bytes
+        from enginesmith.converters.precision.int8.calibration import calibrate
+        from enginesmith.converters.precision.int8.placement import observed
+        from enginesmith.converters.precision.lower import prepare
+        from enginesmith.converters.precision.ranges import LARGE
+
+        dataset = options.data.open(inputs["samples"])
+        model = prepare(ir.load(inputs["model"] / MODEL), options.precision)
+        if options.equalize:
+            from enginesmith.converters.precision.int8.equalize import equalize
+
+            equalize(model)
+        names = observed(model) if options.precision in ("int8", "auto") else []
+
+        def feeds() -> Iterator[Mapping[str, Any]]:
+            return (example.feed for example in dataset)
+
+        found = calibrate(model, feeds, context.scratch, names, context.progress)
+        found.save(context.out)
+        ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)
+        for warning in dataset.warnings:
+            context.warn(warning)
+        return Facts(warnings=list(dataset.warnings), note=f"{found.samples} examples of {dataset.name}")
