@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from enginesmith.converters.errors import UserError, first_line
 from enginesmith.converters.exporters import export_onnx
+from enginesmith.converters.finetune.artifact import take_weights
 from enginesmith.converters.graph import describe
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.outputs import distinct, flat, flatten
@@ -80,7 +81,7 @@ class Export(Stage[ExportOptions]):
         import torch
 
         context.progress("loading the model")
-        loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+        loaded = _load(options, inputs.get("finetuned"))
         for warning in loaded.warnings:
             context.warn(warning)
         with torch.no_grad():
@@ -105,7 +106,9 @@ class Export(Stage[ExportOptions]):
         facts = describe(context.out / MODEL)
         return facts.model_copy(
             update={
-                "weights": loaded.weights.model_copy(update={"sha256": _weights_hash(loaded, options)}),
+                "weights": loaded.weights.model_copy(
+                    update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
+                ),
                 "attempts": attempts,
                 "warnings": warnings,
                 "task": prepared.task,
@@ -116,16 +119,25 @@ class Export(Stage[ExportOptions]):
         )
 
 
-def rebuild(options: ExportOptions, feeds: Sequence[Feed]) -> nn.Module:
-    """The module that `Export.run` gave to the exporter; `feeds` are the samples that it made."""
+def rebuild(options: ExportOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
+    """The module that `Export.run` gave to the exporter; `feeds` are the samples that it made, `finetuned` is the
+    artifact that it took the weights from.
+    """
     import torch
 
-    loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+    loaded = _load(options, finetuned)
     with torch.no_grad():
         prepared = _prepare(loaded, options)
         if loaded.weights.origin == "random":
             _seed(loaded, prepared.task, feeds, options.seed)
         return prepared.build().eval()
+
+
+def _load(options: ExportOptions, finetuned: Path | None) -> LoadedModel:
+    loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+    if finetuned is not None:
+        take_weights(loaded, finetuned)
+    return loaded
 
 
 def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:

@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.finetune import artifact
 from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.stage import Context, Facts, Options, Stage
-from enginesmith.converters.torch_source import LoadedModel, load_model
+from enginesmith.converters.torch_source import load_model
 from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
-from enginesmith.converters.weights import load_weights
 
 if TYPE_CHECKING:
     from torch import nn
-
-WEIGHTS = "weights.pt"
-"""File name of the state dict in the artifact."""
-RECORD = "finetuning.json"
 
 
 class FinetuneOptions(Options):
@@ -76,8 +72,7 @@ class Finetune(Stage[FinetuneOptions]):
             warnings.append(f"{name} has changed no weight")
         for warning in warnings:
             context.warn(warning)
-        torch.save(loaded.module.state_dict(), context.out / WEIGHTS)
-        (context.out / RECORD).write_text(record.model_dump_json(indent=1))
+        artifact.save(context.out, loaded.module, record)
         return Facts(
             weights=loaded.weights,
             warnings=warnings,
@@ -85,15 +80,6 @@ class Finetune(Stage[FinetuneOptions]):
             note=_note(record),
             source_files=own_sources(),
         )
-
-
-def take(loaded: LoadedModel, folder: Path) -> None:
-    """Give a loaded model the weights that an artifact of this stage holds, in place."""
-    load_weights(loaded.module, folder / WEIGHTS, trust=False)
-    was = loaded.weights
-    loaded.weights = was.model_copy(
-        update={"origin": "file", "detail": f"fine-tuned from {was.origin} weights ({was.detail})"}
-    )
 
 
 def fine_tune(

@@ -1,0 +1,41 @@
+"""What the stage leaves to those after it: a state dict, and the record of how it came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enginesmith.converters.files import hash_file
+from enginesmith.converters.finetune.record import FineTuning
+from enginesmith.converters.torch_source import LoadedModel
+from enginesmith.converters.weights import load_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "weights.pt"
+RECORD = "finetuning.json"
+
+
+def save(folder: Path, model: nn.Module, record: FineTuning) -> None:
+    import torch
+
+    torch.save(model.state_dict(), folder / WEIGHTS)
+    (folder / RECORD).write_text(record.model_dump_json(indent=1))
+
+
+def load_record(folder: Path) -> FineTuning:
+    return FineTuning.model_validate_json((folder / RECORD).read_bytes())
+
+
+def take_weights(loaded: LoadedModel, folder: Path) -> None:
+    """Give a loaded model the weights of an artifact, in place."""
+    load_weights(loaded.module, folder / WEIGHTS, trust=False)
+    was = loaded.weights
+    loaded.weights = was.model_copy(
+        update={
+            "origin": "file",
+            "detail": f"fine-tuned from {was.origin} weights ({was.detail})",
+            "sha256": hash_file(folder / WEIGHTS),
+        }
+    )
