@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -44,13 +45,15 @@ class Shipped(Source):
 
         key = [self.seed, list(PICTURES).index(self.role), number]
         rng = np.random.default_rng(key)
-        specs = [InputSpec.static(spec.name, spec.opt, spec.dtype) for spec in self.samples.specs]
-        _, feeds = make_samples(specs, self.samples.task, 1, int(rng.integers(2**31)), pixels=self.samples.pixels)
-        feed = feeds[0]
-        for spec in specs:
-            if takes_pictures(spec):
-                feed[spec.name] = self._pictures(spec, number, rng)
+        feed: Feed = OrderedDict()
+        for spec in self.samples.specs:
+            feed[spec.name] = self._pictures(spec, number, rng) if takes_pictures(spec) else self._random(spec, rng)
         return feed
+
+    def _random(self, spec: InputSpec, rng: np.random.Generator) -> Array:
+        fixed = InputSpec.static(spec.name, spec.opt, spec.dtype)
+        _, feeds = make_samples([fixed], self.samples.task, 1, int(rng.integers(2**31)), pixels=self.samples.pixels)
+        return feeds[0][spec.name]
 
     def _pictures(self, spec: InputSpec, number: int, rng: np.random.Generator) -> Array:
         import numpy as np

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from enginesmith.converters.errors import UserError
@@ -35,10 +36,12 @@ class UserMetric(Metric):
 
     def value(self) -> float:
         found = guarded(lambda: self.function(self.outputs, self.targets), f"the metric {self.name} failed")
-        if isinstance(found, bool) or not hasattr(found, "__float__"):
+        if hasattr(found, "item"):  # NumPy's and torch's numbers
+            found = guarded(found.item, f"the metric {self.name} returned no single number")
+        if isinstance(found, bool) or not isinstance(found, Real):
             what = "None" if found is None else f"a {type(found).__name__}"
             raise UserError(f"the metric {self.name} returned {what}; it must return a number, higher is better")
-        value: float = guarded(lambda: float(found), f"the metric {self.name} returned no single number")
+        value = float(found)
         if not math.isfinite(value):
             raise UserError(f"the metric {self.name} returned {value}; it must return a finite number")
         return value
