@@ -153,7 +153,7 @@ def as_input(array: Array, channels: int, pixels: Pixels) -> Array:
     if pixels == "imagenet":
         array = (array - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
     elif pixels == "bytes":
-        array = array * np.float32(255)
+        array = np.multiply(array, 255, dtype=np.float32)
     if channels == 1:
         array = array.mean(axis=3, keepdims=True)
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2))

@@ -23,9 +23,12 @@ from enginesmith.converters.precision.accuracy import AccuracyOptions
 from enginesmith.converters.precision.calibrate import CalibrateOptions, DataOptions
 from enginesmith.converters.precision.searching import SearchOptions
 from enginesmith.converters.precision.stage import STAND_IN_LABEL, PrecisionOptions
+from enginesmith.converters.registry import stage_module
 from enginesmith.converters.simplify import SimplifyOptions
 from enginesmith.converters.stage import Options
 from enginesmith.pipeline.environment import machine_id
+from enginesmith.pipeline.hashing import code_version
+from enginesmith.pipeline.finetuning import finetune_options
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.shapes import parse_shapes
 from enginesmith.pipeline.source import Source, resolve_source
@@ -74,7 +77,7 @@ def make_plan(recipe: Recipe) -> Plan:
         if reason := backend.lacks(recipe.precision, target):
             raise UserError(reason)
     stages = [*_front(recipe, source, specs)]
-    first = stages[0].id
+    first = stages[-1].id
     gate, model, expected = "", first, first
     names = (first, "simplify") if recipe.simplify else (first,)
     for name in names:
@@ -112,31 +115,31 @@ def _lowering(recipe: Recipe, target: str, model: str, samples: str, expected: s
         seed=recipe.seed,
     )
     needs = {"model": model, "samples": samples}
-    gates = {"after": (expected,)}
-    if recipe.precision != "bf16":  # which has the range of float32
-        integers = recipe.precision in ("int8", AUTO)
-        options = CalibrateOptions(
-            precision=recipe.precision, data=calibration, equalize=integers and recipe.int8.equalize
-        )
-        yield PlannedStage("calibrate", "calibrate", options, needs=needs, **gates)
-        needs, gates = {**needs, "calibration": "calibrate"}, {}
+    integers = recipe.precision in ("int8", AUTO)
+    calibrations = {"calibration": "calibrate"}  # none for bf16, which has the range of float32
+    if recipe.precision == "bf16":
+        calibrations = {}
+    elif recipe.precision == AUTO and not recipe.int8.equalize:
+        calibrations["equalized"] = "calibrate equalized"
+    for role, id in calibrations.items():
+        equalize = role == "equalized" or (integers and recipe.int8.equalize)
+        options = CalibrateOptions(precision=recipe.precision, data=calibration, equalize=equalize)
+        yield PlannedStage(id, "calibrate", options, needs=needs, after=(expected,))
+    lower: Options
     if recipe.precision == AUTO:
-        search = SearchOptions(
-            evaluation=evaluation,
+        lower = SearchOptions(
+            data=evaluation,
             metric=recipe.metric,
-            budget=recipe.budget if recipe.budget is not None else DEFAULT_BUDGET,
+            budget=DEFAULT_BUDGET if recipe.budget is None else recipe.budget,
             target=target,
             seconds=recipe.time,
             int8=recipe.int8,
+            code=code_version(stage_module("search")),
         )
-        yield PlannedStage("precision", "search", search, needs=needs, **gates)
     else:
-        lower = PrecisionOptions(
-            precision=recipe.precision,
-            rest=recipe.rest,
-            int8=recipe.int8,
-        )
-        yield PlannedStage("precision", "precision", lower, needs=needs, **gates)
+        lower = PrecisionOptions(precision=recipe.precision, rest=recipe.rest, int8=recipe.int8)
+    stage = "search" if recipe.precision == AUTO else "precision"
+    yield PlannedStage("precision", stage, lower, needs={**needs, **calibrations}, after=(expected,))
     judge = "accuracy"
     yield _compare(recipe.precision, "compare precision", "precision", samples, expected, judged_by=judge)
     if recipe.precision != AUTO:
@@ -164,6 +167,7 @@ def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iter
         for flag in ("weights", "stock", "proposals"):
             if getattr(recipe, flag):
                 raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
+        finetune_options(recipe, source, {})
         yield PlannedStage("import", "import", ImportOptions(path=source.path, sha256=hash_file(source.path), **common))
         return
     weights = recipe.weights or "auto"
@@ -173,23 +177,30 @@ def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iter
         if not path.is_file():
             raise UserError(f"no weights {path}; give a state dict's path, `pretrained` or `random`")
         weights, weights_hash = str(path.resolve()), hash_file(path)
+    model: dict[str, Any] = {
+        "kind": source.kind,
+        "ref": source.ref,
+        "path": source.path,
+        "sha256": hash_file(source.path) if source.path else "",
+        "weights": weights,
+        "weights_sha256": weights_hash,
+        "trust": recipe.trust,
+    }
+    tuning = finetune_options(recipe, source, model)
+    if tuning is not None:
+        yield PlannedStage("finetune", "finetune", tuning)
     yield PlannedStage(
         "export",
         "export",
         ExportOptions(
-            kind=source.kind,
-            ref=source.ref,
-            path=source.path,
-            sha256=hash_file(source.path) if source.path else "",
-            weights=weights,
-            weights_sha256=weights_hash,
-            trust=recipe.trust,
+            **model,
             stock=recipe.stock,
             proposals=recipe.proposals,
             exporter=recipe.exporter,
             opset=recipe.opset,
             **common,
         ),
+        needs={"finetuned": "finetune"} if tuning is not None else {},
     )
 
 
@@ -225,7 +236,7 @@ def _branch(
     yield PlannedStage(
         f"compile {name}",
         "compile",
-        CompileOptions(backend=backend.name, target=target),
+        CompileOptions(backend=backend.name, target=target, sparse=recipe.sparse),
         needs={"model": model, "samples": samples, "checked": check},
         backend=backend.name,
         target=target,

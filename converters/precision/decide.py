@@ -100,7 +100,7 @@ class _Decider:
                 if rules.is_product(node):
                     decision.kept[node] = f"{node.op_type} of opset {self.opset} has no {self.format.name}"
                 continue
-            data = [v for i in found.inputs if (v := node.inputs[i]) is not None and not is_constant(v)]
+            data: list[ir.Value | None] = [v for i in found.inputs if not is_constant(v := node.inputs[i])]
             if node.op_type == "DequantizeLinear":
                 data = [quantized_from(node.outputs[0])]
             if node not in self.products and not any(value in decision.values for value in data):
@@ -152,7 +152,7 @@ class _Decider:
             yield from self._sum(node)
         if self.ranges is None or self.format.smallest < np.finfo(np.float32).tiny * 2:
             return  # bfloat16 has the range of float32
-        values = [node.inputs[i] for i in found.inputs] + [node.outputs[i] for i in found.outputs]
+        values = [*(node.inputs[i] for i in found.inputs), *(node.outputs[i] for i in found.outputs)]
         for value in map(quantized_from, values):
             if value is None or is_constant(value) or not value.name:
                 continue

@@ -92,7 +92,7 @@ def test_bf16_has_the_range_of_float32_and_needs_no_calibration():
 
 def test_a_search_measures_the_accuracy_itself():
     made = plan(model="lenet", precision="auto", budget=0.01, backend="tvm,tensorrt-rtx", target="x86-64-v3,sm_86")
-    assert ids(made)[4:7] == ["calibrate", "precision", "compare precision"]
+    assert ids(made)[4:8] == ["calibrate", "calibrate equalized", "precision", "compare precision"]
     assert "accuracy" not in ids(made)
     search = {stage.id: stage for stage in made.stages}["precision"]
     assert search.stage == "search"

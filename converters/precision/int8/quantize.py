@@ -15,6 +15,7 @@ from enginesmith.compat.values import Array, label
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.precision.int8 import weights
 from enginesmith.converters.precision.int8.bias import correct_bias
+from enginesmith.converters.precision.int8.calibration import Calibration
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import (
     Port,
