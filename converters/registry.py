@@ -8,6 +8,7 @@ from typing import Any
 from enginesmith.converters.stage import Stage
 
 STAGES = {
+    "finetune": "enginesmith.converters.finetune.stage:Finetune",
     "export": "enginesmith.converters.export:Export",
     "import": "enginesmith.converters.onnx_import:OnnxImport",
     "simplify": "enginesmith.converters.simplify:Simplify",

@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 STOPPED = 130
 LOW = "Precision"
+TUNE = "Fine-tuning"
 """Where the help shows the options of lower precisions."""
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
@@ -109,6 +110,16 @@ def build(
         str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64.")
     ] = None,
     weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
+    finetune: Annotated[
+        str | None, typer.Option(help="file.py:function that trains the model before the export.", rich_help_panel=TUNE)
+    ] = None,
+    qat: Annotated[
+        bool | None, typer.Option("--qat", help="Train with int8's rounding.", rich_help_panel=TUNE)
+    ] = None,
+    sparse: Annotated[
+        bool | None,
+        typer.Option("--sparse", help="2:4 sparse weights: pruned before the training.", rich_help_panel=TUNE),
+    ] = None,
     trust: Annotated[bool | None, typer.Option("--trust", help="Unpickle weights: they can run any code.")] = None,
     stock: Annotated[bool | None, typer.Option("--stock", help="Keep a detector's own dynamic graph.")] = None,
     proposals: Annotated[int | None, typer.Option(help="Proposals of a static two-stage detector.")] = None,
@@ -161,6 +172,9 @@ def build(
         "pixels",
         "shape",
         "weights",
+        "finetune",
+        "qat",
+        "sparse",
         "trust",
         "stock",
         "proposals",

@@ -161,7 +161,7 @@ def _in_one_call(
         arguments = (str(run.graph_of(expected)), str(run.graph_of(found)), str(samples), indices, *limits)
         with Isolated(without_torch=True) as isolated:
             return Divergence.model_validate(isolated.call(between_graphs.COMPARE, *arguments, timeout=10 * timeout))
-    options, note = _export_options(run)
+    options, finetuned, note = _export_options(run)
     with Isolated() as isolated:
         answer = isolated.call(
             between_torch_and_graph.COMPARE,
@@ -170,22 +170,30 @@ def _in_one_call(
             str(samples),
             indices,
             *limits,
+            finetuned,
             timeout=10 * timeout,
         )
     divergence = Divergence.model_validate(answer)
     return divergence.model_copy(update={"notes": [*([note] if note else []), *divergence.notes]})
 
 
-def _export_options(run: Run) -> tuple[dict[str, object], str]:
-    """The options that the model was exported with, planned anew from the recipe, and a note where it has changed."""
+def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
+    """The options that the model was exported with, planned anew from the recipe; the folder of its fine-tuned weights,
+    empty where there are none; and a note where the model has changed.
+    """
     from enginesmith.pipeline.keys import stage_key
     from enginesmith.pipeline.plan import make_plan
     from enginesmith.pipeline.recipe import make_recipe
 
-    planned = make_plan(make_recipe(dict(run.manifest.recipe))).stages[0]
-    changed = stage_key(planned, {}) != run.manifest.stages[0].key
+    stages = make_plan(make_recipe(dict(run.manifest.recipe))).stages
+    planned = next(stage for stage in stages if stage.stage == "export")
+    records = {role: run.record(id) for role, id in planned.needs.items()}
+    folders = {role: str(run.artifact(record)) for role, record in records.items()}
+    entries = {role: run.store.lookup(record.key) for role, record in records.items()}
+    inputs = {role: entry.digest for role, entry in entries.items() if entry is not None}
+    changed = stage_key(planned, inputs) != run.record("export").key
     note = "the model, or a package that exports it, is no longer what it was when it was exported" if changed else ""
-    return planned.options.model_dump(mode="json"), note
+    return planned.options.model_dump(mode="json"), folders.get("finetuned", ""), note
 
 
 def _indices(folder: Path) -> list[int]:

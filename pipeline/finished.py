@@ -93,7 +93,7 @@ class Run:
         return (record for record in self.manifest.stages if self.has_graph(record))
 
     def samples(self) -> Path:
-        return self.artifact(self.manifest.stages[0])
+        return self.artifact(next(record for record in self.manifest.stages if record.stage in ("export", "import")))
 
     def graph_of(self, side: Side) -> Path:
         """The ONNX file of a side: of an engine, the one that it was compiled from."""

@@ -64,6 +64,12 @@ class Recipe(BaseModel):
     """Shapes of the inputs (`x:1..4..16x3x224x224`); the model's own default where left out."""
     weights: str | None = None
     """`pretrained`, `random` (seeded), or a state dict's path; by default pretrained where the model has any."""
+    finetune: str = ""
+    """`file.py:function` that trains the model that it is given, before the export, for `qat` or `sparse`."""
+    qat: bool = False
+    """Train with int8's rounding."""
+    sparse: bool = False
+    """Prune the weights to 2:4 before the training, and use the backend's kernels for such weights."""
     trust: bool = False
     """Unpickle weights and run code that a model file carries."""
     stock: bool = False

@@ -47,9 +47,17 @@ class Call:
 
 
 def compare(
-    options: dict[str, Any], graph: str, samples: str, indices: Sequence[int], scale: float, relative: float
+    options: dict[str, Any],
+    graph: str,
+    samples: str,
+    indices: Sequence[int],
+    scale: float,
+    relative: float,
+    finetuned: str = "",
 ) -> dict[str, Any]:
-    """A `Divergence` of the model that the export stage's `options` describe, and the graph that it wrote."""
+    """A `Divergence` of the model that the export stage's `options` describe, and the graph that it wrote. `finetuned` is
+    the folder that the export took the weights from, empty for the model's own.
+    """
     import torch
 
     from enginesmith.converters.export import ExportOptions, rebuild
@@ -57,7 +65,7 @@ def compare(
     names, feeds = SampleSet.load(Path(samples))
     model = files.read(Path(graph))
     with torch.no_grad():
-        module = rebuild(ExportOptions.model_validate(options), feeds)
+        module = rebuild(ExportOptions.model_validate(options), feeds, Path(finetuned) if finetuned else None)
         calls = [record_calls(module, feeds[index]) for index in indices]
     tensors, behind = match(model, calls[0])
     notes: list[str] = []

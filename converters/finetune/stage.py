@@ -47,11 +47,6 @@ class Finetune(Stage[FinetuneOptions]):
     def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> Facts:
         import torch
 
-        if options.kind in ("exported-program", "torchscript"):
-            assert options.path is not None
-            raise UserError(
-                f"{options.path.name} is a finished graph, not to be trained; give MODEL as file.py:factory"
-            )
         context.progress("loading the model")
         loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
         function, name = None, ""
