@@ -23,6 +23,8 @@ MARKS = {
     "skipped": ("-", "dim"),
     "not run": ("○", "yellow"),
 }
+DIFFERS = ("≠", "yellow")
+"""By more than the tolerance, where a metric judges."""
 
 
 class Progress:
@@ -125,6 +127,8 @@ def _stages(records: list[StageRecord]) -> Table:
     table.add_column("", style="dim", overflow="fold")
     for record in records:
         mark, colour = MARKS[record.status]
+        if record.comparison is not None and record.comparison.verdict == "differs":
+            mark, colour = DIFFERS
         ran = record.status not in ("skipped", "not run")
         table.add_row(
             record.id,

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from enginesmith.pipeline.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
-from enginesmith.pipeline.report.summary import STATUS_TONE, SYMBOL, Tone
+from enginesmith.pipeline.report.summary import STATUS_TONE, SYMBOL, VERDICT_TONE, Tone
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 146, 62, 36, 16, 4
 
@@ -166,8 +166,8 @@ def _path(parent: _Slot, child: _Slot) -> str:
 def _node(slot: _Slot, stage: StageRecord, hrefs: Mapping[str, str]) -> Node:
     tone = STATUS_TONE[stage.status]
     status = f"{SYMBOL[tone]} {stage.status}"
-    if stage.comparison and stage.comparison.verdict == "fail":
-        tone = "bad"
+    if stage.comparison and stage.comparison.verdict in ("fail", "differs"):
+        tone = VERDICT_TONE[stage.comparison.verdict]
         status = f"{SYMBOL[tone]} differs"
     if stage.seconds and stage.status != "skipped":
         status += f" · {text.seconds(stage.seconds)}"
