@@ -236,6 +236,8 @@ class Search(BaseModel):
     """Largest loss allowed, in units of the metric."""
     layers: list[LayerLoss] = []
     """Most harmful first."""
+    reference: Candidate | None = None
+    """float32, which loses nothing and is no candidate."""
     candidates: list[Candidate] = []
     """In the order in which they were looked at."""
     precisions: dict[str, str] = {}

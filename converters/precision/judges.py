@@ -65,6 +65,9 @@ class Watched(Metric):
     def value(self) -> float:
         return self.inner.value()
 
+    def doubt(self) -> str:
+        return self.inner.doubt()
+
 
 class Few:
     """A dataset's examples at equal distances, held in memory: the first ones may all be of one class."""
@@ -92,7 +95,7 @@ def quick_judge(reference: Path, evaluator: Evaluator, runs: int, seconds: float
 
     def made(count: int) -> Judge:
         few = Few(evaluator.dataset, count)
-        watching = Evaluator(reference, few, Watched(evaluator.metric.fresh()))  # type: ignore[arg-type]
+        watching = Evaluator(reference, few, Watched(evaluator.metric.fresh()))
         return Judge(watching, f"{len(few)} examples")
 
     began = time.monotonic()

@@ -85,7 +85,7 @@ def search(
     progress: Progress = lambda text, fraction: None,
 ) -> tuple[Mix, Int8Options, Search]:
     """The best mix found, and the record of the way to it. Where no candidate in it is `chosen`, none is within the
-    budget, and the mix is the one that loses least.
+    budget, and the mix is the one that loses least; float32 is no candidate.
 
     `judge` decides and `quick` ranks. `budget` is in units of the metric: 0.005 is half a point of accuracy. `options`
     are those of int8 to begin with. Ends early, with the best so far, after `seconds` or once `stop()` is true.
@@ -151,7 +151,8 @@ class _Search:
 
     def finish(self) -> tuple[Mix, Int8Options, Search]:
         record = self.record
-        record.candidates = [self._reference(), *(tried.candidate for tried in self.tried)]
+        record.reference = self._reference()
+        record.candidates = [tried.candidate for tried in self.tried]
         usable = [tried for tried in self.tried if not tried.outcome.failed]
         if not usable:
             return Mix(rest="fp32"), self.options, record
@@ -263,7 +264,6 @@ class _Search:
     # The record
 
     def _reference(self) -> Candidate:
-        """float32, which loses nothing and is never chosen: there is nothing to search for then."""
         outcome = self.trials.wide()
         return Candidate(
             name=counted(dict.fromkeys(self.layers, "fp32")),

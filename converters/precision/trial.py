@@ -6,11 +6,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -95,7 +96,7 @@ class Trials:
         ]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         file = self.cache / f"{key}.json"
-        if file.is_file():
+        with suppress(FileNotFoundError, ValidationError):  # a damaged memory is none
             return Outcome.model_validate_json(file.read_bytes())
         outcome = self._run(judge, mix, options)
         self.made += 1

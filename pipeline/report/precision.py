@@ -19,9 +19,15 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "chosen": ("star", "--c3"),
     "within the budget": ("circle", "--c1"),
     "over the budget": ("x", "--c2"),
+    "as it was": ("diamond-open", "--mute"),
 }
 """What a candidate is, its sign in the plot, and its colour: no two signs are alike."""
-TONES: Mapping[str, Tone] = {"chosen": "good", "within the budget": "mute", "over the budget": "warn"}
+TONES: Mapping[str, Tone] = {
+    "chosen": "good",
+    "within the budget": "mute",
+    "over the budget": "warn",
+    "as it was": "mute",
+}
 
 
 @dataclass(frozen=True)
@@ -182,17 +188,24 @@ def _searched(stage: StageRecord, search: Search, hrefs: Mapping[str, str]) -> S
         budget=of_metric(search.budget),
         verdict=verdict,
         tone="good" if chosen else "bad",
-        estimated=any(found.milliseconds is not None and not found.measured for found in search.candidates),
-        rows=[_row(number, found) for number, found in enumerate(search.candidates, 1)],
+        estimated=any(found.milliseconds is not None and not found.measured for found, _ in _states(search)),
+        rows=[_row(number, found, state) for number, (found, state) in enumerate(_states(search))],
     )
+
+
+def _states(search: Search) -> list[tuple[Candidate, str]]:
+    """What there is to compare, each with what it is: a key of MARKS. The float32 graph comes first."""
+    return [
+        *([(search.reference, "as it was")] if search.reference else []),
+        *((found, _state(found)) for found in search.candidates),
+    ]
 
 
 def _state(candidate: Candidate) -> str:
     return "chosen" if candidate.chosen else "within the budget" if candidate.within else "over the budget"
 
 
-def _row(number: int, candidate: Candidate) -> Row:
-    state = _state(candidate)
+def _row(number: int, candidate: Candidate, state: str) -> Row:
     latency = text.NOTHING if candidate.milliseconds is None else text.milliseconds(candidate.milliseconds)
     return Row(
         number=number,
@@ -238,24 +251,24 @@ def _harm(found: LayerLoss) -> str:
 
 def candidates(search: Search, prefix: str) -> Chart | None:
     """Each candidate's latency and loss, with the budget as a line."""
-    shown = [found for found in search.candidates if found.milliseconds is not None]
-    if not shown:
+    shown = [(found, state) for found, state in _states(search) if found.milliseconds is not None]
+    if not shown or not search.candidates:
         return None
-    data = [trace for state in MARKS if (trace := _marks(state, [found for found in shown if _state(found) == state]))]
-    times = [found.milliseconds or 0.0 for found in shown]
-    losses = [found.loss for found in shown] + [search.budget]
+    data = [trace for state in MARKS if (trace := _marks(state, [found for found, other in shown if other == state]))]
+    times = [found.milliseconds or 0.0 for found, _ in shown]
+    losses = [found.loss for found, _ in shown] + [search.budget]
     low, high = min(*losses, 0.0), max(losses)
     room = 0.12 * ((high - low) or 1.0)
     edge = 0.15 * ((max(times) - min(times)) or max(times) or 1.0)
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": search.budget, "y1": search.budget}
-    measured = all(found.measured for found in shown)
+    measured = all(found.measured for found, _ in shown)
     return Chart(
         f"{prefix}-candidates",
         "Candidates by latency and loss",
         f"Budget {of_metric(search.budget)}. "
         + "; ".join(
-            f"{found.name}: {text.milliseconds(found.milliseconds or 0.0)}, loss {lost(found.loss)}, {_state(found)}"
-            for found in shown
+            f"{found.name}: {text.milliseconds(found.milliseconds or 0.0)}, loss {lost(found.loss)}, {state}"
+            for found, state in shown
         ),
         340,
         figure(

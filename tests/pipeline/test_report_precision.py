@@ -36,6 +36,7 @@ def searched(layers: int = 40, **more: object) -> Search:
     fields: dict[str, object] = {
         "budget": 0.005,
         "layers": losses,
+        "reference": candidate("56 fp32", 2.6, 0.0, within=True),
         "candidates": [
             candidate("56 fp16", 1.31, 0.0001, within=True),
             candidate("54 int8, 2 fp16", 0.92, 0.0214, within=False),
@@ -92,17 +93,18 @@ def test_types_of_the_graph_stand_beside_those_of_the_parsed_network() -> None:
 
 def test_candidates_in_order_with_the_chosen_one_marked() -> None:
     page = Page(render(manifest(searched())))
-    assert "1 56 fp16 ✓ within" not in page.text
     assert "3 48 int8, 8 fp16 ✓ chosen 8.9 MB ≈ 0.990 ms 0.8654 0.0046" in page.text
     assert "2 54 int8, 2 fp16 ! over the budget 8.3 MB ≈ 0.920 ms 0.8486 0.0214" in page.text
     assert "4 41 int8, 15 fp16 \N{EN DASH} within the budget 9.6 MB ≈ 1.07 ms 0.8703 0.0003 gained" in page.text
+    assert "0 56 fp32 \N{EN DASH} as it was 23.4 MB ≈ 2.60 ms 0.8700 0" in page.text
     assert "is no measurement" in page.text
     assert "mse, bias corrected" in page.text
 
 
 def test_measured_latencies_are_not_called_estimates() -> None:
     search = searched()
-    for found in search.candidates:
+    assert search.reference
+    for found in (search.reference, *search.candidates):
         found.measured = True
     page = Page(render(manifest(search)))
     assert "≈" not in page.text
@@ -133,7 +135,9 @@ def test_the_plot_tells_candidates_apart_by_sign_and_draws_the_budget() -> None:
     chart = precision.candidates(searched(), "x")
     assert chart
     signs = {trace["name"]: trace["marker"]["symbol"] for trace in chart.figure["data"]}
-    assert signs == {"chosen": "star", "within the budget": "circle", "over the budget": "x"}
+    assert signs == {
+        "chosen": "star", "within the budget": "circle", "over the budget": "x", "as it was": "diamond-open",
+    }  # fmt: skip
     assert chart.figure["layout"]["shapes"][0]["y0"] == 0.005
     low, high = chart.figure["layout"]["yaxis"]["range"]
     assert low < -0.0003

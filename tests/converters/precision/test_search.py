@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.mix import Mix
-from enginesmith.converters.precision.search import REFINEMENTS, RAISED, UNTRIED, counted, described, harms, search
+from enginesmith.converters.precision.search import RAISED, REFINEMENTS, UNTRIED, counted, described, harms, search
 from enginesmith.converters.precision.sensitivity import Layer
 from enginesmith.converters.precision.trial import Ground, Outcome, Trials
 from enginesmith.converters.records import LayerLoss, Search
@@ -82,7 +82,9 @@ def test_the_lowest_precision_is_taken_where_it_is_good_enough() -> None:
     mix, options, record = find(model, 0.01)
     assert mix == Mix(rest="fp16", int8=("a", "b", "c", "d"))
     assert options == Int8Options()
-    assert [found.name for found in record.candidates] == ["4 fp32", "4 fp16", "4 int8"]
+    assert [found.name for found in record.candidates] == ["4 fp16", "4 int8"]
+    assert record.reference
+    assert (record.reference.name, record.reference.loss, record.reference.chosen) == ("4 fp32", 0, False)
     assert chosen(record) == "4 int8"
     assert record.reasons == {}
     assert not model.quick, "nothing is to be ranked"
@@ -125,7 +127,7 @@ def test_a_budget_that_nothing_meets_gives_the_best_and_chooses_none() -> None:
     mix, _, record = find(model, 0.001)
     assert chosen(record) == ""
     assert len(mix.wide) == 2
-    assert min(found.loss for found in record.candidates[1:]) == pytest.approx(0.02)
+    assert min(found.loss for found in record.candidates) == pytest.approx(0.02)
 
 
 def test_barred_layers_are_never_quantized_and_say_why() -> None:
@@ -167,6 +169,7 @@ def test_stopped_before_int8_was_tried_says_so() -> None:
 def test_no_time_at_all_chooses_nothing() -> None:
     mix, _, record = find(Model(dict.fromkeys("ab", 0.0)), 0.01, seconds=-1.0)
     assert mix == Mix(rest="fp32")
+    assert record.candidates == []
     assert chosen(record) == ""
     assert record.stopped.startswith("after 0 of -1 s")
 
