@@ -91,8 +91,10 @@ def run_worker(
         os.close(writer)
         output = _Output(reader, read, listen)
         try:
-            with _interrupts(process, listen) if interruptible else nullcontext():
+            with _interrupts(process, listen) if interruptible else nullcontext() as asked:
                 killed, peak = _watch(process, output, limits, started)
+            if asked and killed is None and not request.result.exists():
+                raise KeyboardInterrupt  # it came before the worker was ready for it
         finally:
             _kill_group(process)
             status = process.wait()
@@ -162,20 +164,22 @@ def _watch(
 
 
 @contextmanager
-def _interrupts(process: subprocess.Popen[bytes], listen: Callable[[Event], None]) -> Iterator[None]:
-    """Pass the first SIGINT on to the worker; the second one is for us again."""
+def _interrupts(process: subprocess.Popen[bytes], listen: Callable[[Event], None]) -> Iterator[list[int]]:
+    """Pass the first SIGINT on to the worker, and note it in the list; the second one is for us again."""
+    asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread alone
+        yield asked  # signals reach the main thread alone
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         signal.signal(signal.SIGINT, before)
         process.send_signal(signal.SIGINT)
         listen(Event(event="warning", text="stopping with the best so far; Ctrl-C again gives it up"))
 
     before = signal.signal(signal.SIGINT, ask)
     try:
-        yield
+        yield asked
     finally:
         signal.signal(signal.SIGINT, before)
 

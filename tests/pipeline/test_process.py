@@ -29,11 +29,19 @@ class Workers:
     def log(self) -> Path:
         return self.folder / "logs" / "log"
 
-    def run(self, code: str, listen=None, timeout: float = 60, memory: int = 2**40, **environment: str) -> Ended:
+    def run(
+        self,
+        code: str,
+        listen=None,
+        timeout: float = 60,
+        memory: int = 2**40,
+        stage: str = "probe",
+        **environment: str,
+    ) -> Ended:
         place = self.folder / f"work{len(list(self.folder.iterdir()))}"
         place.mkdir()
         return run_worker(
-            "probe",
+            stage,
             {"code": code},
             {},
             place,
@@ -42,6 +50,7 @@ class Workers:
             Limits(timeout, memory),
             {"PYTHONPATH": str(PROBE), **environment},
             listen or self.events.append,
+            interruptible=stage == "patient",
         )
 
 
@@ -217,3 +226,45 @@ def test_the_builders_own_descriptors_stay_closed(workers, tmp_path):
     for _ in range(2):
         workers.run("pass")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def pressing_ctrl_c(on: str):
+    """A listener that does it once the worker says `on`."""
+    heard = []
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if event.text == on:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return heard, listen
+
+
+def test_ctrl_c_asks_a_patient_stage_for_the_best_so_far(workers):
+    heard, listen = pressing_ctrl_c("searching")
+    code = """
+import time
+context.progress("searching")
+while not context.stopped():
+    time.sleep(0.05)
+(context.out / "best").write_text("so far")
+"""
+    ended = workers.run(code, listen, stage="patient")
+    assert ended.result.outcome == "ok"
+    assert (next(workers.folder.glob("work*")) / "out" / "best").read_text() == "so far"
+    assert "stopping with the best so far; Ctrl-C again gives it up" in [event.text for event in heard]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_ends_it(workers):
+    heard, listen = pressing_ctrl_c("searching")
+    code = """
+import time
+context.progress("searching")
+while not context.stopped():
+    time.sleep(0.05)
+context.progress("searching")
+time.sleep(60)
+"""
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(code, listen, stage="patient")

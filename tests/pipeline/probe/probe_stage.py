@@ -21,3 +21,10 @@ class Probe(Stage[ProbeOptions]):
     def run(self, inputs: Mapping[str, Path], options: ProbeOptions, context: Context) -> Facts:
         exec(options.code, {"inputs": inputs, "context": context})
         return Facts(note="done")
+
+
+class Patient(Probe):
+    """Ends when it is asked to, with what it has."""
+
+    name = "patient"
+    interruptible = True
