@@ -186,7 +186,7 @@ def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
     from enginesmith.pipeline.recipe import make_recipe
 
     stages = make_plan(make_recipe(dict(run.manifest.recipe))).stages
-    planned = next(stage for stage in stages if stage.stage == "export")
+    planned = next(stage for stage in stages if stage.id == "export")
     records = {role: run.record(id) for role, id in planned.needs.items()}
     folders = {role: str(run.artifact(record)) for role, record in records.items()}
     entries = {role: run.store.lookup(record.key) for role, record in records.items()}

@@ -13,6 +13,7 @@ from enginesmith.converters.errors import UserError
 from enginesmith.converters.stage import MODEL
 from enginesmith.pipeline.build import PASSED
 from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.plan import ORIGINAL
 from enginesmith.pipeline.store import Store
 
 TORCH = "torch"
@@ -70,7 +71,8 @@ class Run:
 
     def has_graph(self, record: StageRecord) -> bool:
         made = bool(record.key) and (record.status in PASSED or record.comparison is not None)
-        return made and record.stage != "compile" and (self.artifact(record) / MODEL).is_file()
+        on_the_road = record.stage != "compile" and record.id != ORIGINAL
+        return made and on_the_road and (self.artifact(record) / MODEL).is_file()
 
     def chains(self) -> list[list[Side]]:
         """The forms of the model from PyTorch to each engine that runs here, in order."""
@@ -93,7 +95,7 @@ class Run:
         return (record for record in self.manifest.stages if self.has_graph(record))
 
     def samples(self) -> Path:
-        return self.artifact(next(record for record in self.manifest.stages if record.stage in ("export", "import")))
+        return self.artifact(next(record for record in self.manifest.stages if record.id in ("export", "import")))
 
     def graph_of(self, side: Side) -> Path:
         """The ONNX file of a side: of an engine, the one that it was compiled from."""

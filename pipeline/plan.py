@@ -27,14 +27,18 @@ from enginesmith.converters.registry import stage_module
 from enginesmith.converters.simplify import SimplifyOptions
 from enginesmith.converters.stage import Options
 from enginesmith.pipeline.environment import machine_id
-from enginesmith.pipeline.hashing import code_version
 from enginesmith.pipeline.finetuning import finetune_options
+from enginesmith.pipeline.hashing import code_version
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.shapes import parse_shapes
 from enginesmith.pipeline.source import Source, resolve_source
 
 FP32 = "fp32"
 AUTO = "auto"
+JUDGE = "accuracy"
+"""Id of the stage that measures it."""
+ORIGINAL = "original"
+"""Id of the export of a model that is then fine-tuned."""
 DEFAULT_BUDGET = 0.005
 """Of a search that was given none."""
 
@@ -89,17 +93,25 @@ def make_plan(recipe: Recipe) -> Plan:
         stages.append(_compare(FP32, compare, model, first, expected))
         gate = expected = compare
     wide = model
+    original = {"original": ORIGINAL} if any(stage.id == ORIGINAL for stage in stages) else {}
     if recipe.precision != FP32:
-        stages += _lowering(recipe, _estimated(engines), model, first, expected)
+        stages += _lowering(recipe, _estimated(engines), model, first, expected, original)
         model, expected = "precision", "compare precision"
         gate = stages[-1].id
+    elif original:
+        stages.append(_accuracy(recipe, {"model": model, "candidate": model, "samples": first, **original}, gate))
+        gate = JUDGE
     for backend, target in engines:
         stages += _branch(recipe, backend, target, model, wide, first, expected, gate)
     return Plan(source=source, stages=tuple(stages), model=model, warnings=_left_out(recipe))
 
 
-def _lowering(recipe: Recipe, target: str, model: str, samples: str, expected: str) -> Iterator[PlannedStage]:
-    """Calibration, the lower precision, and what it costs. A search measures that itself, for `target`."""
+def _lowering(
+    recipe: Recipe, target: str, model: str, samples: str, expected: str, original: dict[str, str]
+) -> Iterator[PlannedStage]:
+    """Calibration, the lower precision, and what it costs. A search measures that itself, for `target`. `original` is the
+    role of the graph before fine-tuning, where there was any: what is lost, is lost of that.
+    """
     calibration = DataOptions(
         spec=recipe.calib,
         sources=data_sources(recipe.calib),
@@ -107,28 +119,22 @@ def _lowering(recipe: Recipe, target: str, model: str, samples: str, expected: s
         examples=recipe.examples,
         seed=recipe.seed,
     )
-    evaluation = DataOptions(
-        spec=recipe.eval,
-        sources=data_sources(recipe.eval),
-        role="evaluation",
-        examples=recipe.evaluated or (500 if recipe.eval else 32),
-        seed=recipe.seed,
-    )
     needs = {"model": model, "samples": samples}
     integers = recipe.precision in ("int8", AUTO)
     calibrations = {"calibration": "calibrate"}  # none for bf16, which has the range of float32
     if recipe.precision == "bf16":
         calibrations = {}
-    elif recipe.precision == AUTO and not recipe.int8.equalize:
+    elif recipe.precision == AUTO and not recipe.int8.equalize and not recipe.qat:
         calibrations["equalized"] = "calibrate equalized"
     for role, id in calibrations.items():
         equalize = role == "equalized" or (integers and recipe.int8.equalize)
         options = CalibrateOptions(precision=recipe.precision, data=calibration, equalize=equalize)
-        yield PlannedStage(id, "calibrate", options, needs=needs, after=(expected,))
+        trained = {"finetuned": "finetune"} if recipe.qat else {}
+        yield PlannedStage(id, "calibrate", options, needs={**needs, **trained}, after=(expected,))
     lower: Options
     if recipe.precision == AUTO:
         lower = SearchOptions(
-            data=evaluation,
+            data=_evaluation(recipe),
             metric=recipe.metric,
             budget=DEFAULT_BUDGET if recipe.budget is None else recipe.budget,
             target=target,
@@ -139,13 +145,26 @@ def _lowering(recipe: Recipe, target: str, model: str, samples: str, expected: s
     else:
         lower = PrecisionOptions(precision=recipe.precision, rest=recipe.rest, int8=recipe.int8)
     stage = "search" if recipe.precision == AUTO else "precision"
-    yield PlannedStage("precision", stage, lower, needs={**needs, **calibrations}, after=(expected,))
-    judge = "accuracy"
-    yield _compare(recipe.precision, "compare precision", "precision", samples, expected, judged_by=judge)
+    judged = {**original, **calibrations} if recipe.precision == AUTO else calibrations
+    yield PlannedStage("precision", stage, lower, needs={**needs, **judged}, after=(expected,))
+    yield _compare(recipe.precision, "compare precision", "precision", samples, expected, judged_by=JUDGE)
     if recipe.precision != AUTO:
-        accuracy = AccuracyOptions(data=evaluation, metric=recipe.metric, budget=recipe.budget)
-        needs = {"model": model, "candidate": "precision", "samples": samples}
-        yield PlannedStage(judge, "evaluate", accuracy, needs=needs, after=("compare precision",))
+        yield _accuracy(recipe, {**needs, **original, "candidate": "precision"}, "compare precision")
+
+
+def _accuracy(recipe: Recipe, needs: dict[str, str], gate: str) -> PlannedStage:
+    options = AccuracyOptions(data=_evaluation(recipe), metric=recipe.metric, budget=recipe.budget)
+    return PlannedStage(JUDGE, "evaluate", options, needs=needs, after=(gate,))
+
+
+def _evaluation(recipe: Recipe) -> DataOptions:
+    return DataOptions(
+        spec=recipe.eval,
+        sources=data_sources(recipe.eval),
+        role="evaluation",
+        examples=recipe.evaluated or (500 if recipe.eval else 32),
+        seed=recipe.seed,
+    )
 
 
 def _estimated(engines: Sequence[tuple[Backend, str]]) -> str:
@@ -186,22 +205,21 @@ def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iter
         "weights_sha256": weights_hash,
         "trust": recipe.trust,
     }
-    tuning = finetune_options(recipe, source, model)
-    if tuning is not None:
-        yield PlannedStage("finetune", "finetune", tuning)
-    yield PlannedStage(
-        "export",
-        "export",
-        ExportOptions(
-            **model,
-            stock=recipe.stock,
-            proposals=recipe.proposals,
-            exporter=recipe.exporter,
-            opset=recipe.opset,
-            **common,
-        ),
-        needs={"finetuned": "finetune"} if tuning is not None else {},
+    export = ExportOptions(
+        **model,
+        stock=recipe.stock,
+        proposals=recipe.proposals,
+        exporter=recipe.exporter,
+        opset=recipe.opset,
+        **common,
     )
+    tuning = finetune_options(recipe, source, model)
+    if tuning is None:
+        yield PlannedStage("export", "export", export)
+    else:
+        yield PlannedStage(ORIGINAL, "export", export)
+        yield PlannedStage("finetune", "finetune", tuning)
+        yield PlannedStage("export", "export", export, needs={"finetuned": "finetune"})
 
 
 def _branch(

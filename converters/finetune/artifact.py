@@ -14,18 +14,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS = "weights.pt"
-RECORD = "finetuning.json"
 
 
 def save(folder: Path, model: nn.Module, record: FineTuning) -> None:
     import torch
 
     torch.save(model.state_dict(), folder / WEIGHTS)
-    (folder / RECORD).write_text(record.model_dump_json(indent=1))
-
-
-def load_record(folder: Path) -> FineTuning:
-    return FineTuning.model_validate_json((folder / RECORD).read_bytes())
+    record.save(folder)
 
 
 def take_weights(loaded: LoadedModel, folder: Path) -> None:

@@ -24,21 +24,23 @@ def fingerprint(weights: Array, axis: int | None) -> str:
     return hashlib.sha256(repr(turned.shape).encode() + turned.tobytes()).hexdigest()
 
 
-def trained_ranges(model: ir.Model, record: FineTuning) -> dict[str, float]:
+def trained_ranges(model: ir.Model, record: FineTuning) -> tuple[dict[str, float], list[str]]:
     """Value name to the magnitude that int8's largest code stood for in training, for the inputs of the products whose
-    layers are found; where several read one value, the largest.
+    layers are found in a prepared model: where several read one value, the largest. And the layers that are not.
     """
     by_weights: dict[str, float] = {}
     for layer, peak in record.ranges.items():
         mark = record.fingerprints[layer]
         by_weights[mark] = max(peak, by_weights.get(mark, 0.0))
     found: dict[str, float] = {}
+    seen: set[str] = set()
     for node, reason in candidates(model).items():
         parts = factors(node) if not reason else None
         if parts is None:
             continue
-        peak = by_weights.get(fingerprint(array_of(node.inputs[parts.weights]), parts.axis), 0.0)
-        name = data_port(node).value.name or ""
-        if peak:
-            found[name] = max(peak, found.get(name, 0.0))
-    return found
+        mark = fingerprint(array_of(node.inputs[parts.weights]), parts.axis)
+        if mark in by_weights:
+            seen.add(mark)
+            name = data_port(node).value.name or ""
+            found[name] = max(by_weights[mark], found.get(name, 0.0))
+    return found, [layer for layer in record.ranges if record.fingerprints[layer] not in seen]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel
+
+RECORD = "finetuning.json"
 
 
 class FineTuning(BaseModel):
@@ -27,3 +31,10 @@ class FineTuning(BaseModel):
     trained: float = 0.0
     """Norm of the change that the function made to the parameters, over their norm before it."""
     seconds: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        (folder / RECORD).write_text(self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> FineTuning:
+        return cls.model_validate_json((folder / RECORD).read_bytes())

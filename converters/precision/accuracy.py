@@ -58,20 +58,7 @@ def open_evaluator(data: DataOptions, metric: str, inputs: Mapping[str, Path], c
     dataset = data.open(inputs["samples"])
     task = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes()).task
     judge = load_metric(metric, task, dataset.labelled)
-    return Evaluator(inputs["model"] / MODEL, dataset, judge, context.progress)
-
-
-def measured(evaluator: Evaluator, score: float, budget: float | None) -> Accuracy:
-    """The record of a score."""
-    return Accuracy(
-        metric=evaluator.metric.name,
-        data=evaluator.dataset.name,
-        examples=len(evaluator.dataset),
-        weak=not evaluator.dataset.labelled,
-        before=evaluator.baseline,
-        after=score,
-        budget=budget,
-    )
+    return Evaluator(inputs.get("original", inputs["model"]) / MODEL, dataset, judge, context.progress)
 
 
 def stand_in_of(artifact: Path) -> Path:

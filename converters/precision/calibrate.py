@@ -50,6 +50,8 @@ class Calibrate(Stage[CalibrateOptions]):
         import onnx_ir as ir
 
         from enginesmith.compat.graphs import weight_bytes
+        from enginesmith.converters.finetune.ranges import trained_ranges
+        from enginesmith.converters.finetune.record import FineTuning
         from enginesmith.converters.precision.int8.calibration import calibrate
         from enginesmith.converters.precision.int8.placement import observed
         from enginesmith.converters.precision.lower import prepare
@@ -67,8 +69,15 @@ class Calibrate(Stage[CalibrateOptions]):
             return (example.feed for example in dataset)
 
         found = calibrate(model, feeds, context.scratch, names, context.progress)
+        warnings = list(dataset.warnings)
+        if "finetuned" in inputs:
+            found.trained, lost = trained_ranges(model, FineTuning.load(inputs["finetuned"]))
+            if lost:
+                warnings.append(
+                    f"calibrated anew, since they are not found in the graph: the inputs of {', '.join(lost)}"
+                )
         found.save(context.out)
         ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)
-        for warning in dataset.warnings:
+        for warning in warnings:
             context.warn(warning)
-        return Facts(warnings=list(dataset.warnings), note=f"{found.samples} examples of {dataset.name}")
+        return Facts(warnings=warnings, note=f"{found.samples} examples of {dataset.name}")

@@ -48,10 +48,14 @@ class Calibration:
     means: dict[str, NDArray[np.float64]]
     """The mean of each input channel, for inputs of products."""
     samples: int
+    trained: dict[str, float] = field(default_factory=dict)
+    """Thresholds that the weights were trained with, which stand whatever the method."""
     _thresholds: dict[tuple[str, str], float] = field(default_factory=dict, repr=False)
 
     def threshold(self, name: str, method: Method) -> float:
         """The magnitude that int8's largest number stands for; 0 for a tensor of zeros. KeyError where none is known."""
+        if name in self.trained:
+            return self.trained[name]
         if (name, method) not in self._thresholds:
             self._thresholds[name, method] = threshold(self.histograms[name], self.peaks[name], method)
         return self._thresholds[name, method]
@@ -67,6 +71,7 @@ class Calibration:
             "histograms": names,
             "negative": self.negative,
             "means": channels,
+            "trained": self.trained,
         }
         (folder / JSON).write_text(json.dumps(text, indent=1, sort_keys=True))
         arrays: dict[str, NDArray[Any]] = {
@@ -82,7 +87,7 @@ class Calibration:
             histograms = {name: arrays[f"histogram{index}"] for index, name in enumerate(text["histograms"])}
             means = {name: arrays[f"mean{index}"] for index, name in enumerate(text["means"])}
         peaks = {name: float(peak) for name, peak in text["peaks"].items()}
-        return cls(peaks, histograms, text["negative"], means, text["samples"])
+        return cls(peaks, histograms, text["negative"], means, text["samples"], text["trained"])
 
 
 def calibrate(
