@@ -4,6 +4,7 @@ A source (`shipped`, `picture_folder`, `array_files`, `loader`) reads it; a `Dat
 """
 
 from enginesmith.converters.datasets.base import Example as Example
+from enginesmith.converters.datasets.base import Examples as Examples
 from enginesmith.converters.datasets.base import Role as Role
 from enginesmith.converters.datasets.dataset import Dataset as Dataset
 from enginesmith.converters.datasets.dataset import open_dataset as open_dataset

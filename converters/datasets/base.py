@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from enginesmith.converters.samples import Array, Feed
 
@@ -31,6 +31,27 @@ class Item(NamedTuple):
     """Names it in an error: a file, a row, a number."""
     values: Mapping[str, Array]
     target: Any
+
+
+class Examples(Protocol):
+    """What a metric is measured on: a `Dataset`, or a part of one."""
+
+    name: str
+    """A few words for the report."""
+    weak: bool
+    """No data of the user's: the shipped pictures, or random numbers."""
+    labelled: bool
+    """Every example has a target."""
+    rows: int
+    """Rows of all examples: pictures, where the model takes them."""
+    warnings: list[str]
+    """What may be wrong with it."""
+
+    def __iter__(self) -> Iterator[Example]:
+        """The same ones each time."""
+
+    def __len__(self) -> int:
+        """Number of examples: one for each run of the model."""
 
 
 class Source(ABC):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
 from enginesmith.converters.errors import UserError
 
 
@@ -26,39 +28,51 @@ class Boxes:
         return {"boxes": boxes, "labels": np.array(self.labels, np.int64), "crowd": np.array(self.crowd, bool)}
 
 
-def read_boxes(file: Path, content: Mapping[str, Any], pictures: Sequence[Path]) -> dict[Path, Boxes]:
+class Picture(BaseModel):
+    id: int | str
+    file_name: str
+
+
+class Annotation(BaseModel):
+    image_id: int | str
+    category_id: int = Field(ge=0, lt=2**31)
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    """Left, top, width, height."""
+    iscrowd: bool = False
+
+
+class Content(BaseModel):
+    """What is read of a file in COCO's format."""
+
+    images: list[Picture]
+    annotations: list[Annotation]
+
+
+def read_boxes(file: Path, content: object, pictures: Sequence[Path]) -> dict[Path, Boxes]:
     """Boxes by picture, for those of the annotated pictures that are here; a picture without any has empty lists.
 
     A picture is found by its `file_name` below the folder of the annotations, or by the name alone. Raises UserError.
     """
+    try:
+        known = Content.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(f"{file} isn't in COCO's format: {place}: {first['msg']}, got {first['input']!r:.80}") from None
     by_name: dict[str, list[Path]] = {}
     for path in pictures:
         by_name.setdefault(path.name, []).append(path)
-    places: dict[Any, Path] = {}
-    found: dict[Path, Boxes] = {}
-    for image in _entries(content, "images", ("id", "file_name"), file):
-        place = _find(file.parent / image["file_name"], by_name)
-        if place is not None:
-            places[image["id"]] = place
-            found[place] = Boxes([], [], [])
+    places = {picture.id: _find(file.parent / picture.file_name, by_name) for picture in known.images}
+    found = {place: Boxes([], [], []) for place in places.values() if place is not None}
     if not found:
         raise UserError(f"{file} annotates none of the {len(pictures)} pictures; its file_name must be their names")
-    for entry in _entries(content, "annotations", ("image_id", "category_id", "bbox"), file):
-        if entry["image_id"] not in places:
-            continue
-        try:
-            left, top, width, height = map(float, entry["bbox"])
-            label = int(entry["category_id"])
-        except (TypeError, ValueError):
-            raise UserError(
-                f"{file}: the annotation {entry.get('id', '')} has bbox {entry['bbox']!r} and category_id "
-                f"{entry['category_id']!r}; wanted are [x, y, width, height] and a number"
-            ) from None
-        if width > 0 and height > 0:
-            boxes = found[places[entry["image_id"]]]
-            boxes.boxes.append([left, top, left + width, top + height])
-            boxes.labels.append(label)
-            boxes.crowd.append(bool(entry.get("iscrowd", 0)))
+    for annotation in known.annotations:
+        left, top, width, height = annotation.bbox
+        here = places.get(annotation.image_id)
+        if here is not None and width > 0 and height > 0:
+            found[here].boxes.append([left, top, left + width, top + height])
+            found[here].labels.append(annotation.category_id)
+            found[here].crowd.append(annotation.iscrowd)
     if not any(boxes.boxes for boxes in found.values()):
         raise UserError(f"{file} has no boxes for the {len(found)} pictures that are here")
     return found
@@ -67,12 +81,3 @@ def read_boxes(file: Path, content: Mapping[str, Any], pictures: Sequence[Path])
 def _find(path: Path, by_name: Mapping[str, list[Path]]) -> Path | None:
     same = by_name.get(path.name, [])
     return path if path in same else (same[0] if len(same) == 1 else None)
-
-
-def _entries(content: Mapping[str, Any], key: str, wanted: Sequence[str], file: Path) -> list[dict[str, Any]]:
-    entries: list[Any] = content[key]
-    for number, entry in enumerate(entries):
-        missing = [name for name in wanted if not isinstance(entry, dict) or name not in entry]
-        if missing:
-            raise UserError(f"{file}: {key}[{number}] has no {' and no '.join(missing)}: this is not COCO's format")
-    return entries

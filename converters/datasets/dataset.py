@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 
-from enginesmith.converters.datasets.base import OPTIONS, Example, Role, Source
+from enginesmith.converters.datasets.base import OPTIONS, Example, Examples, Role, Source
 from enginesmith.converters.datasets.batches import Batches, rows_of
 from enginesmith.converters.datasets.location import locate
 from enginesmith.converters.errors import UserError
@@ -18,7 +18,7 @@ FEW = 32
 """Rows below which a warning says so. NVIDIA's int8 calibration guides take hundreds."""
 
 
-class Dataset:
+class Dataset(Examples):
     """Examples from a source, at most `limit` rows of them. Iterating starts anew and gives the same ones.
 
     The data is read once when it is opened, so that whatever is wrong with it shows before anything is computed; it is
@@ -29,10 +29,8 @@ class Dataset:
         """Raises UserError for data that doesn't fit the model."""
         self.name = source.name
         self.weak = source.weak
-        """No data of the user's: the shipped pictures, or random numbers."""
         self.labelled = False
         self.rows = 0
-        """Rows of all examples: pictures, where the model takes them."""
         self.warnings: list[str] = []
         self._source = source
         self._specs = specs
@@ -42,7 +40,6 @@ class Dataset:
         self._read()
 
     def __len__(self) -> int:
-        """Number of examples: one for each run of the model."""
         return len(self._sums)
 
     def __iter__(self) -> Iterator[Example]:

@@ -72,8 +72,9 @@ def _named(given: Mapping[str, Any], names: Sequence[str], where: str) -> Mappin
     missing = [name for name in names if name not in given]
     unknown = [str(name) for name in given if name not in names]
     if missing or unknown:
-        what = [f"no {name}" for name in missing] + [f"{name}, which is no input" for name in unknown]
-        raise UserError(f"{where} has {' and '.join(what)}; the model's inputs are {', '.join(names)}")
+        what = [f"has no {', '.join(missing)}"] if missing else []
+        what += [f"has {', '.join(unknown)} too"] if unknown else []
+        raise UserError(f"{where} {' and '.join(what)}; the model's inputs are {', '.join(names)}")
     return given
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,5 +94,7 @@ def _header(file: IO[bytes]) -> Header:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise UserError(f"{path} can't be read: {first_line(error)}; save it again with numpy.savez") from None
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - zipfile, zlib and NumPy's parser of headers raise a dozen types
+        raise UserError(f"{path} can't be read: {first_line(error)}; copy it anew or save it again") from None

@@ -33,3 +33,7 @@ class Metric(ABC):
     @abstractmethod
     def value(self) -> float:
         """Over all examples so far. Raises UserError where they don't define it."""
+
+    def doubt(self) -> str:
+        """Why the value of the float32 graph itself can't be right, such as labels of another model; empty where it can."""
+        return ""

@@ -24,6 +24,8 @@ MOST = 100
 """Detections of a picture and class that count, best first: COCO's maxDets."""
 SURE = 0.5
 """Score from which a detection of the float32 graph is taken for the truth."""
+NOTHING = 0.02
+"""mAP below which labels and model hardly belong together."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class MeanAP(Metric):
 
     def __init__(self) -> None:
         self.classes: dict[int, Class] = {}
+        self.labelled = False
 
     def fresh(self) -> MeanAP:
         return MeanAP()
@@ -58,6 +61,7 @@ class MeanAP(Metric):
     def add(self, outputs: Outputs, reference: Outputs, target: Any) -> None:
         check_outputs(reference)
         found = pictures_of(outputs)
+        self.labelled = target is not None
         truths = [sure(one) for one in pictures_of(reference)] if target is None else truths_of(target, len(found))
         for detections, truth in zip(found, truths, strict=True):
             self._add(finite(detections), truth)
@@ -72,6 +76,16 @@ class MeanAP(Metric):
                 f"{SURE} or more; give EVAL with annotated pictures, or METRIC=cosine"
             )
         return float(np.mean(known))
+
+    def doubt(self) -> str:
+        if not self.labelled or self.value() >= NOTHING:
+            return ""
+        true = sorted(label for label, one in self.classes.items() if one.boxes)
+        found = sorted(label for label, one in self.classes.items() if one.scores)
+        return (
+            f"the float32 model has an mAP of {self.value():.3f} on the labels: are they numbered as it numbers its classes "
+            f"(the data has {_few(true)}, the model found {_few(found)}), and the boxes in pixels of its input?"
+        )
 
     def _add(self, found: Found, truth: Truth) -> None:
         import numpy as np
@@ -202,3 +216,7 @@ def _form(value: Any) -> str:
     shape = f" {list(value.shape)}" if hasattr(value, "shape") else ""
     keys = f" with {', '.join(map(str, value))}" if isinstance(value, dict) else ""
     return f"a {type(value).__name__}{shape}{keys}"
+
+
+def _few(labels: list[int]) -> str:
+    return ", ".join(map(str, labels[:5])) + (" ..." if len(labels) > 5 else "") if labels else "none"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from enginesmith.converters.datasets.location import CLASSES
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.metrics.base import Metric, Outputs
 from enginesmith.converters.samples import Array
@@ -19,6 +21,8 @@ class Top1(Metric):
     def __init__(self) -> None:
         self.right = 0
         self.rows = 0
+        self.classes = 0
+        """Of labelled data; 0 where the float32 graph's answers are the labels."""
 
     def fresh(self) -> Top1:
         return Top1()
@@ -30,6 +34,7 @@ class Top1(Metric):
         expected, found = reference[name], outputs[name]
         truth = expected.argmax(axis=1) if target is None else labels(target, *expected.shape)
         self.rows += len(truth)
+        self.classes = 0 if target is None else expected.shape[1]
         if found.shape != expected.shape:
             return
         broken = (np.isnan(found) | (found == np.inf)).any(axis=1)
@@ -37,6 +42,18 @@ class Top1(Metric):
 
     def value(self) -> float:
         return self.right / max(self.rows, 1)
+
+    def doubt(self) -> str:
+        if not self.classes or not self.rows:
+            return ""
+        chance = 1 / self.classes
+        guessing = chance + 2 * math.sqrt(chance * (1 - chance) / self.rows)  # two standard deviations
+        if self.value() > guessing:
+            return ""
+        return (
+            f"the float32 model is right on {self.right} of {self.rows} labels, no better than guessing among its "
+            f"{self.classes} classes: are the labels numbered as its classes are? A folder's {CLASSES} says their order"
+        )
 
 
 def classes_output(outputs: Outputs) -> str:

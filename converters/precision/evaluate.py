@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.backends import onnxruntime
-from enginesmith.converters.datasets import Dataset
+from enginesmith.converters.datasets import Examples
 from enginesmith.converters.errors import ConversionError, first_line
 from enginesmith.converters.metrics import Metric
 from enginesmith.converters.records import Accuracy
@@ -31,7 +31,7 @@ class Evaluator:
     def __init__(
         self,
         reference: Path,
-        dataset: Dataset,
+        dataset: Examples,
         metric: Metric,
         progress: Progress = lambda text, fraction: None,
         threads: int | None = None,
@@ -53,6 +53,7 @@ class Evaluator:
             found.add(outputs, outputs, target)
         self.baseline = found.value()
         """The metric of the float32 graph."""
+        self.warnings = [*dataset.warnings, *filter(None, [found.doubt()])]
 
     def score(self, graph: Path) -> float:
         """The metric of a graph with the same inputs and outputs. Raises ConversionError where it can't be run."""
@@ -66,7 +67,7 @@ class Evaluator:
             found.add(outputs, reference, target)
         return found.value()
 
-    def record(self, score: float) -> Accuracy:
+    def record(self, score: float, budget: float | None = None) -> Accuracy:
         """A score beside the float32 graph's, for the manifest."""
         return Accuracy(
             metric=self.metric.name,
@@ -75,6 +76,7 @@ class Evaluator:
             weak=not (self.dataset.labelled and self.metric.takes_targets),
             before=self.baseline,
             after=score,
+            budget=budget,
         )
 
     def _run(self, graph: Path, label: str) -> Iterator[tuple[dict[str, Array], Any]]:

@@ -299,6 +299,26 @@ def coco_map(pictures: list[Any]) -> float:
     return float(precision[:, (precision > -1).all(axis=0)].mean())
 
 
+def test_doubts_about_labels() -> None:
+    """Of another model, or counted from 1: the float32 graph itself is no better than a guess."""
+    rng = np.random.default_rng(0)
+    scores = rng.random((50, 10), np.float32)
+    outputs, right = {"y": scores}, scores.argmax(axis=1)
+    assert metric("top1", (outputs, outputs, right)).doubt() == ""
+    assert metric("top1", (outputs, outputs, None)).doubt() == ""
+    often = np.where(np.arange(50) < 20, right, (right + 1) % 10)
+    assert metric("top1", (outputs, outputs, often)).doubt() == "", "40 %: a bad model, but the same classes"
+    doubt = metric("top1", (outputs, outputs, (right + 1) % 10)).doubt()
+    assert "is right on 0 of 50 labels, no better than guessing among its 10 classes" in doubt
+    found = detections([(A, 0.9, 1), (B, 0.8, 2)])
+    assert metric("map", (found, found, boxes((A, 1)))).doubt() == ""
+    assert metric("map", (found, found, None)).doubt() == ""
+    doubt = metric("map", (found, found, boxes((A, 17), (B, 18)))).doubt()
+    assert "has an mAP of 0.000 on the labels" in doubt
+    assert "(the data has 17, 18, the model found 1, 2)" in doubt
+    assert metric("cosine").doubt() == ""
+
+
 def user(folder: Path, body: str) -> str:
     (folder / "metric_of_test.py").write_text(f"import numpy as np\n{body}\n")
     return f"{folder}/metric_of_test.py:metric"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from data_files import code, feeds, opened, samples, targets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
+from enginesmith.converters.datasets import Dataset
+from enginesmith.converters.datasets.loader import Loader
 from enginesmith.converters.errors import UserError
 
 VECTOR = samples("x:1x4")
@@ -163,8 +169,8 @@ def test_a_loader_that_changes(tmp_path: Path, body: str, message: str) -> None:
         ("def load(): yield 'a.jpg'", "example 0: input x: a str where an array is expected"),
         ("def load(): yield object()", "input x: object of object; give an array of numbers"),
         ("def load(): yield (1, 2, 3)", "example 0 has 3 arrays, and the model's inputs are x"),
-        (f"def load(): yield {{'y': {ROW}}}", "has no x and y, which is no input; the model's inputs are x"),
-        (f"def load(): yield {{'x': {ROW}, 'y': 1}}", "has y, which is no input; the model's inputs are x"),
+        (f"def load(): yield {{'y': {ROW}}}", "has no x and has y too; the model's inputs are x"),
+        (f"def load(): yield {{'x': {ROW}, 'y': 1}}", "example 0 has y too; the model's inputs are x"),
         ("def load(): yield np.ones((2, 4)), 1", "2 rows, and one target; give one target for each row"),
         ("def load(): yield np.ones((2, 4)), [1, 2, 3]", "2 rows, and 3 targets"),
         (f"def load():\n    yield {ROW}, 1\n    yield {ROW}", "1 of 2 examples have no target"),
@@ -174,6 +180,50 @@ def test_a_loader_that_changes(tmp_path: Path, body: str, message: str) -> None:
 def test_a_loader_that_is_wrong(tmp_path: Path, body: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         opened(code(tmp_path, body), VECTOR)
+
+
+LEAF = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 300),
+    st.floats(),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    arrays.arrays(
+        st.sampled_from(["f4", "f8", "i8", "u1", "?", "O", "<U2"]), arrays.array_shapes(min_dims=0, max_side=5)
+    ),
+    st.sampled_from([(4,), (1, 4), (2, 4), (3, 4), (2, 6), (6,), ()]).map(np.ones),
+)
+ROWS = st.sampled_from([(4,), (1, 4), (2, 4), (3, 4)]).map(np.ones)
+ITEM = st.recursive(
+    LEAF,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, min_size=2, max_size=3).map(tuple),
+        st.dictionaries(st.sampled_from(["x", "ids", "y", 3]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    ITEM | st.lists(ITEM, max_size=5) | st.lists(ROWS, max_size=5) | st.lists(st.tuples(ROWS, ITEM), max_size=3),
+    st.sampled_from(["x:1x4", "x:2x4", "x:1x4 ids:1x6:int64", "x:scalar", "x:4"]),
+)
+def test_whatever_a_loader_gives_fits_or_is_refused(content: Any, shape: str) -> None:
+    model = samples(shape)
+    loader = Loader.__new__(Loader)
+    loader.name, loader.specs, loader.seed, loader.call = "load", model.specs, 0, lambda: content
+    try:
+        dataset = Dataset(loader, model.specs, "unit", 64)
+    except UserError:
+        return
+    assert len(dataset) > 0
+    for example in dataset:
+        for spec, (name, array) in zip(model.specs, example.feed.items(), strict=True):
+            assert (name, array.shape, array.dtype) == (spec.name, spec.opt, spec.dtype)
+            assert np.isfinite(array).all()
 
 
 def test_inputs_without_a_common_batch_axis(tmp_path: Path) -> None:

@@ -160,17 +160,20 @@ def test_boxes_are_no_matter_to_calibration(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", r"annotations\.json is no JSON: "),
-        ('{"images": [{}], "annotations": []}', r"images\[0\] has no id and no file_name: this is not COCO's format"),
-        ('{"images": [7], "annotations": []}', r"images\[0\] has no id"),
+        (
+            '{"images": [{}], "annotations": []}',
+            r"annotations\.json isn't in COCO's format: images\.0\.id.*: Field required, got {}",
+        ),
+        ('{"images": [7], "annotations": []}', r"images\.0: Input should be a valid dictionary .*, got 7"),
         ('{"images": [{"id": 1, "file_name": "b.png"}], "annotations": []}', "annotates none of the 1 pictures"),
         ('{"images": [{"id": 1, "file_name": "a.png"}], "annotations": []}', "no boxes for the 1 pictures"),
         (
             '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": [1], "category_id": 1}]}',
-            r"wanted are \[x, y, width, height\] and a number",
+            r"annotations\.0\.bbox\.1: Field required, got \[1\]",
         ),
         (
             '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": [1]}]}',
-            r"annotations\[0\] has no category_id",
+            r"annotations\.0\.category_id: Field required",
         ),
     ],
 )

@@ -123,6 +123,17 @@ def test_labels_that_are_not_the_models(tmp_path: Path) -> None:
         Evaluator(classifier(tmp_path / "model.onnx"), dataset, load_metric("top1", "classification", True))
 
 
+def test_labels_of_another_model(tmp_path: Path) -> None:
+    dataset = data(tmp_path)
+    turned = Evaluator(
+        classifier(tmp_path / "turned.onnx", -WEIGHTS), dataset, load_metric("top1", "classification", True)
+    )
+    (warning,) = turned.warnings
+    assert "is right on 0 of 50 labels" in warning
+    right = Evaluator(classifier(tmp_path / "model.onnx"), dataset, load_metric("top1", "classification", True))
+    assert right.warnings == []
+
+
 def test_progress(tmp_path: Path) -> None:
     said: list[tuple[str, float | None]] = []
     metric = load_metric("top1", "classification", True)
