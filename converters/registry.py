@@ -15,6 +15,7 @@ STAGES = {
     "calibrate": "enginesmith.converters.precision.calibrate:Calibrate",
     "precision": "enginesmith.converters.precision.stage:Lower",
     "search": "enginesmith.converters.precision.searching:SearchMix",
+    "sensitivity": "enginesmith.converters.precision.sensing:MeasureSensitivity",
     "evaluate": "enginesmith.converters.precision.accuracy:MeasureAccuracy",
     "check": "enginesmith.converters.check:Check",
     "compile": "enginesmith.converters.compile:Compile",

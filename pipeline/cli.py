@@ -113,9 +113,7 @@ def build(
     finetune: Annotated[
         str | None, typer.Option(help="file.py:function that trains the model before the export.", rich_help_panel=TUNE)
     ] = None,
-    qat: Annotated[
-        bool | None, typer.Option("--qat", help="Train with int8's rounding.", rich_help_panel=TUNE)
-    ] = None,
+    qat: Annotated[bool | None, typer.Option("--qat", help="Train with int8's rounding.", rich_help_panel=TUNE)] = None,
     sparse: Annotated[
         bool | None,
         typer.Option("--sparse", help="2:4 sparse weights: pruned before the training.", rich_help_panel=TUNE),
@@ -193,6 +191,40 @@ def build(
     ]
     flags: dict[str, Any] = {name: given[name] for name in names if given[name] is not None}
     raise typer.Exit(run_build(flags, file, store, verbose=verbose, as_json=json))
+
+
+@app.command()
+def sensitivity(
+    model: Annotated[str, typer.Argument(help="An .onnx file, or whatever `build` takes.")],
+    precision: Annotated[str | None, typer.Option(help="int8 or fp16: what each layer alone is lowered to.")] = None,
+    calib: Annotated[str | None, typer.Option(help="Calibration data: a folder, file.py:function, data.npz.")] = None,
+    eval: Annotated[str | None, typer.Option(help="Data to measure the loss on, with targets.")] = None,
+    metric: Annotated[str | None, typer.Option(help="top1, map, cosine or file.py:function.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="What it may take, such as 10m; the layers that save least are left out then.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="sm_89: what the time that a layer saves is estimated for.")
+    ] = None,
+    pixels: Annotated[str | None, typer.Option(help="What pictures are fed as: unit (0..1), imagenet, bytes.")] = None,
+    shape: Annotated[str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max).")] = None,
+    weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
+    trust: Annotated[bool | None, typer.Option("--trust", help="Unpickle weights: they can run any code.")] = None,
+    simplify: Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; build/MODEL/sensitivity-PRECISION where left out.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Rank the layers of a model by what each alone loses in a lower precision."""
+    given = {name: value for name, value in locals().items() if name not in ("store", "json") and value is not None}
+    from enginesmith.pipeline.sensitivity import run
+
+    raise typer.Exit(run(given, store, as_json=json))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from enginesmith.converters.metrics.base import Metric, Outputs
 from enginesmith.converters.precision.fidelity import outputs_error
 
 if TYPE_CHECKING:
-    from enginesmith.converters.datasets.base import Example
+    from enginesmith.converters.datasets import Example, Examples
     from enginesmith.converters.precision.evaluate import Evaluator
 
 FEW = 16
@@ -72,13 +72,13 @@ class Watched(Metric):
 class Few:
     """A dataset's examples at equal distances, held in memory: the first ones may all be of one class."""
 
-    def __init__(self, dataset: Any, count: int) -> None:
+    def __init__(self, dataset: Examples, count: int) -> None:
         total = len(dataset)
         wanted = {index * total // min(count, total) for index in range(min(count, total))}
         self.name = dataset.name
         self.weak = dataset.weak
         self.labelled = dataset.labelled
-        self.rows = 0
+        self.rows = dataset.rows * len(wanted) // total
         self.warnings: list[str] = []
         self._examples: Sequence[Example] = [example for index, example in enumerate(dataset) if index in wanted]
 
@@ -90,17 +90,26 @@ class Few:
 
 
 def quick_judge(reference: Path, evaluator: Evaluator, runs: int, seconds: float | None) -> Judge:
-    """A judge for `runs` graphs, on so many examples as their share of `seconds` allows, FEW at most."""
+    """A judge for `runs` graphs on FEW of an evaluator's examples; fewer where they would take more than their share of
+    `seconds`."""
+    share = None if seconds is None else SHARE * seconds
+    return timely_judge(reference, evaluator.dataset, evaluator.metric, FEW, runs, share)
+
+
+def timely_judge(
+    reference: Path, dataset: Examples, metric: Metric, most: int, runs: int, seconds: float | None
+) -> Judge:
+    """A judge on at most `most` examples: on so many that `runs` graphs take `seconds`, and FEWEST at least."""
     from enginesmith.converters.precision.evaluate import Evaluator
 
     def made(count: int) -> Judge:
-        few = Few(evaluator.dataset, count)
-        watching = Evaluator(reference, few, Watched(evaluator.metric.fresh()))
+        few = Few(dataset, count)
+        watching = Evaluator(reference, few, Watched(metric.fresh()))
         return Judge(watching, f"{len(few)} examples")
 
     began = time.monotonic()
-    quick = made(FEW)
-    each = (time.monotonic() - began) / quick.examples
-    if seconds is None or runs * each * quick.examples <= SHARE * seconds:
-        return quick
-    return made(max(FEWEST, int(SHARE * seconds / (runs * each))))
+    judge = made(most)
+    each = (time.monotonic() - began) / judge.examples
+    if seconds is None or runs * each * judge.examples <= seconds:
+        return judge
+    return made(max(FEWEST, int(seconds / (runs * each))))

@@ -45,7 +45,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
         *([operators] if operators else []),
     ]
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             manifest=manifest,
@@ -66,22 +66,27 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             operators=operators,
             tools=summary.tools(manifest),
             recipe=summary.recipe(manifest),
-            style=_raw("style.css"),
-            figures=_json({chart.id: chart.figure for chart in drawn}),
-            plotly=_plotly() if drawn else "",
+            style=raw("style.css"),
+            figures=script_json({chart.id: chart.figure for chart in drawn}),
+            plotly=plotly_script() if drawn else "",
         )
     )
 
 
 def write(manifest: Manifest, path: Path) -> None:
+    """Render into a file."""
+    write_page(render(manifest), path)
+
+
+def write_page(page: str, path: Path) -> None:
     """Write atomically: a reader sees the old page or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(render(manifest), encoding="utf-8")
+    temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
@@ -101,20 +106,20 @@ def _read(name: str) -> str:
     return (resources.files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _raw(name: str) -> Markup:
+def raw(name: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(_read(name))
 
 
-def _plotly() -> Markup:
+def plotly_script() -> Markup:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     return Markup(get_plotlyjs())
 
 
-def _json(value: object) -> Markup:
+def script_json(value: object) -> Markup:
     """JSON that can stand inside a script element: no sign in it can end the element or open a comment."""
     from markupsafe import Markup
 

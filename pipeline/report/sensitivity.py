@@ -1,0 +1,48 @@
+"""The page of `enginesmith sensitivity`: the layers ranked by what each alone loses in a lower precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from enginesmith.converters.precision.sensing import SensitivityRecord
+from enginesmith.converters.records import LayerLoss
+from enginesmith.pipeline.report import precision, text
+from enginesmith.pipeline.report.page import environment, plotly_script, raw, script_json, write_page
+
+
+def render_sensitivity(name: str, record: SensitivityRecord) -> str:
+    """The whole page, for the model called `name`."""
+    chart = precision.sensitivity(record.layers, STAGE)
+    reasons: dict[str, list[str]] = {}
+    for node, reason in record.barred.items():
+        reasons.setdefault(reason, []).append(node)
+    if record.left:
+        reasons["no time was left to measure them; they save least"] = record.left
+    return (
+        environment()
+        .get_template("sensitivity.html")
+        .render(
+            name=name,
+            record=record,
+            baseline=precision.of_metric(record.baseline),
+            rows=[_row(number, layer) for number, layer in enumerate(record.layers, 1)],
+            reasons=sorted(reasons.items(), key=lambda item: -len(item[1])),
+            chart=chart,
+            style=raw("style.css"),
+            figures=script_json({chart.id: chart.figure} if chart else {}),
+            plotly=plotly_script() if chart else "",
+        )
+    )
+
+
+def write_sensitivity(name: str, record: SensitivityRecord, path: Path) -> None:
+    """Render into a file."""
+    write_page(render_sensitivity(name, record), path)
+
+
+STAGE = "layers"
+
+
+def _row(number: int, layer: LayerLoss) -> tuple[int, str, str, str, str, str]:
+    saved = text.NOTHING if layer.saved is None else f"≈ {text.milliseconds(layer.saved)}"
+    return number, layer.node, layer.op, precision.lost(layer.loss), text.percent(layer.error), saved
