@@ -76,9 +76,12 @@ def cast(array: Array, spec: InputSpec, where: str) -> Array:
         if array.dtype.kind == "f" and wanted.kind == "f":
             lost = np.isinf(made) & np.isfinite(array)
         else:
-            lost = made.astype(array.dtype) != array
-            if wanted.kind in "iu":  # a wrapped sign comes back unnoticed
-                lost |= np.less(made, 0) != np.less(array, 0)
+            # what wraps or saturates may come back as it was
+            lost = (made.astype(array.dtype) != array) | (np.less(made, 0) != np.less(array, 0))
+            if {array.dtype.kind, wanted.kind} in ({"f", "i"}, {"f", "u"}):
+                real, whole = (array, wanted) if array.dtype.kind == "f" else (made, array.dtype)
+                bounds = np.iinfo(whole)
+                lost |= ~((real.astype(np.float64) >= bounds.min) & (real.astype(np.float64) < float(bounds.max) + 1))
     if not lost.any():
         return made
     example = array[lost].flat[0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from data_files import feeds, opened, samples
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -140,7 +140,12 @@ NUMBERS = st.sampled_from([np.dtype(name) for name in DTYPES]).flatmap(
 )
 
 
+@settings(max_examples=500)
 @given(NUMBERS, st.sampled_from(DTYPES))
+@example(np.array([-(2**63), 0, 0]), "float16")
+@example(np.array([2**64 - 1, 0, 0], np.uint64), "float32")
+@example(np.array([2.0**64, 0, 0]), "uint64")
+@example(np.array([2.0**63, 0, 0]), "int64")
 def test_a_cast_keeps_every_value_or_refuses(array: np.ndarray, dtype: str) -> None:
     """Held against Python's own numbers, which are exact."""
     spec = InputSpec.static("x", (3,), dtype)
