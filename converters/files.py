@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 
@@ -15,5 +16,11 @@ def hash_file(path: Path) -> str:
 
 def is_installed(path: Path) -> bool:
     """Whether a file belongs to Python or to an installed package, so that its version says all about its content."""
-    folders = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(path.is_relative_to(Path(folder).resolve()) for folder in folders)
+    return any(path.is_relative_to(folder) for folder in _installed())
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    """Where Python and its packages are. Asked once: it takes a millisecond, and a process has thousands of modules."""
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({Path(sysconfig.get_path(key)).resolve() for key in keys})
