@@ -49,7 +49,7 @@ class Compile(Stage[CompileOptions]):
         backend = get_backend(options.backend)
         zeros = _sparsity(request.onnx) if options.sparse else None
         engine = backend.build(request, context)
-        warnings = [f"the repaired graph's {change}" for change in interface.save(request.onnx, context.out)]
+        warnings = [f"the graph's {change}" for change in interface.save(request.onnx, context.out)]
         if request.profile and not backend.dynamic_shapes:
             shapes = ", ".join(f"{name} {'x'.join(map(str, opt))}" for name, (_, opt, _) in request.profile.items())
             warnings.append(f"{options.backend} builds static shapes: this engine takes {shapes} alone")

@@ -33,7 +33,7 @@ def save(model: Path, folder: Path) -> list[str]:
     found = of(model)
     now = {value.name: value for value in (*found.graph.input, *found.graph.output)}
     changes = [
-        f"{name} is {_dtype(now[name])} where it was {before.name.lower()}"
+        f"{name} is {_dtype(now[name])} where it was {before.numpy().name}"
         for name, before in interface.changed(found).items()
     ]
     changes += [f"{name} has room for all rows; missing ones hold -1" for name in interface.bounded(found)]

@@ -102,6 +102,9 @@ def build(
         bool | None,
         typer.Option("--correct-bias/--no-correct-bias", help="Bias correction.", rich_help_panel=LOW),
     ] = None,
+    low_io: Annotated[
+        bool | None, typer.Option("--low-io", help="Inputs and outputs in 16 bits too.", rich_help_panel=LOW)
+    ] = None,
     pixels: Annotated[
         str | None,
         typer.Option(help="What pictures are fed as: unit (0..1), imagenet, bytes.", rich_help_panel=LOW),
@@ -167,6 +170,7 @@ def build(
         "weight_only",
         "equalize",
         "correct_bias",
+        "low_io",
         "pixels",
         "shape",
         "weights",

@@ -140,10 +140,13 @@ def _lowering(
             target=target,
             seconds=recipe.time,
             int8=recipe.int8,
+            keep_io=not recipe.low_io,
             code=code_version(stage_module("search")),
         )
     else:
-        lower = PrecisionOptions(precision=recipe.precision, rest=recipe.rest, int8=recipe.int8)
+        lower = PrecisionOptions(
+            precision=recipe.precision, rest=recipe.rest, int8=recipe.int8, keep_io=not recipe.low_io
+        )
     stage = "search" if recipe.precision == AUTO else "precision"
     judged = {**original, **calibrations} if recipe.precision == AUTO else calibrations
     yield PlannedStage("precision", stage, lower, needs={**needs, **judged}, after=(expected,))

@@ -58,6 +58,8 @@ class Recipe(BaseModel):
     """Cross-layer equalization before int8."""
     correct_bias: bool = Int8Options().correct_bias
     """Bias correction after int8."""
+    low_io: bool = False
+    """Inputs and outputs in the lower type too, where nothing needs them in float32."""
     pixels: Pixels | None = None
     """What pictures are fed as: `unit` 0..1, `imagenet`, `bytes` 0..255; the model's own where it is known."""
     shape: str | None = None

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from enginesmith.compat import interface
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer, named, opset, weight_bytes
 from enginesmith.compat.values import constant_tensor, label
@@ -16,6 +17,7 @@ from enginesmith.converters.precision.decide import Decision, decide, magnitudes
 from enginesmith.converters.precision.formats import FORMATS, Format
 from enginesmith.converters.precision.rewrite import rewrite
 from enginesmith.converters.precision.structure import (
+    FLOAT,
     is_constant,
     is_float,
     name_uniquely,
@@ -61,7 +63,8 @@ def lower(
     """Rewrite a prepared model in place.
 
     `precision` is a key of FORMATS; `ranges` are the largest magnitudes of its tensors, as `measure_ranges` gives them;
-    nodes whose names are in `wide` stay in float32. With `keep_io` its inputs and outputs stay float32.
+    nodes whose names are in `wide` stay in float32. With `keep_io` its inputs and outputs stay float32; without, what
+    they were is noted as `compat.interface` does.
     """
     format = FORMATS[precision]
     before = weight_bytes(model)
@@ -71,7 +74,11 @@ def lower(
         Kept(node=label(node), op=node.op_type, reason=reason, product=node in decision.products)
         for node, reason in decision.kept.items()
     ]
+    ends = [value for value in (*model.graph.inputs, *model.graph.outputs) if is_float(value)]
     rewrite(model, decision, keep_io=keep_io)
+    for value in ends:
+        if value.dtype == format.dtype and (value.is_graph_input() or value.is_graph_output()):
+            interface.record(model, value.name or "", FLOAT)
     return summary(model, format.name, before, kept, findings)
 
 

@@ -33,6 +33,8 @@ class Mix(BaseModel):
     int8: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     """Nodes that stay in float32."""
+    keep_io: bool = True
+    """Leave inputs and outputs in float32."""
 
 
 def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options) -> Lowering:
@@ -53,7 +55,7 @@ def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: I
     if mix.rest == "fp32":
         made = summary(model, INT8 if mix.int8 else "float32", before, [], [])
     else:
-        made = lower(model, mix.rest, calibration.peaks if calibration else None, wide=mix.wide)
+        made = lower(model, mix.rest, calibration.peaks if calibration else None, wide=mix.wide, keep_io=mix.keep_io)
     named = {one.node for one in made.kept}
     return made.model_copy(
         update={

@@ -25,6 +25,7 @@ class SearchOptions(Options):
     target: str
     seconds: float
     int8: Int8Options
+    keep_io: bool = True
     code: str
     """Version of the code: what was evaluated by another one is not remembered."""
 
@@ -77,11 +78,12 @@ class SearchMix(Stage[SearchOptions]):
         if not record.candidates:
             raise ConversionError(f"no mix was evaluated; it stopped {record.stopped}", "give it more TIME")
         best = tried[0] if tried else min(record.candidates, key=lambda candidate: candidate.loss)
+        mix = mix.model_copy(update={"keep_io": options.keep_io})
         ground = trials.ground_of(mix, int8)
         model = ground.copy()
         lowering = apply(model, mix, ground.calibration, int8)
         write(model, mix, context.out)
-        accuracy = evaluator.record(best.accuracy).model_copy(update={"budget": options.budget})
+        accuracy = evaluator.record(best.accuracy, options.budget)
         warnings = list(evaluator.dataset.warnings)
         if record.stopped:
             warnings.append(f"the search stopped {record.stopped}: there may be a faster mix within the budget")

@@ -27,6 +27,7 @@ class PrecisionOptions(Options):
     precision: str
     rest: Rest = "fp16"
     int8: Int8Options = Int8Options()
+    keep_io: bool = True
 
 
 class Lower(Stage[PrecisionOptions]):
@@ -44,7 +45,7 @@ class Lower(Stage[PrecisionOptions]):
 
         calibrated = inputs.get("calibration")
         model = prepare(ir.load((calibrated or inputs["model"]) / MODEL), options.precision)
-        mix = whole(model, options.precision, options.rest, options.int8)
+        mix = whole(model, options.precision, options.rest).model_copy(update={"keep_io": options.keep_io})
         context.progress("rewriting")
         lowering = apply(model, mix, Calibration.load(calibrated) if calibrated else None, options.int8)
         _check_lowered(lowering, options.precision)
@@ -52,7 +53,7 @@ class Lower(Stage[PrecisionOptions]):
         return lowered_facts(context.out, lowering)
 
 
-def whole(model: ir.Model, precision: str, rest: Rest, options: Int8Options) -> Mix:
+def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:
     """The lowest precision that was asked for, wherever it can be had. Raises UserError where that is nowhere."""
     from enginesmith.converters.precision import rules
     from enginesmith.converters.precision.int8.placement import candidates

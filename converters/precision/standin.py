@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from enginesmith.compat.interface import KEY
 from enginesmith.converters.precision.structure import FLOAT, ordered
 
 MOVING = frozenset((
@@ -18,15 +19,22 @@ MOVING = frozenset((
 
 
 def stand_in(model: ir.Model, low: ir.DataType) -> ir.Model:
-    """Each result of `low` is computed in float32 and rounded to `low` at once. Inputs and outputs keep their types."""
+    """Each result of `low` is computed in float32 and rounded to `low` at once. Inputs and outputs have the types that
+    they had before any was lowered.
+    """
     made = ir.Model(model.graph.clone(), ir_version=model.ir_version)
+    lowered = {name.removeprefix(KEY) for name in model.metadata_props if name.startswith(KEY)}
     for graph in list(made.graphs()):
         first = next(iter(graph), None)
         held = [*graph.inputs, *graph.initializers.values()]
         for value in [value for value in held if value.dtype == low and first is not None]:
-            cast = _cast(value, FLOAT)
-            _replace(value, cast.outputs[0], keep=cast)
-            graph.insert_before(first, cast)  # type: ignore[arg-type]
+            nodes = [_cast(value, FLOAT)]
+            if graph is made.graph and value.is_graph_input() and value.name in lowered:
+                value.type = ir.TensorType(FLOAT)
+                nodes.insert(0, _cast(value, low))
+                nodes[1].replace_input_with(0, nodes[0].outputs[0])
+            _replace(value, nodes[-1].outputs[0], keep=nodes[0])
+            graph.insert_before(first, nodes)  # type: ignore[arg-type]
     ends = {index: value.name for index, value in enumerate(made.graph.outputs) if value.dtype == low}
     for index, name in ends.items():
         made.graph.outputs[index].name = f"{name}/inner"
@@ -47,6 +55,9 @@ def stand_in(model: ir.Model, low: ir.DataType) -> ir.Model:
             _replace(value, nodes[-1].outputs[0], keep=nodes[0])
             node.graph.insert_after(node, nodes)  # type: ignore[union-attr]
     for index, name in ends.items():
+        if name in lowered:
+            made.graph.outputs[index].name = name
+            continue
         cast = _cast(made.graph.outputs[index], low)
         cast.outputs[0].name = name
         made.graph.append(cast)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from graphs import casts, dtypes, lowered, model, normal, run, run_stand_in
 
+from enginesmith.compat import interface
 from enginesmith.converters.precision.lower import lower, prepare
 from enginesmith.converters.precision.ranges import measure_ranges
 
@@ -60,10 +61,19 @@ def test_inputs_and_outputs_are_lowered_on_request(net, tmp_path):
     made, _ = lowered(net, IMAGE, tmp_path, keep_io=False)
     assert [value.dtype.name for value in (*made.graph.inputs, *made.graph.outputs)] == ["FLOAT16", "FLOAT16"]
     assert list(casts(made)) == []
-    half = {"x": IMAGE["x"].astype(np.float16)}
-    (out,) = run_stand_in(made, half)
-    assert out.dtype == np.float16
+    (out,) = run_stand_in(made, IMAGE)
+    assert out.dtype == np.float32, "the stand-in takes and gives what the model did"
     assert np.allclose(out, run(net, IMAGE)[0], atol=0.05)
+    assert np.array_equal(out, out.astype(np.float16).astype(np.float32)), "rounded all the same"
+
+
+def test_engines_of_lowered_inputs_and_outputs_take_what_the_model_did(net, tmp_path):
+    made, _ = lowered(net, IMAGE, tmp_path, keep_io=False)
+    proto = ir.to_proto(made)
+    fed = interface.fed(proto, IMAGE)
+    assert fed["x"].dtype == np.float16
+    outputs = interface.fetched(proto, {"y": np.ones((1, 4), np.float16)})
+    assert outputs["y"].dtype == np.float32
 
 
 def test_a_value_is_cast_once_however_many_read_it(tmp_path):
