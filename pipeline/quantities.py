@@ -18,7 +18,7 @@ def quantity(text: str, units: Mapping[str, float], example: str, what: str = ""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)\s*", text)
     unit = next((unit for unit in units if match and unit.lower() == match[2].lower()), None)
     if match is None or unit is None:
-        raise UserError(
-            f"can't read {what + ' = ' if what else ''}{text!r}; write it like {example} (units: {' '.join(filter(None, units))})"
-        )
+        given = f"{what} = {text!r}" if what else repr(text)
+        known = " ".join(filter(None, units))
+        raise UserError(f"can't read {given}; write it like {example} (units: {known})")
     return float(match[1]) * units[unit]

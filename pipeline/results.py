@@ -92,7 +92,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
         ),
         stages=build.records,
         engines=engines,
-        warnings=[*plan.warnings, *(warning for record in build.records for warning in record.warnings)],
+        warnings=list(dict.fromkeys((*plan.warnings, *(told for record in build.records for told in record.warnings)))),
     )
     manifest.write(folder / "manifest.json")
     report.write(manifest, folder / "report.html")
