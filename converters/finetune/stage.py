@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enginesmith.compat.findings import Finding
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.finetune import artifact
 from enginesmith.converters.finetune.record import FineTuning
@@ -72,6 +73,7 @@ class Finetune(Stage[FinetuneOptions]):
             weights=loaded.weights,
             warnings=warnings,
             unreachable=loaded.unreachable,
+            findings=_left(loaded.module, record),
             note=_note(record),
             source_files=own_sources(),
         )
@@ -129,12 +131,30 @@ def fine_tune(
     )
 
 
+def _left(model: nn.Module, record: FineTuning) -> list[Finding]:
+    return [
+        Finding(
+            severity="info",
+            op=type(model.get_submodule(layer)).__name__,
+            node=layer,
+            backend="",
+            versions="",
+            message=why,
+        )
+        for layer, why in record.left.items()
+    ]
+
+
 def _note(record: FineTuning) -> str:
-    done = []
+    parts = []
     if record.rounded:
-        done.append(f"{len(record.rounded)} layers trained with int8's rounding")
+        parts.append(f"{len(record.rounded)} layers trained with int8's rounding")
     if record.pruned:
-        done.append(f"{len(record.pruned)} layers 2:4 sparse")
+        parts.append(f"{len(record.pruned)} layers 2:4 sparse")
     if record.left:
-        done.append(f"{len(record.left)} left out")
-    return ", ".join(done) or "trained as it is"
+        parts.append(f"{len(record.left)} left out")
+    if record.steps:
+        parts.append(f"{record.steps} steps")
+    if len(record.losses) > 1:
+        parts.append(f"loss {record.losses[0]:.3g} to {record.losses[-1]:.3g}")
+    return ", ".join(parts)

@@ -1,0 +1,116 @@
+"""What a recipe asks of fine-tuning: which stages it adds, and which requests don't fit together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_onnx
+
+from enginesmith.converters.errors import UserError
+from enginesmith.converters.files import hash_file
+from enginesmith.pipeline.plan import Plan, PlannedStage, make_plan
+from enginesmith.pipeline.recipe import Recipe
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    path = tmp_path / "job.py"
+    path.write_text("def train(model): pass\n")
+    return path
+
+
+def plan(**settings: Any) -> Plan:
+    return make_plan(Recipe(**{"model": "lenet", "backend": "tvm", "target": "x86-64-v3", **settings}))
+
+
+def by_id(made: Plan) -> dict[str, PlannedStage]:
+    return {stage.id: stage for stage in made.stages}
+
+
+def test_the_road_of_a_model_that_is_trained_for_int8(job: Path) -> None:
+    made = plan(precision="int8", finetune=f"{job}:train", qat=True)
+    assert [stage.id for stage in made.stages][:4] == ["original", "finetune", "export", "compare export"]
+    stages = by_id(made)
+    tuning = stages["finetune"].options
+    assert (tuning.function, tuning.function_path, tuning.function_sha256) == ("train", job, hash_file(job))
+    assert (tuning.qat, tuning.sparse) == (True, False)
+    assert stages["export"].needs == {"finetuned": "finetune"}
+    assert stages["export"].options == stages["original"].options
+    assert stages["calibrate"].needs["finetuned"] == "finetune", "the trained ranges are int8's"
+    assert stages["accuracy"].needs["original"] == "original", "what is lost is lost of the model before"
+    assert all(stage.needs.get("samples", "export") == "export" for stage in made.stages)
+
+
+def test_pruning_is_measured_though_nothing_is_lowered(job: Path) -> None:
+    stages = by_id(plan(sparse=True, finetune=f"{job}:train"))
+    assert stages["accuracy"].needs == {
+        "model": "simplify",
+        "candidate": "simplify",
+        "samples": "export",
+        "original": "original",
+    }
+    assert stages["check tvm x86-64-v3"].after == ("accuracy",)
+    assert stages["compile tvm x86-64-v3"].options.sparse
+    assert "calibrate" not in stages
+
+
+def test_a_search_takes_one_calibration_of_what_was_trained(job: Path) -> None:
+    stages = by_id(plan(precision="auto", qat=True, finetune=f"{job}:train"))
+    assert "calibrate equalized" not in stages, "equalizing would undo the training"
+    assert stages["precision"].needs["original"] == "original"
+
+
+def test_ranges_of_a_model_that_was_only_pruned_are_calibrated() -> None:
+    stages = by_id(plan(precision="int8", sparse=True))
+    assert stages["finetune"].options.function == ""
+    assert "finetuned" not in stages["calibrate"].needs
+
+
+def test_a_function_of_a_module() -> None:
+    options = by_id(plan(precision="int8", qat=True, finetune="package.job:train"))["finetune"].options
+    assert (options.function, options.function_path) == ("package.job:train", None)
+
+
+def test_nothing_is_added_unless_asked() -> None:
+    stages = by_id(plan(precision="int8"))
+    assert not {"original", "finetune"} & set(stages)
+    assert stages["export"].needs == {}
+
+
+def test_a_graph_that_is_sparse_already_is_compiled_as_such(tmp_path: Path) -> None:
+    stages = by_id(plan(model=str(tiny_onnx.linear(tmp_path / "net.onnx")), sparse=True))
+    assert "finetune" not in stages
+    assert stages["compile tvm x86-64-v3"].options.sparse
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"qat": True, "precision": "int8"}, "qat trains with int8's rounding, and no finetune says how; give path"),
+        ({"finetune": "JOB:train"}, "finetune trains for int8 or for sparse weights; give --qat, --sparse or both"),
+        ({"finetune": "JOB:train", "qat": True}, "qat trains for int8, and the precision is fp32"),
+        (
+            {"finetune": "JOB:train", "qat": True, "precision": "int8", "equalize": True},
+            "equalize changes the weights that qat trains",
+        ),
+        ({"finetune": "JOB", "sparse": True}, "names no function"),
+        ({"finetune": "JOB:", "sparse": True}, "names no function"),
+        ({"finetune": "train", "sparse": True}, "finetune = 'train' names no function"),
+        ({"finetune": "nowhere.py:train", "sparse": True}, "there is no file nowhere.py"),
+    ],
+)
+def test_a_mistake_is_named(job: Path, settings: dict[str, Any], message: str) -> None:
+    settings = {key: value.replace("JOB", str(job)) if key == "finetune" else value for key, value in settings.items()}
+    with pytest.raises(UserError) as error:
+        plan(**settings)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".pt"])
+def test_a_finished_graph_is_not_trained(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="qat trains PyTorch models, and net is a finished graph"):
+        plan(model=str(path), qat=True, precision="int8")
