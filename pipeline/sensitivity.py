@@ -117,7 +117,7 @@ def show(console: Console, record: SensitivityRecord) -> None:
         table.add_column(column, justify="right")
     for number, layer in enumerate(record.layers[:SHOWN], 1):
         saved = "" if layer.saved is None else f"{1e3 * layer.saved:.3g} µs"
-        table.add_row(str(number), escape(layer.node), layer.op, f"{layer.loss:+.4f}", _share(layer.error), saved)
+        table.add_row(str(number), escape(layer.node), layer.op, f"{round(layer.loss, 4) + 0.0:+.4f}", _share(layer.error), saved)
     console.print(table)
     if len(record.layers) > SHOWN:
         console.print(f"and {len(record.layers) - SHOWN} layers that lose less, in the report")
