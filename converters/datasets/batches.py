@@ -44,7 +44,7 @@ class Batches:
     @property
     def size(self) -> int:
         """Rows of a batch."""
-        return self.specs[0].opt[0] if self.specs[0].dims else 1
+        return self.specs[0].opt[0] if batched(self.specs[0]) else 1
 
     def _checked(self, item: Item) -> tuple[Feed, bool]:
         """In the model's order, shapes and dtypes; and whether the item came without a batch axis."""

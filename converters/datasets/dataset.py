@@ -104,9 +104,11 @@ def checksum(feed: Feed) -> int:
 def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed: int) -> Dataset:
     """The data that the user's `spec` names, for the model that `samples` describe; "" takes the shipped pictures.
 
-    `limit`: most rows to read; of a folder or an .npz they are drawn with `seed` from all that there is.
+    `limit`: most rows to read, rounded up to whole batches; of a folder or an .npz they are drawn with `seed` from all that there is.
     Raises UserError: nothing there, unreadable, of another shape, type or range than the model takes, NaN, too little.
     """
+    size = Batches(samples.specs, samples.pixels).size
+    limit = -(-limit // size) * size  # whole batches
     source = _source(spec, samples, role, limit, seed)
     dataset = Dataset(source, samples.specs, samples.pixels, limit)
     fewest = FEWEST if role == "calibration" else 1

@@ -31,13 +31,14 @@ def open_folder(folder: Path, samples: SampleSet, role: Role, limit: int, seed: 
         kinds = ", ".join(sorted({path.suffix or path.name for path in files})[:5])
         raise UserError(f"{folder} has no pictures and no .npy or .npz files, only {kinds}")
     spec = picture_input(samples.specs, folder)
-    targets: dict[Path, Any] = {}
-    if role == "evaluation" and samples.task == "detection":
-        targets = _annotated(folder, files, found)
-    elif role == "evaluation":
-        targets = _classes(folder, found)
+    targets: Mapping[Path, Any] = {}
+    boxed = samples.task == "detection"
+    if role == "evaluation":
+        boxes = _annotated(folder, files, found) if samples.task != "classification" else {}
+        targets = boxes or ({} if boxed else _classes(folder, found))
+        boxed = boxed or bool(boxes)
     chosen = drawn(sorted(targets) if targets else found, limit, seed)
-    return PictureFolder(folder, chosen, targets, spec, samples.pixels, stretch=samples.task == "detection")
+    return PictureFolder(folder, chosen, targets, spec, samples.pixels, stretch=boxed)
 
 
 def drawn(files: Sequence[Path], limit: int, seed: int) -> list[Path]:

@@ -113,11 +113,12 @@ def check_outputs(outputs: Outputs) -> None:
 
 
 def finite(found: Found) -> Found:
-    """Without detections whose box or score is no number."""
+    """In float32, without detections whose box or score is no number."""
     import numpy as np
 
     there = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
-    return Found(found.boxes[there], found.scores[there], found.labels[there])
+    # areas of boxes in float16 overflow
+    return Found(found.boxes[there].astype(np.float32), found.scores[there].astype(np.float32), found.labels[there])
 
 
 def sure(found: Found) -> Truth:

@@ -192,6 +192,13 @@ def test_map_without_labels_is_agreement() -> None:
     assert metric("map", (detections([(A, 0.9, 2), (B, 0.9, 1)]), expected, None)).value() == 0
 
 
+def test_detections_in_float16() -> None:
+    """The area of a box of 300 pixels is no float16."""
+    found = detections([([10.0, 10, 310, 310], 0.9, 1)])
+    low = {name: array.astype(np.float16) if array.dtype == np.float32 else array for name, array in found.items()}
+    assert metric("map", (low, found, None), (low, low, boxes(([10.0, 10, 310, 290], 1)))).value() == 1
+
+
 def test_broken_detections_are_no_detections() -> None:
     expected = detections([(A, 0.9, 1), (B, 0.8, 2)])
     for broken in (detections([([np.nan] * 4, 0.9, 1), (B, 0.8, 2)]), detections([(A, np.nan, 1), (B, 0.8, 2)])):

@@ -102,6 +102,13 @@ def test_what_does_not_fill_a_batch_is_left_out(tmp_path: Path) -> None:
         opened(code(tmp_path, f"def load(): return [{ROW}] * 3", "few"), BATCH)
 
 
+def test_a_limit_is_rounded_up_to_whole_batches(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.ones((30, 4), np.float32))
+    for spec in (code(tmp_path, f"def load(): return [{ROW}] * 30"), str(tmp_path / "data.npy")):
+        dataset = opened(spec, BATCH, limit=10)
+        assert (len(dataset), dataset.rows, dataset.warnings) == (3, 12, [])
+
+
 def test_sizes_within_the_models_bounds(tmp_path: Path) -> None:
     model = samples("x:1..2..4x1..8..16")
     body = "def load():\n    for n in (1, 2, 3, 4, 6): yield np.ones((n, 2 * n + 4), np.float32)"

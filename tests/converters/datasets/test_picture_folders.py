@@ -142,6 +142,14 @@ def test_boxes_are_scaled_with_the_picture(tmp_path: Path) -> None:
     assert second["boxes"].shape == (0, 4)
 
 
+def test_annotations_say_what_an_unknown_model_does(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", size=(64, 128))
+    coco(tmp_path, {"a.png": [(7, (8, 16, 32, 64))]})
+    (target,) = targets(opened(tmp_path, samples(task="tensor")))
+    assert target["boxes"].tolist() == [[4, 4, 20, 20]]
+    assert not opened(tmp_path, CLASSIFIER).labelled
+
+
 def test_crowds(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", size=(32, 32))
     coco(tmp_path, {"a.png": [(7, (8, 8, 8, 8))]}, iscrowd=1)
