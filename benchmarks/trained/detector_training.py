@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-SCENES = 2400
+SCENES = 2500
 EPOCHS = 8
-BATCH = 12
+BATCH = 8
 RATE = 2e-3
 WEIGHT_DECAY = 1e-3
 

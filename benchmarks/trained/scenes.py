@@ -18,12 +18,14 @@ from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 192
 """Pixels, of both sides."""
-RADIUS = (11.0, 48.0)
+RADIUS = (13.0, 46.0)
 """Pixels; drawn uniformly in the logarithm."""
 MOST = 7
 """Things in one scene."""
-HIDDEN = 0.4
+HIDDEN = 0.3
 """The largest part of a thing that others may hide."""
+SHADOW = 4
+"""Pixels, the longest."""
 
 Split = Literal["train", "held-out"]
 Floats = NDArray[np.float32]
@@ -58,8 +60,9 @@ def regions(split: Split) -> shapes.Pictures:
 def draw(split: Split, rng: np.random.Generator) -> Scene:
     pictures = regions(split)
     canvas = photos.crop(pictures[rng.integers(len(pictures))], SIZE, rng, (0.7, 2.5)).astype(np.float32) / 255
-    for _ in range(rng.integers(0, 5)):
-        canvas = _paint(canvas, _clutter(rng), _any_cover(pictures, rng))
+    shadow = (int(rng.integers(-SHADOW, SHADOW + 1)), int(rng.integers(2, SHADOW + 1)))
+    for _ in range(rng.integers(0, 4)):
+        canvas = _place(canvas, _clutter(rng), _any_cover(pictures, rng), shadow)
 
     masks: list[Floats] = []
     seen: list[Floats] = []
@@ -76,13 +79,13 @@ def draw(split: Split, rng: np.random.Generator) -> Scene:
         left = [old * (1 - mask) for old in seen]
         if any(now.sum() < (1 - HIDDEN) * whole.sum() for now, whole in zip(left, masks, strict=True)):
             continue
-        canvas = _paint(canvas, mask, _shade(shapes.cover(covered, SIZE, radius, pictures, rng), rng))
+        canvas = _place(canvas, mask, _shade(shapes.cover(covered, SIZE, radius, pictures, rng), rng), shadow)
         masks.append(mask)
         seen = [*left, mask]
         boxes.append(_bounds(mask))
         labels.append(label + 1)
     if rng.random() < 0.5:
-        canvas = _paint(canvas, _bar(rng), _any_cover(pictures, rng))
+        canvas = _place(canvas, _bar(rng), _any_cover(pictures, rng), shadow)
     return Scene(_light(canvas, rng), np.array(boxes, np.float32), np.array(labels, np.int64))
 
 
@@ -91,8 +94,12 @@ def _bounds(mask: Floats) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _paint(canvas: Floats, mask: Floats, cover: Floats) -> Floats:
-    return canvas * (1 - mask[..., None]) + cover * mask[..., None]
+def _place(canvas: Floats, mask: Floats, cover: Floats, shadow: tuple[int, int]) -> Floats:
+    """Paint what the mask shows, over the shadow that it casts so many pixels to the right and down."""
+    padded = np.pad(mask, SHADOW)
+    right, down = (SHADOW - shift for shift in shadow)
+    shaded = canvas * (1 - 0.6 * padded[down : down + SIZE, right : right + SIZE, None])
+    return shaded * (1 - mask[..., None]) + cover * mask[..., None]
 
 
 def _any_cover(pictures: shapes.Pictures, rng: np.random.Generator) -> Floats:
@@ -112,9 +119,11 @@ def _slope(rng: np.random.Generator) -> Floats:
 
 
 def _clutter(rng: np.random.Generator) -> Floats:
-    """A crooked quadrilateral, which is no class."""
-    center, angles = rng.uniform(0, SIZE, 2), np.sort(rng.uniform(0, 2 * math.pi, 4))
-    radius = rng.uniform(8, 60, 4)
+    """A crooked rectangle, which is no class."""
+    center, turn = rng.uniform(0, SIZE, 2), rng.uniform(0, 2 * math.pi)
+    half = math.atan(rng.uniform(0.4, 1.0))
+    angles = turn + np.array([half, math.pi - half, math.pi + half, -half]) + rng.uniform(-0.15, 0.15, 4)
+    radius = rng.uniform(10, 60) * rng.uniform(0.85, 1, 4)
     corners = center + np.stack([np.cos(angles) * radius, np.sin(angles) * radius], axis=1)
     return _filled([tuple(corner) for corner in corners.tolist()])
 
