@@ -114,7 +114,7 @@ def _lowering(
     """
     calibration = DataOptions(
         spec=recipe.calib,
-        sources=data_sources(recipe.calib),
+        sources=data_sources(recipe.calib, "calibration"),
         role="calibration",
         examples=recipe.examples,
         seed=recipe.seed,
@@ -163,7 +163,7 @@ def _accuracy(recipe: Recipe, needs: dict[str, str], gate: str) -> PlannedStage:
 def _evaluation(recipe: Recipe) -> DataOptions:
     return DataOptions(
         spec=recipe.eval,
-        sources=data_sources(recipe.eval),
+        sources=data_sources(recipe.eval, "evaluation"),
         role="evaluation",
         examples=recipe.evaluated or (500 if recipe.eval else 32),
         seed=recipe.seed,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from enginesmith.converters.datasets.base import OPTIONS, Role
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
 
@@ -76,12 +77,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def data_sources(spec: str) -> dict[str, str]:
+def data_sources(spec: str, role: Role) -> dict[str, str]:
     """Every file that `spec` reads with its SHA-256, for a stage's key. Raises UserError for one that isn't there.
 
     The modules that a loader imports are known only once it has run: `user_code.own_sources`.
     """
-    place = locate(spec, "data")
+    place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
         return {}
     files = files_in(place.path) if place.kind == "folder" else [place.path]

@@ -15,20 +15,20 @@ from enginesmith.converters.errors import UserError
 
 
 def test_sources(tmp_path: Path) -> None:
-    assert data_sources("") == {}
+    assert data_sources("", "calibration") == {}
     spec = code(tmp_path, "def load(): yield 1")
     file = Path(spec.removesuffix(":load"))
-    assert data_sources(spec) == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert data_sources(spec, "calibration") == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
     folder = tmp_path / "pictures"
     picture(folder / "a" / "1.png")
     picture(folder / "b" / "1.png")
-    before = data_sources(str(folder))
+    before = data_sources(str(folder), "calibration")
     assert [*before] == [str(folder / "a" / "1.png"), str(folder / "b" / "1.png")]
     (folder / ".hidden").write_text("x")
-    assert data_sources(str(folder)) == before
+    assert data_sources(str(folder), "calibration") == before
     (folder / "classes.txt").write_text("b\na\n")
-    assert data_sources(str(folder)) != before
-    assert [*data_sources(str(folder))] == sorted(data_sources(str(folder)))
+    assert data_sources(str(folder), "calibration") != before
+    assert [*data_sources(str(folder), "calibration")] == sorted(data_sources(str(folder), "calibration"))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_places_that_are_none(tmp_path: Path, spec: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         opened(tmp_path / spec)
     with pytest.raises(UserError):
-        data_sources(str(tmp_path / spec))
+        data_sources(str(tmp_path / spec), "calibration")
 
 
 def test_the_command_line_stays_light() -> None:
@@ -58,7 +58,7 @@ def test_the_command_line_stays_light() -> None:
     heavy = ("numpy", "PIL", "onnx", "torch", "onnxruntime", "polygraphy")
     script = (
         "import sys; from enginesmith.converters.datasets import data_sources; from enginesmith.converters import metrics;"
-        f"data_sources(''); print([name for name in {heavy} if name in sys.modules])"
+        f"data_sources('', 'calibration'); print([name for name in {heavy} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
