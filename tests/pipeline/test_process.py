@@ -257,7 +257,7 @@ while not context.stopped():
 
 
 def test_a_second_ctrl_c_ends_it(workers):
-    heard, listen = pressing_ctrl_c("searching")
+    _, listen = pressing_ctrl_c("searching")
     code = """
 import time
 context.progress("searching")
