@@ -45,7 +45,7 @@ def stand_in(model: ir.Model, low: ir.DataType) -> ir.Model:
             if node.op_type in MOVING:
                 value.type = ir.TensorType(FLOAT)
                 continue
-            nodes: list[ir.Node] = []
+            nodes = []
             rounded = value
             if node.op_type not in ("Cast", "Constant"):
                 value.type = ir.TensorType(FLOAT)
