@@ -55,7 +55,11 @@ class Compile(Stage[CompileOptions]):
             warnings.append(f"{options.backend} builds static shapes: this engine takes {shapes} alone")
         if zeros is not None:
             engine.details["sparsity"] = zeros.told
-            if not backend.sparse_kernels(options.target):
+            if backend.sparse_kernels(options.target):
+                engine.details["sparsity"] += (
+                    "; which of them have sparse kernels, the builder doesn't say without a GPU"
+                )
+            else:
                 warnings.append(
                     f"{options.backend} has no sparse kernels for {options.target}: zeros are multiplied too"
                 )

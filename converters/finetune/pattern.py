@@ -25,11 +25,8 @@ class Sparsity:
 
     @property
     def told(self) -> str:
-        """For the record; an engine says what it does with them on a GPU alone."""
-        return (
-            f"{len(self.sparse)} of {len(self.sparse) + len(self.dense)} products with weights are 2:4 sparse in the "
-            "graph; which of them the engine computes with sparse kernels can't be seen without a GPU"
-        )
+        count = len(self.sparse) + len(self.dense)
+        return f"{len(self.sparse)} of {count} products with weights are 2:4 sparse in the graph"
 
 
 def sparsity(onnx_file: Path) -> Sparsity:
