@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 
 from enginesmith.compat.findings import Attempted, Finding, Proof
 
+ROUNDING = 1e-9
+"""Of a metric: 1 - 0.98 is a little more than 0.02, and is within a budget of 0.02 all the same."""
 Verdict = Literal["pass", "fail", "not run", "differs"]
 """`differs`: by more than the tolerance, where a metric judges and no tolerance."""
 
@@ -188,7 +190,7 @@ class Accuracy(BaseModel):
 
     @property
     def passed(self) -> bool:
-        return self.budget is None or self.loss <= self.budget
+        return self.budget is None or self.loss <= self.budget + ROUNDING
 
     @property
     def verdict(self) -> str:

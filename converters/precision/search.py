@@ -18,7 +18,7 @@ from enginesmith.converters.precision.judges import Judge
 from enginesmith.converters.precision.mix import Mix
 from enginesmith.converters.precision.sensitivity import Layer, Progress
 from enginesmith.converters.precision.trial import Outcome, Trials
-from enginesmith.converters.records import Candidate, LayerLoss, Search
+from enginesmith.converters.records import ROUNDING, Candidate, LayerLoss, Search
 
 REFINEMENTS = 24
 """Evaluations spent on lowering raised layers again."""
@@ -249,7 +249,7 @@ class _Search:
             milliseconds=None if outcome.failed else outcome.milliseconds,
             accuracy=outcome.accuracy,
             loss=loss,
-            within=not outcome.failed and loss <= self.record.budget,
+            within=not outcome.failed and loss <= self.record.budget + ROUNDING,
         )
         self.tried.append(Tried(dict(levels), self.options, outcome, candidate))
         return self.tried[-1]

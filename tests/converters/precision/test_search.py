@@ -90,6 +90,12 @@ def test_the_lowest_precision_is_taken_where_it_is_good_enough() -> None:
     assert not model.quick, "nothing is to be ranked"
 
 
+def test_a_loss_that_is_the_budget_is_within_it() -> None:
+    mix, _, _ = find(Model({"a": 0.02}), 0.02)
+    assert 1 - (1 - 0.02) > 0.02
+    assert mix.int8 == ("a",)
+
+
 def test_one_harmful_layer_alone_is_raised() -> None:
     model = Model({**dict.fromkeys("abcdefgh", 0.0001), "x": 0.2})
     mix, _, record = find(model, 0.005)
