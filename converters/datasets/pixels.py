@@ -62,7 +62,7 @@ class Range:
         if pixels == "bytes" and unit:
             raise UserError(f"{seen} where the model takes 0..255; multiply by 255")
         if pixels == "imagenet" and unit:
-            return f"{seen}; if the model takes them normalized, {NORMALIZE}"
+            return f"{seen}; normalize them if the model was trained so"
         if pixels == "unknown" and self.high > BYTES:
             return f"{seen}; the model's samples are in 0..1: if it takes that, divide by 255"
         return ""

@@ -68,7 +68,7 @@ def test_another_range(tmp_path: Path, pixels: Any, x: np.ndarray, message: str)
 
 def test_ranges_that_may_be_wrong(tmp_path: Path) -> None:
     (warning,) = check(tmp_path, UNIT, pixels="imagenet")
-    assert "if the model takes them normalized, subtract" in warning
+    assert "; normalize them if the model was trained so" in warning
     (warning,) = check(tmp_path, BYTES, pixels="unknown")
     assert "hold 0 to 255; the model's samples are in 0..1: if it takes that, divide by 255" in warning
 
