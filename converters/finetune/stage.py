@@ -18,6 +18,8 @@ from enginesmith.converters.user_code import function_from_file, function_from_m
 if TYPE_CHECKING:
     from torch import nn
 
+UNSEEN = "no input reached it in the training: its range will be that of the calibration"
+
 
 class FinetuneOptions(Options):
     """The model as for the export. `function` is one of the file `function_path`, or `package.module:function` without
@@ -112,6 +114,7 @@ def fine_tune(
     steps, losses = train(function, name, model, progress) if function else (0, [])
     moved = change(model, before)
     ranges = rounding.remove() if rounding else {}
+    unseen = dict.fromkeys(layers.keys() - ranges.keys(), UNSEEN) if rounding else {}
     settle(layers.values())
     model.eval()
     marks = {
@@ -121,7 +124,7 @@ def fine_tune(
         function=name,
         rounded=list(layers) if qat else [],
         pruned=list(pruned),
-        left={**left, **dense},
+        left={**left, **dense, **unseen},
         ranges=ranges,
         fingerprints=marks if qat else {},
         steps=steps,

@@ -74,7 +74,8 @@ class Calibrate(Stage[CalibrateOptions]):
             found.trained, lost = trained_ranges(model, FineTuning.load(inputs["finetuned"]))
             if lost:
                 warnings.append(
-                    f"calibrated anew, since they are not found in the graph: the inputs of {', '.join(lost)}"
+                    f"{len(lost)} of the layers that were trained in int8 are not found in the graph, and calibrated "
+                    f"like others: {', '.join(lost[:3])}" + (", ..." if len(lost) > 3 else "")
                 )
         found.save(context.out)
         ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)

@@ -106,6 +106,20 @@ def test_rounded_weights_stay_as_they_are_when_they_are_rounded_again() -> None:
     torch.testing.assert_close(layer.weight.detach(), once, rtol=1e-6, atol=0)
 
 
+def test_a_layer_that_never_runs_is_named() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    record = fine_tune(Half(), lambda model: model(torch.ones(1, 2)), qat=True, sparse=False)
+    assert list(record.ranges) == ["used"]
+    assert record.left["unused"].startswith("no input reached it")
+
+
 def test_what_computes_its_weight_or_has_products_in_functions_is_left() -> None:
     model = nn.Sequential(
         nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.MultiheadAttention(4, 2), nn.Linear(4, 4)
