@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 TRAINED = Path(__file__).parent / "trained"
+METRICS = {"digits": "top1", "detector": "map"}
 CASES: dict[str, list[str]] = {
     "int8": ["--precision", "int8"],
     "int8, trained": ["--precision", "int8", "--qat"],
@@ -29,7 +30,7 @@ CASES: dict[str, list[str]] = {
 def build(model: str, weights: Path, flags: list[str], out: Path) -> dict[str, Any]:
     """The manifest."""
     file = TRAINED / f"{model}.py"
-    data = ["--calib", f"{file}:calibration", "--eval", f"{file}:evaluation"]
+    data = ["--calib", f"{file}:calibration", "--eval", f"{file}:evaluation", "--metric", METRICS[model]]
     command = ["build", f"{file}:factory", "--weights", str(weights), "--backend", "tensorrt-rtx", "--measure", "0"]
     subprocess.run(
         [sys.executable, "-m", "enginesmith.pipeline.cli", *command, *data, *flags, "--keep-going", "--out", str(out)],
@@ -42,7 +43,7 @@ def build(model: str, weights: Path, flags: list[str], out: Path) -> dict[str, A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=["digits", "detector"])
+    parser.add_argument("model", choices=list(METRICS))
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     arguments = parser.parse_args()
