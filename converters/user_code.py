@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -41,13 +42,41 @@ def function_from_module(ref: str) -> Callable[..., Any]:
     return _attribute(module, name, module_name)
 
 
+def check_defined(path: Path, name: str) -> None:
+    """Look for a function in a file without importing it, so that the command line can. Raises UserError where it surely
+    isn't there; a file that is no Python is the import's to complain of.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):
+        return
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    names |= {(node.asname or node.name).partition(".")[0] for node in nodes if isinstance(node, ast.alias)}
+    defined = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    if not names.union(defined) & {name, "*", "__getattr__"}:
+        raise UserError(f"{path} has no function {name!r}{_nearest(name, functions_of(path))}")
+
+
+def functions_of(path: Path) -> list[str]:
+    """Names of the functions of a Python file, without importing it; none where it is no Python."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError):
+        return []
+    return [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+
+
 def _attribute(module: Any, name: str, where: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if callable(found):
         return found  # type: ignore[no-any-return]
     own = [n for n, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
+    raise UserError(f"{where} has no function {name!r}{_nearest(name, own)}")
+
+
+def _nearest(name: str, own: list[str]) -> str:
     near = difflib.get_close_matches(name, own, n=3, cutoff=0.3) or own[:5]
-    raise UserError(f"{where} has no function {name!r}" + (f"; it has {', '.join(near)}" if near else ""))
+    return f"; it has {', '.join(near)}" if near else ""
 
 
 def guarded(call: Callable[[], Any], what: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from enginesmith.converters.datasets.base import OPTIONS, Role
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
+from enginesmith.converters.user_code import check_defined, functions_of
 
 Kind = Literal["shipped", "folder", "arrays", "loader"]
 
@@ -29,7 +29,10 @@ class Location(NamedTuple):
 
 
 def locate(spec: str, option: str) -> Location:
-    """Raises UserError, naming the `option` (`CALIB`, `EVAL`), for a path that isn't there or is nothing of use."""
+    """Raises UserError, naming the `option` (`CALIB`, `EVAL`), for a path that isn't there or is nothing of use.
+
+    Nothing of the user's is run.
+    """
     if not spec:
         return Location("shipped", Path())
     path = Path(spec).expanduser()
@@ -41,9 +44,10 @@ def locate(spec: str, option: str) -> Location:
     if colon and file.endswith(".py"):
         if not Path(file).expanduser().is_file():
             raise UserError(f"{option}={spec}: there is no file {file}{_near(Path(file))}")
+        check_defined(Path(file).expanduser(), function)
         return Location("loader", Path(file).expanduser().resolve(), function)
     if path.suffix == ".py" and path.is_file():
-        names = functions(path)
+        names = functions_of(path)[:5]
         raise UserError(
             f"{option}={spec}: name the function too, as {spec}:NAME"
             + (f"; it has {', '.join(names)}" if names else "")
@@ -51,15 +55,6 @@ def locate(spec: str, option: str) -> Location:
     if path.is_file():
         raise UserError(f"{option}={spec}: a file of this kind holds no data that can be read; {FORMS}")
     raise UserError(f"{option}={spec}: there is no such file or folder{_near(path)}; {FORMS}")
-
-
-def functions(path: Path) -> list[str]:
-    """Names of the functions of a Python file, at most five; none where it can't be read as Python."""
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError):
-        return []
-    return [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")][:5]
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -6,12 +6,13 @@ import difflib
 from pathlib import Path
 
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.files import hash_file
 from enginesmith.converters.metrics.base import Metric
 from enginesmith.converters.metrics.cosine import Cosine
 from enginesmith.converters.metrics.detection import MeanAP
 from enginesmith.converters.metrics.top1 import Top1
 from enginesmith.converters.metrics.user import UserMetric
-from enginesmith.converters.user_code import function_from_file
+from enginesmith.converters.user_code import check_defined, function_from_file
 
 BUILT_IN: dict[str, type[Top1] | type[MeanAP] | type[Cosine]] = {"top1": Top1, "map": MeanAP, "cosine": Cosine}
 OF_TASK = {"classification": "top1", "detection": "map", "tensor": "cosine"}
@@ -26,12 +27,29 @@ def load_metric(spec: str, task: str, labelled: bool) -> Metric:
     name = spec or OF_TASK.get(task, "cosine")
     if name in BUILT_IN:
         return BUILT_IN[name]()
-    file, _, function = name.rpartition(":")
+    path, function = _locate(spec)
+    return UserMetric(f"{path.name}:{function}", function_from_file(path, function))
+
+
+def metric_sources(spec: str) -> dict[str, str]:
+    """The file of a metric of the user's with its SHA-256, for a stage's key. Raises UserError for no metric at all.
+
+    Nothing of the user's is run; the modules that the file imports are known only once it is: `user_code.own_sources`.
+    """
+    if not spec or spec in BUILT_IN:
+        return {}
+    path, function = _locate(spec)
+    check_defined(path, function)
+    return {str(path): hash_file(path)}
+
+
+def _locate(spec: str) -> tuple[Path, str]:
+    file, _, function = spec.rpartition(":")
     if not file.endswith(".py"):
-        near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
+        near = difflib.get_close_matches(spec.lower(), BUILT_IN, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"METRIC={spec} is none of {', '.join(BUILT_IN)} and no file.py:function{hint}")
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise UserError(f"METRIC={spec}: there is no file {file}")
-    return UserMetric(f"{path.name}:{function}", function_from_file(path, function))
+    return path, function

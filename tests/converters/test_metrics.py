@@ -1,8 +1,9 @@
-"""Metrics against hand-computed cases and COCO's own evaluation; and what is no metric, no target, no budget."""
+"""Metrics against hand-computed cases and COCO's own evaluation; and what is no metric and no target."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from enginesmith.converters.errors import UserError
-from enginesmith.converters.metrics import Metric, load_metric, parse_budget
+from enginesmith.converters.metrics import Metric, load_metric, metric_sources
 
 
 @pytest.fixture(autouse=True)
@@ -401,16 +402,15 @@ def test_labels_of_unknown_meaning() -> None:
 def test_no_metrics(spec: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_metric(spec, "tensor", False)
+    with pytest.raises(UserError, match=message):
+        metric_sources(spec)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("0.5%", 0.005), ("0.005", 0.005), (" 1 % ", 0.01), ("0", 0), ("2", 2), ("1e-3", 0.001)]
-)
-def test_budgets(text: str, value: float) -> None:
-    assert parse_budget(text) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("text", ["", "%", "half", "0,5%", "-1%", "nan", "inf%", "5%%", "0.5 points"])
-def test_no_budgets(text: str) -> None:
-    with pytest.raises(UserError, match=r"BUDGET=.*; write BUDGET=0.5% or BUDGET=0.005"):
-        parse_budget(text)
+def test_sources_of_a_metric(tmp_path: Path) -> None:
+    for spec in ("", "top1", "map", "cosine"):
+        assert metric_sources(spec) == {}
+    spec = user(tmp_path, "raise RuntimeError('run')\ndef metric(outputs, targets): return 1")
+    file = tmp_path / "metric_of_test.py"
+    assert metric_sources(spec) == {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    with pytest.raises(UserError, match=r"metric_of_test\.py has no function 'metrik'; it has metric"):
+        metric_sources(f"{file}:metrik")

@@ -162,7 +162,10 @@ def test_a_loader_that_changes(tmp_path: Path, body: str, message: str) -> None:
         ),
         ("def loader(): yield 1", "has no function 'load'; it has loader"),
         ("load = 3", "has no function 'load'"),
-        ("import nothing_of_the_kind", r"can't be imported: ModuleNotFoundError.*\(data_of_test.py:2\)"),
+        (
+            "import nothing_of_the_kind\ndef load(): pass",
+            r"can't be imported: ModuleNotFoundError.*\(data_of_test.py:2\)",
+        ),
         ("def load(:", "can't be imported: SyntaxError"),
         (
             f"def load():\n    yield {ROW}\n    raise ValueError('a\\nb')",

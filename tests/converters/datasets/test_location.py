@@ -38,6 +38,8 @@ def test_sources(tmp_path: Path) -> None:
         ("nothing.npz", "there is no such file or folder; give a folder, a data.npz or file.py:function"),
         ("data.py", r"name the function too, as .*data\.py:NAME; it has load, other"),
         ("dat.py:load", r"there is no file .*dat\.py \(nearest: data\.py\)"),
+        ("data.py:lod", r"data\.py has no function 'lod'; it has load$"),
+        ("data.py:_inner_", r"data\.py has no function '_inner_'; it has "),
         ("broken.py", r"name the function too, as .*broken\.py:NAME$"),
         ("data.csv", "a file of this kind holds no data that can be read; give a folder"),
     ],
@@ -51,6 +53,24 @@ def test_places_that_are_none(tmp_path: Path, spec: str, message: str) -> None:
         opened(tmp_path / spec)
     with pytest.raises(UserError):
         data_sources(str(tmp_path / spec), "calibration")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise RuntimeError('run')\ndef load(): pass",
+        "class load: pass",
+        "load = make()",
+        "from elsewhere import other as load",
+        "from elsewhere import *",
+        "if True:\n    def load(): pass",
+        "def __getattr__(name): return lambda: []",
+        "def load(:",
+    ],
+)
+def test_a_function_is_looked_for_without_running_anything(tmp_path: Path, body: str) -> None:
+    """Where it may be there after all, the import tells."""
+    assert len(data_sources(code(tmp_path, body), "evaluation")) == 1
 
 
 def test_the_command_line_stays_light() -> None:
