@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from enginesmith.converters.precision.calibrate import DataOptions
 from enginesmith.converters.precision.mix import STAND_IN
-from enginesmith.converters.records import Accuracy
 from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
 
@@ -36,7 +35,8 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: AccuracyOptions, context: Context) -> Facts:
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
-        accuracy = measured(evaluator, evaluator.score(stand_in_of(inputs["candidate"])), options.budget)
+        score = evaluator.score(stand_in_of(inputs["candidate"]))
+        accuracy = evaluator.record(score).model_copy(update={"budget": options.budget})
         warnings = list(evaluator.dataset.warnings)
         if options.budget is None and accuracy.loss > TELLING:
             warnings.append(
@@ -49,8 +49,8 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
 
 
 def open_evaluator(data: DataOptions, metric: str, inputs: Mapping[str, Path], context: Context) -> Evaluator:
-    """What scores graphs against the float32 graph `inputs["model"]`. Raises UserError for data or a metric that don't
-    fit the model.
+    """What scores graphs against the float32 graph, as it was before any fine-tuning. Raises UserError for data or a
+    metric that don't fit the model.
     """
     from enginesmith.converters.metrics import load_metric
     from enginesmith.converters.precision.evaluate import Evaluator
