@@ -8,6 +8,7 @@ from typing import Any
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.finetune.stage import FinetuneOptions
+from enginesmith.converters.user_code import check_defined
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.source import Source
 
@@ -62,4 +63,5 @@ def _locate(spec: str) -> tuple[str, Path | None]:
     path = Path(file).expanduser()
     if not path.is_file():
         raise UserError(f"finetune = {spec!r}: there is no file {file}; {FORM}")
+    check_defined(path, function)
     return function, path.resolve()

@@ -98,6 +98,7 @@ def test_a_graph_that_is_sparse_already_is_compiled_as_such(tmp_path: Path) -> N
         ({"finetune": "JOB", "sparse": True}, "names no function"),
         ({"finetune": "JOB:", "sparse": True}, "names no function"),
         ({"finetune": "train", "sparse": True}, "finetune = 'train' names no function"),
+        ({"finetune": "JOB:trian", "sparse": True}, "has no function 'trian'; it has train"),
         ({"finetune": "nowhere.py:train", "sparse": True}, "there is no file nowhere.py"),
     ],
 )
