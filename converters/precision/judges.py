@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,17 +98,16 @@ def quick_judge(reference: Path, evaluator: Evaluator, runs: int, seconds: float
 def timely_judge(
     reference: Path, dataset: Examples, metric: Metric, most: int, runs: int, seconds: float | None
 ) -> Judge:
-    """A judge on at most `most` examples: on so many that `runs` graphs take `seconds`, and FEWEST at least."""
+    """A judge on at most `most` examples: on so many that `runs` graphs take `seconds`, and FEWEST at least.
+
+    Halved until they fit: a second run, that is a little faster or slower, shall take as many and find its trials
+    remembered.
+    """
     from enginesmith.converters.precision.evaluate import Evaluator
 
-    def made(count: int) -> Judge:
-        few = Few(dataset, count)
-        watching = Evaluator(reference, few, Watched(metric.fresh()))
-        return Judge(watching, f"{len(few)} examples")
-
-    began = time.monotonic()
-    judge = made(most)
-    each = (time.monotonic() - began) / judge.examples
-    if seconds is None or runs * each * judge.examples <= seconds:
-        return judge
-    return made(max(FEWEST, int(seconds / (runs * each))))
+    count = min(most, len(dataset))
+    while True:
+        watching = Evaluator(reference, Few(dataset, count), Watched(metric.fresh()))
+        if seconds is None or runs * watching.seconds_per_score <= seconds or count // 2 < FEWEST:
+            return Judge(watching, f"{count} examples")
+        count //= 2
