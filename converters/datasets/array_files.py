@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from enginesmith.converters.datasets import npz
-from enginesmith.converters.datasets.base import Item, Source
+from enginesmith.converters.datasets.base import Item, Role, Source, drawn
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.samples import Array
@@ -40,7 +39,7 @@ class Parts(NamedTuple):
 class ArrayFile(Source):
     """The rows of an .npz or .npy, one in memory at a time."""
 
-    def __init__(self, path: Path, specs: Sequence[InputSpec], task: str, limit: int, seed: int) -> None:
+    def __init__(self, path: Path, specs: Sequence[InputSpec], task: str, role: Role, limit: int, seed: int) -> None:
         """`limit` rows, drawn with `seed`. Raises UserError for a file without the inputs."""
         self.path = path
         self.name = path.name
@@ -61,8 +60,7 @@ class ArrayFile(Source):
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise UserError(f"{path}: the arrays have different numbers of examples: {listed}")
         total = counts[self.read[0]]
-        # drawn, since rows are often sorted by class
-        self.chosen = frozenset(random.Random(seed).sample(range(total), min(limit, total)))
+        self.chosen = frozenset(drawn(range(total), role, limit, seed))
 
     def __iter__(self) -> Iterator[Item]:
         arrays = {name: npz.rows(self.path, name) for name in self.read}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from enginesmith.converters.samples import Array, Feed
 
@@ -52,6 +53,18 @@ class Examples(Protocol):
 
     def __len__(self) -> int:
         """Number of examples: one for each run of the model."""
+
+
+T = TypeVar("T")
+
+
+def drawn(entries: Sequence[T], role: Role, limit: int, seed: int) -> list[T]:
+    """At most `limit` of them, drawn with `seed`, since what is sorted is often sorted by class.
+
+    Calibration and evaluation on the same data share none, as far as there are enough for both.
+    """
+    mixed = random.Random(seed).sample(entries, len(entries))
+    return mixed[:limit] if role == "calibration" else mixed[-limit:]
 
 
 class Source(ABC):

@@ -104,7 +104,8 @@ def checksum(feed: Feed) -> int:
 def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed: int) -> Dataset:
     """The data that the user's `spec` names, for the model that `samples` describe; "" takes the shipped pictures.
 
-    `limit`: most rows to read, rounded up to whole batches; of a folder or an .npz they are drawn with `seed` from all that there is.
+    `limit`: most rows to read, rounded up to whole batches; of a folder or an .npz they are drawn with `seed` from all
+    that there is, others for calibration than for evaluation.
     Raises UserError: nothing there, unreadable, of another shape, type or range than the model takes, NaN, too little.
     """
     size = Batches(samples.specs, samples.pixels).size
@@ -135,5 +136,5 @@ def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int) ->
     if place.kind == "folder":
         return folder.open_folder(place.path, samples, role, limit, seed)
     if place.kind == "arrays":
-        return array_files.ArrayFile(place.path, samples.specs, samples.task, limit, seed)
+        return array_files.ArrayFile(place.path, samples.specs, samples.task, role, limit, seed)
     return loader.Loader(place.path, place.function, samples.specs, seed)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.datasets import array_files, coco
-from enginesmith.converters.datasets.base import Item, Role, Source
+from enginesmith.converters.datasets.base import Item, Role, Source, drawn
 from enginesmith.converters.datasets.location import ARRAYS, CLASSES, files_in, is_coco, read_json
 from enginesmith.converters.datasets.pictures import is_picture, picture_input, read_picture
 from enginesmith.converters.errors import UserError
@@ -26,7 +25,7 @@ def open_folder(folder: Path, samples: SampleSet, role: Role, limit: int, seed: 
     if found and arrays:
         raise UserError(f"{folder} has {len(found)} pictures and {len(arrays)} files of arrays; keep one kind in it")
     if arrays:
-        return array_files.ArrayFolder(folder, drawn(arrays, limit, seed), samples.specs, samples.task)
+        return array_files.ArrayFolder(folder, sorted(drawn(arrays, role, limit, seed)), samples.specs, samples.task)
     if not found:
         kinds = ", ".join(sorted({path.suffix or path.name for path in files})[:5])
         raise UserError(f"{folder} has no pictures and no .npy or .npz files, only {kinds}")
@@ -37,13 +36,8 @@ def open_folder(folder: Path, samples: SampleSet, role: Role, limit: int, seed: 
         boxes = _annotated(folder, files, found) if samples.task != "classification" else {}
         targets = boxes or ({} if boxed else _classes(folder, found))
         boxed = boxed or bool(boxes)
-    chosen = drawn(sorted(targets) if targets else found, limit, seed)
+    chosen = sorted(drawn(sorted(targets) if targets else found, role, limit, seed))
     return PictureFolder(folder, chosen, targets, spec, samples.pixels, stretch=boxed)
-
-
-def drawn(files: Sequence[Path], limit: int, seed: int) -> list[Path]:
-    """At most `limit` of the files, drawn with `seed`, since sorted ones are sorted by class."""
-    return sorted(random.Random(seed).sample(files, min(limit, len(files))))
 
 
 class PictureFolder(Source):

@@ -22,6 +22,7 @@ WANTED: dict[Pixels, str] = {
     "bytes": "0..255",
 }
 NORMALIZE = f"subtract {IMAGENET_MEAN} and divide by {IMAGENET_STD}"
+AS_BYTES = ", or give --pixels bytes if the model takes them so"
 
 
 def check_range(array: Array, pixels: Pixels, where: str) -> None:
@@ -33,11 +34,11 @@ def check_range(array: Array, pixels: Pixels, where: str) -> None:
     looks_bytes = low >= 0 and (high > BYTES or (array.dtype.kind in "iu" and high > 1))
     if pixels == "unit":
         if looks_bytes:
-            raise UserError(f"{seen}; divide by 255")
+            raise UserError(f"{seen}; divide by 255{AS_BYTES}")
         if low < -SLACK or high > 1 + SLACK:
-            raise UserError(f"{seen}; leave the normalization out, the model does it")
+            raise UserError(f"{seen}; leave the normalization out, or give --pixels imagenet if the model lacks it")
     elif pixels == "imagenet" and looks_bytes:
-        raise UserError(f"{seen}; divide by 255, then {NORMALIZE}")
+        raise UserError(f"{seen}; divide by 255, then {NORMALIZE}{AS_BYTES}")
     elif pixels == "bytes" and low < -SLACK:
         raise UserError(f"{seen}; leave the normalization out, the model does it")
 
@@ -62,7 +63,7 @@ class Range:
         if pixels == "bytes" and unit:
             raise UserError(f"{seen} where the model takes 0..255; multiply by 255")
         if pixels == "imagenet" and unit:
-            return f"{seen}; normalize them if the model was trained so"
+            return f"{seen}; normalize them if the model was trained so, else give --pixels unit"
         if pixels == "unknown" and self.high > BYTES:
-            return f"{seen}; the model's samples are in 0..1: if it takes that, divide by 255"
+            return f"{seen}; divide by 255 if the model takes 0..1, as its samples are, else give --pixels bytes"
         return ""

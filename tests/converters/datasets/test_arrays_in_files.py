@@ -41,6 +41,17 @@ def test_a_limit_draws_rows(tmp_path: Path) -> None:
         np.testing.assert_array_equal(feed["x"][0], X[number])
 
 
+def test_calibration_and_evaluation_on_the_same_file(tmp_path: Path) -> None:
+    """What is measured is not what was calibrated on."""
+    path = npz(tmp_path, x=X)
+
+    def rows(**options: Any) -> set[bytes]:
+        return {feed["x"].tobytes() for feed in feeds(opened(path, **options))}
+
+    assert not rows(role="calibration", limit=10) & rows(limit=10)
+    assert len(rows(role="calibration", limit=15) & rows(limit=10)) == 5, "there are 20"
+
+
 def test_an_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", X)
     dataset = opened(tmp_path / "data.npy")

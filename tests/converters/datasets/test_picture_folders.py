@@ -90,6 +90,14 @@ def test_calibration_takes_pictures_from_everywhere(tmp_path: Path) -> None:
     assert "8 examples are few" in warning
 
 
+def test_calibration_and_evaluation_on_the_same_folder(tmp_path: Path) -> None:
+    for number in range(20):
+        picture(tmp_path / f"{number % 2}" / f"{number}.png", 10 * number)
+    calibration = feeds(opened(tmp_path, CLASSIFIER, role="calibration", limit=10))
+    evaluation = feeds(opened(tmp_path, CLASSIFIER, limit=10))
+    assert len({feed["x"].tobytes() for feed in calibration + evaluation}) == 20
+
+
 def test_classes_txt_says_the_order(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         picture(tmp_path / name / "1.png")

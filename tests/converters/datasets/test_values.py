@@ -50,7 +50,11 @@ def test_what_a_model_takes(tmp_path: Path, pixels: Any, x: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("pixels", "x", "message"),
     [
-        ("unit", BYTES, r"row 0: input x: holds 0 to 255 where the model takes 0..1; divide by 255"),
+        (
+            "unit",
+            BYTES,
+            r"row 0: input x: holds 0 to 255 where the model takes 0..1; divide by 255, or give --pixels bytes if the model takes them so",
+        ),
         ("unit", BYTES.astype(np.float32), r"holds 0 to 255 where the model takes 0..1; divide by 255"),
         ("unit", (BYTES // 100), r"holds 0 to 2 where the model takes 0..1; divide by 255"),
         ("unit", NORMAL, r"where the model takes 0..1; leave the normalization out"),
@@ -68,9 +72,11 @@ def test_another_range(tmp_path: Path, pixels: Any, x: np.ndarray, message: str)
 
 def test_ranges_that_may_be_wrong(tmp_path: Path) -> None:
     (warning,) = check(tmp_path, UNIT, pixels="imagenet")
-    assert "; normalize them if the model was trained so" in warning
+    assert "; normalize them if the model was trained so, else give --pixels unit" in warning
     (warning,) = check(tmp_path, BYTES, pixels="unknown")
-    assert "hold 0 to 255; the model's samples are in 0..1: if it takes that, divide by 255" in warning
+    assert (
+        "hold 0 to 255; divide by 255 if the model takes 0..1, as its samples are, else give --pixels bytes" in warning
+    )
 
 
 def test_the_range_of_other_inputs_is_no_matter(tmp_path: Path) -> None:
