@@ -213,6 +213,28 @@ class LayerLoss(BaseModel):
     """Estimated milliseconds that lowering it saves."""
 
 
+class SensitivityRecord(BaseModel):
+    """What every layer alone loses in a lower precision."""
+
+    precision: str
+    """`int8`, `fp16`: what each one was lowered to."""
+    metric: str
+    data: str
+    examples: int
+    weak: bool
+    """No labels: agreement with the float32 graph's own answers."""
+    baseline: float
+    """The metric of the float32 graph on these examples."""
+    target: str
+    """What `saved` is estimated for."""
+    layers: list[LayerLoss]
+    """Most harmful first."""
+    left: list[str]
+    """Layers that no time was left for."""
+    barred: dict[str, str]
+    """Layers that can't be lowered, and why."""
+
+
 class Candidate(BaseModel):
     """A mix of precisions that a search has looked at."""
 

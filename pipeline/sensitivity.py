@@ -13,13 +13,15 @@ from rich.table import Table
 
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.precision.accuracy import AccuracyOptions
-from enginesmith.converters.precision.sensing import FILE, SensitivityOptions, SensitivityRecord
+from enginesmith.converters.precision.sensing import FILE, SensitivityOptions
+from enginesmith.converters.records import SensitivityRecord
 from enginesmith.converters.registry import stage_module
 from enginesmith.pipeline import report
 from enginesmith.pipeline.build import Build, Builder, worker_environment
 from enginesmith.pipeline.events import Event
 from enginesmith.pipeline.hashing import code_version
-from enginesmith.pipeline.plan import Plan, PlannedStage, make_plan
+from enginesmith.pipeline.plan import make_plan
+from enginesmith.pipeline.planned import Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe, make_recipe
 from enginesmith.pipeline.results import LOGS, output_folder
 from enginesmith.pipeline.store import Store
@@ -117,7 +119,9 @@ def show(console: Console, record: SensitivityRecord) -> None:
         table.add_column(column, justify="right")
     for number, layer in enumerate(record.layers[:SHOWN], 1):
         saved = "" if layer.saved is None else f"{1e3 * layer.saved:.3g} µs"
-        table.add_row(str(number), escape(layer.node), layer.op, f"{round(layer.loss, 4) + 0.0:+.4f}", _share(layer.error), saved)
+        table.add_row(
+            str(number), escape(layer.node), layer.op, f"{round(layer.loss, 4) + 0.0:+.4f}", _share(layer.error), saved
+        )
     console.print(table)
     if len(record.layers) > SHOWN:
         console.print(f"and {len(record.layers) - SHOWN} layers that lose less, in the report")

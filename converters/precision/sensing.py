@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import Literal
 
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.files import hash_file
-from enginesmith.converters.precision.calibrate import DataOptions
+from enginesmith.converters.precision.data import DataOptions, MetricOptions, described
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.sensitivity import Lower
-from enginesmith.converters.records import LayerLoss
-from enginesmith.converters.samples import SAMPLES, SampleSet
+from enginesmith.converters.records import SensitivityRecord
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.user_code import own_sources
 
 FILE = "sensitivity.json"
 """Of the artifact: a `SensitivityRecord`."""
@@ -22,33 +20,12 @@ MOST = 32
 """Examples, where time allows: they are held in memory."""
 
 
-class SensitivityRecord(BaseModel):
-    """What `sensitivity.json` holds."""
-
-    precision: Lower
-    metric: str
-    data: str
-    examples: int
-    weak: bool
-    """No labels: agreement with the float32 graph's own answers."""
-    baseline: float
-    """The metric of the float32 graph on these examples."""
-    target: str
-    """What `saved` is estimated for."""
-    layers: list[LayerLoss]
-    """Most harmful first."""
-    left: list[str]
-    """Layers that no time was left for."""
-    barred: dict[str, str]
-    """Layers that can't be lowered, and why."""
-
-
 class SensitivityOptions(Options):
     """`seconds` to spend, after which the layers that save least are left out."""
 
-    precision: Lower
+    precision: Literal["int8", "fp16"]
     data: DataOptions
-    metric: str
+    metric: MetricOptions
     target: str
     seconds: float
     int8: Int8Options
@@ -67,17 +44,16 @@ class MeasureSensitivity(Stage[SensitivityOptions]):
     def run(self, inputs: Mapping[str, Path], options: SensitivityOptions, context: Context) -> Facts:
         import time
 
-        from enginesmith.converters.metrics import load_metric
         from enginesmith.converters.precision.cost import with_shapes
         from enginesmith.converters.precision.judges import timely_judge
         from enginesmith.converters.precision.sensitivity import layers_of, measure
         from enginesmith.converters.precision.trial import Ground, Trials
 
         until = time.monotonic() + options.seconds
-        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
+        samples = described(inputs["samples"])
         shapes = {spec.name: spec.opt for spec in samples.specs}
         dataset = options.data.open(inputs["samples"])
-        metric = load_metric(options.metric, samples.task, dataset.labelled)
+        metric = options.metric.load(samples.task, dataset.labelled)
         ground = Ground.load(inputs["calibration"])
         layers = layers_of(ground.model, with_shapes(ground.model, shapes), options.target)
         barred = {layer.name: layer.barred for layer in layers if layer.barred and options.precision == "int8"}
@@ -121,10 +97,11 @@ class MeasureSensitivity(Stage[SensitivityOptions]):
         (context.out / FILE).write_text(record.model_dump_json(indent=1))
         worst = found.losses[0]
         note = f"{len(found.losses)} layers on {judge.examples} examples; worst {worst.node}: {worst.loss:+.4f}"
-        return Facts(warnings=list(dataset.warnings), note=note)
+        return Facts(warnings=list(dataset.warnings), source_files=own_sources(), note=note)
 
 
 def _identity(inputs: Mapping[str, Path], options: SensitivityOptions) -> str:
     """Whatever a loss depends on, but for the mix."""
     files = [inputs[role] / MODEL for role in ("model", "calibration")]
-    return " ".join([*map(hash_file, files), options.data.model_dump_json(), options.metric, options.code])
+    given = (options.data.model_dump_json(), options.metric.model_dump_json(), options.code)
+    return " ".join([*map(hash_file, files), *given])

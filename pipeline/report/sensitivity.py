@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from enginesmith.converters.precision.sensing import SensitivityRecord
-from enginesmith.converters.records import LayerLoss
+from enginesmith.converters.records import LayerLoss, SensitivityRecord
 from enginesmith.pipeline.report import precision, text
 from enginesmith.pipeline.report.page import environment, plotly_script, raw, script_json, write_page
 

@@ -14,8 +14,7 @@ from rich.console import Console
 from running import Answer, CommandLine
 from test_report import HOSTILE, Page, browse, chromium, drawn_plots
 
-from enginesmith.converters.precision.sensing import SensitivityRecord
-from enginesmith.converters.records import LayerLoss
+from enginesmith.converters.records import LayerLoss, SensitivityRecord
 from enginesmith.pipeline.report import render_sensitivity, write_sensitivity
 from enginesmith.pipeline.sensitivity import SHOWN, show
 
