@@ -113,10 +113,11 @@ def ours(case: Case, label: str, options: list[str], folder: Path) -> Row:
     for stage in found["stages"]:
         if accuracy := stage.get("accuracy"):
             row.metric, row.before, row.after = (accuracy[name] for name in ("metric", "before", "after"))
-        if stage.get("error"):
-            row.remark = stage["error"]
-        elif stage.get("lowering"):
+        if stage.get("lowering"):
             row.remark = stage["note"]
+    row.remark = next(
+        (f"{stage['id']}: {stage['error']}" for stage in found["stages"] if stage["status"] == "failed"), row.remark
+    )
     row.engine = next((engine["size"] for engine in found["engines"]), None)
     return row
 
@@ -173,7 +174,8 @@ def build(graph: Path, engine: Path) -> tuple[int | None, str]:
     made = None if parsed.errors else trt_session.build(parsed, config)
     if made is None:
         refused = backend.trial(graph, TARGET, {}, {})
-        reason = f"{refused.op}: {refused.message}" if refused else "no reason given"
+        # what follows is that there is no GPU here, which parser and builder don't need
+        reason = f"{refused.op}: {refused.message}".partition(" [checkMacros.cpp")[0] if refused else "no reason given"
         return None, f"refused by TensorRT-RTX: {reason}"
     engine.write_bytes(memoryview(made))
     return engine.stat().st_size, ""

