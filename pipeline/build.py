@@ -21,7 +21,7 @@ from enginesmith.pipeline.events import Event, Kind, Listener
 from enginesmith.pipeline.explain import explain_failure
 from enginesmith.pipeline.keys import stage_key, stage_tools
 from enginesmith.pipeline.manifest import StageRecord
-from enginesmith.pipeline.plan import Plan, PlannedStage
+from enginesmith.pipeline.planned import Plan, PlannedStage
 from enginesmith.pipeline.process import Ended, Limits, run_worker
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.store import Entry, Store, record_files

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from enginesmith.converters.registry import load_stage, stage_module
 from enginesmith.pipeline.hashing import code_version, hash_value, package_versions
-from enginesmith.pipeline.plan import PlannedStage
+from enginesmith.pipeline.planned import PlannedStage
 
 
 def stage_tools(planned: PlannedStage) -> dict[str, str]:

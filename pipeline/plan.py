@@ -3,72 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.backends import BACKENDS, buildable, get_backend
 from enginesmith.converters.backends.base import Backend
 from enginesmith.converters.check import CheckOptions
-from enginesmith.converters.compare import CompareOptions
 from enginesmith.converters.compile import CompileOptions
-from enginesmith.converters.datasets import data_sources
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.export import ExportOptions
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.measure import MeasureOptions
 from enginesmith.converters.onnx_import import ImportOptions
-from enginesmith.converters.precision.accuracy import AccuracyOptions
-from enginesmith.converters.precision.calibrate import CalibrateOptions, DataOptions
-from enginesmith.converters.precision.searching import SearchOptions
-from enginesmith.converters.precision.stage import STAND_IN_LABEL, PrecisionOptions
-from enginesmith.converters.registry import stage_module
 from enginesmith.converters.simplify import SimplifyOptions
-from enginesmith.converters.stage import Options
 from enginesmith.pipeline.environment import machine_id
 from enginesmith.pipeline.finetuning import finetune_options
-from enginesmith.pipeline.hashing import code_version
+from enginesmith.pipeline.lowering import JUDGE, accuracy, lowering
+from enginesmith.pipeline.planned import AUTO, FP32, Plan, PlannedStage, comparison, label
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.shapes import parse_shapes
 from enginesmith.pipeline.source import Source, resolve_source
 
-FP32 = "fp32"
-AUTO = "auto"
-JUDGE = "accuracy"
-"""Id of the stage that measures it."""
 ORIGINAL = "original"
 """Id of the export of a model that is then fine-tuned."""
-DEFAULT_BUDGET = 0.005
-"""Of a search that was given none."""
-
-
-@dataclass(frozen=True)
-class PlannedStage:
-    """One stage of a plan. `blocked` says why this machine can't run it; it is then recorded as not run."""
-
-    id: str
-    stage: str
-    options: Options
-    needs: dict[str, str] = field(default_factory=dict)
-    """Role to the id of the stage that fills it."""
-    after: tuple[str, ...] = ()
-    """Stages that must have passed, though nothing is taken from them."""
-    backend: str = ""
-    target: str = ""
-    blocked: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Stages in an order in which each comes after all that it needs."""
-
-    source: Source
-    stages: tuple[PlannedStage, ...]
-    model: str
-    """Id of the stage whose graph the engines are built from."""
-    warnings: tuple[str, ...] = ()
-    """What the user should know that no stage will say."""
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -90,84 +48,20 @@ def make_plan(recipe: Recipe) -> Plan:
             stages.append(PlannedStage("simplify", "simplify", SimplifyOptions(), needs=needs, after=_gates(gate)))
             model = "simplify"
         compare = f"compare {name}"
-        stages.append(_compare(FP32, compare, model, first, expected))
+        stages.append(comparison(FP32, compare, model, first, expected))
         gate = expected = compare
     wide = model
     original = {"original": ORIGINAL} if any(stage.id == ORIGINAL for stage in stages) else {}
     if recipe.precision != FP32:
-        stages += _lowering(recipe, _estimated(engines), model, first, expected, original)
+        stages += lowering(recipe, _estimated(engines), model, first, expected, original)
         model, expected = "precision", "compare precision"
         gate = stages[-1].id
     elif original:
-        stages.append(_accuracy(recipe, {"model": model, "candidate": model, "samples": first, **original}, gate))
+        stages.append(accuracy(recipe, {"model": model, "candidate": model, "samples": first, **original}, gate))
         gate = JUDGE
     for backend, target in engines:
         stages += _branch(recipe, backend, target, model, wide, first, expected, gate)
     return Plan(source=source, stages=tuple(stages), model=model, warnings=_left_out(recipe))
-
-
-def _lowering(
-    recipe: Recipe, target: str, model: str, samples: str, expected: str, original: dict[str, str]
-) -> Iterator[PlannedStage]:
-    """Calibration, the lower precision, and what it costs. A search measures that itself, for `target`. `original` is the
-    role of the graph before fine-tuning, where there was any: what is lost, is lost of that.
-    """
-    calibration = DataOptions(
-        spec=recipe.calib,
-        sources=data_sources(recipe.calib, "calibration"),
-        role="calibration",
-        examples=recipe.examples,
-        seed=recipe.seed,
-    )
-    needs = {"model": model, "samples": samples}
-    integers = recipe.precision in ("int8", AUTO)
-    calibrations = {"calibration": "calibrate"}  # none for bf16, which has the range of float32
-    if recipe.precision == "bf16":
-        calibrations = {}
-    elif recipe.precision == AUTO and not recipe.int8.equalize and not recipe.qat:
-        calibrations["equalized"] = "calibrate equalized"
-    for role, id in calibrations.items():
-        equalize = role == "equalized" or (integers and recipe.int8.equalize)
-        options = CalibrateOptions(precision=recipe.precision, data=calibration, equalize=equalize)
-        trained = {"finetuned": "finetune"} if recipe.qat else {}
-        yield PlannedStage(id, "calibrate", options, needs={**needs, **trained}, after=(expected,))
-    lower: Options
-    if recipe.precision == AUTO:
-        lower = SearchOptions(
-            data=_evaluation(recipe),
-            metric=recipe.metric,
-            budget=DEFAULT_BUDGET if recipe.budget is None else recipe.budget,
-            target=target,
-            seconds=recipe.time,
-            int8=recipe.int8,
-            keep_io=not recipe.low_io,
-            code=code_version(stage_module("search")),
-        )
-    else:
-        lower = PrecisionOptions(
-            precision=recipe.precision, rest=recipe.rest, int8=recipe.int8, keep_io=not recipe.low_io
-        )
-    stage = "search" if recipe.precision == AUTO else "precision"
-    judged = {**original, **calibrations} if recipe.precision == AUTO else calibrations
-    yield PlannedStage("precision", stage, lower, needs={**needs, **judged}, after=(expected,))
-    yield _compare(recipe.precision, "compare precision", "precision", samples, expected, judged_by=JUDGE)
-    if recipe.precision != AUTO:
-        yield _accuracy(recipe, {**needs, **original, "candidate": "precision"}, "compare precision")
-
-
-def _accuracy(recipe: Recipe, needs: dict[str, str], gate: str) -> PlannedStage:
-    options = AccuracyOptions(data=_evaluation(recipe), metric=recipe.metric, budget=recipe.budget)
-    return PlannedStage(JUDGE, "evaluate", options, needs=needs, after=(gate,))
-
-
-def _evaluation(recipe: Recipe) -> DataOptions:
-    return DataOptions(
-        spec=recipe.eval,
-        sources=data_sources(recipe.eval, "evaluation"),
-        role="evaluation",
-        examples=recipe.evaluated or (500 if recipe.eval else 32),
-        seed=recipe.seed,
-    )
 
 
 def _estimated(engines: Sequence[tuple[Backend, str]]) -> str:
@@ -221,7 +115,8 @@ def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iter
         yield PlannedStage("export", "export", export)
     else:
         yield PlannedStage(ORIGINAL, "export", export)
-        yield PlannedStage("finetune", "finetune", tuning)
+        taught = {"samples": ORIGINAL} if tuning.data is not None else {}
+        yield PlannedStage("finetune", "finetune", tuning, needs=taught)
         yield PlannedStage("export", "export", export, needs={"finetuned": "finetune"})
 
 
@@ -247,7 +142,7 @@ def _branch(
             target=target,
             precision="int8" if recipe.precision == AUTO else recipe.precision,
             repair=recipe.repair,
-            expected=_label(expected),
+            expected=label(expected),
         ),
         needs={"model": model, "samples": samples, "expected": expected},
         after=_gates(gate),
@@ -263,7 +158,9 @@ def _branch(
         target=target,
     )
     blocked = backend.runnable(target) or ""
-    compare = _compare(recipe.precision, f"compare {name}", f"compile {name}", samples, expected, backend.name, target)
+    compare = comparison(
+        recipe.precision, f"compare {name}", f"compile {name}", samples, expected, backend.name, target
+    )
     yield PlannedStage(**{**vars(compare), "blocked": blocked})
     if recipe.measure > 0:
         yield PlannedStage(
@@ -282,33 +179,6 @@ def _branch(
             target=target,
             blocked=blocked,
         )
-
-
-def _compare(
-    precision: str,
-    id: str,
-    candidate: str,
-    samples: str,
-    expected: str,
-    backend: str = "onnxruntime",
-    target: str = "",
-    judged_by: str = "",
-) -> PlannedStage:
-    tolerance = "int8" if precision == AUTO else precision
-    return PlannedStage(
-        id,
-        "compare",
-        CompareOptions(backend=backend, precision=tolerance, expected=_label(expected), judged_by=judged_by),
-        needs={"candidate": candidate, "samples": samples, "expected": expected},
-        backend="" if backend == "onnxruntime" else backend,
-        target=target,
-    )
-
-
-def _label(stage: str) -> str:
-    """What a stage's results are called in a comparison."""
-    labels = {"export": "PyTorch", "import": "the graph as given", "compare precision": STAND_IN_LABEL}
-    return labels.get(stage, "ONNX Runtime")
 
 
 def _gates(gate: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from enginesmith.pipeline.build import PASSED, Build
 from enginesmith.pipeline.environment import machine_record
 from enginesmith.pipeline.hashing import hash_value
 from enginesmith.pipeline.manifest import EngineRecord, Manifest, ModelRecord
-from enginesmith.pipeline.plan import FP32, Plan, PlannedStage
+from enginesmith.pipeline.planned import FP32, Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.store import Entry, Store
 

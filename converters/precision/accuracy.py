@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from enginesmith.converters.precision.calibrate import DataOptions
+from enginesmith.converters.precision.data import DataOptions, MetricOptions, open_evaluator
 from enginesmith.converters.precision.mix import STAND_IN
-from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
-
-if TYPE_CHECKING:
-    from enginesmith.converters.precision.evaluate import Evaluator
+from enginesmith.converters.user_code import own_sources
 
 TELLING = 0.01
 """Loss from which a build without a budget warns."""
 
 
 class AccuracyOptions(Options):
-    """`metric` as the user gives it, empty for the task's own; `budget` is the largest loss allowed, None for any."""
+    """`budget` is the largest loss allowed, None for any."""
 
     data: DataOptions
-    metric: str
+    metric: MetricOptions
     budget: float | None
 
 
@@ -37,7 +33,7 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
         score = evaluator.score(stand_in_of(inputs["candidate"]))
         accuracy = evaluator.record(score).model_copy(update={"budget": options.budget})
-        warnings = list(evaluator.dataset.warnings)
+        warnings = list(evaluator.warnings)
         if options.budget is None and accuracy.loss > TELLING:
             warnings.append(
                 f"the lower precision loses {accuracy.loss:.3f} of {accuracy.metric} ({accuracy.data}); "
@@ -45,20 +41,7 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
             )
         for warning in warnings:
             context.warn(warning)
-        return Facts(accuracy=accuracy, warnings=warnings, note=accuracy.verdict)
-
-
-def open_evaluator(data: DataOptions, metric: str, inputs: Mapping[str, Path], context: Context) -> Evaluator:
-    """What scores graphs against the float32 graph, as it was before any fine-tuning. Raises UserError for data or a
-    metric that don't fit the model.
-    """
-    from enginesmith.converters.metrics import load_metric
-    from enginesmith.converters.precision.evaluate import Evaluator
-
-    dataset = data.open(inputs["samples"])
-    task = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes()).task
-    judge = load_metric(metric, task, dataset.labelled)
-    return Evaluator(inputs.get("original", inputs["model"]) / MODEL, dataset, judge, context.progress)
+        return Facts(accuracy=accuracy, warnings=warnings, source_files=own_sources(), note=accuracy.verdict)
 
 
 def stand_in_of(artifact: Path) -> Path:

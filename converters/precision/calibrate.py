@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from enginesmith.converters.samples import SAMPLES, SampleSet
+from enginesmith.converters.precision.data import DataOptions
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
-
-
-class DataOptions(Options):
-    """Where examples come from: `spec` as the user gives it (empty: the pictures shipped with the package), at most
-    `examples` of them. `sources` are the files that it reads with their SHA-256, and only make a key.
-    """
-
-    spec: str
-    sources: dict[str, str]
-    role: Literal["calibration", "evaluation"]
-    examples: int
-    seed: int
-
-    def open(self, samples: Path) -> Any:
-        """The `Dataset`, for the inputs that the artifact `samples` describes. Raises UserError."""
-        from enginesmith.converters.datasets import open_dataset
-
-        described = SampleSet.model_validate_json((samples / SAMPLES).read_bytes())
-        return open_dataset(self.spec, described, role=self.role, limit=self.examples, seed=self.seed)
+from enginesmith.converters.user_code import own_sources
 
 
 class CalibrateOptions(Options):
@@ -81,4 +63,4 @@ class Calibrate(Stage[CalibrateOptions]):
         ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)
         for warning in warnings:
             context.warn(warning)
-        return Facts(warnings=warnings, note=f"{found.samples} examples of {dataset.name}")
+        return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")

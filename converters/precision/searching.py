@@ -7,20 +7,19 @@ from pathlib import Path
 
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.files import hash_file
-from enginesmith.converters.precision.accuracy import open_evaluator
-from enginesmith.converters.precision.calibrate import DataOptions
+from enginesmith.converters.precision.data import DataOptions, MetricOptions, described, open_evaluator
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.mix import apply, write
 from enginesmith.converters.precision.stage import lowered_facts
-from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.user_code import own_sources
 
 
 class SearchOptions(Options):
     """`budget` in units of the metric, `seconds` to spend, `target` for the latency's estimate."""
 
     data: DataOptions
-    metric: str
+    metric: MetricOptions
     budget: float
     target: str
     seconds: float
@@ -50,8 +49,7 @@ class SearchMix(Stage[SearchOptions]):
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
         grounds = {role: Ground.load(inputs[role]) for role in ("calibration", "equalized") if role in inputs}
         plain = grounds["calibration"]
-        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
-        shapes = {spec.name: spec.opt for spec in samples.specs}
+        shapes = {spec.name: spec.opt for spec in described(inputs["samples"]).specs}
         layers = layers_of(plain.model, with_shapes(plain.model, shapes), options.target)
         quick = quick_judge(inputs["model"] / MODEL, evaluator, len(layers), options.seconds)
         trials = Trials(
@@ -84,7 +82,7 @@ class SearchMix(Stage[SearchOptions]):
         lowering = apply(model, mix, ground.calibration, int8)
         write(model, mix, context.out)
         accuracy = evaluator.record(best.accuracy, options.budget)
-        warnings = list(evaluator.dataset.warnings)
+        warnings = list(evaluator.warnings)
         if record.stopped:
             warnings.append(f"the search stopped {record.stopped}: there may be a faster mix within the budget")
         for warning in warnings:
@@ -95,6 +93,7 @@ class SearchMix(Stage[SearchOptions]):
                 "accuracy": accuracy,
                 "search": record,
                 "warnings": warnings,
+                "source_files": own_sources(),
                 "note": f"{best.name}; {accuracy.verdict}; {len(record.candidates)} candidates",
             }
         )
@@ -103,4 +102,5 @@ class SearchMix(Stage[SearchOptions]):
 def _identity(inputs: Mapping[str, Path], options: SearchOptions) -> str:
     """Whatever the accuracy of a mix depends on, but for the mix."""
     files = [inputs["model"] / MODEL, *(inputs[role] / MODEL for role in sorted(inputs) if role != "samples")]
-    return " ".join([*map(hash_file, files), options.data.model_dump_json(), options.metric, options.code])
+    given = (options.data.model_dump_json(), options.metric.model_dump_json(), options.code)
+    return " ".join([*map(hash_file, files), *given])

@@ -14,7 +14,7 @@ from probe_stage import ProbeOptions
 from enginesmith.pipeline.build import Build, Builder
 from enginesmith.pipeline.events import Event
 from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.plan import Plan, PlannedStage
+from enginesmith.pipeline.planned import Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.source import Source
 from enginesmith.pipeline.store import Store

@@ -13,7 +13,7 @@ from enginesmith.converters.simplify import SimplifyOptions
 from enginesmith.pipeline import hashing, keys
 from enginesmith.pipeline.hashing import code_version, hash_tree, hash_value, package_versions
 from enginesmith.pipeline.keys import stage_key, stage_tools
-from enginesmith.pipeline.plan import PlannedStage
+from enginesmith.pipeline.planned import PlannedStage
 
 SIMPLIFY = PlannedStage("simplify", "simplify", SimplifyOptions(), needs={"model": "export"})
 

@@ -108,7 +108,7 @@ def test_data_and_metric_go_to_the_stages_that_use_them(tmp_path):
     assert stages["calibrate"].options.data.sources == {str(file): hash_file(file)}
     assert stages["calibrate"].options.data.examples == 8
     assert stages["accuracy"].options.data.spec == "", "evaluation has data of its own"
-    assert (stages["accuracy"].options.metric, stages["accuracy"].options.budget) == ("top1", 0.5)
+    assert (stages["accuracy"].options.metric.spec, stages["accuracy"].options.budget) == ("top1", 0.5)
 
 
 def test_the_road_of_an_onnx_file(onnx):
