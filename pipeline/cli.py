@@ -114,7 +114,8 @@ def build(
     ] = None,
     weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
     finetune: Annotated[
-        str | None, typer.Option(help="file.py:function that trains the model before the export.", rich_help_panel=TUNE)
+        str | None,
+        typer.Option(help="file.py:function that trains the model; none to prune alone.", rich_help_panel=TUNE),
     ] = None,
     qat: Annotated[bool | None, typer.Option("--qat", help="Train with int8's rounding.", rich_help_panel=TUNE)] = None,
     sparse: Annotated[

@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from enginesmith.converters.datasets import data_sources
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.finetune.stage import FinetuneOptions
+from enginesmith.converters.precision.calibrate import DataOptions
 from enginesmith.converters.user_code import check_defined
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.source import Source
 
 INTEGERS = ("int8", "auto")
+NONE = "none"
+"""What `finetune` is where pruning is all."""
+DISTILLED = 512
+"""Examples that a model learns from where the user gives no function, at most."""
 FORM = "give path/to/file.py:function, or package.module:function: a function that trains the model that it is given"
 
 
@@ -24,28 +30,33 @@ def finetune_options(recipe: Recipe, source: Source, model: dict[str, Any]) -> F
     if source.kind in ("onnx", "exported-program", "torchscript"):
         for flag in ("finetune", "qat"):
             if getattr(recipe, flag):
-                raise UserError(f"{flag} trains PyTorch models, and {source.ref or source.name} is a finished graph")
+                raise UserError(f"{flag} trains PyTorch models, and {source.name} is a finished graph")
         if source.kind == "onnx":
             return None  # `sparse` then only says that its weights are
         if recipe.sparse:
             raise UserError(f"sparse prunes PyTorch models, and {source.name} is a finished graph")
-    if recipe.qat and not recipe.finetune:
-        raise UserError(f"qat trains with int8's rounding, and no finetune says how; {FORM}")
-    if recipe.finetune and not (recipe.qat or recipe.sparse):
-        raise UserError("finetune trains for int8 or for sparse weights; give --qat, --sparse or both")
+    if not (recipe.qat or recipe.sparse):
+        if recipe.finetune:
+            raise UserError("finetune trains for int8 or for sparse weights; give --qat, --sparse or both")
+        return None
+    if recipe.qat and recipe.finetune == NONE:
+        raise UserError("qat trains with int8's rounding: with --finetune none it has nothing to do")
     if recipe.qat and recipe.precision not in INTEGERS:
         raise UserError(f"qat trains for int8, and the precision is {recipe.precision}; give --precision int8 or auto")
     if recipe.qat and recipe.equalize:
         raise UserError("equalize changes the weights that qat trains to be rounded; leave one of them out")
-    if not recipe.finetune and not recipe.sparse:
-        return None
     function, path = _locate(recipe.finetune)
+    data = None
+    if not recipe.finetune:
+        sources = data_sources(recipe.calib, "calibration")
+        data = DataOptions(spec=recipe.calib, sources=sources, role="calibration", examples=DISTILLED, seed=recipe.seed)
     return FinetuneOptions(
         **model,
         seed=recipe.seed,
         function=function,
         function_path=path,
         function_sha256=hash_file(path) if path else "",
+        data=data,
         qat=recipe.qat,
         sparse=recipe.sparse,
     )
@@ -53,7 +64,7 @@ def finetune_options(recipe: Recipe, source: Source, model: dict[str, Any]) -> F
 
 def _locate(spec: str) -> tuple[str, Path | None]:
     """The function, and the file that it is in; of a module, `module:function` and no file."""
-    if not spec:
+    if spec in ("", NONE):
         return "", None
     file, _, function = spec.rpartition(":")
     if not file or not function.isidentifier():

@@ -67,7 +67,8 @@ class Recipe(BaseModel):
     weights: str | None = None
     """`pretrained`, `random` (seeded), or a state dict's path; by default pretrained where the model has any."""
     finetune: str = ""
-    """`file.py:function` that trains the model that it is given, before the export, for `qat` or `sparse`."""
+    """`file.py:function` that trains the model that it is given, for `qat` or `sparse`; where left out the model learns from
+    itself on `calib`; `none`: not at all."""
     qat: bool = False
     """Train with int8's rounding."""
     sparse: bool = False

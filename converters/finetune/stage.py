@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.finetune import artifact
 from enginesmith.converters.finetune.record import FineTuning
+from enginesmith.converters.precision.calibrate import DataOptions
 from enginesmith.converters.stage import Context, Facts, Options, Stage
 from enginesmith.converters.torch_source import load_model
 from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
@@ -18,12 +20,15 @@ from enginesmith.converters.user_code import function_from_file, function_from_m
 if TYPE_CHECKING:
     from torch import nn
 
+    from enginesmith.converters.datasets.dataset import Dataset
+
 UNSEEN = "no input reached it in the training: its range will be that of the calibration"
 
 
 class FinetuneOptions(Options):
     """The model as for the export. `function` is one of the file `function_path`, or `package.module:function` without
-    a file; empty to prune alone. The hashes only make the content of the files part of the stage's key."""
+    a file. Where it is empty the model learns from itself on `data`, and without these it is pruned alone. The hashes
+    only make the content of the files part of the stage's key."""
 
     kind: str
     ref: str
@@ -36,6 +41,7 @@ class FinetuneOptions(Options):
     function: str
     function_path: Path | None
     function_sha256: str
+    data: DataOptions | None
     qat: bool
     sparse: bool
 
@@ -52,6 +58,7 @@ class Finetune(Stage[FinetuneOptions]):
 
         context.progress("loading the model")
         loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+        warnings = [*loaded.warnings]
         function, name = None, ""
         if options.function and options.function_path:
             name = f"{options.function_path}:{options.function}"
@@ -59,13 +66,17 @@ class Finetune(Stage[FinetuneOptions]):
         elif options.function:
             name = options.function
             function = function_from_module(name)
+        elif options.data is not None:
+            dataset = options.data.open(inputs["samples"])
+            name = f"distillation on {dataset.name}"
+            function = self_taught(loaded.module, dataset)
+            warnings += dataset.warnings
         torch.manual_seed(options.seed)
         record = fine_tune(
             loaded.module, function, name, qat=options.qat, sparse=options.sparse, progress=context.progress
         )
-        warnings = [*loaded.warnings]
         if function is None:
-            warnings.append("pruned and not trained since (no --finetune): expect the accuracy to fall")
+            warnings.append("pruned and not trained since (--finetune none): expect the accuracy to fall")
         elif not record.trained:
             warnings.append(f"{name} has changed no weight")
         for warning in warnings:
@@ -79,6 +90,18 @@ class Finetune(Stage[FinetuneOptions]):
             note=_note(record),
             source_files=own_sources(),
         )
+
+
+def self_taught(model: nn.Module, dataset: Dataset) -> Callable[[nn.Module], Any]:
+    """Raises UserError for a detector: which of its boxes is which changes with its weights."""
+    from enginesmith.converters.detectors import is_detector
+    from enginesmith.converters.finetune.distilling import distillation
+
+    if is_detector(model):
+        raise UserError(
+            "a detector learns from labelled boxes: give --finetune file.py:function, or none to prune alone"
+        )
+    return distillation(copy.deepcopy(model), lambda: (example.feed for example in dataset))
 
 
 def fine_tune(

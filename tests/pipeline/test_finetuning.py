@@ -10,7 +10,8 @@ import tiny_onnx
 
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
-from enginesmith.pipeline.plan import Plan, PlannedStage, make_plan
+from enginesmith.pipeline.plan import make_plan
+from enginesmith.pipeline.planned import Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe
 
 
@@ -62,9 +63,19 @@ def test_a_search_takes_one_calibration_of_what_was_trained(job: Path) -> None:
     assert stages["precision"].needs["original"] == "original"
 
 
+def test_without_a_function_the_model_learns_from_itself(tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    data.write_bytes(b"an archive")
+    tuning = by_id(plan(precision="int8", qat=True, calib=str(data)))["finetune"]
+    assert tuning.options.function == ""
+    assert (tuning.options.data.spec, tuning.options.data.role) == (str(data), "calibration")
+    assert tuning.needs == {"samples": "original"}
+
+
 def test_ranges_of_a_model_that_was_only_pruned_are_calibrated() -> None:
-    stages = by_id(plan(precision="int8", sparse=True))
-    assert stages["finetune"].options.function == ""
+    stages = by_id(plan(precision="int8", sparse=True, finetune="none"))
+    assert (stages["finetune"].options.function, stages["finetune"].options.data) == ("", None)
+    assert stages["finetune"].needs == {}
     assert "finetuned" not in stages["calibrate"].needs
 
 
@@ -88,7 +99,7 @@ def test_a_graph_that_is_sparse_already_is_compiled_as_such(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"qat": True, "precision": "int8"}, "qat trains with int8's rounding, and no finetune says how; give path"),
+        ({"qat": True, "precision": "int8", "finetune": "none"}, "with --finetune none it has nothing to do"),
         ({"finetune": "JOB:train"}, "finetune trains for int8 or for sparse weights; give --qat, --sparse or both"),
         ({"finetune": "JOB:train", "qat": True}, "qat trains for int8, and the precision is fp32"),
         (

@@ -93,6 +93,7 @@ def tune(job: Path, tmp_path: Path) -> Tune:
             "function": function,
             "function_path": job if function else None,
             "function_sha256": "",
+            "data": None,
             "qat": False,
             "sparse": False,
         }
@@ -178,7 +179,7 @@ def test_zeros_outlive_the_export_the_simplifier_and_int8(job: Path, tune: Tune,
 def test_what_did_nothing_is_said(tune: Tune) -> None:
     assert tune("nothing", qat=True)[2][0].endswith(":nothing has changed no weight")
     _, record, warnings = tune("", sparse=True)
-    assert warnings == ["pruned and not trained since (no --finetune): expect the accuracy to fall"]
+    assert warnings == ["pruned and not trained since (--finetune none): expect the accuracy to fall"]
     assert (record.function, record.pruned) == ("", ["3", "6", "11"])
 
 
