@@ -35,21 +35,21 @@ class Calibrate(Stage[CalibrateOptions]):
         from enginesmith.converters.finetune.ranges import trained_ranges
         from enginesmith.converters.finetune.record import FineTuning
         from enginesmith.converters.precision.int8.calibration import calibrate
+        from enginesmith.converters.precision.int8.equalize import equalize
         from enginesmith.converters.precision.int8.placement import observed
         from enginesmith.converters.precision.lower import prepare
         from enginesmith.converters.precision.ranges import LARGE
 
         dataset = options.data.open(inputs["samples"])
         model = prepare(ir.load(inputs["model"] / MODEL), options.precision)
-        if options.equalize:
-            from enginesmith.converters.precision.int8.equalize import equalize
-
-            equalize(model)
-        names = observed(model) if options.precision in ("int8", "auto") else []
 
         def feeds() -> Iterator[Mapping[str, Any]]:
             return (example.feed for example in dataset)
 
+        if options.equalize:
+            context.progress("equalizing channels")
+            equalize(model, feeds(), context.scratch)
+        names = observed(model) if options.precision in ("int8", "auto") else []
         found = calibrate(model, feeds, context.scratch, names, context.progress)
         warnings = list(dataset.warnings)
         if "finetuned" in inputs:

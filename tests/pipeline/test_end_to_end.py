@@ -83,10 +83,10 @@ def test_lenet_in_half_precision(lenet):
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     states = statuses(manifest)
     assert [states[id] for id in ("export", "compare export", "simplify", "compare simplify")] == ["cached"] * 4
-    assert [states[id] for id in ("precision", "compare precision")] == ["built"] * 2
+    assert [states[id] for id in ("calibrate", "precision", "compare precision", "accuracy")] == ["built"] * 4
     stages = {stage.id: stage for stage in manifest.stages}
     assert stages["precision"].lowering.products_by_dtype == {"float16": 5}
-    assert "rounding where the graph has 16 bits" in stages["compare precision"].comparison.found
+    assert "rounding where the graph does" in stages["compare precision"].comparison.found
     assert 0 < stages["compare precision"].comparison.samples[0].outputs[0].max_abs < 1e-3
     tvm, rtx = (next(e for e in manifest.engines if e.backend == name) for name in ("tvm", "tensorrt-rtx"))
     assert (tvm.verified, rtx.verified, rtx.verified_reason) == ("yes", "not run", "no GPU")
@@ -105,6 +105,62 @@ def test_lenet_in_half_precision(lenet):
     html = (out / "report.html").read_text()
     assert "asked 2 float16; in the network 2 float16" in html
     assert " in fp32" in html
+
+
+@needs_rtx
+def test_lenet_in_int8(lenet):
+    """Quantized, proved by the parsed network, judged by a metric, and the loss within the user's budget."""
+    out = lenet.folder.with_name("int8")
+    arguments = ("lenet", "--precision", "int8", "--budget", "10%", "--backend", "tensorrt-rtx,tvm", "--measure", "0")
+    done = lenet.shell.run("build", *arguments, "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
+    stages = {stage.id: stage for stage in manifest.stages}
+    assert stages["precision"].lowering.products_by_dtype == {"int8": 5}
+    accuracy = stages["accuracy"].accuracy
+    assert (accuracy.weak, accuracy.examples, accuracy.before, accuracy.budget) == (True, 32, 1.0, 0.1)
+    assert 0.9 <= accuracy.after <= 1
+    tvm, rtx = (next(e for e in manifest.engines if e.backend == name) for name in ("tvm", "tensorrt-rtx"))
+    assert rtx.products_built == rtx.products_asked == {"convolutions": {"int8": 2}, "matrix products": {"int8": 3}}
+    assert tvm.verified == "yes"
+    assert "asked 2 int8; in the network 2 int8" in (out / "report.html").read_text()
+
+
+@needs_rtx
+def test_lenet_within_a_budget(lenet):
+    """A search may take no more than was allowed, or it has failed; its graph is there all the same."""
+    out = lenet.folder.with_name("auto")
+    arguments = ("lenet", "--precision", "auto", "--metric", "cosine", "--evaluated", "8", "--backend", "tensorrt-rtx")
+    done = lenet.shell.run("build", *arguments, "--budget", "1%", "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
+    search = next(stage.search for stage in manifest.stages if stage.search)
+    assert [candidate.chosen for candidate in search.candidates].count(True) == 1
+    chosen = next(candidate for candidate in search.candidates if candidate.chosen)
+    assert chosen.within
+    assert chosen.loss <= 0.01
+    assert set(search.precisions.values()) <= {"int8", "fp16", "fp32"}
+
+
+@needs_rtx
+def test_a_budget_that_nothing_meets(lenet, tmp_path):
+    """Exit 1, the best that was found, and by how much it misses."""
+    (tmp_path / "metric.py").write_text(
+        "def closeness(outputs, targets):\n"
+        "    return -max(abs(o['output'] - t['output']).max() for o, t in zip(outputs, targets))\n"
+    )
+    metric = f"{tmp_path / 'metric.py'}:closeness"
+    arguments = ("lenet", "--precision", "auto", "--metric", metric, "--evaluated", "8", "--backend", "tensorrt-rtx")
+    done = lenet.shell.run("build", *arguments, "--budget", "0", "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (1, "")
+    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    stage = next(stage for stage in manifest.stages if stage.search)
+    assert stage.status == "failed"
+    assert "0.0000 allowed" in stage.error
+    assert "larger BUDGET" in stage.remedy
+    assert not any(candidate.chosen for candidate in stage.search.candidates)
+    assert stage.accuracy.loss == min(candidate.loss for candidate in stage.search.candidates)
+    assert not manifest.engines
 
 
 @needs_rtx
