@@ -2,8 +2,10 @@
 
     python benchmarks/finetuning.py digits --weights digits.pt
     python benchmarks/finetuning.py detector --weights detector.pt
+    python benchmarks/finetuning.py mobilenet_v2
 
-Each row is a whole `enginesmith build` with a TensorRT-RTX engine; the metric is of the model before and after.
+Each row is a whole `enginesmith build` with a TensorRT-RTX engine; the metric is of the model before and after. "Taught"
+models learn from labels, "self-taught" ones from what they answered before, on the calibration data.
 """
 
 from __future__ import annotations
@@ -13,57 +15,91 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 TRAINED = Path(__file__).parent / "trained"
-METRICS = {"digits": "top1", "detector": "map"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in a file of `trained`, with its data. `taught`: there is a function in `tuning.py` for it."""
+
+    file: str
+    factory: str = "factory"
+    data: tuple[str, str] = ("calibration", "evaluation")
+    metric: str = "top1"
+    taught: bool = False
+
+
+SUBJECTS = {
+    "digits": Subject("digits.py", taught=True),
+    "detector": Subject("detector.py", metric="map", taught=True),
+    "mobilenet_v2": Subject("imagenet.py", "mobilenet_v2"),
+    "efficientnet_lite0": Subject("imagenet.py", "efficientnet_lite0", ("calibration_lite", "evaluation_lite")),
+}
 CASES: dict[str, list[str]] = {
     "int8": ["--precision", "int8"],
-    "int8, trained": ["--precision", "int8", "--qat"],
-    "2:4": ["--sparse"],
-    "2:4, trained": ["--sparse"],
-    "2:4 and int8, trained": ["--precision", "int8", "--sparse", "--qat"],
+    "int8, self-taught": ["--precision", "int8", "--qat"],
+    "int8, taught": ["--precision", "int8", "--qat"],
+    "2:4": ["--sparse", "--finetune", "none"],
+    "2:4, self-taught": ["--sparse"],
+    "2:4, taught": ["--sparse"],
+    "2:4 and int8, self-taught": ["--precision", "int8", "--sparse", "--qat"],
+    "2:4 and int8, taught": ["--precision", "int8", "--sparse", "--qat"],
 }
-
-
-def build(model: str, weights: Path, flags: list[str], out: Path) -> dict[str, Any]:
-    """The manifest."""
-    file = TRAINED / f"{model}.py"
-    data = ["--calib", f"{file}:calibration", "--eval", f"{file}:evaluation", "--metric", METRICS[model]]
-    command = ["build", f"{file}:factory", "--weights", str(weights), "--backend", "tensorrt-rtx", "--measure", "0"]
-    subprocess.run(
-        [sys.executable, "-m", "enginesmith.pipeline.cli", *command, *data, *flags, "--keep-going", "--out", str(out)],
-        stdout=sys.stderr,
-        check=False,  # a build that loses more than it may exits with 1, and its manifest says how much
-    )
-    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text())
-    return manifest
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=list(METRICS))
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("model", choices=list(SUBJECTS))
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
     arguments = parser.parse_args()
+    subject = SUBJECTS[arguments.model]
     print("| | metric | before | after | lost, of 100 | training | engine |\n|---|---|---|---|---|---|---|")
-    for name in arguments.only:
-        flags = list(CASES[name])
-        if "trained" in name:
-            flags += ["--finetune", f"{TRAINED / 'tuning.py'}:{arguments.model}"]
-        with tempfile.TemporaryDirectory() as work:
-            manifest = build(arguments.model, arguments.weights.resolve(), flags, Path(work))
-        stages = {stage["id"]: stage for stage in manifest["stages"]}
-        accuracy = stages["accuracy"]["accuracy"]
-        if accuracy is None:
-            print(f"| {name} | {stages['accuracy']['error'] or 'not measured'} |||||", flush=True)
+    for case in arguments.only:
+        taught, self_taught = case.endswith(", taught"), case.endswith("self-taught")
+        if (taught and not subject.taught) or (self_taught and subject.metric == "map"):
             continue
-        before, after = 100 * accuracy["before"], 100 * accuracy["after"]
-        trained = f"{stages['finetune']['seconds']:.0f} s" if "trained" in name else ""
-        size = " ".join(f"{engine['size'] / 1e6:.2f} MB" for engine in manifest["engines"])
-        row = (name, accuracy["metric"], f"{before:.2f}", f"{after:.2f}", f"{before - after:.2f}", trained, size)
-        print(f"| {' | '.join(row)} |", flush=True)
+        flags = list(CASES[case])
+        if taught:
+            flags += ["--finetune", f"{TRAINED / 'tuning.py'}:{arguments.model}"]
+        if arguments.weights:
+            flags += ["--weights", str(arguments.weights.resolve())]
+        with tempfile.TemporaryDirectory() as work:
+            manifest = build(subject, flags, Path(work))
+        print(f"| {' | '.join((case, *figures(manifest)))} |", flush=True)
+
+
+def build(subject: Subject, flags: list[str], out: Path) -> dict[str, Any]:
+    """The manifest."""
+    file = TRAINED / subject.file
+    calibration, evaluation = (f"{file}:{name}" for name in subject.data)
+    command = [
+        *(sys.executable, "-m", "enginesmith.pipeline.cli", "build", f"{file}:{subject.factory}"),
+        *("--calib", calibration, "--eval", evaluation, "--metric", subject.metric),
+        *("--backend", "tensorrt-rtx", "--measure", "0", "--keep-going", "--out", str(out)),
+        *flags,
+    ]
+    # a build that loses much exits with 1, and its manifest says how much
+    subprocess.run(command, stdout=sys.stderr, check=False)
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return manifest
+
+
+def figures(manifest: dict[str, Any]) -> tuple[str, ...]:
+    stages = {stage["id"]: stage for stage in manifest["stages"]}
+    accuracy = stages["accuracy"]["accuracy"]
+    if accuracy is None:
+        failed = next(stage for stage in manifest["stages"] if stage["error"])
+        return (f"{failed['id']}: {failed['error']}", *[""] * 5)
+    before, after = 100 * accuracy["before"], 100 * accuracy["after"]
+    seconds = stages["finetune"]["seconds"] if "finetune" in stages else 0
+    size = " ".join(f"{engine['size'] / 1e6:.2f} MB" for engine in manifest["engines"])
+    lost = f"{before - after:.2f}"
+    return accuracy["metric"], f"{before:.2f}", f"{after:.2f}", lost, f"{seconds:.0f} s" if seconds else "", size
 
 
 if __name__ == "__main__":
