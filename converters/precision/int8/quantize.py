@@ -93,9 +93,8 @@ def kept_by_name(model: ir.Model, keep: Iterable[str]) -> dict[ir.Node, str]:
             named = {node for node in products if fnmatchcase(node.name or "", pattern)}
         if not named:
             raise UserError(
-                f"keep {pattern!r} matches no product: the first is called {label(products[0])!r}"
-                if products
-                else "keep: the model has no product"
+                f"--keep {pattern!r} matches no product; "
+                + (f"the first one's name is {label(products[0])!r}" if products else "the model has none")
             )
         found |= dict.fromkeys(named, f"kept: {pattern}")
     return found
