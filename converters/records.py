@@ -194,8 +194,8 @@ class Accuracy(BaseModel):
 
     @property
     def verdict(self) -> str:
-        """Both figures and the loss, in one line."""
-        return f"{self.metric} {self.before:.4f} to {self.after:.4f}, {self.loss:+.4f} lost on {self.data}"
+        """Both figures and the change, in one line."""
+        return f"{self.metric} {self.before:.4f} to {self.after:.4f} ({-self.loss:+.4f}) on {self.data}"
 
 
 class LayerLoss(BaseModel):
