@@ -55,6 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=list(SUBJECTS))
     parser.add_argument("--weights", type=Path)
+    parser.add_argument(
+        "--threads", type=int, default=0, help="1 on a busy machine, where two would wait for each other"
+    )
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
     arguments = parser.parse_args()
     subject = SUBJECTS[arguments.model]
@@ -63,7 +66,7 @@ def main() -> None:
         taught, self_taught = case.endswith(", taught"), case.endswith("self-taught")
         if (taught and not subject.taught) or (self_taught and subject.metric == "map"):
             continue
-        flags = list(CASES[case])
+        flags = [*CASES[case], "--threads", str(arguments.threads)]
         if taught:
             flags += ["--finetune", f"{TRAINED / 'tuning.py'}:{arguments.model}"]
         if arguments.weights:
