@@ -129,8 +129,13 @@ def of_metric(value: float) -> str:
 
 
 def lost(loss: float) -> str:
-    """In words for what is no loss."""
+    """For a column of losses: in words for what is none."""
     return f"{of_metric(-loss)} gained" if loss < 0 else of_metric(loss)
+
+
+def told(loss: float) -> str:
+    """For a sentence: `0.0046 lost`, `0.0016 gained`."""
+    return lost(loss) if loss < 0 else f"{of_metric(loss)} lost"
 
 
 def _measured(stage: StageRecord, accuracy: Accuracy, hrefs: Mapping[str, str]) -> Measured:
@@ -145,7 +150,7 @@ def _measured(stage: StageRecord, accuracy: Accuracy, hrefs: Mapping[str, str]) 
         record=accuracy,
         before=of_metric(accuracy.before),
         after=of_metric(accuracy.after),
-        loss=lost(accuracy.loss),
+        loss=told(accuracy.loss),
         tone=tone,  # type: ignore[arg-type]
         verdict=verdict,
     )
@@ -176,7 +181,7 @@ def _searched(stage: StageRecord, search: Search, hrefs: Mapping[str, str]) -> S
     chosen = next((found for found in search.candidates if found.chosen), None)
     best = min(search.candidates, key=lambda found: found.loss, default=None)
     if chosen:
-        verdict = f"chosen: {chosen.name}, loses {lost(chosen.loss)}"
+        verdict = f"chosen: {chosen.name}, {told(chosen.loss)}"
     elif best:
         verdict = f"none is within the budget: {best.name} misses it by {of_metric(best.loss - search.budget)}"
     else:
@@ -243,7 +248,7 @@ def _kept(lowered: Sequence[StageRecord], searches: Sequence[StageRecord]) -> li
 
 def _harm(found: LayerLoss) -> str:
     """What a layer alone costs."""
-    return f"{found.precision} alone: {lost(found.loss)} of the metric, outputs change by {text.percent(found.error)}"
+    return f"{found.precision} alone: {told(found.loss)}, outputs change by {text.percent(found.error)}"
 
 
 # Charts

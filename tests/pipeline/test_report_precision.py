@@ -70,14 +70,14 @@ def manifest(search: Search | None = None, *, weak: bool = False, after: float =
 
 def test_accuracy_is_shown_before_and_after() -> None:
     page = Page(render(manifest(searched())))
-    assert "0.8654 after, 0.8700 before: loss 0.0046" in page.text
+    assert "0.8654 after, 0.8700 before: 0.0046 lost" in page.text
     assert "within the budget of 0.0050" in page.text
     assert "A weak measure" not in page.text
     assert "over the budget of 0.0050" in Page(render(manifest(after=0.85))).text
 
 
 def test_what_was_gained_is_no_loss_below_zero() -> None:
-    assert "before: loss 0.0012 gained" in Page(render(manifest(after=0.8712))).text
+    assert "before: 0.0012 gained" in Page(render(manifest(after=0.8712))).text
 
 
 def test_a_weak_measure_is_cautioned() -> None:
@@ -123,9 +123,7 @@ def test_a_budget_that_nothing_meets_says_by_how_much() -> None:
 def test_reasons_are_grouped_and_hold_what_each_layer_costs() -> None:
     page = Page(render(manifest(searched())))
     assert f"6 layers: {RAISED}" in page.text
-    assert (
-        "/backbone/layer0/block0/conv2/Conv Conv int8 alone: 0.0200 of the metric, outputs change by 20%" in page.text
-    )
+    assert "/backbone/layer0/block0/conv2/Conv Conv int8 alone: 0.0200 lost, outputs change by 20%" in page.text
     assert "1 layer: what it computes chooses elements or positions /rpn/NonMax/MatMul MatMul" in page.text
     section = page.text.partition("Layers in a higher precision")[2].partition("How it was built")[0]
     assert "/softmax" not in section.partition("Differences between stages")[0]
