@@ -47,16 +47,16 @@ def measure_ranges(model: ir.Model, feeds: Iterable[Mapping[str, Any]], folder: 
 
 def _instrument(graph: ir.Graph) -> list[Probe]:
     """Add the nodes that reduce every float32 tensor of the graph, in place."""
-    first = next(iter(graph), None)
-    if first is None:
+    own_nodes = list(graph)
+    if not own_nodes:
         return []
     probes = []
     for value in graph.inputs:
         if is_float(value):
             nodes, peak = _peak(value)
-            graph.insert_before(first, nodes)
+            graph.insert_before(own_nodes[0], nodes)
             probes.append((value.name or "", peak))
-    for node in [node for node in graph if node.op_type != "Constant"]:
+    for node in (node for node in own_nodes if node.op_type != "Constant"):
         own = [value for value in node.outputs if value.name and is_float(value)]
         probes += _hoist(graph, node)
         for value in own:

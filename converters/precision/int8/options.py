@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 Method = Literal["minmax", "entropy", "percentile", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class Int8Options(BaseModel):

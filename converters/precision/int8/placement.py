@@ -8,10 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.values import argument, attribute, constant
+from enginesmith.compat.values import argument, attribute, constant, rank
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.int8.weights import OPERATORS, factors
-from enginesmith.converters.precision.structure import is_constant, is_dequantized, is_float, is_standard, ordered
+from enginesmith.converters.precision.structure import (
+    is_constant,
+    is_dequantized,
+    is_float,
+    is_standard,
+    ordered,
+    owners,
+)
 
 PASSING = frozenset((
     "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth", "Squeeze",
@@ -26,6 +33,7 @@ TABLE = "a table of weights that is looked up is no product of int8"
 BODY = "it is in the body of an If, a Loop or a Scan"
 ACTIVATIONS = "both its factors are activations: no weights to save, and the rounding of both counts"
 COMPUTED = "its weights are computed, or an input of the model"
+VECTOR = "a product with a vector gains nothing in integers"
 QUANTIZED = "it is quantized already"
 
 
@@ -68,6 +76,8 @@ def _objection(node: ir.Node, graph: ir.Graph) -> str:
         return QUANTIZED
     if not all(is_float(value) for value in node.inputs[:2]):
         return "it is not in float32"
+    if any(rank(value) == 1 for value in node.inputs[:2]):
+        return VECTOR
     if factors(node) is None:
         return COMPUTED if node.op_type in ("Conv", "ConvTranspose") or _has_constant(node) else ACTIVATIONS
     return BODY if node.graph is not graph else ""
@@ -84,22 +94,33 @@ def data_port(node: ir.Node) -> Port:
     return Port(node, found.data)
 
 
-def skip_ports(chosen: Collection[ir.Node]) -> list[Port]:
-    """The inputs of sums that are added to a convolution: with Q/DQ on the other branch, and none on the convolution's
-    own, TensorRT makes one kernel of convolution and sum.
+def skip_ports(model: ir.Model, chosen: Collection[ir.Node]) -> list[Port]:
+    """The inputs of sums that are added to a convolution of `chosen`: with Q/DQ on the other branch, and none on the
+    convolution's own, TensorRT makes one kernel of convolution and sum.
 
     Where both branches are convolutions, the later one is fused.
     """
-    ports: dict[ir.Node, Port] = {}
-    for node in chosen:  # in order: a later one takes the place of an earlier one
-        end = _fused(node)
-        user = _only_reader(end)
-        if user is None or user.op_type != "Add" or node.op_type not in ("Conv", "ConvTranspose"):
-            continue
-        other = Port(user, 1 - next(iter(end.uses())).idx)
-        if other.value is not end and not is_constant(other.value) and _same_shape(other.value, end):
-            ports[user] = other
-    return list(ports.values())
+    sums = _sums(model)
+    ports = [port for node in chosen if (port := _skip_port(node, sums)) is not None]
+    return list({port.node: port for port in ports}.values())
+
+
+def _sums(model: ir.Model) -> set[ir.Node]:
+    """Sums of features: neither do they choose positions, nor are they a result, which would only lose digits."""
+    products = {node for node, reason in candidates(model).items() if not reason}
+    leading = rules.before_products(model, owners(model), products)
+    return {node for node in model.graph if node.op_type == "Add" and node in leading} - rules.choosers(model)
+
+
+def _skip_port(node: ir.Node, sums: Collection[ir.Node]) -> Port | None:
+    end = _fused(node)
+    user = _only_reader(end)
+    if node.op_type not in ("Conv", "ConvTranspose") or user is None or user not in sums:
+        return None
+    other = Port(user, 1 - next(iter(end.uses())).idx)
+    if other.value is end or is_constant(other.value) or not _same_shape(other.value, end):
+        return None
+    return other
 
 
 def _fused(node: ir.Node) -> ir.Value:
@@ -124,10 +145,11 @@ def _same_shape(one: ir.Value, other: ir.Value) -> bool:
 def observed(model: ir.Model) -> list[str]:
     """Names of all tensors that a quantization of some candidates may need the histogram of."""
     chosen = [node for node, reason in candidates(model).items() if not reason]
-    values = [data_port(node).value for node in chosen]
-    for node in chosen:  # alone, a node may be the one that is fused, and the other branch the one that is quantized
-        values += [port.value for port in skip_ports([node])]
-    return list(dict.fromkeys(value.name for value in values if value.name))
+    sums = _sums(model)
+    # with other nodes chosen, another branch may be the one that is fused
+    skips = [port for node in chosen if (port := _skip_port(node, sums)) is not None]
+    ports = [*map(data_port, chosen), *skips]
+    return list(dict.fromkeys(port.value.name for port in ports if port.value.name))
 
 
 def scale_groups(graph: ir.Graph, values: Iterable[ir.Value]) -> list[list[ir.Value]]:

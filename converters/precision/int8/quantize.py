@@ -69,7 +69,7 @@ def quantize(
         if options.correct_bias:
             correct_bias(nodes, calibration)
         ports = [data_port(node) for node in nodes]
-        ports += [port for port in skip_ports(nodes) if not _without_scale(port.value, calibration)]
+        ports += [port for port in skip_ports(model, nodes) if not _without_scale(port.value, calibration)]
         names = {port.value: port.value.name or "" for port in ports}
         for group in scale_groups(model.graph, names):
             limit = max(calibration.threshold(names[value], options.method) for value in group)
@@ -112,7 +112,7 @@ def _without_scale(value: ir.Value, calibration: Calibration) -> str:
 class _Writer:
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self.dequantized: dict[tuple[ir.Value, int | None], ir.Value] = {}
+        self.dequantized: dict[tuple[ir.Value, int], ir.Value] = {}
         """Weights, and their axis, to what takes their place."""
 
     def activation(self, value: ir.Value, limit: float, ports: Iterable[Port]) -> None:
@@ -144,18 +144,17 @@ class _Writer:
             self.dequantized[value, found.axis] = self._dequantized(value, found.axis)
         node.replace_input_with(found.weights, self.dequantized[value, found.axis])
 
-    def _dequantized(self, value: ir.Value, axis: int | None) -> ir.Value:
+    def _dequantized(self, value: ir.Value, axis: int) -> ir.Value:
         array = weights.array_of(value)
         scale = weights.scales(array, axis)
-        base = f"{value.name}" if axis is None else f"{value.name}/axis{axis}"
+        base = f"{value.name}/axis{axis}"
         inputs = [
             self._constant(f"{base}/int8", weights.rounded(array, scale, axis)),
             self._constant(f"{base}/scale", scale),
             self._constant(f"{base}/zero", np.zeros(scale.shape, np.int8)),
         ]
-        attributes = {} if axis is None else {"axis": axis}
         made = _node(
-            "DequantizeLinear", inputs, f"{base}/dequantized", ir.DataType.FLOAT, ir.Shape(array.shape), **attributes
+            "DequantizeLinear", inputs, f"{base}/dequantized", ir.DataType.FLOAT, ir.Shape(array.shape), axis=axis
         )
         self.graph.insert_before(self.graph[0], made)
         return made.outputs[0]

@@ -23,14 +23,14 @@ class Factors:
 
     data: int
     weights: int
-    axis: int | None
-    """Of the weights: the output channels, each of which has a scale; None for one scale altogether."""
+    axis: int
+    """Of the weights: the output channels, each of which has a scale."""
     channels: int
     """Of the data: the input channels, as an axis; may be negative."""
 
 
 def factors(node: ir.Node) -> Factors | None:
-    """None where no input, or both, are constant weights of a known rank."""
+    """None where no input, or both, are constant weights, or where these are a vector."""
     if node.op_type in ("Conv", "ConvTranspose"):
         found = Factors(0, 1, _convolution_axis(node), 1)
     else:
@@ -40,7 +40,7 @@ def factors(node: ir.Node) -> Factors | None:
         weights = constants[0]
         found = Factors(1 - weights, weights, *_matrix_axes(node, weights))
     known = is_constant(node.inputs[found.weights]) and not is_constant(node.inputs[found.data])
-    return found if known and rank(node.inputs[found.weights]) else None
+    return found if known and (rank(node.inputs[found.weights]) or 0) >= 2 else None
 
 
 def _convolution_axis(node: ir.Node) -> int:
@@ -52,11 +52,9 @@ def _convolution_axis(node: ir.Node) -> int:
     return 0 if lone and attribute(node, "group", 1) > 1 else 1
 
 
-def _matrix_axes(node: ir.Node, weights: int) -> tuple[int | None, int]:
+def _matrix_axes(node: ir.Node, weights: int) -> tuple[int, int]:
     """The axis of a matrix that isn't summed over, and the one of the data that is."""
     size = rank(node.inputs[weights]) or 0
-    if size < 2:
-        return None, -1 if weights == 1 else -2
     turned = [bool(attribute(node, name, 0)) for name in ("transA", "transB")]
     if weights == 1:
         return (size - 2 if turned[1] else size - 1), -2 if turned[0] else -1
@@ -70,21 +68,19 @@ def array_of(value: ir.Value | None) -> Floats:
     return np.asarray(tensor.numpy(), np.float32)
 
 
-def scales(weights: Floats, axis: int | None) -> Floats:
-    """The largest magnitude of each channel over 127, of shape [channels] or []. A channel of zeros has scale 1."""
+def scales(weights: Floats, axis: int) -> Floats:
+    """The largest magnitude of each channel over 127, of shape [channels]. A channel of zeros has scale 1."""
     others = tuple(index for index in range(weights.ndim) if index != axis)
-    peaks = np.abs(weights).max(axis=None if axis is None else others, initial=0)
+    peaks = np.abs(weights).max(axis=others, initial=0)
     found = np.asarray(peaks, np.float32) / np.float32(LARGEST)
     return np.where(found < np.finfo(np.float32).tiny, np.float32(1), found).astype(np.float32)
 
 
-def rounded(weights: Floats, scale: Floats, axis: int | None) -> NDArray[np.int8]:
+def rounded(weights: Floats, scale: Floats, axis: int) -> NDArray[np.int8]:
     """As QuantizeLinear rounds: to the nearest, halves to even."""
     return np.clip(np.round(weights / along(scale, weights.ndim, axis)), -LARGEST, LARGEST).astype(np.int8)
 
 
-def along(channels: Floats, dimensions: int, axis: int | None) -> Floats:
+def along(channels: Floats, dimensions: int, axis: int) -> Floats:
     """One number for each channel, to be multiplied with an array of so many dimensions."""
-    if axis is None:
-        return channels
     return channels.reshape([-1 if index == axis else 1 for index in range(dimensions)])
