@@ -17,10 +17,10 @@ from enginesmith.converters.precision.int8.placement import candidates, data_por
 from enginesmith.converters.precision.int8.weights import array_of, factors, rounded, scales
 
 
-def fingerprint(weights: Array, axis: int | None) -> str:
+def fingerprint(weights: Array, axis: int) -> str:
     """Of the magnitudes of the int8 codes, with the output channels first. BatchNorm may turn a channel's sign."""
     codes = np.abs(rounded(weights, scales(weights, axis), axis))
-    turned = codes if axis is None else np.moveaxis(codes, axis, 0)
+    turned = np.moveaxis(codes, axis, 0)
     return hashlib.sha256(repr(turned.shape).encode() + turned.tobytes()).hexdigest()
 
 
