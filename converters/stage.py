@@ -57,6 +57,8 @@ class Facts(BaseModel):
     unreachable: str = ""
     """A host that could not be reached and whose absence shaped the result: it is taken from the store only as long
     as that stays so."""
+    interrupted: bool = False
+    """The user ended the stage early: what it has found is good for this run, and the next one goes on."""
     note: str = ""
     """A few words for the table, such as the tool that did the work."""
     source_files: dict[str, str] = {}

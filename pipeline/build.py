@@ -165,9 +165,10 @@ class Builder:
             return self._publish(planned, record, ended, folder)
 
     def _fresh(self, key: str) -> Entry | None:
-        """The store's entry, unless the user's sources have changed or a host that was missing answers again."""
+        """The store's entry, unless it was ended early, the user's sources have changed, or a host that was missing
+        answers again."""
         entry = self.store.lookup(key)
-        if entry is None:
+        if entry is None or entry.facts.interrupted:
             return None
         for name, digest in entry.facts.source_files.items():
             path = Path(name)

@@ -76,6 +76,7 @@ def run(request: Request, events: TextIO) -> Result:
         context.stopped = asked.is_set
     try:
         facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
+        facts.interrupted = context.stopped()
     except UserError as error:
         return Result(outcome="user error", message=str(error))
     except ConversionError as error:

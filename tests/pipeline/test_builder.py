@@ -14,10 +14,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from probe_stage import ProbeOptions
 from running import PROBE, Probes
 
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.registry import STAGES
+from enginesmith.pipeline.build import Builder
+from enginesmith.pipeline.plan import Plan, PlannedStage
 from enginesmith.pipeline.recipe import Recipe
+from enginesmith.pipeline.source import Source
 from enginesmith.pipeline.store import Store
 
 
@@ -238,3 +243,23 @@ class _Listener(list):
     def append(self, event) -> None:
         super().append(event)
         self._act(event)
+
+
+def test_a_stage_that_was_ended_early_goes_on_in_the_next_run(probes, monkeypatch):
+    monkeypatch.setitem(STAGES, "patient", "probe_stage:Patient")
+    flag = probes.folder / "interrupt"
+    flag.touch()
+    code = f"import os, signal\nif os.path.exists({str(flag)!r}): os.kill(os.getpid(), signal.SIGINT)"
+    stage = PlannedStage("patient", "patient", ProbeOptions(code=code))
+    plan = Plan(Source(kind="onnx", ref="", name="probe"), (stage,), "patient")
+
+    def run() -> str:
+        environment = {"PYTHONPATH": str(PROBE)}
+        build = Builder(probes.store, probes.recipe, probes.folder / "logs", probes.events.append, environment).run(
+            plan
+        )
+        return build.records[0].status
+
+    assert (run(), run()) == ("built", "built")
+    flag.unlink()
+    assert (run(), run()) == ("built", "cached")
