@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 from enginesmith.compat.graphs import initializer
 from enginesmith.compat.values import Array, label
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.int8 import weights
 from enginesmith.converters.precision.int8.bias import correct_bias
 from enginesmith.converters.precision.int8.calibration import Calibration
@@ -29,14 +30,15 @@ from enginesmith.converters.precision.int8.thresholds import LARGEST
 from enginesmith.converters.records import Kept
 
 ZERO = "int8/zero"
+ENDS = ("first", "last")
 NOT_CHOSEN = "not chosen for int8"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Quantized:
-    nodes: list[str] = field(default_factory=list)
+    nodes: list[str]
     """By name."""
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[Kept]
     """The other products, and why they were left."""
 
 
@@ -51,51 +53,62 @@ def quantize(
     `chosen` are names of products, all where None. `calibration` is one of this very graph; None is for
     `options.weight_only`. Raises UserError where a pattern of `options.keep` matches nothing.
     """
-    if calibration is None and not options.weight_only:
+    if options.weight_only:
+        calibration = None
+    elif calibration is None:
         raise ValueError("activations need a calibration")
-    result = Quantized()
-    nodes = []
-    held = kept_by_name(model, options.keep)
-    for node, reason in candidates(model).items():
-        reason = reason or held.get(node, "") or ("" if chosen is None or node.name in chosen else NOT_CHOSEN)
-        if not reason and calibration is not None and not options.weight_only:
-            reason = _without_scale(data_port(node).value, calibration)
-        if reason:
-            result.kept.append(Kept(node=label(node), op=node.op_type, reason=reason, product=True))
-        else:
-            nodes.append(node)
+    reasons = _reasons(model, chosen, calibration, options.keep)
+    nodes = [node for node, reason in reasons.items() if not reason]
+    products = rules.products(model)
+    kept = [
+        Kept(node=label(node), op=node.op_type, reason=reason, product=node in products)
+        for node, reason in reasons.items()
+        if reason
+    ]
     writer = _Writer(model.graph)
-    if not options.weight_only and calibration is not None:
+    if calibration is not None:
         if options.correct_bias:
             correct_bias(nodes, calibration)
         ports = [data_port(node) for node in nodes]
         ports += [port for port in skip_ports(model, nodes) if not _without_scale(port.value, calibration)]
-        names = {port.value: port.value.name or "" for port in ports}
-        for group in scale_groups(model.graph, names):
-            limit = max(calibration.threshold(names[value], options.method) for value in group)
+        for group in scale_groups(model.graph, dict.fromkeys(port.value for port in ports)):
+            limit = max(calibration.threshold(value.name or "", options.method) for value in group)
             for value in group:
                 writer.activation(value, limit, [port for port in ports if port.value is value])
     for node in nodes:
         writer.weights(node)
     common.RemoveUnusedNodesPass()(model)
-    result.nodes = [label(node) for node in nodes]
-    return result
+    return Quantized([label(node) for node in nodes], kept)
+
+
+def _reasons(
+    model: ir.Model, chosen: Collection[str] | None, calibration: Calibration | None, keep: Iterable[str]
+) -> dict[ir.Node, str]:
+    """Every product to why it is not quantized; empty where it is."""
+    held = kept_by_name(model, keep)
+    reasons = {}
+    for node, reason in candidates(model).items():
+        reason = reason or held.get(node, "")
+        if not reason and chosen is not None and node.name not in chosen:
+            reason = NOT_CHOSEN
+        if not reason and calibration is not None:
+            reason = _without_scale(data_port(node).value, calibration)
+        reasons[node] = reason
+    return reasons
 
 
 def kept_by_name(model: ir.Model, keep: Iterable[str]) -> dict[ir.Node, str]:
-    """The products that the patterns of `keep` name, and which pattern it was."""
-    products = list(candidates(model))
-    first, last = first_and_last(model)
+    """The products that the patterns of `keep` name, and which pattern it was. Raises UserError where one names none."""
     found: dict[ir.Node, str] = {}
     for pattern in keep:
-        named = {"first": first, "last": last}.get(pattern)
-        if named is None:
-            named = {node for node in products if fnmatchcase(node.name or "", pattern)}
+        if pattern in ENDS:
+            named = first_and_last(model)[ENDS.index(pattern)]
+        else:
+            named = {node for node in candidates(model) if fnmatchcase(node.name or "", pattern)}
         if not named:
-            raise UserError(
-                f"--keep {pattern!r} matches no product; "
-                + (f"the first one's name is {label(products[0])!r}" if products else "the model has none")
-            )
+            example = next((label(node) for node in candidates(model)), None)
+            told = f"the first one's name is {example!r}" if example is not None else "the model has none"
+            raise UserError(f"--keep {pattern!r} matches no product; {told}")
         found |= dict.fromkeys(named, f"kept: {pattern}")
     return found
 
