@@ -68,14 +68,19 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    file = out / "rows.json"
-    done = [Row.model_validate(row) for row in json.loads(file.read_text())] if file.exists() else []
     for name in arguments.only:
+        file = out / f"{name}.json"  # what was measured before stays, where it isn't measured anew
+        rows = {row.tool: row for row in read(file)}
         for row in compare(CASES[name], arguments.tools, arguments.calibrated, arguments.evaluated, out):
-            done = [old for old in done if (old.model, old.tool) != (row.model, row.tool)] + [row]
-            file.write_text(json.dumps([row.model_dump() for row in done], indent=1))
+            rows[row.tool] = row
+            file.write_text(json.dumps([row.model_dump() for row in rows.values()], indent=1))
             print(line(row), flush=True)
+    done = [row for name in CASES for row in read(out / f"{name}.json")]
     print("\n" + "\n".join(table(done)))
+
+
+def read(file: Path) -> list[Row]:
+    return [Row.model_validate(row) for row in json.loads(file.read_text())] if file.exists() else []
 
 
 def compare(case: Case, tools: Iterable[str], calibrated: int, evaluated: int, out: Path) -> Iterator[Row]:
