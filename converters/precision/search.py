@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from enginesmith.converters.precision import sensitivity
+from enginesmith.converters.precision.clock import Clock, Stop
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.judges import Judge
+from enginesmith.converters.precision.levels import Levels, counted, described, mix_of
 from enginesmith.converters.precision.mix import Mix
 from enginesmith.converters.precision.sensitivity import Layer, Progress
 from enginesmith.converters.precision.trial import Outcome, Trials
@@ -33,9 +34,6 @@ TINY = 1e-12
 RAISED = "with it in {}, the mix lost more than the budget"
 UNTRIED = "time ran out before it was tried in int8"
 
-Levels = dict[str, str]
-"""Product to precision."""
-
 
 class Tried(NamedTuple):
     """A mix that was evaluated on all examples."""
@@ -48,32 +46,6 @@ class Tried(NamedTuple):
     @property
     def within(self) -> bool:
         return self.candidate.within
-
-
-class Stop(Exception):
-    """Time is up, or someone said so: the text tells which."""
-
-
-@dataclass
-class Clock:
-    """When to end: after `seconds`, before an evaluation that would not fit any more, and when `asked()` says so."""
-
-    seconds: float | None
-    asked: Callable[[], bool]
-    started: float = field(default_factory=time.monotonic)
-    longest: float = 0.0
-    """Seconds of the longest full evaluation so far."""
-
-    @property
-    def left(self) -> float:
-        return float("inf") if self.seconds is None else self.started + self.seconds - time.monotonic()
-
-    def check(self) -> None:
-        """Raises Stop."""
-        if self.asked():
-            raise Stop("at the user's request")
-        if self.left < self.longest:
-            raise Stop(f"after {time.monotonic() - self.started:.0f} of {self.seconds:.0f} s")
 
 
 def search(
@@ -292,27 +264,6 @@ class _Search:
                 yield name, best.outcome.kept[name]
             elif level == "fp16":
                 yield name, layer.barred
-
-
-def mix_of(levels: Mapping[str, str]) -> Mix:
-    """fp16 but for what is in something else."""
-    return Mix(
-        rest="fp16",
-        int8=tuple(name for name, level in levels.items() if level == "int8"),
-        wide=tuple(name for name, level in levels.items() if level == "fp32"),
-    )
-
-
-def counted(levels: Mapping[str, str]) -> str:
-    """`50 int8, 4 fp16`: how many products compute in what."""
-    found = list(levels.values())
-    return ", ".join(f"{found.count(level)} {level}" for level in ("int8", "fp16", "fp32") if level in found)
-
-
-def described(options: Int8Options) -> str:
-    """`entropy, equalized, bias corrected`."""
-    words = ["equalized"] * options.equalize + ["bias corrected"] * options.correct_bias
-    return ", ".join([options.method, *words])
 
 
 def harms(losses: Sequence[LayerLoss]) -> dict[str, float]:

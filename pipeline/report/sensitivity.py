@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from enginesmith.converters.records import LayerLoss, SensitivityRecord
-from enginesmith.pipeline.report import precision, text
+from enginesmith.pipeline.report import precision_charts, text
 from enginesmith.pipeline.report.page import environment, plotly_script, raw, script_json, write_page
 
 
 def render_sensitivity(name: str, record: SensitivityRecord) -> str:
     """The whole page, for the model called `name`."""
-    chart = precision.sensitivity(record.layers, STAGE)
+    chart = precision_charts.sensitivity(record.layers, STAGE)
     reasons: dict[str, list[str]] = {}
     for node, reason in record.barred.items():
         reasons.setdefault(reason, []).append(node)
@@ -23,7 +23,7 @@ def render_sensitivity(name: str, record: SensitivityRecord) -> str:
         .render(
             name=name,
             record=record,
-            baseline=precision.of_metric(record.baseline),
+            baseline=text.of_metric(record.baseline),
             rows=[_row(number, layer) for number, layer in enumerate(record.layers, 1)],
             reasons=sorted(reasons.items(), key=lambda item: -len(item[1])),
             chart=chart,
@@ -44,4 +44,4 @@ STAGE = "layers"
 
 def _row(number: int, layer: LayerLoss) -> tuple[int, str, str, str, str, str]:
     saved = text.NOTHING if layer.saved is None else f"≈ {text.milliseconds(layer.saved)}"
-    return number, layer.node, layer.op, precision.lost(layer.loss), text.percent(layer.error), saved
+    return number, layer.node, layer.op, text.lost(layer.loss), text.percent(layer.error), saved

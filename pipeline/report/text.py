@@ -82,6 +82,21 @@ def percent(value: float) -> str:
     return f"{min(float(shown), 99.9):g}%"
 
 
+def of_metric(value: float) -> str:
+    """Four decimals: a hundredth of a point of a hundred."""
+    return f"{value:.4f}" if abs(value) >= 5e-5 or value == 0 else f"{value:.1e}"
+
+
+def lost(loss: float) -> str:
+    """For a column of losses: in words for what is none."""
+    return f"{of_metric(-loss)} gained" if loss < 0 else of_metric(loss)
+
+
+def told(loss: float) -> str:
+    """For a sentence: `0.0046 lost`, `0.0016 gained`."""
+    return lost(loss) if loss < 0 else f"{of_metric(loss)} lost"
+
+
 def shape(dims: list[int] | list[int | str]) -> str:
     """`1x3x320x320`, as the command line takes it; a scalar has no dimensions."""
     return "x".join(str(dim) for dim in dims) or "scalar"

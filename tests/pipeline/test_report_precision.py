@@ -13,7 +13,7 @@ from test_report import HOSTILE, Page, browse, chromium, drawn_plots
 
 from enginesmith.converters.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search
 from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.report import precision, render, summary
+from enginesmith.pipeline.report import precision, precision_charts, render, summary
 
 __all__ = ["chromium"]  # the fixture
 COUNTS = {"int8": 48, "float16": 6, "float32": 2}
@@ -108,7 +108,7 @@ def test_measured_latencies_are_not_called_estimates() -> None:
         found.measured = True
     page = Page(render(manifest(search)))
     assert "≈" not in page.text
-    chart = precision.candidates(search, "x")
+    chart = precision_charts.candidates(search, "x")
     assert chart
     assert chart.figure["layout"]["xaxis"]["title"]["text"] == "measured milliseconds"
 
@@ -130,7 +130,7 @@ def test_reasons_are_grouped_and_hold_what_each_layer_costs() -> None:
 
 
 def test_the_plot_tells_candidates_apart_by_sign_and_draws_the_budget() -> None:
-    chart = precision.candidates(searched(), "x")
+    chart = precision_charts.candidates(searched(), "x")
     assert chart
     signs = {trace["name"]: trace["marker"]["symbol"] for trace in chart.figure["data"]}
     assert signs == {
@@ -143,13 +143,13 @@ def test_the_plot_tells_candidates_apart_by_sign_and_draws_the_budget() -> None:
 
 
 def test_the_most_harmful_layers_are_drawn_with_labels_of_their_own() -> None:
-    chart = precision.sensitivity(searched(90).layers, "x")
+    chart = precision_charts.sensitivity(searched(90).layers, "x")
     assert chart
     bars = chart.figure["data"][0]
-    assert len(bars["y"]) == len(set(bars["y"])) == precision.MOST_LAYERS
+    assert len(bars["y"]) == len(set(bars["y"])) == precision_charts.MOST_LAYERS
     assert bars["x"] == sorted(bars["x"], reverse=True)
     assert "30 most harmful of 90" in chart.title
-    assert precision.sensitivity([], "x") is None
+    assert precision_charts.sensitivity([], "x") is None
 
 
 def test_layers_are_ranked_by_the_metric_where_no_error_was_measured() -> None:
@@ -157,7 +157,7 @@ def test_layers_are_ranked_by_the_metric_where_no_error_was_measured() -> None:
         LayerLoss(node="a", op="Conv", precision="fp16", loss=0.1),
         LayerLoss(node="b", op="Gemm", precision="fp16", loss=0.3),
     ]
-    chart = precision.sensitivity(layers, "x")
+    chart = precision_charts.sensitivity(layers, "x")
     assert chart
     assert chart.figure["data"][0]["y"] == ["b", "a"]
     assert chart.figure["layout"]["xaxis"]["title"]["text"] == "loss of the metric"
