@@ -40,14 +40,14 @@ PEAKS: Mapping[str, Peaks] = {
     "sm_75": Peaks("T4", 8.1, 65, 130, 320),
     "sm_80": Peaks("A100 80GB SXM", 156, 312, 624, 2039),
     "sm_86": Peaks("A10", 62.5, 125, 250, 600),
-    "sm_87": Peaks("Jetson AGX Orin 64GB", 10.6, 42.5, 85, 204.8),
+    "sm_87": Peaks("Jetson AGX Orin 64GB", 21.2, 42.5, 85, 204.8),
     "sm_89": Peaks("L4", 60, 121, 242, 300),
     "sm_90": Peaks("H100 SXM", 495, 990, 1979, 3350),
     "sm_100": Peaks("B200 (HGX)", 1100, 2250, 4500, 7700),
     "sm_120": Peaks("GeForce RTX 5090", 104.8, 209.5, 838, 1792),
 }
 """A board for each compute capability, from NVIDIA's data sheets of T4, A100, A10, L4, H100 and HGX B200, the Jetson AGX
-Orin technical brief, and the RTX Blackwell whitepaper (fp16 there with float32 sums). Sheets that give the rates with
+Orin technical brief (TF32: half of fp16, as on A10), and the RTX Blackwell whitepaper (fp16 with float32 sums). Sheets that give the rates with
 sparsity are halved. Boards of one capability differ in size, hardly in the ratio between precisions."""
 
 UNKNOWN = Peaks("no board known for this target", 50, 100, 200, 500)
