@@ -47,8 +47,9 @@ PEAKS: Mapping[str, Peaks] = {
     "sm_120": Peaks("GeForce RTX 5090", 104.8, 209.5, 838, 1792),
 }
 """A board for each compute capability, from NVIDIA's data sheets of T4, A100, A10, L4, H100 and HGX B200, the Jetson AGX
-Orin technical brief (TF32: half of fp16, as on A10), and the RTX Blackwell whitepaper (fp16 with float32 sums). Sheets that give the rates with
-sparsity are halved. Boards of one capability differ in size, hardly in the ratio between precisions."""
+Orin technical brief (TF32 at half of fp16's rate, as on A10), and the RTX Blackwell whitepaper (fp16 with float32 sums).
+Sheets that give the rates with sparsity are halved. Boards of one capability differ in size, hardly in the ratio between
+precisions."""
 
 UNKNOWN = Peaks("no board known for this target", 50, 100, 200, 500)
 """Half the bits, twice the rate: for a ranking without figures."""
