@@ -45,7 +45,7 @@ def lowering(
         calibrations["equalized"] = "calibrate equalized"
     for role, id in calibrations.items():
         equalize = role == "equalized" or (integers and recipe.int8.equalize)
-        options = CalibrateOptions(precision=recipe.precision, data=calibration, equalize=equalize)
+        options = CalibrateOptions(precision=recipe.precision, rest=recipe.rest, data=calibration, equalize=equalize)
         trained = {"finetuned": "finetune"} if recipe.qat else {}
         yield PlannedStage(id, "calibrate", options, needs={**needs, **trained}, after=(expected,))
     lower: Options

@@ -12,9 +12,12 @@ from enginesmith.converters.user_code import own_sources
 
 
 class CalibrateOptions(Options):
-    """`precision` as the user asks for it: it decides on the graph's opset, and whether histograms are needed."""
+    """`precision` and `rest` as the user asks for them: they decide on the graph's opset, and whether histograms are
+    needed.
+    """
 
     precision: str
+    rest: str
     data: DataOptions
     equalize: bool = False
 
@@ -41,7 +44,7 @@ class Calibrate(Stage[CalibrateOptions]):
         from enginesmith.converters.precision.ranges import LARGE
 
         dataset = options.data.open(inputs["samples"])
-        model = prepare(ir.load(inputs["model"] / MODEL), options.precision)
+        model = prepare(ir.load(inputs["model"] / MODEL), options.precision, options.rest)
 
         def feeds() -> Iterator[Mapping[str, Any]]:
             return (example.feed for example in dataset)

@@ -33,14 +33,14 @@ MANY = 0.01
 """Share of a tensor's elements below the normal numbers from which it is told."""
 
 
-def prepare(model: ir.Model, precision: str) -> ir.Model:
-    """The model with functions inlined, types inferred and every name used once, in an opset that has the precision.
+def prepare(model: ir.Model, *precisions: str) -> ir.Model:
+    """The model with functions inlined, types inferred and every name used once, in an opset that has the precisions.
 
     `measure_ranges` and `lower` take a model that was prepared.
     """
     if model.functions:
         common.InlinePass()(model)
-    needed = MODERN.get(precision, 0)
+    needed = max(MODERN.get(precision, 0) for precision in precisions)
     if opset(model) < needed:
         from onnxscript import version_converter
 

@@ -44,7 +44,7 @@ class Lower(Stage[PrecisionOptions]):
         from enginesmith.converters.precision.lower import prepare
 
         calibrated = inputs.get("calibration")
-        model = prepare(ir.load((calibrated or inputs["model"]) / MODEL), options.precision)
+        model = prepare(ir.load((calibrated or inputs["model"]) / MODEL), options.precision, options.rest)
         mix = whole(model, options.precision, options.rest).model_copy(update={"keep_io": options.keep_io})
         context.progress("rewriting")
         lowering = apply(model, mix, Calibration.load(calibrated) if calibrated else None, options.int8)
