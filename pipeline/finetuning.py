@@ -9,7 +9,7 @@ from enginesmith.converters.datasets import data_sources
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.files import hash_file
 from enginesmith.converters.finetune.stage import FinetuneOptions
-from enginesmith.converters.precision.calibrate import DataOptions
+from enginesmith.converters.precision.data import DataOptions
 from enginesmith.converters.user_code import check_defined
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.source import Source

@@ -12,7 +12,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.finetune import artifact
 from enginesmith.converters.finetune.record import FineTuning
-from enginesmith.converters.precision.calibrate import DataOptions
+from enginesmith.converters.precision.data import DataOptions
 from enginesmith.converters.stage import Context, Facts, Options, Stage
 from enginesmith.converters.torch_source import load_model
 from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
