@@ -54,6 +54,18 @@ def weight_of(module: nn.Module) -> torch.Tensor:
     return weight
 
 
+def pooled(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of a detector, the linear layer that reads pooled regions, by name to the shape [C, height, width] of a region: the
+    static detectors (`detectors.faster_rcnn`) put its columns into another order, the channels last.
+    """
+    heads = getattr(model, "roi_heads", None)
+    layer = getattr(getattr(heads, "box_head", None), "fc6", None)
+    bins = getattr(getattr(heads, "box_roi_pool", None), "output_size", None)
+    if layer is None or bins is None:
+        return {}
+    return {"roi_heads.box_head.fc6": (layer.in_features // math.prod(bins), *bins)}
+
+
 def settle(layers: Iterable[nn.Module]) -> None:
     """Take the weights' parametrizations out, in place; the weights are what these made of them."""
     from torch.nn.utils import parametrize

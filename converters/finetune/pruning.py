@@ -6,7 +6,7 @@ training goes on with the zeros held (Mishra et al. 2021, arXiv:2104.08378).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -40,11 +40,11 @@ def mask_of(weight: torch.Tensor) -> torch.Tensor:
     return kept.reshape(last.shape).movedim(-1, AXIS).contiguous()
 
 
-def why_dense(module: nn.Module) -> str:
-    """Why a layer can't be sparse, empty where it can."""
+def why_dense(module: nn.Module, inputs: Sequence[int] = ()) -> str:
+    """Why a layer can't be sparse, empty where it can. `inputs` is the shape that its input was flattened from."""
     if getattr(module, "transposed", False):
         return "TensorRT has no sparse kernels for transposed convolutions"
-    channels, groups = weight_of(module).shape[AXIS], getattr(module, "groups", 1)
+    channels, groups = inputs[0] if inputs else weight_of(module).shape[AXIS], getattr(module, "groups", 1)
     if channels == 1 and groups > 1:
         return "depthwise: each output has one input channel"
     if channels % GROUP:
@@ -53,10 +53,19 @@ def why_dense(module: nn.Module) -> str:
     return ""
 
 
-def prune(layers: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """Mask every layer that can be sparse, in place. Returns them, and of the others why not."""
-    dense = {name: why_dense(module) for name, module in layers.items()}
+def prune(
+    layers: Mapping[str, nn.Module], flattened: Mapping[str, Sequence[int]] | None = None
+) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Mask every layer that can be sparse, in place. Returns them, and of the others why not.
+
+    `flattened`: linear layers by name to the shape [C, ...] that their inputs were flattened from and will be read in
+    with the channels last.
+    """
+    shapes = flattened or {}
+    dense = {name: why_dense(module, shapes.get(name, ())) for name, module in layers.items()}
     pruned = {name: module for name, module in layers.items() if not dense[name]}
-    for module in pruned.values():
-        parametrize.register_parametrization(module, "weight", Masked(mask_of(weight_of(module))))
+    for name, module in pruned.items():
+        weight = weight_of(module)
+        mask = mask_of(weight.unflatten(AXIS, shapes[name]) if name in shapes else weight)
+        parametrize.register_parametrization(module, "weight", Masked(mask.reshape(weight.shape)))
     return pruned, {name: reason for name, reason in dense.items() if reason}

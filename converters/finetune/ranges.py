@@ -1,7 +1,7 @@
 """From the layers of a trained torch model to the tensors of its ONNX graph: which range was each of them trained with?
 
 Names don't survive exporters and simplifiers, but a layer's int8 codes do: folding BatchNorm scales whole channels,
-which the scale of a channel takes up, and a transposed matrix has the same codes in another order.
+which the scale of a channel takes up, and a matrix that is transposed has them in another order.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from enginesmith.converters.precision.int8.weights import array_of, factors, rou
 
 
 def fingerprint(weights: Array, axis: int) -> str:
-    """Of the magnitudes of the int8 codes, with the output channels first. BatchNorm may turn a channel's sign."""
+    """Of the magnitudes of each output channel's int8 codes, sorted: BatchNorm may turn a channel's sign, and whoever
+    puts the inputs into another order does so with the weights, as the static detectors do.
+    """
     codes = np.abs(rounded(weights, scales(weights, axis), axis))
-    turned = np.moveaxis(codes, axis, 0)
-    return hashlib.sha256(repr(turned.shape).encode() + turned.tobytes()).hexdigest()
+    channels = np.moveaxis(codes, axis, 0).reshape(codes.shape[axis], -1)
+    return hashlib.sha256(repr(channels.shape).encode() + np.sort(channels, axis=1).tobytes()).hexdigest()
 
 
 def trained_ranges(model: ir.Model, record: FineTuning) -> tuple[dict[str, float], list[str]]:

@@ -118,7 +118,7 @@ def fine_tune(
     With both, the zeros are made first, and the rounding keeps them. Raises UserError where nothing can be pruned or
     rounded, and as `train` does.
     """
-    from enginesmith.converters.finetune.layers import change, output_axis, settle, weight_of, weighted
+    from enginesmith.converters.finetune.layers import change, output_axis, pooled, settle, weight_of, weighted
     from enginesmith.converters.finetune.pruning import prune
     from enginesmith.converters.finetune.ranges import fingerprint
     from enginesmith.converters.finetune.rounding import Rounding
@@ -128,7 +128,7 @@ def fine_tune(
     layers, left = weighted(model)
     if not layers:
         raise UserError("the model has no convolution and no linear layer: nothing to fine-tune for int8 or sparsity")
-    pruned, dense = prune(layers) if sparse else ({}, {})
+    pruned, dense = prune(layers, pooled(model)) if sparse else ({}, {})
     if sparse and not pruned:
         reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(dense.items())[:3])
         raise UserError(f"no layer can be 2:4 sparse ({reasons}); leave --sparse out")

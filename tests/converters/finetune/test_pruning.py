@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stripes import Net, accuracy, train
 from torch import nn
 
-from enginesmith.converters.finetune.layers import weighted
+from enginesmith.converters.finetune.layers import pooled, weighted
 from enginesmith.converters.finetune.pattern import is_sparse
 from enginesmith.converters.finetune.pruning import mask_of, prune, why_dense
 from enginesmith.converters.finetune.stage import fine_tune
@@ -65,6 +65,23 @@ def test_zeros_stay_under_rounding(trained: Net) -> None:
         weight = model.get_submodule(name).weight.detach().numpy()
         assert is_sparse(weight, 1)
         assert len(np.unique(weight[0])) <= 255
+
+
+def test_a_layer_whose_columns_the_static_detector_reorders() -> None:
+    """Channels are apart in the layer, and next to each other in the graph."""
+    layer = nn.Linear(8 * 6, 5)
+    prune({"fc6": layer}, {"fc6": (8, 2, 3)})
+    weight = layer.weight.detach().reshape(5, 8, 2, 3).permute(0, 2, 3, 1).reshape(5, -1).numpy()
+    assert is_sparse(weight, 1)
+    assert "6 input channels" in why_dense(layer, (6, 2, 4))
+
+
+def test_it_is_found_in_torchvisions_detector() -> None:
+    from torchvision.models.detection import fasterrcnn_resnet50_fpn
+
+    model = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    assert pooled(model) == {"roi_heads.box_head.fc6": (256, 7, 7)}
+    assert pooled(Net()) == {}
 
 
 def test_a_mask_holds_whatever_the_optimizer_does() -> None:
