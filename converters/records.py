@@ -259,7 +259,7 @@ class Search(BaseModel):
     budget: float
     """Largest loss allowed, in units of the metric."""
     layers: list[LayerLoss] = []
-    """Most harmful first."""
+    """Most harmful first, of each precision that was ranked."""
     reference: Candidate | None = None
     """float32, which loses nothing and is no candidate."""
     candidates: list[Candidate] = []

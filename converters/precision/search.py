@@ -171,7 +171,7 @@ class _Search:
             lambda: self.clock.asked() or time.monotonic() > until,
             self.progress,
         )
-        self.record.layers = measured.losses
+        self.record.layers += measured.losses
         harm = harms(measured.losses)
         mean = sum(harm.values()) / len(harm) if harm else 1.0
         worth = {layer.name: harm.get(layer.name, mean) / max(layer.saved(narrow, wide), TINY) for layer in chosen}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from enginesmith.converters.records import Accuracy, Candidate, LayerLoss, Search
@@ -104,17 +104,16 @@ def view(manifest: Manifest, hrefs: Mapping[str, str]) -> View | None:
         counts=counts,
         searched=[_searched(stage, stage.search, hrefs) for stage in searches if stage.search],
         kept=_kept(lowered, searches),
-        charts=[
-            chart
-            for stage in searches
-            if stage.search
-            for chart in (
-                candidates(stage.search, hrefs[stage.id]),
-                sensitivity(stage.search.layers, hrefs[stage.id]),
-            )
-            if chart
-        ],
+        charts=[chart for stage in searches if stage.search for chart in _charts(stage.search, hrefs[stage.id])],
     )
+
+
+def _charts(search: Search, prefix: str) -> Iterator[Chart]:
+    if drawn := candidates(search, prefix):
+        yield drawn
+    for precision in dict.fromkeys(found.precision for found in search.layers):
+        if drawn := sensitivity([found for found in search.layers if found.precision == precision], prefix):
+            yield drawn
 
 
 def _measured(stage: StageRecord, accuracy: Accuracy, hrefs: Mapping[str, str]) -> Measured:

@@ -98,7 +98,7 @@ def _marks(state: str, found: Sequence[Candidate]) -> Figure | None:
 
 
 def sensitivity(layers: Sequence[LayerLoss], prefix: str) -> Chart | None:
-    """The most harmful layers: how much the outputs change when each alone is lowered."""
+    """The most harmful layers of one precision: how much the outputs change when each alone is lowered."""
     if not layers:
         return None
     by_error = any(found.error for found in layers)
@@ -106,7 +106,7 @@ def sensitivity(layers: Sequence[LayerLoss], prefix: str) -> Chart | None:
     labels = list(_shortened([found.node for found in shown]))
     values = [found.error if by_error else found.loss for found in shown]
     told = [f"{text.percent(v)}" if by_error else text.lost(v) for v in values]
-    precision = ", ".join(dict.fromkeys(found.precision for found in layers))
+    precision = layers[0].precision
     rest = f", the {len(shown)} most harmful of {len(layers)}" if len(layers) > len(shown) else ""
     bars: Figure = {
         "type": "bar",
@@ -124,7 +124,7 @@ def sensitivity(layers: Sequence[LayerLoss], prefix: str) -> Chart | None:
         "marker": {"color": "--c1"},
     }
     return Chart(
-        f"{prefix}-sensitivity",
+        f"{prefix}-{precision}",
         f"Layers alone in {precision}{rest}",
         "; ".join(f"{found.node}: {figure_}" for found, figure_ in zip(shown, told, strict=True)),
         80 + 22 * len(shown),

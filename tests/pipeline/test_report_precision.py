@@ -152,6 +152,15 @@ def test_the_most_harmful_layers_are_drawn_with_labels_of_their_own() -> None:
     assert precision_charts.sensitivity([], "x") is None
 
 
+def test_each_precision_that_was_ranked_has_a_chart() -> None:
+    search = searched(8)
+    search.layers += [LayerLoss(node="/head/Gemm", op="Gemm", precision="fp16", loss=0.1, error=0.2)]
+    search.reasons["/head/Gemm"] = "with it in fp16, the mix lost more than the budget"
+    page = Page(render(manifest(search)))
+    assert len([name for name in page.ids() if name.endswith(("-int8", "-fp16", "-candidates"))]) == 3
+    assert "/head/Gemm Gemm fp16 alone: 0.1000 lost" in page.text
+
+
 def test_layers_are_ranked_by_the_metric_where_no_error_was_measured() -> None:
     layers = [
         LayerLoss(node="a", op="Conv", precision="fp16", loss=0.1),

@@ -146,4 +146,4 @@ def test_a_browser_draws_it(chromium: str, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     document, console = browse(chromium, tmp_path, page)
     assert console == []
-    assert drawn_plots(document) == {"layers-sensitivity"}
+    assert drawn_plots(document) == {"layers-int8"}

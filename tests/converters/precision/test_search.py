@@ -129,6 +129,7 @@ def test_layers_that_sixteen_bits_hurt_stay_in_float32_and_the_others_go_to_int8
     mix, _, record = find(model, 0.005)
     assert mix == Mix(rest="fp16", int8=("a", "b", "c", "d", "e"), wide=("f",))
     assert record.reasons == {"f": RAISED.format("fp16")}
+    assert (record.layers[0].node, record.layers[0].precision) == ("f", "fp16")
 
 
 def test_a_budget_that_nothing_meets_gives_the_best_and_chooses_none() -> None:
