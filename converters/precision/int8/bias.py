@@ -1,13 +1,15 @@
-"""Take the mean error that rounded weights make out of the bias.
+"""Take the mean error that rounding makes out of the bias.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019, section 4.2: the mean of
-(W - W') x is (W - W') times the mean of x. The means here are measured, so that no run of the quantized graph is needed.
+W x - W' x' is W times the mean of x less W' times the mean of x'. The means here are measured, of the activations x and
+of what they are in int8, so that no run of the quantized graph is needed. Small numbers are lost in int8 for good, and
+large ones are clipped: that shifts the mean of a channel as much as rounded weights do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -16,31 +18,42 @@ from numpy.typing import NDArray
 from enginesmith.compat.graphs import initializer
 from enginesmith.compat.values import argument, attribute, constant, label
 from enginesmith.converters.precision.int8.calibration import Calibration
+from enginesmith.converters.precision.int8.options import Method
 from enginesmith.converters.precision.int8.weights import along, array_of, factors, rounded, scales
 
 Doubles = NDArray[np.float64]
 
 
-def correct_bias(nodes: Iterable[ir.Node], calibration: Calibration) -> list[ir.Node]:
-    """Change the biases of products whose weights are not yet quantized, in place. Returns those that were changed.
+def correct_bias(
+    nodes: Iterable[ir.Node], calibration: Calibration, method: Method, limits: Mapping[ir.Value, float]
+) -> list[ir.Node]:
+    """Change the biases of products that are not yet quantized, in place. Returns those that were changed.
 
-    A MatMul has no bias, and one that is computed stays as it is.
+    `limits` are the magnitudes that activations are clipped to. Where one is not what `method` found for the tensor,
+    since others share its scale, the error of the weights alone is taken out. A MatMul has no bias, and one that is
+    computed stays as it is.
     """
-    return [node for node in nodes if _correct(node, calibration)]
+    return [node for node in nodes if _correct(node, calibration, method, limits)]
 
 
-def _correct(node: ir.Node, calibration: Calibration) -> bool:
+def _correct(node: ir.Node, calibration: Calibration, method: Method, limits: Mapping[ir.Value, float]) -> bool:
     found = factors(node)
     if found is None or found.weights != 1 or node.op_type == "MatMul":
         return False
     source = node.inputs[found.data]
-    means = calibration.means.get((source.name or "") if source is not None else "")
+    assert source is not None
+    name = source.name or ""
+    means = calibration.means.get(name)
     if means is None:
         return False
     weights = array_of(node.inputs[1])
     scale = scales(weights, found.axis)
-    error = weights - rounded(weights, scale, found.axis) * along(scale, weights.ndim, found.axis)
-    shift = mean_output(node, error.astype(np.float64), means)
+    integers = rounded(weights, scale, found.axis) * along(scale, weights.ndim, found.axis)
+    shift = mean_output(node, (weights - integers).astype(np.float64), means)
+    error = calibration.mean_error(name, method)
+    if error is not None and limits[source] == calibration.threshold(name, method):
+        raised = mean_output(node, integers.astype(np.float64), error)
+        shift = shift - raised if shift is not None and raised is not None else shift
     given = argument(node, 2)
     bias = np.zeros(1, np.float32) if given is None else constant(given)
     if bias is None or shift is None:

@@ -1,11 +1,12 @@
-"""What the activations of a graph are like: measured in two passes over the data, in the memory of one sample."""
+"""What the activations of a graph are like: measured in passes over the data, in the memory of one sample."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.values import static_shape
 from enginesmith.converters.backends import onnxruntime
 from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.precision.int8.options import Method
+from enginesmith.converters.precision.int8.options import METHODS, Method
 from enginesmith.converters.precision.int8.placement import candidates
-from enginesmith.converters.precision.int8.thresholds import Counts, threshold
+from enginesmith.converters.precision.int8.thresholds import LARGEST, Counts, threshold
 from enginesmith.converters.precision.int8.weights import factors
 from enginesmith.converters.precision.ranges import LARGE, measure_ranges
 
@@ -27,6 +28,8 @@ BINS = 2048
 """Of each histogram, as TensorRT's own calibrator had."""
 FETCHED = 1 << 28
 """Bytes of activations that one run may return; where a sample has more, the model runs again for the rest."""
+ROUNDED = 64
+"""Samples of the third pass."""
 JSON, ARRAYS = "calibration.json", "calibration.npz"
 
 Feeds = Callable[[], Iterable[Mapping[str, Any]]]
@@ -47,6 +50,8 @@ class Calibration:
     """Has the tensor negative elements?"""
     means: dict[str, NDArray[np.float64]]
     """The mean of each input channel, for inputs of products."""
+    rounded: dict[str, NDArray[np.float64]]
+    """The same of at most ROUNDED samples, and below it of what they are in int8: a row for each of METHODS."""
     samples: int
     trained: dict[str, float] = field(default_factory=dict)
     """Thresholds that the weights were trained with, which stand whatever the method."""
@@ -60,6 +65,13 @@ class Calibration:
             self._thresholds[name, method] = threshold(self.histograms[name], self.peaks[name], method)
         return self._thresholds[name, method]
 
+    def mean_error(self, name: str, method: Method) -> NDArray[np.float64] | None:
+        """By how much rounding and clipping raise the mean of each channel; None where that was not measured."""
+        if name not in self.rounded or name in self.trained:
+            return None
+        exact, *rounded = self.rounded[name]
+        return np.asarray(rounded[METHODS.index(method)] - exact)
+
     def save(self, folder: Path) -> None:
         """Write `calibration.json` and `calibration.npz`."""
         names, channels = sorted(self.histograms), sorted(self.means)
@@ -71,6 +83,7 @@ class Calibration:
             "histograms": names,
             "negative": self.negative,
             "means": channels,
+            "rounded": sorted(self.rounded),
             "trained": self.trained,
         }
         (folder / JSON).write_text(json.dumps(text, indent=1, sort_keys=True))
@@ -78,6 +91,7 @@ class Calibration:
             f"histogram{index}": self.histograms[name] for index, name in enumerate(names)
         }
         arrays |= {f"mean{index}": self.means[name] for index, name in enumerate(channels)}
+        arrays |= {f"rounded{index}": self.rounded[name] for index, name in enumerate(sorted(self.rounded))}
         np.savez_compressed(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
 
     @classmethod
@@ -86,8 +100,9 @@ class Calibration:
         with np.load(folder / ARRAYS) as arrays:
             histograms = {name: arrays[f"histogram{index}"] for index, name in enumerate(text["histograms"])}
             means = {name: arrays[f"mean{index}"] for index, name in enumerate(text["means"])}
+            rounded = {name: arrays[f"rounded{index}"] for index, name in enumerate(text["rounded"])}
         peaks = {name: float(peak) for name, peak in text["peaks"].items()}
-        return cls(peaks, histograms, text["negative"], means, text["samples"], text["trained"])
+        return cls(peaks, histograms, text["negative"], means, rounded, text["samples"], text["trained"])
 
 
 def calibrate(
@@ -95,7 +110,7 @@ def calibrate(
 ) -> Calibration:
     """Measure a prepared model: the peaks of all tensors, the histograms of those in `names`.
 
-    `feeds` is called once for each of the two passes and must give the same samples both times. `folder` holds the
+    `feeds` is called once for each of the three passes and must give the same samples every time. `folder` holds the
     instrumented graphs. Raises UserError where there is no sample, ConversionError where a tensor in `names` is not
     finite.
     """
@@ -122,7 +137,10 @@ def calibrate(
     recorder = _Recorder(model, [name for name in names if name in peaks], peaks, folder)
     for feed in counted("measuring distributions", count):
         recorder.add(feed)
-    return Calibration(peaks, recorder.histograms, recorder.negative, recorder.means(), count)
+    found = Calibration(peaks, recorder.histograms, recorder.negative, recorder.means(), {}, count)
+    for feed in islice(counted("measuring errors", min(count, ROUNDED)), ROUNDED):
+        recorder.add_rounded(feed, found)
+    return replace(found, rounded=recorder.rounded_means())
 
 
 class _Recorder:
@@ -135,6 +153,7 @@ class _Recorder:
         self.axes = _channel_axes(model)
         self.sums: dict[str, NDArray[np.float64]] = {}
         self.counts: dict[str, int] = {}
+        self.rounded: dict[str, tuple[NDArray[np.float64], int]] = {}
         graph = model.graph.clone()
         inputs = {value.name for value in graph.inputs}
         self.inputs = [name for name in names if name in inputs]
@@ -151,11 +170,31 @@ class _Recorder:
         self.session = onnxruntime.session(path, optimize=False)
 
     def add(self, feed: Mapping[str, Any]) -> None:
+        for name, array in self._tensors(feed):
+            self._add(name, array)
+
+    def add_rounded(self, feed: Mapping[str, Any], found: Calibration) -> None:
+        """Sum up what becomes of the tensors in int8, by each method."""
+        for name, array in self._tensors(feed):
+            if name not in self.sums or not array.size:
+                continue
+            axis = self.axes[name] % array.ndim
+            others = tuple(index for index in range(array.ndim) if index != axis)
+            rows = [array.sum(axis=others, dtype=np.float64)]
+            for method in METHODS:
+                scale = np.float32(found.threshold(name, method) / LARGEST)
+                steps = array / scale if scale else np.zeros_like(array)
+                np.rint(steps, out=steps)
+                np.clip(steps, -LARGEST, LARGEST, out=steps)
+                rows.append(steps.sum(axis=others, dtype=np.float64) * scale)
+            total, count = self.rounded.get(name, (np.zeros_like(rows), 0))
+            self.rounded[name] = total + rows, count + array.size // array.shape[axis]
+
+    def _tensors(self, feed: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         for name in self.inputs:
-            self._add(name, np.asarray(feed[name]))
+            yield name, np.asarray(feed[name])
         for chunk in self.chunks:
-            for name, array in zip(chunk, self.session.run(chunk, dict(feed)), strict=True):
-                self._add(name, array)
+            yield from zip(chunk, self.session.run(chunk, dict(feed)), strict=True)
 
     def _add(self, name: str, array: NDArray[Any]) -> None:
         flat = array.reshape(-1)
@@ -172,6 +211,9 @@ class _Recorder:
 
     def means(self) -> dict[str, NDArray[np.float64]]:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+    def rounded_means(self) -> dict[str, NDArray[np.float64]]:
+        return {name: total / count for name, (total, count) in self.rounded.items()}
 
 
 def _channel_axes(model: ir.Model) -> dict[str, int]:

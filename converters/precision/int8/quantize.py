@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import initializer
-from enginesmith.compat.values import Array, label
+from enginesmith.compat.values import Array, constant, label
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.int8 import weights
@@ -67,14 +67,16 @@ def quantize(
     ]
     writer = _Writer(model.graph)
     if calibration is not None:
-        if options.correct_bias:
-            correct_bias(nodes, calibration)
         ports = [data_port(node) for node in nodes]
         ports += [port for port in skip_ports(model, nodes) if not _without_scale(port.value, calibration)]
+        limits: dict[ir.Value, float] = {}
         for group in scale_groups(model.graph, dict.fromkeys(port.value for port in ports)):
-            limit = max(calibration.threshold(value.name or "", options.method) for value in group)
-            for value in group:
-                writer.activation(value, limit, [port for port in ports if port.value is value])
+            largest = max(calibration.threshold(value.name or "", options.method) for value in group)
+            limits |= dict.fromkeys(group, largest)
+        if options.correct_bias:
+            correct_bias(nodes, calibration, options.method, limits)
+        for value, limit in limits.items():
+            writer.activation(value, limit, [port for port in ports if port.value is value])
     for node in nodes:
         writer.weights(node)
     common.RemoveUnusedNodesPass()(model)
@@ -122,17 +124,28 @@ def _without_scale(value: ir.Value, calibration: Calibration) -> str:
     return ""
 
 
+def _clipped_anyway(value: ir.Value, limit: float, ports: Collection[Port]) -> ir.Value:
+    """What comes before a Min whose bounds int8 doesn't reach, as `equalize` makes them: the Min then changes nothing."""
+    node = value.producer()
+    if node is None or node.op_type != "Min" or len(node.inputs) != 2 or len(list(value.uses())) != len(ports):
+        return value
+    bounds, source = constant(node.inputs[1]), node.inputs[0]
+    needless = bounds is not None and bool((bounds >= limit).all()) and not value.is_graph_output()
+    return source if needless and source is not None else value
+
+
 class _Writer:
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self.dequantized: dict[tuple[ir.Value, int], ir.Value] = {}
         """Weights, and their axis, to what takes their place."""
 
-    def activation(self, value: ir.Value, limit: float, ports: Iterable[Port]) -> None:
+    def activation(self, value: ir.Value, limit: float, ports: Collection[Port]) -> None:
         """One pair of Q and DQ behind the value, for all that read it in int8."""
+        source = _clipped_anyway(value, limit, ports)
         scale = self._constant(f"{value.name}/scale", np.array(limit / LARGEST, np.float32))
         zero = self._constant(ZERO, np.array(0, np.int8))
-        quantized = _node("QuantizeLinear", [value, scale, zero], f"{value.name}/int8", ir.DataType.INT8, value.shape)
+        quantized = _node("QuantizeLinear", [source, scale, zero], f"{value.name}/int8", ir.DataType.INT8, value.shape)
         back = _node(
             "DequantizeLinear",
             [*quantized.outputs, scale, zero],

@@ -55,6 +55,39 @@ def test_the_mean_error_is_gone(form):
     assert after < before / 20, (before, after)
 
 
+def test_what_activations_lose_is_put_back():
+    """Most numbers are too small for the scale that one large number makes: on average that is an offset."""
+    given = prepared("net (float[1,4,10,10] x) => (float[1,6,10,10] y) { y = Conv (x, w) }", w=normal(6, 4, 1, 1))
+    feeds = []
+    for seed in range(4):
+        x = np.abs(normal(1, 4, 10, 10, scale=0.1, seed=seed))
+        x[0, 0, 0, 0] = 40
+        feeds.append({"x": x})
+    errors = []
+    for options in (MINMAX, CORRECTED):
+        made, _ = quantized(given, feeds, options)
+        errors.append(
+            np.abs(np.mean([run(made, feed)[0] - run(given, feed)[0] for feed in feeds], axis=(0, 1, 3, 4))).max()
+        )
+    assert errors[1] < errors[0] / 20
+
+
+def test_where_the_scale_is_anothers_only_the_weights_error_is_taken_out():
+    given = prepared(
+        "net (float[1,4,8,8] x) => (float[1,4,8,8] y) { a = Conv (x, w) b = Mul (x, k) j = Concat <axis = 1> (x, b) y = Conv (j, v) }"
+        .replace("y = Conv (j, v)", "c = Conv (j, v) y = Add (a, c)"),
+        w=normal(4, 4, 1, 1), v=normal(4, 8, 1, 1), k=np.float32(10),
+    )  # fmt: skip
+    feeds = [{"x": normal(1, 4, 8, 8)}]
+    calibration = calibrated(given, feeds)
+    made = copy(given)
+    quantize(made, None, calibration, CORRECTED)
+    weights = normal(4, 4, 1, 1)
+    scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+    lost = (weights - np.round(weights / scale) * scale).reshape(4, 4)
+    assert np.allclose(made.graph.node("a").inputs[2].const_value.numpy(), lost @ calibration.means["x"], atol=1e-6)
+
+
 def test_what_has_no_constant_bias_stays_as_it_is():
     given = prepared(
         "net (float[2,8] x, float[6] b) => (float[2,6] y) { m = MatMul (x, v) y = Gemm (m, w, b) }",

@@ -14,6 +14,7 @@ from int8_graphs import calibrated, prepared
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.precision.int8 import calibration as module
 from enginesmith.converters.precision.int8.calibration import Calibration, calibrate
+from enginesmith.converters.precision.int8.options import METHODS
 
 NET = """
 net (float[1,4,8,8] x) => (float[1,6] y)
@@ -68,10 +69,12 @@ def test_it_is_saved_and_loaded(net, tmp_path):
     assert (loaded.samples, loaded.negative, loaded.trained) == (found.samples, found.negative, found.trained)
     for name in found.histograms:
         assert (loaded.histograms[name] == found.histograms[name]).all()
-        for method in ("minmax", "mse", "percentile", "entropy"):
+        for method in METHODS:
             assert loaded.threshold(name, method) == found.threshold(name, method)
     assert loaded.threshold("x", "mse") == 0.5, "as it was trained"
     assert all((loaded.means[name] == found.means[name]).all() for name in found.means)
+    assert found.rounded.keys() == found.means.keys() == loaded.rounded.keys()
+    assert all((loaded.rounded[name] == found.rounded[name]).all() for name in found.rounded)
 
 
 @pytest.mark.parametrize(("value", "told"), [(np.nan, "NaN"), (np.inf, "infinite")])
@@ -92,7 +95,23 @@ def test_progress_is_told(net, tmp_path):
     told = []
     calibrate(net, lambda: FEEDS, tmp_path, ["x"], lambda text, fraction: told.append((text, fraction)))
     assert told[0] == ("measuring ranges, sample 1", None)
-    assert told[-1] == ("measuring distributions, sample 3", 1.0)
+    assert ("measuring distributions, sample 3", 1.0) in told
+    assert told[-1] == ("measuring errors, sample 3", 1.0)
+
+
+def test_it_measures_what_int8_does_to_the_mean_of_a_channel(net, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDED", 2)
+    found = calibrated(net, FEEDS)
+    for method in METHODS:
+        scale = np.float32(found.threshold("x", method) / 127)
+        exact = np.concatenate([feed["x"] for feed in FEEDS[:2]])
+        rounded = np.clip(np.rint(exact / scale), -127, 127) * scale
+        expected = (rounded - exact).mean(axis=(0, 2, 3), dtype=np.float64)
+        assert np.allclose(found.mean_error("x", method), expected, atol=1e-6)
+        assert np.abs(expected).max() > 1e-4
+    assert found.mean_error("y", "mse") is None
+    found.trained["x"] = 1.0
+    assert found.mean_error("x", "mse") is None, "it was trained for another scale"
 
 
 def test_memory_does_not_grow_with_the_samples(tmp_path):

@@ -9,9 +9,10 @@ import pytest
 from graphs import normal, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from int8_graphs import copy, prepared
+from int8_graphs import MINMAX, calibrated, copy, prepared
 
 from enginesmith.converters.precision.int8.equalize import equalize
+from enginesmith.converters.precision.int8.quantize import quantize
 
 DEPTHWISE = "Conv <pads = [1, 1, 1, 1], group = 8>"
 SPREAD = np.geomspace(0.05, 1, 8, dtype=np.float32)
@@ -51,6 +52,33 @@ def test_the_function_is_the_same_and_channels_fill_the_range(activation, tmp_pa
     read = made.graph.node("d").inputs[0].name
     assert balance(made, read) > 2 * balance(model, "r")
     assert made.graph.node("a").inputs[1].const_value.numpy().dtype == np.float32
+
+
+def test_int8_needs_no_bound_for_each_channel(tmp_path):
+    """The scale of the balanced channels clips at the bound or below it: no operator is left over."""
+    model = block("Clip (a, zero, six)")
+    equalized = copy(model)
+    equalize(equalized, FEEDS, tmp_path)
+    assert [node.op_type for node in equalized.graph][:3] == ["Conv", "Clip", "Min"]
+    calibration = calibrated(equalized, FEEDS)
+    assert calibration.peaks["r/bounded"] <= 1
+    made = copy(equalized)
+    quantize(made, None, calibration, MINMAX)
+    assert [node.op_type for node in made.graph if not node.op_type.endswith("Linear")] == [
+        "Conv",
+        "Clip",
+        "Conv",
+        "Relu",
+        "Conv",
+    ]
+    with_min = copy(equalized)
+    chosen = [node.name for node in equalized.graph if node.op_type == "Conv"]
+    for value in calibration.peaks:
+        calibration.trained[value] = calibration.peaks[value] * 1.5  # beyond the bounds
+    quantize(with_min, chosen, calibration, MINMAX)
+    assert any(node.op_type == "Min" for node in with_min.graph)
+    (before,), (after,) = run(model, FEEDS[0]), run(made, FEEDS[0])
+    assert np.abs(after - before).max() < 0.05 * np.abs(before).max()
 
 
 @pytest.mark.parametrize(
