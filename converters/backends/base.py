@@ -36,6 +36,8 @@ class BuildRequest:
     out: Path
     cache: Path | None = None
     sparse: bool = False
+    kernels: bool = True
+    """TVM: kernels of ours where there are any; False leaves everything to its own lowering."""
 
 
 class Rejection(BaseModel, frozen=True):

@@ -1,0 +1,31 @@
+"""Compiles and runs a model with our kernels, in a process without torch; the tests call it by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def run(folder: str, name: str = "x86-64-v3", winograd: bool = True) -> dict[str, Any]:
+    """Run `model.onnx` of a folder on `feed.npz` and write `found.npz`. Returns the kernels and the operators left over."""
+    import tvm
+    from tvm import relax
+
+    from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
+    from enginesmith.converters.tvm_kernels.anchors import Settings
+    from enginesmith.converters.tvm_kernels.apply import simd_for, use_kernels
+
+    cpu = tvm_target.parse(name)
+    target = get_backend("tvm").llvm_target(name)
+    imported = tvm_import.import_onnx(Path(folder, "model.onnx"), {})
+    module = tvm_import.prepare(imported.module, target)
+    applied = use_kernels(module, Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd))
+    lowered = tvm_schedule.schedule(tvm_import.lower(applied.module, target), tvm_schedule.tile_for(cpu.mcpu))
+    machine = relax.VirtualMachine(tvm_import.compile_module(lowered, target), tvm.cpu())
+    feed = np.load(Path(folder, "feed.npz"))
+    result = machine["main"](*(tvm.runtime.tensor(feed[tensor.name]) for tensor in imported.inputs))
+    results = [result] if hasattr(result, "numpy") else list(result)
+    np.savez(Path(folder, "found.npz"), *(array.numpy() for array in results))
+    return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
