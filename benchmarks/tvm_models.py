@@ -21,10 +21,6 @@ from torch import nn
 from enginesmith.converters.detectors import fix_input_size, make_static
 from enginesmith.converters.seeding import seed_weights, seeded
 
-CLASSIFIERS = (
-    *("resnet18", "resnet50", "mobilenet_v3_large", "mobilenet_v2", "efficientnet_b0", "squeezenet1_1"),
-    *("regnet_y_400mf", "densenet121", "vit_b_16", "swin_t"),
-)
 DETECTORS = ("fasterrcnn_resnet50_fpn",)
 
 
@@ -58,6 +54,6 @@ def export(name: str, path: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for wanted in sys.argv[2:] or [*CLASSIFIERS, *DETECTORS]:
+    for wanted in sys.argv[2:]:
         export(wanted, folder / f"{wanted}.onnx")
         print(wanted, flush=True)

@@ -15,10 +15,11 @@ from enginesmith.converters.tvm_kernels.depthwise import DepthwiseConvolution
 from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
-from enginesmith.converters.tvm_kernels.layout import Blocked, Halo, Planes, Window
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Halo, Planes, Window
+from enginesmith.converters.tvm_kernels.normalization import LayerNorm, Softmax
 from enginesmith.converters.tvm_kernels.pointwise import Concat
 from enginesmith.converters.tvm_kernels.pooling import Kind, PlaneMean, Pool
-from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS, MatrixProduct
+from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS, Product
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
 
 
@@ -114,7 +115,7 @@ def _pool(kind: str) -> Callable[..., Anchor]:
         exact: Kind = "max" if kind == "max" else "mean_with_pads" if attrs.count_include_pad else "mean"
         if refusal := Pool.refusal(exact, window, given[2:], shape[2:]):
             raise NotCovered(refusal)
-        reach = Halo() if kind == "max" else window.reach(given[2:], shape[2:])
+        reach = NO_HALO if kind == "max" else window.reach(given[2:], shape[2:])
         sources = [(source, settings.simd.lanes, reach)]
         return Anchor(f"{kind} pool", shape, sources, lambda s, t, e: Pool(settings.simd, exact, window, s[0], t, e))
 
@@ -131,7 +132,7 @@ def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any],
             return None
     elif node.attrs.axis is None or sorted(int(axis) % 4 for axis in node.attrs.axis) != [2, 3]:
         return None
-    sources = [(source, settings.simd.lanes, Halo())]
+    sources = [(source, settings.simd.lanes, NO_HALO)]
     return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e))
 
 
@@ -142,23 +143,49 @@ def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any
         return None
     if None in parts or not Concat.fits([part[1] for part in parts if part], lanes):
         raise NotCovered(f"parts whose channels are no multiples of {lanes}")
-    sources = [(tensor, lanes, Halo()) for tensor in node.inputs]
+    sources = [(tensor, lanes, NO_HALO) for tensor in node.inputs]
     return Anchor("concat", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e))
 
 
 def _product(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
-    source, weights, shape = node.inputs[0], graph.constant(node.inputs[1]), shape_of(node.var)
-    given = shape_of(source)
-    if shape is None or given is None:
+    left, right = node.inputs
+    shape, first, second = shape_of(node.var), shape_of(left), shape_of(right)
+    if shape is None or first is None or second is None:
         raise NotCovered("not float32 of a fixed shape")
-    if weights is None or weights.ndim != 2 or len(given) < 2:
-        raise NotCovered("both factors are computed at run time, or more than a matrix of weights")
-    columns = weights.shape[1]
-    if columns < FEWEST_COLUMNS:
-        raise NotCovered(f"fewer than {FEWEST_COLUMNS} columns")
-    flops = 2 * weights.size * (shape_size(shape) // columns)
-    return Anchor("product", None, [(source, 0, Halo())],
-                  lambda s, t, e: MatrixProduct(settings.simd, given, columns, e), weights, flops)  # fmt: skip
+    columns, weights = second[-1], graph.constant(right)
+    if len(second) < 2 or len(first) < 2 or columns < FEWEST_COLUMNS:
+        raise NotCovered(f"a vector, or fewer than {FEWEST_COLUMNS} columns")
+    flops = 2 * first[-1] * shape_size(shape)
+    if weights is not None and weights.ndim == 2:
+        return Anchor("product", None, [(left, 0, NO_HALO)],
+                      lambda s, t, e: Product(settings.simd, first, columns, True, e), weights, flops)  # fmt: skip
+    if first[:-2] != second[:-2]:
+        raise NotCovered("a batch of products with different leading axes")
+    sources = [(left, 0, NO_HALO), (right, 0, NO_HALO)]
+    return Anchor("batched product", None, sources,
+                  lambda s, t, e: Product(settings.simd, first, columns, False, e), None, flops)  # fmt: skip
+
+
+def _softmax(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    source, shape = node.inputs[0], shape_of(node.var)
+    if shape is None:
+        raise NotCovered("not float32 of a fixed shape")
+    if int(node.attrs.axis) % len(shape) != len(shape) - 1 or shape[-1] < settings.simd.lanes:
+        raise NotCovered("not along the last axis, or along a short one")
+    return Anchor("softmax", None, [(source, 0, NO_HALO)], lambda s, t, e: Softmax(settings.simd, shape, e))
+
+
+def _layer_norm(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, shape = node.attrs, shape_of(node.var)
+    source, *parameters = node.inputs
+    if shape is None or None in map(shape_of, parameters):
+        raise NotCovered("not float32 of a fixed shape")
+    axes = [int(axis) % len(shape) for axis in attrs.axes]
+    if axes != [len(shape) - 1] or shape[-1] < settings.simd.lanes or not (attrs.center and attrs.scale):
+        raise NotCovered("not along the last axis alone, or along a short one")
+    sources = [(tensor, 0, NO_HALO) for tensor in (source, *parameters)]
+    epsilon = float(attrs.epsilon)
+    return Anchor("layer norm", None, sources, lambda s, t, e: LayerNorm(settings.simd, shape, epsilon, e))
 
 
 def shape_size(shape: tuple[int, ...]) -> int:
@@ -179,4 +206,6 @@ ANCHORS: dict[str, Callable[[Graph, Node, Settings, Callable[[Any], bool]], Anch
     "mean": _mean,
     "concat": _concat,
     "matmul": _product,
+    "softmax": _softmax,
+    "layer_norm": _layer_norm,
 }

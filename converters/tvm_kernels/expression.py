@@ -79,7 +79,7 @@ STEPS: dict[str, Emit] = {
     "sqrt": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", v[0]),
     "exp": _unary(vector_math.exp),
     "sigmoid": _unary(vector_math.sigmoid),
-    "silu": lambda simd, v, c: v[0] * vector_math.sigmoid(simd, v[0]),
+    "silu": _unary(vector_math.silu),
     "tanh": _unary(vector_math.tanh),
     "erf": _unary(vector_math.erf),
     "gelu": _unary(vector_math.gelu),

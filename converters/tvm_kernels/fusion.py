@@ -68,6 +68,7 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
     del chain.members[best:], chain.steps[best:]
     chain.results = [member.var for member in chain.members]
     _join_affine(graph, chain, source)
+    _join_silu(graph, chain)
     results = {*chain.results, source}
     for step in chain.steps:
         for tensor in step.tensors:
@@ -103,6 +104,20 @@ def _join_affine(graph: Graph, chain: Chain, source: Any) -> None:
         Elementwise("multiply", (source, relax.const(factors))),
         Elementwise("add", (chain.results[0], relax.const(terms))),
     )
+
+
+def _join_silu(graph: Graph, chain: Chain) -> None:
+    """x sigmoid(x) is one step: exporters write two."""
+    for index in range(len(chain.steps) - 1, 0, -1):
+        step = chain.steps[index]
+        for gate, x in ((0, 1), (1, 0)) if step.op == "multiply" else ():
+            at = next((i for i, result in enumerate(chain.results[:index]) if result.same_as(step.tensors[gate])), None)
+            if at is None or chain.steps[at].op != "sigmoid" or len(graph.users[chain.results[at]]) > 1:
+                continue
+            if chain.steps[at].tensors[0].same_as(step.tensors[x]):
+                chain.steps[index] = Elementwise("silu", (step.tensors[x],))
+                del chain.steps[at], chain.results[at]
+                break
 
 
 AFFINE: dict[str, Callable[[NDArray[np.float64]], tuple[Any, Any]]] = {

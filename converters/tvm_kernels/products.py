@@ -1,8 +1,9 @@
-"""Products of a matrix of activations with a constant one, in rows as ONNX has them."""
+"""Products of matrices, in rows as ONNX has them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from enginesmith.converters.tvm_kernels.expression import Expression
 
 FEWEST_COLUMNS = 4
 VECTORS = 2
+UNROLLED = 8
 
 
 class RowsOutput:
@@ -41,21 +43,20 @@ class RowsOutput:
         self.simd.store(self.buffer, result, *at_row(self.shape, row), column)
 
 
-class MatrixProduct:
-    """float32[..., M, K] x constant float32[K, N]. Parameters of `kernel()`: source, weights as `pack` makes them,
-    operands of the expression, result.
+class Product:
+    """float32[..., M, K] x float32[..., K, N], both with the same leading axes, or the right one constant (`packed`).
 
-    Columns that fill no whole tile are computed by one more tile that overlaps the one before it.
+    Parameters of `kernel()`: left, right, operands of the expression, result. A constant is read in the order that `pack`
+    gives it. Columns that fill no whole tile are computed by one more tile that overlaps the one before it.
     """
 
-    def __init__(self, simd: Simd, source: tuple[int, ...], columns: int, expression: Expression) -> None:
-        self.source, self.columns, self.expression = source, columns, expression
+    def __init__(self, simd: Simd, left: tuple[int, ...], columns: int, packed: bool, expression: Expression) -> None:
+        self.left, self.columns, self.packed, self.expression = left, columns, packed, expression
         lanes = max(lanes for lanes in (4, 8, 16) if lanes <= min(simd.lanes, columns))
         self.simd = simd.narrowed(lanes)
         self.vectors = min(VECTORS, columns // lanes)
         self.width = self.vectors * lanes
         self.tiles = -(-columns // self.width)
-        self.chunk = tiles.common(source[-1], most=8)
 
     def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[K, N] to [tile, K, column in the tile]."""
@@ -63,35 +64,51 @@ class MatrixProduct:
         return np.ascontiguousarray(np.stack([weights[:, start : start + self.width] for start in starts]))
 
     def kernel(self, name: str) -> Any:
-        inner, rows = self.source[-1], math.prod(self.source[:-1])
-        most = tiles.pixels_for(self.simd, self.vectors)
+        *lead, rows, inner = self.left
+        batch = 1 if self.packed else math.prod(lead)
+        rows = math.prod(self.left[:-1]) // batch
+        right = (self.tiles, inner, self.width) if self.packed else (*lead, inner, self.columns)
 
         def body() -> None:
-            data = argument("source", self.source)
-            weights = argument("weights", (self.tiles, inner, self.width))
-            output = RowsOutput(self.simd, (*self.source[:-1], self.columns), self.expression)
-            with tasks(self.tiles, rows * inner * self.columns) as tile:
+            data = argument("left", self.left)
+            weights = argument("right", right)
+            output = RowsOutput(self.simd, (*self.left[:-1], self.columns), self.expression)
+            with tasks(batch * self.tiles, batch * rows * inner * self.columns) as task:
+                matrix, tile = task // self.tiles, task % self.tiles
                 column = T.Bind(T.min(tile * self.width, self.columns - self.width))
-                for start, size, count in tiles.runs(rows, most):
+
+                def load(k: Any, v: int) -> Any:
+                    if self.packed:
+                        return self.simd.load(weights, tile, k, v * self.simd.lanes)
+                    return self.simd.load(weights, *at_row(right, matrix * inner + k), column + v * self.simd.lanes)
+
+                for start, size, count in tiles.runs(rows, tiles.pixels_for(self.simd, self.vectors)):
                     with T.serial(count) as run:
-                        self._tile(data, weights, output, tile, column, start + run * size, size)
+                        self._tile(data, load, output, column, matrix * rows + start + run * size, size)
 
         return function(name, body)
 
-    def _tile(self, data: Any, weights: Any, output: RowsOutput, tile: Any, column: Any, first: Any, size: int) -> None:
-        simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
+    def _tile(
+        self, data: Any, load: Callable[[Any, int], Any], output: RowsOutput, column: Any, first: Any, size: int
+    ) -> None:
+        simd, vectors, lanes, inner = self.simd, self.vectors, self.simd.lanes, self.left[-1]
         count = size * vectors
-        parts = tiles.partial_sums(count, self.chunk)
+        parts = tiles.partial_sums(count, UNROLLED)
         sums = simd.zeros(count * parts)
-        with T.serial(self.source[-1] // self.chunk) as chunk:
-            for step in range(self.chunk):
-                k = chunk * self.chunk + step
-                ws = [simd.load(weights, tile, k, v * lanes) for v in range(vectors)]
-                for row in range(size):
-                    value = simd.splat(data[(*at_row(self.source, first + row), k)])
-                    for v, weight in enumerate(ws):
-                        at = (step % parts * count + row * vectors + v) * lanes
-                        simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
+
+        def add(k: Any, step: int) -> None:
+            ws = [load(k, v) for v in range(vectors)]
+            for row in range(size):
+                value = simd.splat(data[(*at_row(self.left, first + row), k)])
+                for v, weight in enumerate(ws):
+                    at = (step % parts * count + row * vectors + v) * lanes
+                    simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
+
+        with T.serial(inner // UNROLLED) as chunk:
+            for step in range(UNROLLED):
+                add(chunk * UNROLLED + step, step)
+        for step in range(inner % UNROLLED):
+            add(inner // UNROLLED * UNROLLED + step, step)
         for row in range(size):
             for v in range(vectors):
                 output.write(simd.total(sums, row * vectors + v, count, parts), first + row, column + v * lanes)

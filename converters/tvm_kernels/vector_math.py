@@ -1,7 +1,7 @@
 """exp, tanh, erf and what follows from them, for vectors of float32: polynomials in place of calls into libm.
 
-LLVM calls libm once per lane. Largest errors, measured against float64: exp 1.2e-7 relative, sigmoid 1e-7,
-tanh 3e-7 and erf 4e-7 absolute. NaN comes out as NaN.
+LLVM calls libm once per lane. Largest errors against float64, as the tests hold them: exp 2e-7, sigmoid, tanh and erf 5e-7
+relative; silu 2e-7 |x|, and gelu 5e-7 absolute. NaN comes out as NaN.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ _ERF_ODD = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, 
             -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)  # fmt: skip
 _ERF_EVEN = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
              -1.42647390514189e-02)  # fmt: skip
+# ONNX Runtime, mlas/lib/logistic.cpp: sigmoid - 1/2 in the same form, for |x| <= 18
+_LOGISTIC_LIMIT = 18.0
+_LOGISTIC_ODD = (4.37031012579801e-11, 1.15627324459942e-07, 6.08574864600143e-05, 8.51377133304701e-03,
+                 2.48287947061529e-01)  # fmt: skip
+_LOGISTIC_EVEN = (6.10247389755681e-13, 5.76102136993427e-09, 6.29106785017040e-06, 1.70198817374094e-03,
+                  1.16817656904453e-01, 9.93151921023180e-01)  # fmt: skip
 _SQRT_HALF = 0.70710678118654752
 
 
@@ -49,6 +55,12 @@ def sigmoid(simd: Simd, x: Any) -> Any:
     """1 / (1 + e^-x)"""
     one = simd.splat(1.0)
     return one / (one + exp(simd, simd.splat(0.0) - x))
+
+
+def silu(simd: Simd, x: Any) -> Any:
+    """x sigmoid(x), a third faster than by `exp`; its absolute error is what counts in a product with x."""
+    limited = clamp(simd, x, -_LOGISTIC_LIMIT, _LOGISTIC_LIMIT)
+    return x * (_rational(simd, limited, _LOGISTIC_ODD, _LOGISTIC_EVEN) + simd.splat(0.5))
 
 
 def tanh(simd: Simd, x: Any) -> Any:

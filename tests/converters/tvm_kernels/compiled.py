@@ -29,3 +29,22 @@ def run(folder: str, name: str = "x86-64-v3", winograd: bool = True) -> dict[str
     results = [result] if hasattr(result, "numpy") else list(result)
     np.savez(Path(folder, "found.npz"), *(array.numpy() for array in results))
     return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
+
+
+def step(op: str, folder: str) -> None:
+    """Apply one step of an expression to the numbers in `x.npy`, a multiple of eight of them; writes `y.npy`."""
+    import tvm
+
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.tvm_kernels.emit import Simd
+    from enginesmith.converters.tvm_kernels.expression import Expression, Step
+    from enginesmith.converters.tvm_kernels.layout import Blocked
+    from enginesmith.converters.tvm_kernels.pointwise import Concat
+
+    x = np.load(Path(folder, "x.npy"))
+    layout = Blocked(1, 8, 1, x.size // 8, 8)
+    kernel = Concat(Simd(8, 16), [layout], layout, Expression((), (Step(op, (0,)),))).kernel("step")
+    built = tvm.compile(tvm.IRModule({"step": kernel}), target=get_backend("tvm").llvm_target("x86-64-v3"))
+    source, result = tvm.runtime.tensor(x.reshape(layout.shape)), tvm.runtime.tensor(np.zeros(layout.shape, np.float32))
+    built["step"](source, result)
+    np.save(Path(folder, "y.npy"), result.numpy().reshape(-1))
