@@ -5,7 +5,7 @@ The input is read one number at a time and broadcast, so its layout is free; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from tvm.tirx.script.builder import ir as T
 from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, when
 from enginesmith.converters.tvm_kernels.expression import Expression
-from enginesmith.converters.tvm_kernels.layout import Blocked, Halo, Window
-from enginesmith.converters.tvm_kernels.output import BlockedOutput
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Window
+from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
 
 SMALL_WIDTH = 14
 """Up to this width tiles run over the ends of rows, so that few are left partly empty."""
@@ -48,6 +48,15 @@ class DirectConvolution:
         """Input channels that are unrolled; they lie in one block."""
         self.tiles = (target.blocks * target.block if groups == 1 else target.channels) // self.width
 
+        layouts = [source, target, *(operand.layout for operand in expression.operands if operand.kind == "tensor")]
+        self.gapless = window.pointwise and all(layout and layout.halo == NO_HALO for layout in layouts)
+        self.rows = 1
+        """Of a task."""
+        if self.gapless:
+            self.rows = tiles.divisor(target.height, -(-FLAT_PIXELS // target.width))
+        elif target.width <= SMALL_WIDTH:
+            self.rows = target.height
+
     @staticmethod
     def fits(groups: int, outputs: int) -> bool:
         """Whole vectors of at least four outputs in each group."""
@@ -65,64 +74,45 @@ class DirectConvolution:
         source, target = self.source, self.target
         kh, kw = self.window.kernel
         work = target.size * self.inputs * self.window.taps
-        row_tasks, row_work = self._rows()
+        parts = target.height // self.rows
+        most = tiles.pixels_for(self.simd, self.vectors)
 
         def body() -> None:
             data = argument("source", source.shape)
             packed = (self.tiles, self.inputs // self.chunk, kh, kw, self.chunk, self.width)
             weights = argument("weights", packed)
             output = BlockedOutput(self.simd, target, self.expression)
-            with tasks(target.batch * self.tiles * row_tasks, work) as task:
-                image = task // (self.tiles * row_tasks)
-                rest = task % (self.tiles * row_tasks)
+            with tasks(target.batch * self.tiles * parts, work) as task:
+                image, rest = task // (self.tiles * parts), task % (self.tiles * parts)
                 # What is larger, weights or input, is gone through once.
-                if weights_outside(self.tiles * self.width * self.inputs * kh * kw, source.size):
-                    tile, rows = rest // row_tasks, rest % row_tasks
+                if self.tiles * self.width * self.inputs * kh * kw > source.size:
+                    tile, part = rest // parts, rest % parts
                 else:
-                    rows, tile = rest // self.tiles, rest % self.tiles
-                for pixels in row_work(rows):
-                    pixels(lambda places: self._tile(data, weights, output, image, tile, places))
-                self._clear(output, image, tile, rows, row_tasks)
+                    part, tile = rest // self.tiles, rest % self.tiles
+                for start, size, count in tiles.runs(self.rows * target.width, most):
+                    with T.serial(count) as run:
+                        self._tile(data, weights, output, image, tile, part, start + run * size, size)
+                self._clear(output, image, tile, part, parts)
 
         return function(name, body)
 
-    def _rows(self) -> tuple[int, Callable[[Any], Iterator[Callable[[Any], None]]]]:
-        """Number of tasks that the plane is cut into, and for one of them its loops over tiles of pixels."""
-        target = self.target
-        height, width = target.height, target.width
-        most = tiles.pixels_for(self.simd, self.vectors)
-        layouts = [self.source, target, *(op.layout for op in self.expression.operands if op.kind == "tensor")]
-        gapless = self.window.pointwise and all(layout and layout.halo == Halo() for layout in layouts)
-        if width <= SMALL_WIDTH and not gapless:
-            rows = height
-        elif gapless:
-            rows = tiles.divisor(height, -(-FLAT_PIXELS // width))
-        else:
-            rows = 1
+    def _place(self, part: Any, pixel: Any) -> tuple[Any, Any]:
+        """Row and column of a pixel that is counted from the start of a task's rows."""
+        width = self.target.width
+        if self.gapless:  # the plane as one long row
+            return 0, part * (self.rows * width) + pixel
+        if self.rows == 1:
+            return part, pixel
+        return T.Bind(tirx.floordiv(pixel, width)), T.Bind(tirx.floormod(pixel, width))
 
-        def work(task: Any) -> Iterator[Callable[[Any], None]]:
-            total = rows * width if gapless or rows > 1 else width
-            for start, size, count in tiles.runs(total, most):
-
-                def loop(emit: Any, start: int = start, size: int = size, count: int = count) -> None:
-                    with T.serial(count) as index:
-                        first = start + index * size
-                        if gapless:  # the plane as one long row
-                            emit([(0, task * total + first + step) for step in range(size)])
-                        elif rows > 1:
-                            emit([_divided(first + step, width) for step in range(size)])
-                        else:
-                            emit([(task, first + step) for step in range(size)])
-
-                yield loop
-
-        return height // rows, work
-
-    def _tile(self, data: Any, weights: Any, output: BlockedOutput, image: Any, tile: Any, places: Any) -> None:
-        """All inputs of one tile of pixels, then its end."""
+    def _tile(
+        self, data: Any, weights: Any, output: BlockedOutput, image: Any, tile: Any, part: Any, first: Any, size: int
+    ) -> None:
+        """All inputs of `size` pixels from `first` on, then their end."""
         simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
         kh, kw = self.window.kernel
-        count = len(places) * vectors
+        places = [self._place(part, first + step) for step in range(size)]
+        count = size * vectors
         parts = tiles.partial_sums(count, self.chunk)
         sums = simd.zeros(count * parts)
         with T.serial(self.inputs // self.chunk) as chunk:
@@ -138,11 +128,14 @@ class DirectConvolution:
                             simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
 
             loop_taps(kh, kw, taps)
-        for pixel, (y, x) in enumerate(places):
-            for v in range(vectors):
-                channel = tile * self.width + v * lanes
-                value = simd.total(sums, pixel * vectors + v, count, parts)
-                output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
+
+        def write(value: Any, pixel: Any, v: int) -> None:
+            y, x = places[pixel] if isinstance(pixel, int) else self._place(part, first + pixel)
+            channel = tile * self.width + v * lanes
+            output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
+
+        finish(simd, self.expression, size, vectors,
+               lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts), write)  # fmt: skip
 
     def _input(self, tile: Any, chunk: Any) -> tuple[Any, Any]:
         """Block and first lane of a chunk of inputs of the group that `tile` belongs to."""
@@ -156,17 +149,16 @@ class DirectConvolution:
         (sh, sw), (dh, dw), (top, left, _, _) = self.window.strides, self.window.dilations, self.window.pads
         return self.source.place(image, block, y * sh + row * dh - top, x * sw + column * dw - left, lane)
 
-    def _clear(self, output: BlockedOutput, image: Any, tile: Any, rows: Any, row_tasks: int) -> None:
+    def _clear(self, output: BlockedOutput, image: Any, tile: Any, part: Any, parts: int) -> None:
         """The halo of the blocks that this task writes, by the task that writes a block's first lane."""
-        if self.target.halo == Halo():
+        if self.target.halo == NO_HALO:
             return
-        count = self.target.height // row_tasks
         block, lanes = self.target.block, self.simd.lanes
         for v in range(self.vectors):
             channel = tile * self.width + v * lanes
 
             def clear(channel: Any = channel) -> None:
-                output.clear_halo(image, channel // block, rows * count, count, rows == 0, rows == row_tasks - 1)
+                output.clear_halo(image, channel // block, part * self.rows, self.rows, part == 0, part == parts - 1)
 
             when(True if lanes == block else channel % block == 0, clear)
 
@@ -178,11 +170,3 @@ def loop_taps(kh: int, kw: int, body: Callable[[Any, Any], None]) -> None:
     else:
         with T.serial(kh) as row, T.serial(kw) as column:
             body(row, column)
-
-
-def weights_outside(weights: int, inputs: int) -> bool:
-    return weights > inputs
-
-
-def _divided(pixel: Any, width: int) -> tuple[Any, Any]:
-    return T.Bind(tirx.floordiv(pixel, width)), T.Bind(tirx.floormod(pixel, width))

@@ -12,7 +12,7 @@ from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import Blocked, Window
-from enginesmith.converters.tvm_kernels.output import BlockedOutput
+from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
 
 PIXELS = 8
 
@@ -69,5 +69,5 @@ class DepthwiseConvolution:
                     )
                     at = pixel * simd.lanes
                     simd.store(sums, simd.fma(simd.load(data, *place), weight, simd.load(sums, at)), at)
-        for pixel in range(size):
-            output.write(simd.load(sums, pixel * simd.lanes), image, block, y, x + pixel)
+        finish(simd, self.expression, size, 1, lambda pixel, _: simd.load(sums, pixel * simd.lanes),
+               lambda value, pixel, _: output.write(value, image, block, y, x + pixel))  # fmt: skip

@@ -43,6 +43,11 @@ class Expression:
     operands: tuple[Operand, ...] = ()
     steps: tuple[Step, ...] = ()
 
+    @property
+    def heavy(self) -> bool:
+        """Is it long enough to be written once, in a loop, and not once for every vector of a tile?"""
+        return any(step.op in HEAVY for step in self.steps)
+
     def apply(self, simd: Simd, value: Any, load: Callable[[int], Any]) -> Any:
         """Emit the steps. `load` gives the vector of an operand, by its position."""
         values = [value, *(T.Bind(load(index)) for index in range(len(self.operands)))]
@@ -52,6 +57,7 @@ class Expression:
         return values[-1] if self.steps else value
 
 
+HEAVY = ("exp", "sigmoid", "silu", "tanh", "erf", "gelu")
 Emit = Callable[[Simd, Sequence[Any], Sequence[float]], Any]
 
 

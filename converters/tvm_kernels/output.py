@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tvm.tirx.script.builder import ir as T
@@ -9,6 +10,31 @@ from tvm.tirx.script.builder import ir as T
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, when
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import Blocked
+
+
+def finish(
+    simd: Simd,
+    expression: Expression,
+    size: int,
+    vectors: int,
+    value: Callable[[int, int], Any],
+    write: Callable[[Any, Any, int], None],
+) -> None:
+    """Write a tile of `size` x `vectors` vectors. A long expression gets its values through memory, in a loop over the first
+    axis: written out for each vector it needs more registers than there are beside the sums.
+    """
+    if not expression.heavy or size == 1:
+        for index in range(size):
+            for v in range(vectors):
+                write(value(index, v), index, v)
+        return
+    values = T.alloc_buffer((size * vectors * simd.lanes,), "float32", scope="local")
+    for index in range(size):
+        for v in range(vectors):
+            simd.store(values, value(index, v), (index * vectors + v) * simd.lanes)
+    with T.serial(size) as index:
+        for v in range(vectors):
+            write(simd.load(values, (index * vectors + v) * simd.lanes), index, v)
 
 
 class BlockedOutput:

@@ -10,7 +10,7 @@ from tvm.tirx.script.builder import ir as T
 from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
-from enginesmith.converters.tvm_kernels.layout import Blocked, Halo, Window
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput
 
 Kind = Literal["max", "mean", "mean_with_pads"]
@@ -112,7 +112,7 @@ class PlaneMean:
 
     def kernel(self, name: str) -> Any:
         simd = self.simd
-        source = self.source.flat() if self.source.halo == Halo() else self.source
+        source = self.source.flat() if self.source.halo == NO_HALO else self.source
         steps = min(SUMS, source.width)
 
         def body() -> None:

@@ -13,6 +13,7 @@ from tvm.tirx.script.builder import ir as T
 from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
+from enginesmith.converters.tvm_kernels.output import finish
 
 FEWEST_COLUMNS = 4
 VECTORS = 2
@@ -109,9 +110,9 @@ class Product:
                 add(chunk * UNROLLED + step, step)
         for step in range(inner % UNROLLED):
             add(inner // UNROLLED * UNROLLED + step, step)
-        for row in range(size):
-            for v in range(vectors):
-                output.write(simd.total(sums, row * vectors + v, count, parts), first + row, column + v * lanes)
+        finish(simd, self.expression, size, vectors,
+               lambda row, v: simd.total(sums, row * vectors + v, count, parts),
+               lambda value, row, v: output.write(value, first + row, column + v * lanes))  # fmt: skip
 
 
 def at_row(shape: tuple[int, ...], row: Any) -> tuple[Any, ...]:

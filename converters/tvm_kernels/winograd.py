@@ -18,7 +18,7 @@ from tvm.tirx.script.builder import ir as T
 from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, when
 from enginesmith.converters.tvm_kernels.expression import Expression
-from enginesmith.converters.tvm_kernels.layout import Blocked, Halo, Window
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Halo, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput
 
 STRIP_BYTES = 600_000
@@ -154,7 +154,7 @@ class WinogradConvolution:
                     when(condition, lambda: output.write(value, image, block, y, x))
 
                 _both_ways(simd, transform, n, size, load, keep)
-            if target.halo != Halo():
+            if target.halo != NO_HALO:
                 when(tile_row == 0, lambda: output.clear_halo(image, block, 0, target.height, True, True))
 
 
