@@ -48,3 +48,21 @@ def step(op: str, folder: str) -> None:
     source, result = tvm.runtime.tensor(x.reshape(layout.shape)), tvm.runtime.tensor(np.zeros(layout.shape, np.float32))
     built["step"](source, result)
     np.save(Path(folder, "y.npy"), result.numpy().reshape(-1))
+
+
+def assembly(name: str) -> str:
+    """The machine code of a convolution for a target, which this machine needs not to be."""
+    import tvm
+
+    from enginesmith.converters.backends import get_backend, tvm_target
+    from enginesmith.converters.tvm_kernels.apply import simd_for
+    from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
+    from enginesmith.converters.tvm_kernels.expression import Expression
+    from enginesmith.converters.tvm_kernels.layout import Blocked, Window
+
+    cpu = tvm_target.parse(name)
+    simd = simd_for(cpu.arch, cpu.mcpu)
+    planes = Blocked(1, 32, 16, 16, simd.lanes)
+    kernel = DirectConvolution(simd, Window((1, 1)), 1, planes, planes, Expression()).kernel("convolution")
+    built = tvm.compile(tvm.IRModule({"convolution": kernel}), target=get_backend("tvm").llvm_target(name))
+    return str(built.mod.inspect_source("asm"))
