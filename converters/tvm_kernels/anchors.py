@@ -17,7 +17,7 @@ from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
 from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Halo, Planes, Window
 from enginesmith.converters.tvm_kernels.normalization import LayerNorm, Softmax
-from enginesmith.converters.tvm_kernels.pointwise import Concat
+from enginesmith.converters.tvm_kernels.pointwise import Concat, Upsample
 from enginesmith.converters.tvm_kernels.pooling import Kind, PlaneMean, Pool
 from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS, Product
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
@@ -136,6 +136,18 @@ def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any],
     return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e))
 
 
+def _resize(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, source, shape = node.attrs, node.inputs[0], planes_of(node.var)
+    given = planes_of(source)
+    if shape is None or given is None or attrs.layout != "NCHW":
+        raise NotCovered("not float32 of a fixed shape")
+    nearest = (attrs.method, attrs.coordinate_transformation_mode, attrs.rounding_method)
+    if nearest != ("nearest_neighbor", "asymmetric", "floor") or shape[2] % given[2] or shape[3] % given[3]:
+        raise NotCovered("not to the nearest pixel, at a whole multiple of the size")
+    sources = [(source, settings.simd.lanes, NO_HALO)]
+    return Anchor("upsample", shape, sources, lambda s, t, e: Upsample(settings.simd, s[0], t, e))
+
+
 def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
     shape, lanes = planes_of(node.var), settings.simd.lanes
     parts = [planes_of(tensor) for tensor in node.inputs]
@@ -156,14 +168,11 @@ def _product(graph: Graph, node: Node, settings: Settings, blocked: Callable[[An
     if len(second) < 2 or len(first) < 2 or columns < FEWEST_COLUMNS:
         raise NotCovered(f"a vector, or fewer than {FEWEST_COLUMNS} columns")
     flops = 2 * first[-1] * shape_size(shape)
-    if weights is not None and weights.ndim == 2:
-        return Anchor("product", None, [(left, 0, NO_HALO)],
-                      lambda s, t, e: Product(settings.simd, first, columns, True, e), weights, flops)  # fmt: skip
-    if first[:-2] != second[:-2]:
-        raise NotCovered("a batch of products with different leading axes")
-    sources = [(left, 0, NO_HALO), (right, 0, NO_HALO)]
-    return Anchor("batched product", None, sources,
-                  lambda s, t, e: Product(settings.simd, first, columns, False, e), None, flops)  # fmt: skip
+    packed = weights is not None and weights.ndim == 2
+    sources = [(left, 0, NO_HALO)] if packed else [(left, 0, NO_HALO), (right, 0, NO_HALO)]
+    return Anchor("product" if packed else "batched product", None, sources,
+                  lambda s, t, e: Product(settings.simd, first, second, shape, packed, e),
+                  weights if packed else None, flops)  # fmt: skip
 
 
 def _softmax(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
@@ -205,6 +214,7 @@ ANCHORS: dict[str, Callable[[Graph, Node, Settings, Callable[[Any], bool]], Anch
     "adaptive_avg_pool2d": _mean,
     "mean": _mean,
     "concat": _concat,
+    "resize2d": _resize,
     "matmul": _product,
     "softmax": _softmax,
     "layer_norm": _layer_norm,

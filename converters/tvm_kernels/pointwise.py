@@ -1,4 +1,4 @@
-"""Kernels that only move and map numbers of blocked planes: elementwise steps, and concatenation of channels."""
+"""Kernels that only move and map numbers of blocked planes: elementwise steps, concatenation, repeated pixels."""
 
 from __future__ import annotations
 
@@ -41,5 +41,32 @@ class Concat:
                         output.write(value, image, block + offset, y, x)
                     output.clear_halo(image, block + offset, 0, target.height, True, True)
                 offset += source.blocks
+
+        return function(name, body)
+
+
+class Upsample:
+    """Every pixel repeated down and across: the nearest neighbour, for whole multiples of the size.
+
+    Parameters of `kernel()`: source, operands of the expression, result.
+    """
+
+    def __init__(self, simd: Simd, source: Blocked, target: Blocked, expression: Expression) -> None:
+        self.simd, self.source, self.target, self.expression = simd, source, target, expression
+
+    def kernel(self, name: str) -> Any:
+        source, target = self.source, self.target
+        down, across = target.height // source.height, target.width // source.width
+
+        def body() -> None:
+            data = argument("source", source.shape)
+            output = BlockedOutput(self.simd, target, self.expression)
+            with tasks(target.batch * target.blocks, target.size) as task:
+                image, block = task // target.blocks, task % target.blocks
+                with T.serial(target.height) as y, T.serial(source.width) as x:
+                    value = T.Bind(self.simd.load(data, *source.place(image, block, y // down, x)))
+                    for step in range(across):
+                        output.write(value, image, block, y, x * across + step)
+                output.clear_halo(image, block, 0, target.height, True, True)
 
         return function(name, body)

@@ -144,3 +144,27 @@ def test_pools(agrees: Any) -> None:
         assert all("window" in text or "pads" in text for text in told["left"])
 
     property_holds()
+
+
+def test_attention(agrees: Any) -> None:
+    """Products of activations with broadcast leading axes, softmax and normalization over rows that fill no vector."""
+    told = agrees(
+        "(float[2, 3, 11, 19] q, float[3, 19, 21] k, float[2, 1, 21, 12] v) => (float[2, 3, 11, 12] y) {"
+        " m = MatMul (q, k) n = Mul (m, half) s = Softmax <axis = -1> (n) o = MatMul (s, v)"
+        " l = LayerNormalization <axis = -1> (o, gain, shift) y = Relu (l) }",
+        {"half": 0.5, "gain": RNG.standard_normal(12), "shift": RNG.standard_normal(12)},
+    )
+    assert told == {"kernels": {"batched product": 2, "softmax": 1, "layer norm": 1}, "left": []}
+
+
+def test_feature_pyramid(agrees: Any) -> None:
+    """A coarse map is repeated and added to a finer one."""
+    told = agrees(
+        "(float[1, 16, 6, 8] x) => (float[1, 8, 6, 8] y) {"
+        " a = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w1) b = Conv (x, w2)"
+        ' c = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">'
+        " (a, , scales) d = Add (b, c) y = Conv <pads = [1, 1, 1, 1]> (d, w3) }",
+        {"w1": conv(12, 16, 3), "w2": conv(12, 16), "w3": conv(8, 12, 3), "scales": [1.0, 1.0, 2.0, 2.0]},
+    )
+    assert not told["left"]
+    assert told["kernels"]["upsample"] == 1
