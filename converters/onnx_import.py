@@ -50,9 +50,7 @@ class OnnxImport(Stage[ImportOptions]):
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
         task = options.task if options.task != "auto" else "tensor"
-        samples, feeds = make_samples(
-            specs, task, options.samples, options.seed, pixels=options.pixels or "unknown"
-        )
+        samples, feeds = make_samples(specs, task, options.samples, options.seed, pixels=options.pixels or "unknown")
         samples.save(context.out, feeds)
         context.progress("reference outputs")
         save_results(
