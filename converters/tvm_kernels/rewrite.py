@@ -108,23 +108,23 @@ class Rewriter:
         return self.planes[tensor, block]
 
     def _in_rows(self, tensor: Any) -> Any:
-        """A tensor in ONNX's order, changed back if it is in blocked planes alone."""
+        """A tensor in ONNX's order, changed back if it is in blocked planes alone. Parameters and constants stay."""
+        if tensor in self.plain:
+            return self.plain[tensor]
         tensor = self.graph.resolve(tensor)
-        held = self.planes.get((tensor, self.settings.simd.lanes))
-        if not isinstance(tensor, relax.Var) or (held is None and tensor not in self.plain):
-            return tensor  # a constant or a parameter
-        if tensor not in self.plain:
-            assert held is not None
-            planes, layout = held
-            if layout.shape[2:] == (1, 1, layout.block) and layout.channels % layout.block == 0:
-                plain = planes
-            else:
-                plain = self._call("unpack", Unpack(layout), [planes], layout.logical)
-                self.labels["unpack"] += 1
-            if tuple(plain.ty.shape) != tuple(tensor.ty.shape):
-                plain = self.builder.emit(relax.op.reshape(plain, shape_of(tensor)))
-            self.plain[tensor] = plain
-        return self.plain[tensor]
+        held = self.planes.get((tensor, self.settings.simd.lanes)) if isinstance(tensor, relax.Var) else None
+        if held is None:
+            return self.plain.get(tensor, tensor)
+        planes, layout = held
+        if layout.shape[2:] == (1, 1, layout.block) and layout.channels % layout.block == 0:
+            plain = planes
+        else:
+            plain = self._call("unpack", Unpack(layout), [planes], layout.logical)
+            self.labels["unpack"] += 1
+        if tuple(plain.ty.shape) != tuple(tensor.ty.shape):
+            plain = self.builder.emit(relax.op.reshape(plain, shape_of(tensor)))
+        self.plain[tensor] = plain
+        return plain
 
     def _per_channel(self, tensor: Any, shape: tuple[int, ...] | None) -> Any:
         """A constant with one number per channel, padded with ones to whole blocks: nothing divides by zero there."""
