@@ -24,6 +24,8 @@ class CompileOptions(Options):
     target: str
     sparse: bool = False
     """The weights are meant to be 2:4 sparse."""
+    kernels: bool = True
+    """Kernels of our own, which TVM modules can do without."""
 
 
 class Compile(Stage[CompileOptions]):
@@ -45,6 +47,7 @@ class Compile(Stage[CompileOptions]):
             out=context.out,
             cache=context.cache,
             sparse=options.sparse,
+            kernels=options.kernels,
         )
         backend = get_backend(options.backend)
         zeros = _sparsity(request.onnx) if options.sparse else None

@@ -152,7 +152,7 @@ def _branch(
     yield PlannedStage(
         f"compile {name}",
         "compile",
-        CompileOptions(backend=backend.name, target=target, sparse=recipe.sparse),
+        CompileOptions(backend=backend.name, target=target, sparse=recipe.sparse, kernels=recipe.kernels),
         needs={"model": model, "samples": samples, "checked": check},
         backend=backend.name,
         target=target,

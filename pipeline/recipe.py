@@ -87,6 +87,8 @@ class Recipe(BaseModel):
     """Run the simplifier."""
     repair: bool = True
     """Repair what a backend refuses, and prove each repair; otherwise report it only."""
+    kernels: bool = True
+    """Kernels of our own in TVM modules; otherwise everything is TVM's lowering."""
     samples: int = Field(default=3, ge=1, le=64)
     """Inputs that every comparison runs on; one is then run a second time."""
     seed: int = Field(default=0, ge=0)

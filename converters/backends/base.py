@@ -27,7 +27,8 @@ class BuildRequest:
     `onnx` is a file with its external data beside it; `target` is canonical, as `resolve_target` returns it;
     `profile` is empty when every dimension is static;
     `cache` is a directory that outlives the build, for a timing cache;
-    `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such.
+    `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such;
+    `kernels` lets TVM use ours where there are any, else everything is left to its own lowering.
     """
 
     onnx: Path
@@ -36,6 +37,7 @@ class BuildRequest:
     out: Path
     cache: Path | None = None
     sparse: bool = False
+    kernels: bool = True
 
 
 class Rejection(BaseModel, frozen=True):

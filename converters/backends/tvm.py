@@ -84,7 +84,10 @@ class TvmBackend:
         if reason:
             raise UserError(f"tvm: {reason}")
         from enginesmith.converters.backends import tvm_check, tvm_import, tvm_runner, tvm_schedule
+        from enginesmith.converters.tvm_kernels import apply
+        from enginesmith.converters.tvm_kernels.anchors import Settings
 
+        cpu = tvm_target.parse(request.target)
         target = self.llvm_target(request.target)
         context.progress("importing the graph", 0.0)
         findings = tvm_check.listed(self, request.onnx)
@@ -94,12 +97,16 @@ class TvmBackend:
         try:
             imported = tvm_import.import_onnx(request.onnx, request.profile)
             context.progress("optimizing the graph", 0.1)
-            module = tvm_import.optimize(imported.module, target)
+            module = tvm_import.prepare(imported.module, target)
+            applied = apply.Applied(module)
+            if request.kernels:
+                simd = apply.simd_for(cpu.arch, cpu.mcpu)
+                applied = apply.use_kernels(module, Settings(simd))
+            module = tvm_import.lower(applied.module, target)
         except tvm_import.ImportFailed as error:
             findings = tvm_check.check(self, request, context)
             remedy = next((finding.remedy for finding in findings if finding.remedy), "")
             raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
-        cpu = tvm_target.parse(request.target)
         scheduled = tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu))
         context.progress("compiling", 0.3)
         executable = tvm_import.compile_module(scheduled, target)
@@ -118,6 +125,7 @@ class TvmBackend:
             details={
                 "tvm": self.version(),
                 "layers": "calls of compiled kernels, by the type of their first output",
+                **applied.details(),
                 **({"shapes": "fixed at the profile's optimum"} if request.profile else {}),
             },
         )

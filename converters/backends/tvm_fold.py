@@ -33,7 +33,11 @@ RULES: dict[str, Callable[..., Array]] = {
     "relax.take": _take,
     "relax.where": lambda call, condition, yes, no: np.asarray(np.where(condition, yes, no)),
     "relax.isnan": lambda call, array: np.isnan(array),
+    "relax.expand_dims": lambda call, array: np.expand_dims(array, tuple(int(axis) for axis in call.attrs.axis)),
+    "relax.sqrt": lambda call, array: np.sqrt(array),
     "relax.add": lambda call, left, right: np.add(left, right),
+    "relax.subtract": lambda call, left, right: np.subtract(left, right),
+    "relax.multiply": lambda call, left, right: np.multiply(left, right),
     "relax.less": lambda call, left, right: np.less(left, right),
 }
 """Relax operator to what it computes, given the call and its arguments: a constant is an array, a shape a tuple."""

@@ -67,6 +67,22 @@ def convert(model: onnx.ModelProto) -> Any:
 
 
 def optimize(module: Any, target: Any) -> Any:
+    """`prepare` and `lower`, all by TVM's own means."""
+    return lower(prepare(module, target), target)
+
+
+def prepare(module: Any, target: Any) -> Any:
+    """Decompose, fold constants, and fix the arithmetic: the graph as kernels are chosen for it."""
+    import tvm
+    from tvm import relax
+
+    canonicalize = relax.transform.CanonicalizeBindings()
+    before = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
+    with _refusals(), target, tvm.transform.PassContext(opt_level=3):
+        return canonicalize(fold_constants(tvm_arithmetic.widen_sums(before(module))))
+
+
+def lower(module: Any, target: Any) -> Any:
     """Fuse and lower to kernels: the part of the compilation whose result still shows the graph.
 
     Raises ImportFailed for an operator that can't be lowered.
@@ -74,12 +90,9 @@ def optimize(module: Any, target: Any) -> Any:
     import tvm
     from tvm import relax
 
-    canonicalize = relax.transform.CanonicalizeBindings()
-    before = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
     legalize = relax.transform.LegalizeOps(tvm_arithmetic.legalizations())
-    after = tvm.transform.Sequential([canonicalize, legalize, relax.get_pipeline("zero")])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return after(fold_constants(tvm_arithmetic.widen_sums(before(module))))
+        return tvm.transform.Sequential([legalize, relax.get_pipeline("zero")])(module)
 
 
 def plan(module: Any, target: Any) -> Any:

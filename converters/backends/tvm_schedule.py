@@ -39,13 +39,19 @@ def tile_for(mcpu: str) -> Tile:
 
 def schedule(module: Any, tile: Tile) -> Any:
     """Schedule every kernel of a lowered Relax module. One that resists is left as it was."""
-    from tvm import IRModule, tirx
+    from tvm import IRModule
 
     functions = {
-        name: schedule_kernel(function, tile) if isinstance(function, tirx.PrimFunc) else function
+        name: schedule_kernel(function, tile) if _is_unscheduled(function) else function
         for name, function in module.functions_items()
     }
     return IRModule(functions, attrs=module.attrs)
+
+
+def _is_unscheduled(function: Any) -> bool:
+    from tvm import tirx
+
+    return isinstance(function, tirx.PrimFunc) and "tirx.is_scheduled" not in (function.attrs or {})
 
 
 def schedule_kernel(function: Any, tile: Tile) -> Any:

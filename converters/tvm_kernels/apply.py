@@ -1,0 +1,65 @@
+"""The way in: a module with kernels of ours, and the account of what they are and what they aren't."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+
+from enginesmith.converters.tvm_kernels.anchors import Settings
+from enginesmith.converters.tvm_kernels.emit import Simd
+from enginesmith.converters.tvm_kernels.graph import Graph, NotCovered
+from enginesmith.converters.tvm_kernels.regions import plan
+from enginesmith.converters.tvm_kernels.rewrite import Rewriter
+
+MAIN = "main"
+
+
+@dataclass
+class Applied:
+    """The new module, its calls by kind of kernel, and the operators left to TVM's lowering, with the reason."""
+
+    module: Any
+    kernels: Counter[str] = field(default_factory=Counter)
+    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def details(self) -> dict[str, str]:
+        """Both, in words for the report."""
+        kernels = ", ".join(f"{label} {count}" for label, count in self.kernels.most_common())
+        left = ", ".join(f"{op.removeprefix('relax.')} {count} ({why})" for (op, why), count in self.left.most_common())
+        return {"kernels": kernels or "none", "left to TVM's own lowering": left or "nothing"}
+
+
+def simd_for(arch: str, mcpu: str) -> Simd:
+    """The vector registers of a target: `arch` is the first part of its triple, `mcpu` LLVM's name of the processor."""
+    if arch == "aarch64":
+        return Simd(lanes=4, registers=32)
+    if mcpu == "x86-64-v4":
+        return Simd(lanes=16, registers=32)
+    return Simd(lanes=4 if mcpu in ("", "x86-64", "x86-64-v2") else 8, registers=16)
+
+
+def use_kernels(module: Any, settings: Settings) -> Applied:
+    """Put kernels into the function `main` of a Relax module whose constants are folded. A module of several functions,
+    or one with control flow, comes back as it was.
+    """
+    module = relax.transform.DeadCodeElimination([MAIN])(module)
+    functions = {name.name_hint: function for name, function in module.functions.items()}
+    lowered = {name: function for name, function in module.functions.items() if isinstance(function, tirx.PrimFunc)}
+    if len(lowered) != len(functions) - 1:
+        return Applied(module, left=Counter({("the whole graph", "several functions"): 1}))
+    try:
+        graph = Graph(functions[MAIN])
+    except NotCovered as reason:
+        return Applied(module, left=Counter({("the whole graph", str(reason)): 1}))
+    found = plan(graph, settings)
+    if not found.groups:
+        return Applied(module, left=found.left)
+    rewriter = Rewriter(tvm.IRModule(lowered), graph, found, settings)
+    built = rewriter.function(MAIN, functions[MAIN])
+    # What is no longer used goes: lowered operators that are part of a kernel now, constants that stood alone.
+    cleaned = relax.transform.DeadCodeElimination([MAIN])(tvm.IRModule(built.functions, attrs=module.attrs))
+    return Applied(cleaned, rewriter.labels, found.left)

@@ -1,0 +1,43 @@
+"""Which of several kernels for one convolution takes the least time, by a model of arithmetic and memory traffic."""
+
+from __future__ import annotations
+
+from enginesmith.converters.tvm_kernels.layout import Window
+
+FLOPS_PER_BYTE = 5.0
+"""Arithmetic that a core does in the time in which a byte comes from beyond the L2 cache: 110 GFLOP/s, 22 GB/s."""
+L2_BYTES = 500_000
+TRANSFORM_FLOPS = {2: 3.0, 4: 4.0}
+"""Cost of both transforms per input and output number, in flops of the product: measured on 56 x 56 and 14 x 14."""
+GAIN = 0.9
+"""Winograd has to be this much cheaper: its rounding error is larger."""
+
+
+def winograd_size(inputs: int, outputs: int, target: tuple[int, int], allowed: bool) -> int:
+    """Outputs along a side of the tile, 2 or 4; 0 for the direct convolution."""
+    if not allowed or min(inputs, outputs) < 16:
+        return 0
+    costs = {size: winograd_cost(size, inputs, outputs, target) for size in (2, 4)}
+    best = min(costs, key=lambda size: costs[size])
+    return best if costs[best] < GAIN * direct_cost(Window((3, 3)), inputs, outputs, target) else 0
+
+
+def direct_cost(window: Window, inputs: int, outputs: int, target: tuple[int, int]) -> float:
+    """In flops: of the arithmetic, and what the traffic of weights costs beside it."""
+    height, width = target
+    flops = 2.0 * inputs * outputs * window.taps * height * width
+    return flops + _traffic(4.0 * inputs * outputs * window.taps)
+
+
+def winograd_cost(size: int, inputs: int, outputs: int, target: tuple[int, int]) -> float:
+    points = (size + 2) ** 2
+    tiles = -(-target[0] // size) * -(-target[1] // size)
+    flops = 2.0 * points * tiles * inputs * outputs
+    transforms = TRANSFORM_FLOPS[size] * 2 * points * tiles * (inputs + outputs)
+    between = _traffic(4.0 * points * tiles * (inputs + outputs))
+    return flops + transforms + _traffic(4.0 * points * inputs * outputs) + between
+
+
+def _traffic(size: float) -> float:
+    """What moving `size` bytes costs in flops: nothing as long as they stay in the L2 cache."""
+    return max(0.0, size - L2_BYTES) * FLOPS_PER_BYTE

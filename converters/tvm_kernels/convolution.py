@@ -1,0 +1,172 @@
+"""Direct convolution: a tile of output pixels by output channels stays in registers while all inputs go by.
+
+The input is read one number at a time and broadcast, so its layout is free; the halo makes every window look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from enginesmith.converters.tvm_kernels import tiles
+from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, when
+from enginesmith.converters.tvm_kernels.expression import Expression
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Window
+from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
+
+SMALL_WIDTH = 14
+"""Up to this width tiles run over the ends of rows, so that few are left partly empty."""
+FLAT_PIXELS = 96
+"""Pixels of a task, where rows follow each other without a gap."""
+
+
+class DirectConvolution:
+    """One convolution, its sizes known. `source.block` may be anything, `target.block` is a multiple of a vector.
+
+    Parameters of `kernel()`: source, weights as `pack` makes them, operands of the expression, result.
+    """
+
+    def __init__(
+        self, simd: Simd, window: Window, groups: int, source: Blocked, target: Blocked, expression: Expression
+    ) -> None:
+        per_group = target.channels // groups
+        self.simd = simd if groups == 1 else simd.narrowed(tiles.common(per_group, target.block, most=simd.lanes))
+        lanes = self.simd.lanes
+        self.window, self.groups, self.source, self.target = window, groups, source, target
+        self.expression = expression
+        self.inputs = source.channels // groups
+        vectors = target.blocks * target.block // lanes if groups == 1 else per_group // lanes
+        self.vectors = tiles.vectors_for(vectors)
+        self.width = self.vectors * lanes
+        """Output channels of a tile."""
+        self.chunk = tiles.common(self.inputs, source.block, most=8)
+        """Input channels that are unrolled; they lie in one block."""
+        self.tiles = (target.blocks * target.block if groups == 1 else target.channels) // self.width
+
+        layouts = [source, target, *(operand.layout for operand in expression.operands if operand.kind == "tensor")]
+        self.gapless = window.pointwise and all(layout and layout.halo == NO_HALO for layout in layouts)
+        self.rows = 1
+        """Of a task."""
+        if self.gapless:
+            self.rows = tiles.divisor(target.height, -(-FLAT_PIXELS // target.width))
+        elif target.width <= SMALL_WIDTH:
+            self.rows = target.height
+
+    @staticmethod
+    def fits(groups: int, outputs: int) -> bool:
+        """Whole vectors of at least four outputs in each group."""
+        return groups == 1 or outputs // groups % 4 == 0
+
+    def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[O, I / groups, kh, kw] to [tile, chunk, kh, kw, input in the chunk, output in the tile]."""
+        outputs, inputs, kh, kw = weights.shape
+        padded = np.zeros((self.tiles * self.width, inputs, kh, kw), np.float32)
+        padded[:outputs] = weights
+        cut = padded.reshape(self.tiles, self.width, inputs // self.chunk, self.chunk, kh, kw)
+        return np.ascontiguousarray(cut.transpose(0, 2, 4, 5, 3, 1))
+
+    def kernel(self, name: str) -> Any:
+        source, target = self.source, self.target
+        kh, kw = self.window.kernel
+        work = target.size * self.inputs * self.window.taps
+        parts = target.height // self.rows
+        most = tiles.pixels_for(self.simd, self.vectors)
+
+        def body() -> None:
+            data = argument("source", source.shape)
+            packed = (self.tiles, self.inputs // self.chunk, kh, kw, self.chunk, self.width)
+            weights = argument("weights", packed)
+            output = BlockedOutput(self.simd, target, self.expression)
+            with tasks(target.batch * self.tiles * parts, work) as task:
+                image, rest = task // (self.tiles * parts), task % (self.tiles * parts)
+                # What is larger, weights or input, is gone through once.
+                if self.tiles * self.width * self.inputs * kh * kw > source.size:
+                    tile, part = rest // parts, rest % parts
+                else:
+                    part, tile = rest // self.tiles, rest % self.tiles
+                for start, size, count in tiles.runs(self.rows * target.width, most):
+                    with T.serial(count) as run:
+                        self._tile(data, weights, output, image, tile, part, start + run * size, size)
+                self._clear(output, image, tile, part, parts)
+
+        return function(name, body)
+
+    def _place(self, part: Any, pixel: Any) -> tuple[Any, Any]:
+        """Row and column of a pixel that is counted from the start of a task's rows."""
+        width = self.target.width
+        if self.gapless:  # the plane as one long row
+            return 0, part * (self.rows * width) + pixel
+        if self.rows == 1:
+            return part, pixel
+        return T.Bind(tirx.floordiv(pixel, width)), T.Bind(tirx.floormod(pixel, width))
+
+    def _tile(
+        self, data: Any, weights: Any, output: BlockedOutput, image: Any, tile: Any, part: Any, first: Any, size: int
+    ) -> None:
+        """All inputs of `size` pixels from `first` on, then their end."""
+        simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
+        kh, kw = self.window.kernel
+        places = [self._place(part, first + step) for step in range(size)]
+        count = size * vectors
+        parts = tiles.partial_sums(count, self.chunk)
+        sums = simd.zeros(count * parts)
+        with T.serial(self.inputs // self.chunk) as chunk:
+            block, lane = self._input(tile, chunk)
+
+            def taps(row: Any, column: Any) -> None:
+                for step in range(self.chunk):
+                    ws = [simd.load(weights, tile, chunk, row, column, step, v * lanes) for v in range(vectors)]
+                    for pixel, (y, x) in enumerate(places):
+                        value = simd.splat(data[self._read(image, block, y, x, row, column, lane + step)])
+                        for v, weight in enumerate(ws):
+                            at = (step % parts * count + pixel * vectors + v) * lanes
+                            simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
+
+            loop_taps(kh, kw, taps)
+
+        def write(value: Any, pixel: Any, v: int) -> None:
+            y, x = places[pixel] if isinstance(pixel, int) else self._place(part, first + pixel)
+            channel = tile * self.width + v * lanes
+            output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
+
+        finish(simd, self.expression, size, vectors,
+               lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts), write)  # fmt: skip
+
+    def _input(self, tile: Any, chunk: Any) -> tuple[Any, Any]:
+        """Block and first lane of a chunk of inputs of the group that `tile` belongs to."""
+        if self.groups > 1:
+            group = tile // (self.target.channels // self.groups // self.width)
+            chunk = group * (self.inputs // self.chunk) + chunk
+        per_block = self.source.block // self.chunk
+        return chunk // per_block, chunk % per_block * self.chunk
+
+    def _read(self, image: Any, block: Any, y: Any, x: Any, row: Any, column: Any, lane: Any) -> tuple[Any, ...]:
+        (sh, sw), (dh, dw), (top, left, _, _) = self.window.strides, self.window.dilations, self.window.pads
+        return self.source.place(image, block, y * sh + row * dh - top, x * sw + column * dw - left, lane)
+
+    def _clear(self, output: BlockedOutput, image: Any, tile: Any, part: Any, parts: int) -> None:
+        """The halo of the blocks that this task writes, by the task that writes a block's first lane."""
+        if self.target.halo == NO_HALO:
+            return
+        block, lanes = self.target.block, self.simd.lanes
+        for v in range(self.vectors):
+            channel = tile * self.width + v * lanes
+
+            def clear(channel: Any = channel) -> None:
+                output.clear_halo(image, channel // block, part * self.rows, self.rows, part == 0, part == parts - 1)
+
+            when(True if lanes == block else channel % block == 0, clear)
+
+
+def loop_taps(kh: int, kw: int, body: Callable[[Any, Any], None]) -> None:
+    """Real loops: when the taps of a row are unrolled, LLVM merges their broadcasts, and spills registers."""
+    if kh == kw == 1:
+        body(0, 0)
+    else:
+        with T.serial(kh) as row, T.serial(kw) as column:
+            body(row, column)

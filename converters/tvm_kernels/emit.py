@@ -1,0 +1,97 @@
+"""The words of TVM's TIR builder that kernels are written in: vectors of float32, tasks, and whole functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import s_tir, tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
+
+OPAQUE = 8
+"""TVM's kOpaque: a kernel that no pass may fuse with another."""
+SERIAL_WORK = 100_000
+"""Multiplications or moved numbers below which other threads aren't worth waking: some 2 us, the price of a launch."""
+
+
+@dataclass(frozen=True)
+class Simd:
+    """Vector registers of float32. One lane makes scalars."""
+
+    lanes: int
+    registers: int
+
+    @property
+    def dtype(self) -> str:
+        return f"float32x{self.lanes}" if self.lanes > 1 else "float32"
+
+    def load(self, buffer: Any, *index: Any) -> Any:
+        """The `lanes` numbers from `index` on, along the last axis."""
+        return buffer[self._span(index)]
+
+    def store(self, buffer: Any, value: Any, *index: Any) -> None:
+        T.buffer_store(buffer, value, list(self._span(index)))
+
+    def splat(self, value: Any) -> Any:
+        """A vector of equal numbers, from a Python number or a scalar expression."""
+        scalar = T.float32(value) if isinstance(value, int | float) else value
+        return T.Broadcast(scalar, self.lanes) if self.lanes > 1 else scalar
+
+    def _span(self, index: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*index[:-1], T.Ramp(index[-1], 1, self.lanes)) if self.lanes > 1 else index
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a * b + c, rounded once."""
+        return T.call_llvm_pure_intrin(self.dtype, "llvm.fma", a, b, c)
+
+    def zeros(self, count: int) -> Any:
+        """`count` registers of zeros, as a buffer that LLVM promotes to registers."""
+        registers = T.alloc_buffer((count * self.lanes,), "float32", scope="local")
+        for index in range(count):
+            self.store(registers, self.splat(0.0), index * self.lanes)
+        return registers
+
+    def total(self, registers: Any, first: int, stride: int, count: int) -> Any:
+        """The sum of `count` registers, `stride` apart."""
+        value = self.load(registers, first * self.lanes)
+        for part in range(1, count):
+            value = value + self.load(registers, (first + part * stride) * self.lanes)
+        return value
+
+    def narrowed(self, lanes: int) -> Simd:
+        return Simd(lanes, self.registers)
+
+
+def argument(name: str, shape: Sequence[int]) -> Any:
+    """The next parameter of the function that is being built: a float32 tensor."""
+    return T.arg(name, T.buffer(tuple(shape), "float32"))
+
+
+def tasks(count: int, work: int) -> AbstractContextManager[Any]:
+    """A loop over `count` independent tasks: spread over the cores if `work` numbers are worth it."""
+    loop: AbstractContextManager[Any] = T.parallel(count) if work > SERIAL_WORK and count > 1 else T.serial(count)
+    return loop
+
+
+def when(condition: Any, body: Callable[[], None]) -> None:
+    """Run `body` if `condition` holds. A Python bool is decided here, None counts as true."""
+    if condition is None or condition is True:
+        body()
+    elif condition is not False:
+        with T.If(condition), T.Then():
+            body()
+
+
+def function(name: str, body: Callable[[], None]) -> Any:
+    """The PrimFunc that `body` builds, closed to TVM's fusion and schedules."""
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        T.func_name(name)
+        T.func_attr({"tirx.noalias": True, "op_pattern": OPAQUE, "tirx.is_scheduled": True})
+        body()
+    built = builder.get()
+    # Passes of Relax look for the root block that every scheduled function has.
+    root = s_tir.SBlock([], [], [], "root", built.body)
+    return built.with_body(s_tir.SBlockRealize([], tirx.const(True, "bool"), root))

@@ -1,0 +1,133 @@
+"""A Relax function as a graph of operators: who computes what, and who uses it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from tvm import relax
+
+from enginesmith.converters.tvm_kernels.layout import Planes
+
+
+@dataclass(eq=False)
+class Node:
+    """One binding. `op` is empty for what isn't a call of an operator."""
+
+    index: int
+    var: Any
+    value: Any
+    op: str
+    inputs: list[Any]
+    """The tensors among the arguments, tuples opened: variables and constants."""
+
+    @property
+    def attrs(self) -> Any:
+        return self.value.attrs
+
+    @property
+    def short_op(self) -> str:
+        """`conv2d` for `relax.nn.conv2d`."""
+        return self.op.rpartition(".")[2]
+
+
+class Graph:
+    """The bindings of a function without control flow, in their order. Raises NotCovered for another function."""
+
+    def __init__(self, function: Any) -> None:
+        body = function.body
+        blocks = list(body.blocks) if isinstance(body, relax.SeqExpr) else []
+        if len(blocks) != 1 or not isinstance(blocks[0], relax.DataflowBlock):
+            raise NotCovered("control flow")
+        self.result = body.body
+        self.bound: dict[Any, Any] = {}
+        self.nodes: list[Node] = []
+        self.producer: dict[Any, Node] = {}
+        self.users: dict[Any, list[Node]] = defaultdict(list)
+        for index, binding in enumerate(blocks[0].bindings):
+            if not isinstance(binding, relax.VarBinding):
+                raise NotCovered("a shape that is known at run time only")
+            self.bound[binding.var] = binding.value
+            call = isinstance(binding.value, relax.Call) and isinstance(binding.value.op, tvm.ir.Op)
+            node = Node(index, binding.var, binding.value, _name(binding.value) if call else "", [])
+            if call:
+                node.inputs = [tensor for argument in binding.value.args for tensor in self._tensors(argument)]
+            self.nodes.append(node)
+            self.producer[binding.var] = node
+            for var in relax.analysis.free_vars(binding.value):
+                self.users[var].append(node)
+        self.kept = set(relax.analysis.free_vars(self.result))
+        """Variables that the function returns."""
+
+    def resolve(self, expression: Any) -> Any:
+        """What a variable stands for, if that is another variable, a constant or a tuple; else itself."""
+        while isinstance(expression, relax.Var):
+            value = self.bound.get(expression)
+            if not isinstance(value, relax.Var | relax.Tuple | tvm.ir.GenericConst):
+                break
+            expression = value
+        return expression
+
+    def constant(self, expression: Any) -> NDArray[Any] | None:
+        """The value of a constant, None for another expression."""
+        expression = self.resolve(expression)
+        return expression.value.numpy() if isinstance(expression, tvm.ir.GenericConst) else None
+
+    def depends(self, var: Any, node: Node) -> bool:
+        """Is `var` computed from the result of `node`?"""
+        waiting, seen = [var], set()
+        while waiting:
+            producer = self.producer.get(waiting.pop())
+            if producer is None or producer.index < node.index or producer.index in seen:
+                continue
+            if producer is node:
+                return True
+            seen.add(producer.index)
+            waiting.extend(relax.analysis.free_vars(producer.value))
+        return False
+
+    def _tensors(self, argument: Any) -> list[Any]:
+        argument = self.resolve(argument)
+        if isinstance(argument, relax.Tuple):
+            return [tensor for field in argument.fields for tensor in self._tensors(field)]
+        return [argument] if isinstance(argument, relax.Var | tvm.ir.GenericConst) else []
+
+
+def _name(call: Any) -> str:
+    """The operator's name. The ONNX frontend lowers a Clip at once, to kernels `maximum` and `minimum` of TVM's library."""
+    name: str = call.op.name
+    if name == "relax.call_tir":
+        lowered = call.args[0].name_hint.rstrip("0123456789_")
+        if lowered in ("maximum", "minimum"):
+            return f"relax.{lowered}"
+    return name
+
+
+class NotCovered(Exception):
+    """Why a function or an operator is left to TVM's own lowering."""
+
+
+def shape_of(expression: Any) -> tuple[int, ...] | None:
+    """Sizes of a float32 tensor; None for another type or where a size isn't known."""
+    kind = expression.ty
+    if not isinstance(kind, relax.TensorType) or str(kind.dtype) != "float32" or kind.shape is None:
+        return None
+    sizes = list(kind.shape) if isinstance(kind.shape, relax.ShapeExpr) else [None]
+    if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes):
+        return None
+    return tuple(int(size) for size in sizes if size is not None)
+
+
+def planes_of(expression: Any) -> Planes | None:
+    """Sizes of a float32 tensor of four axes."""
+    shape = shape_of(expression)
+    return (shape[0], shape[1], shape[2], shape[3]) if shape is not None and len(shape) == 4 else None
+
+
+def number(array: NDArray[Any] | None) -> float | None:
+    """The number in a constant that holds a single one."""
+    return None if array is None or array.size != 1 else float(np.asarray(array).reshape(()))

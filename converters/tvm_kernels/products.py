@@ -1,0 +1,153 @@
+"""Products of matrices, in rows as ONNX has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm.tirx.script.builder import ir as T
+
+from enginesmith.converters.tvm_kernels import tiles
+from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
+from enginesmith.converters.tvm_kernels.expression import Expression
+from enginesmith.converters.tvm_kernels.output import finish
+
+FEWEST_COLUMNS = 4
+VECTORS = 2
+UNROLLED = 8
+
+
+class RowsOutput:
+    """Declares a kernel's last parameters: the expression's operands, then the result float32[..., columns]."""
+
+    def __init__(self, simd: Simd, shape: tuple[int, ...], expression: Expression) -> None:
+        self.simd, self.expression = simd, expression
+        self.shape = shape
+        self.operands = [
+            argument(f"operand{index}", shape if operand.kind == "tensor" else shape[-1:])
+            for index, operand in enumerate(expression.operands)
+        ]
+        self.buffer = argument("result", shape)
+
+    def write(self, value: Any, row: Any, column: Any) -> None:
+        """Store one vector: columns from `column` on, of a row counted over all leading axes."""
+
+        def load(index: int) -> Any:
+            if self.expression.operands[index].kind == "tensor":
+                return self.simd.load(self.operands[index], *at_row(self.shape, row), column)
+            return self.simd.load(self.operands[index], column)
+
+        result = self.expression.apply(self.simd, value, load)
+        self.simd.store(self.buffer, result, *at_row(self.shape, row), column)
+
+
+class Product:
+    """float32[..., M, K] x float32[..., K, N], leading axes broadcast; the right one may be constant (`packed`).
+
+    Parameters of `kernel()`: left, right, operands of the expression, result. A constant is read in the order that `pack`
+    gives it. Columns that fill no whole tile are computed by one more tile that overlaps the one before it.
+    """
+
+    def __init__(
+        self,
+        simd: Simd,
+        left: tuple[int, ...],
+        right: tuple[int, ...],
+        result: tuple[int, ...],
+        packed: bool,
+        expression: Expression,
+    ) -> None:
+        self.left, self.right, self.result, self.packed, self.expression = left, right, result, packed, expression
+        self.columns = result[-1]
+        lanes = max(lanes for lanes in (4, 8, 16) if lanes <= min(simd.lanes, self.columns))
+        self.simd = simd.narrowed(lanes)
+        self.vectors = min(VECTORS, self.columns // lanes)
+        self.width = self.vectors * lanes
+        self.tiles = -(-self.columns // self.width)
+
+    def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[K, N] to [tile, K, column in the tile]."""
+        starts = [min(tile * self.width, self.columns - self.width) for tile in range(self.tiles)]
+        return np.ascontiguousarray(np.stack([weights[:, start : start + self.width] for start in starts]))
+
+    def kernel(self, name: str) -> Any:
+        inner = self.left[-1]
+        # A constant factor is the same for all rows, whatever the axes above them.
+        batch = 1 if self.packed else math.prod(self.result[:-2])
+        rows = math.prod(self.result[:-1]) // batch
+        right = (self.tiles, inner, self.width) if self.packed else self.right
+
+        def body() -> None:
+            data = argument("left", self.left)
+            weights = argument("right", right)
+            output = RowsOutput(self.simd, self.result, self.expression)
+            with tasks(batch * self.tiles, batch * rows * inner * self.columns) as task:
+                matrix, tile = task // self.tiles, task % self.tiles
+                column = T.Bind(T.min(tile * self.width, self.columns - self.width))
+                first, second = (
+                    (T.Bind(_broadcast(self.result[:-2], shape[:-2], matrix)) if batch > 1 else 0)
+                    for shape in (self.left, self.right)
+                )
+
+                def load(k: Any, v: int) -> Any:
+                    if self.packed:
+                        return self.simd.load(weights, tile, k, v * self.simd.lanes)
+                    return self.simd.load(weights, *at_row(right, second * inner + k), column + v * self.simd.lanes)
+
+                for start, size, count in tiles.runs(rows, tiles.pixels_for(self.simd, self.vectors)):
+                    with T.serial(count) as run:
+                        row = start + run * size
+                        self._tile(data, load, output, column, (first * rows + row, matrix * rows + row), size)
+
+        return function(name, body)
+
+    def _tile(
+        self,
+        data: Any,
+        load: Callable[[Any, int], Any],
+        output: RowsOutput,
+        column: Any,
+        at: tuple[Any, Any],
+        size: int,
+    ) -> None:
+        """`at` is the first row on the left, and in the result."""
+        simd, vectors, lanes, inner = self.simd, self.vectors, self.simd.lanes, self.left[-1]
+        count = size * vectors
+        parts = tiles.partial_sums(count, UNROLLED)
+        sums = simd.zeros(count * parts)
+
+        def add(k: Any, step: int) -> None:
+            ws = [load(k, v) for v in range(vectors)]
+            for row in range(size):
+                value = simd.splat(data[(*at_row(self.left, at[0] + row), k)])
+                for v, weight in enumerate(ws):
+                    place = (step % parts * count + row * vectors + v) * lanes
+                    simd.store(sums, simd.fma(value, weight, simd.load(sums, place)), place)
+
+        with T.serial(inner // UNROLLED) as chunk:
+            for step in range(UNROLLED):
+                add(chunk * UNROLLED + step, step)
+        for step in range(inner % UNROLLED):
+            add(inner // UNROLLED * UNROLLED + step, step)
+        finish(simd, self.expression, size, vectors,
+               lambda row, v: simd.total(sums, row * vectors + v, count, parts),
+               lambda value, row, v: output.write(value, at[1] + row, column + v * lanes))  # fmt: skip
+
+
+def at_row(shape: tuple[int, ...], row: Any) -> tuple[Any, ...]:
+    """Index of a row counted over all leading axes: memory has no gaps, so the last of them may run over its size."""
+    return (*(0 for _ in shape[:-2]), row) if len(shape) > 1 else ()
+
+
+def _broadcast(result: tuple[int, ...], operand: tuple[int, ...], matrix: Any) -> Any:
+    """Which of an operand's matrices goes into a matrix of the result, both counted over their leading axes."""
+    index: Any = T.int32(0)
+    stride, below = 1, 1
+    for size, own in zip(reversed(result), reversed((1,) * (len(result) - len(operand)) + operand), strict=True):
+        if own > 1:
+            index = index + matrix // below % size * stride
+        stride, below = stride * own, below * size
+    return index

@@ -1,0 +1,140 @@
+"""The pass: gives every operator that it can a kernel of ours, with the elementwise operators after it, and a layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings, anchor
+from enginesmith.converters.tvm_kernels.fusion import Chain, Classify, Kind, grow
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
+from enginesmith.converters.tvm_kernels.layout import Halo, Planes
+from enginesmith.converters.tvm_kernels.pointwise import Concat
+from enginesmith.converters.tvm_kernels.steps import step_of
+
+
+@dataclass
+class Group:
+    """Operators that one kernel computes."""
+
+    start: Node
+    anchor: Anchor
+    chain: Chain
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Without the first, where that is a member of the chain."""
+        return [*({self.start: 0} | dict.fromkeys(self.chain.members, 0))]
+
+    @property
+    def last(self) -> Node:
+        return self.nodes[-1]
+
+    @property
+    def result(self) -> Any:
+        return self.last.var
+
+
+@dataclass
+class Plan:
+    """What the pass found, before anything is changed."""
+
+    groups: list[Group] = field(default_factory=list)
+    halos: dict[tuple[Any, int], Halo] = field(default_factory=dict)
+    """By variable and block: how far its readers look beyond the plane."""
+    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Operators that are left to TVM's lowering, and why."""
+
+
+def plan(graph: Graph, settings: Settings) -> Plan:
+    """Find the groups of a function, and which layouts they need."""
+    found = Plan()
+    taken: set[int] = set()
+    planes: dict[Any, Planes] = {}
+
+    def blocked(expression: Any) -> bool:
+        return expression in planes
+
+    for node in graph.nodes:
+        if node.index in taken or not node.op:
+            continue
+        try:
+            start = anchor(graph, node, settings, blocked)
+        except NotCovered as reason:
+            found.left[node.op, str(reason)] += 1
+            continue
+        source = node.var
+        if start is None:
+            start = _elementwise(graph, node, settings, blocked)
+            if start is None:
+                found.left[node.op, "no kernel for it"] += 1
+                continue
+            source = start.sources[0][0]
+        readable = _rows(graph, node) if start.shape is None else _planes(graph, start.shape)
+        chain = grow(graph, node, source, readable, taken)
+        group = Group(node, start, chain)
+        taken |= {member.index for member in group.nodes}
+        found.groups.append(group)
+        if start.shape is not None:
+            planes[group.result] = start.shape
+        for tensor, block, reach in start.sources:
+            if block:
+                _widen(found, tensor, block, reach)
+        for tensor, kind in chain.operands.items():
+            if start.shape is not None and kind != "channel":
+                _widen(found, tensor, settings.simd.lanes, Halo())
+    return found
+
+
+def _widen(found: Plan, tensor: Any, block: int, reach: Halo) -> None:
+    found.halos[tensor, block] = found.halos.get((tensor, block), Halo()).union(reach)
+
+
+def _elementwise(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
+    """An elementwise operator on a blocked plane is worth a kernel, to keep the layout."""
+    shape, step = planes_of(node.var), step_of(graph, node)
+    if step is None or shape is None:
+        return None
+    source = next((tensor for tensor in step.tensors if blocked(tensor) and shape_of(tensor) == shape), None)
+    if source is None or None in map(_planes(graph, shape), (t for t in step.tensors if not t.same_as(source))):
+        return None
+    sources = [(source, settings.simd.lanes, Halo())]
+    return Anchor("elementwise", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e))
+
+
+def _planes(graph: Graph, shape: Planes) -> Classify:
+    """What a tensor is to a result in blocked planes."""
+
+    def classify(expression: Any) -> Kind | None:
+        array, given = graph.constant(expression), shape_of(expression)
+        if array is not None:
+            return "channel" if given in ((1, shape[1], 1, 1), (shape[1], 1, 1)) else None
+        if given == shape:
+            return "tensor"
+        return "pooled" if given == (*shape[:2], 1, 1) else None
+
+    return classify
+
+
+def _rows(graph: Graph, node: Node) -> Classify:
+    """What a tensor is to a result in rows."""
+    shape = shape_of(node.var)
+    assert shape is not None
+
+    def classify(expression: Any) -> Kind | None:
+        given = shape_of(expression)
+        if given == shape:
+            return "tensor"
+        constant = graph.constant(expression) is not None
+        return "channel" if constant and given and given[-1] == shape[-1] == _size(given) else None
+
+    return classify
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for count in shape:
+        size *= count
+    return size

@@ -1,0 +1,161 @@
+"""Puts the planned kernels into a function: layouts, packed weights, changes of layout at the borders of regions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from enginesmith.converters.tvm_kernels.anchors import Kernel, Settings, WeightedKernel
+from enginesmith.converters.tvm_kernels.borders import Pack, Unpack
+from enginesmith.converters.tvm_kernels.expression import Expression, Operand, Step
+from enginesmith.converters.tvm_kernels.graph import Graph, planes_of, shape_of
+from enginesmith.converters.tvm_kernels.layout import Blocked, Halo
+from enginesmith.converters.tvm_kernels.regions import Group, Plan
+
+
+class Rewriter:
+    """Writes the new function of one graph. `names` counts the calls of each kernel, by its name."""
+
+    def __init__(self, module: Any, graph: Graph, plan: Plan, settings: Settings) -> None:
+        """`module` holds the functions that the graph calls."""
+        self.graph, self.plan, self.settings = graph, plan, settings
+        self.builder = relax.BlockBuilder(module)
+        self.kernels: dict[Any, Any] = {}
+        self.labels: Counter[str] = Counter()
+        self.plain: dict[Any, Any] = {}
+        """Variable of the old function to what holds it in the new one, in ONNX's order."""
+        self.planes: dict[tuple[Any, int], tuple[Any, Blocked]] = {}
+        """Variable of the old function and block to the tensor in blocked planes, and its layout."""
+
+    def function(self, name: str, old: Any) -> Any:
+        """A module with the new function and its kernels."""
+        ends = {group.last.index: group for group in self.plan.groups}
+        inside = {node.index for group in self.plan.groups for node in group.nodes}
+        with self.builder.function(name, params=old.params, attrs=dict(old.attrs) if old.attrs else {}):
+            with self.builder.dataflow():
+                for node in self.graph.nodes:
+                    if node.index in ends:
+                        self._emit_group(ends[node.index])
+                    elif node.index not in inside:
+                        self.plain[node.var] = self.builder.emit(self._replaced(node.value))
+                result = self.builder.emit_output(self._replaced(self.graph.result))
+            self.builder.emit_func_output(result)
+        return self.builder.get()
+
+    def _emit_group(self, group: Group) -> None:
+        start, lanes = group.anchor, self.settings.simd.lanes
+        tensors: list[Any] = []
+        layouts: list[Any] = []
+        for tensor, block, _ in start.sources:
+            at, layout = self._in_planes(tensor, block) if block else (self._in_rows(tensor), None)
+            tensors.append(at)
+            layouts.append(layout)
+        operands, arguments = [], []
+        for tensor, kind in group.chain.operands.items():
+            layout = None
+            if kind == "channel":
+                at = self._per_channel(tensor, start.shape)
+            elif start.shape is None:
+                at = self._in_rows(tensor)
+            else:
+                at, layout = self._in_planes(tensor, lanes)
+            operands.append(Operand(kind, layout))
+            arguments.append(at)
+        expression = Expression(tuple(operands), _numbered(group))
+        result = group.result
+        if start.shape is None:
+            target = None
+            shape = shape_of(result)
+        else:
+            target = Blocked(*start.shape, lanes, self.plan.halos.get((result, lanes), Halo()))
+            shape = target.shape
+        kernel = start.make(layouts, target, expression)
+        if start.weights is not None:
+            assert isinstance(kernel, WeightedKernel)
+            tensors.append(relax.const(kernel.pack(start.weights)))
+        call = self._call(start.label, kernel, [*tensors, *arguments], shape)
+        self.labels[start.label] += 1
+        if target is None:
+            self.plain[result] = call
+        else:
+            self.planes[result, lanes] = (call, target)
+
+    def _call(self, label: str, kernel: Kernel, arguments: list[Any], shape: Any) -> Any:
+        """A call of a kernel, which is built if there is none like it yet."""
+        key = (type(kernel).__name__, *sorted(vars(kernel).items()))
+        if key not in self.kernels:
+            name = f"{label.replace(' ', '_')}_{len(self.kernels)}"
+            self.kernels[key] = self.builder.add_func(kernel.kernel(name), name)
+        return self.builder.emit(relax.call_tir(self.kernels[key], arguments, relax.TensorType(shape, "float32")))
+
+    def _in_planes(self, tensor: Any, block: int) -> tuple[Any, Blocked]:
+        """A tensor in blocked planes, changed over if it isn't yet."""
+        if (tensor, block) not in self.planes:
+            shape = planes_of(tensor)
+            assert shape is not None
+            layout = Blocked(*shape, block, self.plan.halos[tensor, block])
+            plain = self._in_rows(tensor)
+            if layout.shape[2:] == (1, 1, block) and layout.channels % block == 0:
+                moved = self.builder.emit(relax.op.reshape(plain, layout.shape))
+            else:
+                moved = self._call("pack", Pack(layout), [plain], layout.shape)
+                self.labels["pack"] += 1
+            self.planes[tensor, block] = (moved, layout)
+        return self.planes[tensor, block]
+
+    def _in_rows(self, tensor: Any) -> Any:
+        """A tensor in ONNX's order, changed back if it is in blocked planes alone. Parameters and constants stay."""
+        if tensor in self.plain:
+            return self.plain[tensor]
+        tensor = self.graph.resolve(tensor)
+        held = self.planes.get((tensor, self.settings.simd.lanes)) if isinstance(tensor, relax.Var) else None
+        if held is None:
+            return self.plain.get(tensor, tensor)
+        planes, layout = held
+        if layout.shape[2:] == (1, 1, layout.block) and layout.channels % layout.block == 0:
+            plain = planes
+        else:
+            plain = self._call("unpack", Unpack(layout), [planes], layout.logical)
+            self.labels["unpack"] += 1
+        if tuple(plain.ty.shape) != tuple(tensor.ty.shape):
+            plain = self.builder.emit(relax.op.reshape(plain, shape_of(tensor)))
+        self.plain[tensor] = plain
+        return plain
+
+    def _per_channel(self, tensor: Any, shape: tuple[int, ...] | None) -> Any:
+        """A constant with one number per channel, padded with ones to whole blocks: nothing divides by zero there."""
+        array = self.graph.constant(tensor)
+        assert array is not None
+        array = array.reshape(-1)
+        if shape is not None:
+            array = np.pad(array, (0, -len(array) % self.settings.simd.lanes), constant_values=1)
+        return relax.const(np.ascontiguousarray(array))
+
+    def _replaced(self, expression: Any) -> Any:
+        """An expression of the old function in terms of the new one."""
+        rewriter = self
+
+        @mutator
+        class Replace(PyExprMutator):  # type: ignore[misc]
+            def visit_var_(self, var: Any) -> Any:
+                return rewriter._in_rows(var)
+
+            def visit_dataflow_var_(self, var: Any) -> Any:
+                return rewriter._in_rows(var)
+
+        return Replace().visit_expr(expression)
+
+
+def _numbered(group: Group) -> tuple[Step, ...]:
+    """The chain's steps, tensors replaced by their numbers."""
+    source = group.start.var if group.start not in group.chain.members else group.anchor.sources[0][0]
+    numbers = {source: 0} | {tensor: index + 1 for index, tensor in enumerate(group.chain.operands)}
+    steps = []
+    for result, step in zip(group.chain.results, group.chain.steps, strict=True):
+        steps.append(Step(step.op, tuple(numbers[tensor] for tensor in step.tensors), step.constants))
+        numbers[result] = len(group.chain.operands) + len(steps)
+    return tuple(steps)

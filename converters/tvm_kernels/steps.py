@@ -1,0 +1,63 @@
+"""Which elementwise operators of Relax are which steps of an expression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, number
+
+INFINITY = math.inf
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """A step before its arguments have numbers: the tensors that it takes, and its constants."""
+
+    op: str
+    tensors: tuple[Any, ...]
+    constants: tuple[float, ...] = ()
+
+
+def step_of(graph: Graph, node: Node) -> Elementwise | None:
+    """The step that a node is, None where it isn't elementwise or has no step."""
+    name = node.short_op
+    if not node.op.startswith("relax."):
+        return None
+    if name in UNARY:
+        return Elementwise(UNARY[name], (node.inputs[0],))
+    if name in CLAMPS:
+        return Elementwise("clamp", (node.inputs[0],), CLAMPS[name])
+    if name == "clip":
+        low, high = (float(bound.value) for bound in node.value.args[1:3])
+        return Elementwise("clamp", (node.inputs[0],), (low, high))
+    if name == "leakyrelu":
+        return Elementwise("leaky_relu", (node.inputs[0],), (float(node.attrs.alpha),))
+    if name not in BINARY:
+        return None
+    left, right = node.inputs
+    plain, with_right, with_left = BINARY[name]
+    if (value := number(graph.constant(right))) is not None:
+        step = with_right(value)
+        return Elementwise(step[0], (left,), step[1]) if step else None
+    if (value := number(graph.constant(left))) is not None:
+        step = with_left(value)
+        return Elementwise(step[0], (right,), step[1]) if step else None
+    return Elementwise(plain, (left, right)) if plain else None
+
+
+UNARY = {name: name for name in ("sigmoid", "tanh", "erf", "exp", "negative", "abs", "square", "sqrt", "silu", "gelu")}
+CLAMPS = {"relu": (0.0, INFINITY), "relu6": (0.0, 6.0)}
+Constants = tuple[str, tuple[float, ...]] | None
+BINARY: dict[str, tuple[str, Callable[[float], Constants], Callable[[float], Constants]]] = {
+    "add": ("add", lambda c: ("add_number", (c,)), lambda c: ("add_number", (c,))),
+    "subtract": ("subtract", lambda c: ("add_number", (-c,)), lambda c: ("subtract_from_number", (c,))),
+    "multiply": ("multiply", lambda c: ("multiply_number", (c,)), lambda c: ("multiply_number", (c,))),
+    "divide": ("divide", lambda c: ("multiply_number", (1 / c,)) if c else None, lambda c: ("divide_number", (c,))),
+    "maximum": ("maximum", lambda c: ("clamp", (c, INFINITY)), lambda c: ("clamp", (c, INFINITY))),
+    "minimum": ("minimum", lambda c: ("clamp", (-INFINITY, c)), lambda c: ("clamp", (-INFINITY, c))),
+    "power": ("", lambda c: {2.0: ("square", ()), 0.5: ("sqrt", ())}.get(c), lambda c: None),
+}
+"""Operator to its step on two tensors, and to the step that it is when the right or the left one is a number."""

@@ -1,0 +1,68 @@
+"""Compiles and runs a model with our kernels, in a process without torch; the tests call it by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def run(folder: str, name: str = "x86-64-v3", winograd: bool = True) -> dict[str, Any]:
+    """Run `model.onnx` of a folder on `feed.npz` and write `found.npz`. Returns the kernels and the operators left over."""
+    import tvm
+    from tvm import relax
+
+    from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
+    from enginesmith.converters.tvm_kernels.anchors import Settings
+    from enginesmith.converters.tvm_kernels.apply import simd_for, use_kernels
+
+    cpu = tvm_target.parse(name)
+    target = get_backend("tvm").llvm_target(name)
+    imported = tvm_import.import_onnx(Path(folder, "model.onnx"), {})
+    module = tvm_import.prepare(imported.module, target)
+    applied = use_kernels(module, Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd))
+    lowered = tvm_schedule.schedule(tvm_import.lower(applied.module, target), tvm_schedule.tile_for(cpu.mcpu))
+    machine = relax.VirtualMachine(tvm_import.compile_module(lowered, target), tvm.cpu())
+    feed = np.load(Path(folder, "feed.npz"))
+    result = machine["main"](*(tvm.runtime.tensor(feed[tensor.name]) for tensor in imported.inputs))
+    results = [result] if hasattr(result, "numpy") else list(result)
+    np.savez(Path(folder, "found.npz"), *(array.numpy() for array in results))
+    return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
+
+
+def step(op: str, folder: str) -> None:
+    """Apply one step of an expression to the numbers in `x.npy`, a multiple of eight of them; writes `y.npy`."""
+    import tvm
+
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.tvm_kernels.emit import Simd
+    from enginesmith.converters.tvm_kernels.expression import Expression, Step
+    from enginesmith.converters.tvm_kernels.layout import Blocked
+    from enginesmith.converters.tvm_kernels.pointwise import Concat
+
+    x = np.load(Path(folder, "x.npy"))
+    layout = Blocked(1, 8, 1, x.size // 8, 8)
+    kernel = Concat(Simd(8, 16), [layout], layout, Expression((), (Step(op, (0,)),))).kernel("step")
+    built = tvm.compile(tvm.IRModule({"step": kernel}), target=get_backend("tvm").llvm_target("x86-64-v3"))
+    source, result = tvm.runtime.tensor(x.reshape(layout.shape)), tvm.runtime.tensor(np.zeros(layout.shape, np.float32))
+    built["step"](source, result)
+    np.save(Path(folder, "y.npy"), result.numpy().reshape(-1))
+
+
+def assembly(name: str) -> str:
+    """The machine code of a convolution for a target, which this machine needs not to be."""
+    import tvm
+
+    from enginesmith.converters.backends import get_backend, tvm_target
+    from enginesmith.converters.tvm_kernels.apply import simd_for
+    from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
+    from enginesmith.converters.tvm_kernels.expression import Expression
+    from enginesmith.converters.tvm_kernels.layout import Blocked, Window
+
+    cpu = tvm_target.parse(name)
+    simd = simd_for(cpu.arch, cpu.mcpu)
+    planes = Blocked(1, 32, 16, 16, simd.lanes)
+    kernel = DirectConvolution(simd, Window((1, 1)), 1, planes, planes, Expression()).kernel("convolution")
+    built = tvm.compile(tvm.IRModule({"convolution": kernel}), target=get_backend("tvm").llvm_target(name))
+    return str(built.mod.inspect_source("asm"))

@@ -1,0 +1,52 @@
+"""The errors that `vector_math` states, against float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import erf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from enginesmith.converters.isolated import Isolated
+
+ERF = np.vectorize(erf)
+CASES: dict[str, tuple[Callable[[Any], Any], float, float]] = {
+    # reference, largest error relative to it, largest absolute error
+    "exp": (np.exp, 2e-7, 0.0),
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), 5e-7, 2e-38),
+    "silu": (lambda x: x / (1 + np.exp(-x)), 5e-7, 4e-6),
+    "tanh": (np.tanh, 5e-7, 0.0),
+    "erf": (ERF, 5e-7, 0.0),
+    "gelu": (lambda x: x / 2 * (1 + ERF(x / np.sqrt(2))), 2e-6, 5e-7),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_errors_are_as_stated(with_tvm: Isolated, tmp_path: Path, name: str) -> None:
+    reference, relative, absolute = CASES[name]
+    x = np.concatenate([np.linspace(-87, 87, 60_001), np.linspace(-4, 4, 40_001), np.geomspace(1e-20, 1, 999)])
+    x = np.append(x, [0.0, -0.0] + [1.0] * (-(len(x) + 2) % 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    with_tvm.call("compiled:step", name, str(tmp_path), timeout=60)
+    y, wanted = np.load(tmp_path / "y.npy"), reference(x.astype(np.float64))
+    excess = np.abs(y - wanted) - absolute - relative * np.abs(wanted)
+    worst = int(excess.argmax())
+    assert excess[worst] <= 0, f"{name}({x[worst]}) is {y[worst]} instead of {wanted[worst]}"
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_nan_and_extremes(with_tvm: Isolated, tmp_path: Path, name: str) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 100, -100, 0], np.float32)
+    np.save(tmp_path / "x.npy", x)
+    with_tvm.call("compiled:step", name, str(tmp_path), timeout=60)
+    y = np.load(tmp_path / "y.npy")
+    assert np.isnan(y[0])
+    if name == "exp":
+        assert y[1] > 2e38
+        assert 0 <= y[2] < 2e-38
+    elif name not in ("gelu", "silu"):
+        low = {"sigmoid": 0.0, "tanh": -1.0, "erf": -1.0}[name]
+        np.testing.assert_allclose(y[1:7], [1, low, 1, low, 1, low], atol=1e-6)
