@@ -1,8 +1,7 @@
 """exp, tanh, erf and what follows from them, for vectors of float32: polynomials in place of calls into libm.
 
 LLVM calls libm once per lane. Largest errors against float64, as the tests hold them: exp 2e-7, sigmoid, tanh and erf 5e-7
-relative; silu 4e-6 and gelu 1e-6
-absolute. NaN comes out as NaN.
+relative; silu 4e-6 and gelu 1e-6 absolute. NaN comes out as NaN.
 """
 
 from __future__ import annotations
