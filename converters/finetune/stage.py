@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.finetune import artifact
+from enginesmith.converters.finetune.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.precision.data import DataOptions
 from enginesmith.converters.stage import Context, Facts, Options, Stage
@@ -19,8 +22,6 @@ from enginesmith.converters.user_code import function_from_file, function_from_m
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from enginesmith.converters.datasets.dataset import Dataset
 
 UNSEEN = "no input reached it in the training: its range will be that of the calibration"
 
@@ -67,9 +68,12 @@ class Finetune(Stage[FinetuneOptions]):
             name = options.function
             function = function_from_module(name)
         elif options.data is not None:
+            _check_teachable(loaded.module)
             dataset = options.data.open(inputs["samples"])
             name = f"distillation on {dataset.name}"
-            function = self_taught(loaded.module, dataset)
+            rate = PRUNED_RATE if options.sparse else RATE
+            feeds = partial(map, attrgetter("feed"), dataset)
+            function = distillation(copy.deepcopy(loaded.module), feeds, rate=rate)
             warnings += dataset.warnings
         torch.manual_seed(options.seed)
         record = fine_tune(
@@ -92,16 +96,14 @@ class Finetune(Stage[FinetuneOptions]):
         )
 
 
-def self_taught(model: nn.Module, dataset: Dataset) -> Callable[[nn.Module], Any]:
+def _check_teachable(model: nn.Module) -> None:
     """Raises UserError for a detector: which of its boxes is which changes with its weights."""
     from enginesmith.converters.detectors import is_detector
-    from enginesmith.converters.finetune.distilling import distillation
 
     if is_detector(model):
         raise UserError(
             "a detector learns from labelled boxes: give --finetune file.py:function, or none to prune alone"
         )
-    return distillation(copy.deepcopy(model), lambda: (example.feed for example in dataset))
 
 
 def fine_tune(

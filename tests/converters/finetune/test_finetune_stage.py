@@ -23,12 +23,15 @@ from enginesmith.converters.finetune.pattern import sparsity
 from enginesmith.converters.finetune.ranges import trained_ranges
 from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.finetune.stage import Finetune, FinetuneOptions
+from enginesmith.converters.precision.data import DataOptions
 from enginesmith.converters.precision.int8.calibration import Calibration, calibrate
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import observed
 from enginesmith.converters.precision.int8.quantize import quantize
 from enginesmith.converters.precision.lower import prepare
+from enginesmith.converters.samples import make_samples
 from enginesmith.converters.stage import MODEL
+from enginesmith.pipeline.shapes import parse_shapes
 
 MODEL_OPTIONS = {
     "kind": "factory-file",
@@ -63,6 +66,10 @@ def nothing(model):
 def bare():
     return torch.nn.Sequential(torch.nn.ReLU())
 
+def detector():
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+    return ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+
 def narrow():
     return torch.nn.Sequential(torch.nn.Conv2d(3, 6, 1), torch.nn.Conv2d(6, 6, 1, groups=6))
 """
@@ -71,7 +78,7 @@ def narrow():
 @pytest.fixture
 def job(tmp_path: Path, trained: Net) -> Path:
     """A file with the model, int8's worst case of it, and functions that train it."""
-    torch.save(unbalanced(trained).state_dict(), tmp_path / "weights.pt")
+    torch.save(unbalanced(trained, 128.0).state_dict(), tmp_path / "weights.pt")
     path = tmp_path / f"job_{tmp_path.name}.py"
     path.write_text(JOB)
     return path
@@ -97,7 +104,9 @@ def tune(job: Path, tmp_path: Path) -> Tune:
             "qat": False,
             "sparse": False,
         }
-        facts = Finetune().run({}, FinetuneOptions.model_validate(options | asked), stages.context(folder))
+        facts = Finetune().run(
+            {"samples": tmp_path / "samples"}, FinetuneOptions.model_validate(options | asked), stages.context(folder)
+        )
         assert str(job) in facts.source_files
         return folder, FineTuning.load(folder), facts.warnings
 
@@ -158,7 +167,7 @@ def to_int8(graph: Path, folder: Path, record: FineTuning | None) -> float:
 def test_int8_is_as_good_as_the_training_was(job: Path, tune: Tune, tmp_path: Path) -> None:
     graph = export(job, "torchscript")
     before, lost = accuracy(graph / MODEL), to_int8(graph, tmp_path, None)
-    assert lost < before - 0.02, "there is nothing to recover"
+    assert lost < before - 0.1, "there is nothing to recover"
     folder, record, warnings = tune("longer", qat=True)
     assert (record.steps, len(record.losses), warnings) == (100, 100, [])
     recovered = to_int8(export(job, "torchscript", folder), tmp_path, record)
@@ -174,6 +183,24 @@ def test_zeros_outlive_the_export_the_simplifier_and_int8(job: Path, tune: Tune,
     assert len(sparsity(simple / MODEL).sparse) == len(record.pruned) == 3
     to_int8(simple, tmp_path, record)
     assert len(sparsity(tmp_path / "int8.onnx").sparse) == 3
+
+
+def test_without_a_function_it_learns_from_itself(tmp_path: Path, tune: Tune) -> None:
+    samples, feeds = make_samples(parse_shapes("input:8x1x10x10"), "tensor", 1, 0)
+    (tmp_path / "samples").mkdir()
+    samples.save(tmp_path / "samples", feeds)
+    np.save(tmp_path / "data.npy", stripes(64, 3)[0].numpy())
+    data = DataOptions(spec=str(tmp_path / "data.npy"), sources={}, role="calibration", examples=64, seed=0)
+    _, record, _ = tune("", sparse=True, data=data)
+    assert record.function == "distillation on data.npy"
+    assert record.steps == 150
+    assert sum(record.losses[-15:]) < 0.7 * sum(record.losses[:15])
+
+
+def test_a_detector_cant_learn_from_itself(tune: Tune) -> None:
+    data = DataOptions(spec="", sources={}, role="calibration", examples=64, seed=0)
+    with pytest.raises(UserError, match="a detector learns from labelled boxes"):
+        tune("", factory="detector", sparse=True, data=data)
 
 
 def test_what_did_nothing_is_said(tune: Tune) -> None:
