@@ -39,15 +39,20 @@ def _retype(graph: ir.Graph) -> None:
     for node in graph:
         sources: list[Sequence[ir.Value | None]] = [[value] * len(node.outputs) for value in node.inputs[:1]]
         if node.op_type == "If":
-            sources = [branch.as_graph().outputs for branch in node.attributes.values()]
+            sources = [branch.outputs for branch in _bodies(node)]
         elif node.op_type == "Loop":
-            sources = [node.attributes["body"].as_graph().outputs[1:]]
+            sources = [body.outputs[1:] for body in _bodies(node)]
         elif node.op_type not in ("Identity", "OptionalGetElement"):
             sources = []
         for index, value in enumerate(node.outputs):
             passed = any(index < len(given) and _is_sequence(given[index]) for given in sources)
             if isinstance(value.type, ir.TensorType) and (node.op_type in SEQUENCE_MAKERS or passed):
                 value.type = ir.SequenceType(value.type)
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    """The graphs of an If or a Loop; a damaged file may have something else in their place."""
+    return [part.as_graph() for part in node.attributes.values() if part.type == ir.AttributeType.GRAPH]
 
 
 def _is_sequence(value: ir.Value | None) -> bool:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from enginesmith.compat.values import attribute, constant, shape
+from enginesmith.compat.values import attribute, constant, dtype, shape
 from enginesmith.converters.precision.structure import (
     is_constant,
-    is_float,
     is_fractional,
     is_standard,
     ordered,
@@ -74,18 +73,24 @@ MASKS = "its factors are masks"
 TAIL = "after the last product: it only shapes the result"
 
 
+STORED = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+"""Element types of a table of weights, before it is lowered and after."""
+
+
 def is_product(node: ir.Node) -> bool:
     """Is it one of the operators for which 16 bits are asked: a product, or a table of weights that is looked up?"""
     if not is_standard(node):
         return False
     return node.op_type in PRODUCTS or (
-        node.op_type == "Gather" and is_float(node.inputs[0]) and is_constant(node.inputs[0])
+        node.op_type == "Gather" and dtype(node.inputs[0]) in STORED and is_constant(node.inputs[0])
     )
 
 
 def has_weights(node: ir.Node) -> bool:
-    """Is it a product with weights, so that what comes out is a feature and no longer a position?"""
-    return is_product(node) and (node.op_type in WEIGHTED or any(is_constant(value) for value in node.inputs))
+    """Is it a product with weights, so that what comes out is a feature and no longer a position? A table may hold
+    positions: anchors.
+    """
+    return is_product(node) and node.op_type != "Gather" and (node.op_type in WEIGHTED or any(is_constant(value) for value in node.inputs))
 
 
 def terms(node: ir.Node) -> float:
@@ -143,7 +148,8 @@ def choosers(model: ir.Model) -> set[ir.Node]:
             found.add(maker)
             waiting += [v for v in maker.inputs if v is not None and is_fractional(v)]
         if not waiting:
-            # A product of two activations belongs to a choice when nothing else reads it: overlaps, but no attention.
+            # A product of two activations, or a table, belongs to a choice when nothing else reads it: overlaps and
+            # anchors, but no attention and no embeddings.
             for product in list(undecided):
                 if all(use.node in found for use in product.outputs[0].uses()):
                     undecided.remove(product)

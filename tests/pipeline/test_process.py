@@ -240,6 +240,15 @@ def pressing_ctrl_c(on: str):
     return heard, listen
 
 
+@pytest.fixture
+def ctrl_c():
+    """Whoever starts the tests in the background may have SIGINT ignored, which is inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_asks_a_patient_stage_for_the_best_so_far(workers):
     heard, listen = pressing_ctrl_c("searching")
     code = """
@@ -256,6 +265,7 @@ while not context.stopped():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_ends_it(workers):
     _, listen = pressing_ctrl_c("searching")
     code = """

@@ -393,3 +393,32 @@ def test_nodes_named_stay_wide(tmp_path):
     assert [(kept.node, kept.reason) for kept in report.kept] == [(last, "it is to stay in float32")]
     (conv,) = (node for node in made.graph if node.name == last)
     assert conv.outputs[0].dtype == ir.DataType.FLOAT
+
+
+def test_a_table_of_anchors_stays_and_one_of_embeddings_is_lowered(tmp_path):
+    """The one is added to what is decoded into boxes and then chosen from; the other is multiplied."""
+    given = model(
+        """
+        net (float[1,4] x, int64[3] at) => (float[2,4] y, float[3,4] z) <int64[1] k = {2}>
+        {
+            d = MatMul (x, w)
+            anchors = Gather (table, at)
+            boxes = Add (d, anchors)
+            score = ReduceMax <keepdims = 0> (boxes, axes)
+            best, which = TopK (score, k)
+            y = Gather (boxes, which)
+            words = Gather (embeddings, at)
+            z = MatMul (words, w)
+        }
+        """,
+        w=normal(4, 4),
+        table=normal(5, 4, seed=1),
+        embeddings=normal(5, 4, seed=2),
+        axes=np.array([1], np.int64),
+    )
+    feed = {"x": normal(1, 4, seed=3), "at": np.array([0, 2, 4])}
+    made, report = lowered(given, feed, tmp_path)
+    stored = {value.name: value.dtype for value in made.graph.initializers.values()}
+    assert stored["table"] == ir.DataType.FLOAT
+    assert "embeddings" not in stored
+    assert report.products_by_dtype == {"float16": 3, "float32": 1}, "the table that was lowered is still counted"
