@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from enginesmith.converters.precision.int8.calibration import Calibration
 
-FORMAT = 1
-"""Of what is remembered; raised when the rewriting changes what a mix means."""
-
 
 class Outcome(BaseModel):
     """What a mix turned out to be. `failed` says why there is no such graph; the figures mean nothing then."""
@@ -87,7 +84,6 @@ class Trials:
     def run(self, judge: Judge, mix: Mix, options: Int8Options) -> Outcome:
         """Lower, write and score, unless that was done before."""
         asked = [
-            FORMAT,
             self.identity,
             judge.name,
             self.target,
