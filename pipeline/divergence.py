@@ -18,8 +18,9 @@ from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.isolated import Died, Isolated, Raised
 from enginesmith.converters.samples import SampleSet
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.tolerances import TOLERANCES, Tolerance
 from enginesmith.pipeline.finished import TORCH, Run, Side
+from enginesmith.pipeline.planned import AUTO
 from enginesmith.pipeline.store import Store
 
 MOST_SAMPLES = 3
@@ -59,7 +60,7 @@ def run_diverges(
 
 def _not_compared(run: Run, expected: Side, found: Side, reason: str) -> Divergence:
     """A pair that can't be looked into must not keep the others from it."""
-    tolerance = TOLERANCES[run.manifest.precision]
+    tolerance = _tolerance(run)
     return Divergence(
         expected=expected.name,
         found=found.name,
@@ -119,7 +120,7 @@ def compare(
     run: Run, expected: Side, found: Side, timeout: float, listen: Callable[[str], None] = lambda text: None
 ) -> Divergence:
     """Hold two sides against each other. Raises ConversionError where one can't be run tensor by tensor."""
-    tolerance = TOLERANCES[run.manifest.precision]
+    tolerance = _tolerance(run)
     limits = (tolerance.scale, tolerance.relative)
     samples = run.samples()
     indices = _indices(samples)
@@ -146,6 +147,12 @@ def compare(
             raise UserError(text) from None
         raise ConversionError(f"{expected.name} and {found.name} can't be compared tensor by tensor: {error}") from None
     return divergence.model_copy(update={"expected": expected.name, "found": found.name})
+
+
+def _tolerance(run: Run) -> Tolerance:
+    """That of the lowest precision which the build may have come to."""
+    precision = run.manifest.precision
+    return TOLERANCES["int8" if precision == AUTO else precision]
 
 
 def _in_one_call(

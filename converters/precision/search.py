@@ -109,14 +109,15 @@ class _Search:
 
     def integers(self) -> None:
         """int8 everywhere; where that loses too much, with layers raised to what they are in the mix without int8."""
-        if self.wide is None or not self.wide.within:
+        if self.wide is None:
             return
         top = self.wide.levels
         low = [name for name, layer in self.layers.items() if not layer.barred and top[name] == "fp16"]
         if not low:
             return
         lowest = {**top, **dict.fromkeys(low, "int8")}
-        if self._full(lowest).within:
+        # a model that was trained in int8 may lose less in it than in 16 bits
+        if self._full(lowest).within or not self.wide.within:
             return
         self.options = self._best_options(lowest)
         if self._full(lowest).within:
