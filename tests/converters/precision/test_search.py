@@ -132,6 +132,12 @@ def test_layers_that_sixteen_bits_hurt_stay_in_float32_and_the_others_go_to_int8
     assert (record.layers[0].node, record.layers[0].precision) == ("f", "fp16")
 
 
+def test_a_model_that_was_trained_in_int8_may_lose_less_in_it_than_in_sixteen_bits() -> None:
+    mix, _, record = find(Model({"a": 0.001}, fp16={"a": 0.05}), 0.01)
+    assert mix.int8 == ("a",)
+    assert chosen(record) == "1 int8"
+
+
 def test_a_budget_that_nothing_meets_gives_the_best_and_chooses_none() -> None:
     model = Model(dict.fromkeys("abc", 0.1), fp16=dict.fromkeys("abc", 0.02))
     mix, _, record = find(model, 0.001)
