@@ -90,7 +90,11 @@ def has_weights(node: ir.Node) -> bool:
     """Is it a product with weights, so that what comes out is a feature and no longer a position? A table may hold
     positions: anchors.
     """
-    return is_product(node) and node.op_type != "Gather" and (node.op_type in WEIGHTED or any(is_constant(value) for value in node.inputs))
+    return (
+        is_product(node)
+        and node.op_type != "Gather"
+        and (node.op_type in WEIGHTED or any(is_constant(value) for value in node.inputs))
+    )
 
 
 def terms(node: ir.Node) -> float:
