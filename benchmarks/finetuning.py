@@ -24,18 +24,18 @@ TRAINED = Path(__file__).parent / "trained"
 
 @dataclass(frozen=True)
 class Subject:
-    """A model in a file of `trained`, with its data. `taught`: there is a function in `tuning.py` for it."""
+    """A model in a file of `trained`, with its data. `taught` are functions of `tuning.py`, for int8 and for sparsity."""
 
     file: str
     factory: str = "factory"
     data: tuple[str, str] = ("calibration", "evaluation")
     metric: str = "top1"
-    taught: bool = False
+    taught: tuple[str, str] | None = None
 
 
 SUBJECTS = {
-    "digits": Subject("digits.py", taught=True),
-    "detector": Subject("detector.py", metric="map", taught=True),
+    "digits": Subject("digits.py", taught=("digits", "digits")),
+    "detector": Subject("detector.py", metric="map", taught=("detector", "pruned_detector")),
     "mobilenet_v2": Subject("imagenet.py", "mobilenet_v2"),
     "efficientnet_lite0": Subject("imagenet.py", "efficientnet_lite0", ("calibration_lite", "evaluation_lite")),
 }
@@ -67,8 +67,8 @@ def main() -> None:
         if (taught and not subject.taught) or (self_taught and subject.metric == "map"):
             continue
         flags = [*CASES[case], "--threads", str(arguments.threads)]
-        if taught:
-            flags += ["--finetune", f"{TRAINED / 'tuning.py'}:{arguments.model}"]
+        if taught and subject.taught:
+            flags += ["--finetune", f"{TRAINED / 'tuning.py'}:{subject.taught['--sparse' in flags]}"]
         if arguments.weights:
             flags += ["--weights", str(arguments.weights.resolve())]
         with tempfile.TemporaryDirectory() as work:
