@@ -34,6 +34,8 @@ def load(path: Path) -> tuple[ir.Model | None, list[Finding]]:
         return None, [
             _finding("error", f"{depth} subgraphs lie within each other", f"flatten it to {MAX_DEPTH} at most")
         ]
+    if _garbled(proto.graph):
+        return None, [_finding("error", "the file is damaged: a name in it is no text", "export it again")]
     findings += _order(proto.graph, "")
     if any(finding.severity == "error" for finding in findings):
         return None, findings
@@ -80,6 +82,14 @@ def _subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
             if attribute.HasField("g"):
                 yield attribute.g
             yield from attribute.graphs
+
+
+def _garbled(graph: onnx.GraphProto) -> bool:
+    """Is a name no UTF-8? protobuf hands it out as bytes then."""
+    names: list[object] = [value.name for part in (graph.input, graph.output, graph.initializer) for value in part]
+    for node in graph.node:
+        names += [node.op_type, node.name, node.domain, *node.input, *node.output]
+    return any(not isinstance(name, str) for name in names) or any(map(_garbled, _subgraphs(graph)))
 
 
 def _depth(graph: onnx.GraphProto) -> int:

@@ -157,3 +157,14 @@ def test_a_hundred_thousand_nodes_load_in_seconds(tmp_path: Path) -> None:
     assert loaded is not None
     assert findings == []
     assert time.process_time() - started < 60
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    content = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y])).SerializeToString()
+    path = tmp_path / "garbled.onnx"
+    path.write_bytes(content.replace(b"Relu", b"\x80elu"))
+    model, findings = load(path)
+    assert model is None
+    assert [finding.message for finding in findings] == ["the file is damaged: a name in it is no text"]
