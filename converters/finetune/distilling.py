@@ -21,9 +21,10 @@ Feeds = Callable[[], Iterable[Mapping[str, Any]]]
 BATCH = 8
 """Rows of a step, where the model takes as many."""
 STEPS = 150
-RATE, PRUNED_RATE = 2e-4, 5e-4
-"""Of Adam at the first step; it falls to 0 along a cosine. Pruning leaves more to be made good than rounding does: on the
-digits 2e-4, 5e-4 and 1e-3 make good 95, 96 and 97 % of what it costs.
+RATE, PRUNED_RATE = 5e-5, 5e-4
+"""Of Adam at the first step; it falls to 0 along a cosine. Rounding leaves little to be made good, and a high rate undoes
+more than that: MobileNetV2 (60 steps) agrees with itself on 93.5 % of crops at 5e-5, from 87.5 %. Pruning leaves more: on
+the digits 2e-4, 5e-4 and 1e-3 make good 95, 96 and 97 % of what it costs.
 """
 
 
