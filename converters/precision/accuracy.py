@@ -32,11 +32,11 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
     def run(self, inputs: Mapping[str, Path], options: AccuracyOptions, context: Context) -> Facts:
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
         score = evaluator.score(stand_in_of(inputs["candidate"]))
-        accuracy = evaluator.record(score).model_copy(update={"budget": options.budget})
+        accuracy = evaluator.record(score, options.budget)
         warnings = list(evaluator.warnings)
         if options.budget is None and accuracy.loss > TELLING:
             warnings.append(
-                f"the lower precision loses {accuracy.loss:.3f} of {accuracy.metric} ({accuracy.data}); "
+                f"the graph loses {accuracy.loss:.3f} of {accuracy.metric} ({accuracy.data}); "
                 "PRECISION=auto BUDGET=0.5% finds a mix that loses less"
             )
         for warning in warnings:
