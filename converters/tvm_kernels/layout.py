@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Halo(NamedTuple):
@@ -96,6 +96,13 @@ class Window:
     def pointwise(self) -> bool:
         """Does every output look at the input in its own place alone?"""
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.pads)
+
+
+def window_of(kernel: tuple[int, ...], attrs: Any) -> Window:
+    """The window of a convolution or a pool, from the attributes of Relax."""
+    strides, dilations = (tuple(int(size) for size in sizes) for sizes in (attrs.strides, attrs.dilation))
+    pads = tuple(int(size) for size in attrs.padding)
+    return Window(kernel, strides, dilations, pads if len(pads) == 4 else pads * 2)  # type: ignore[arg-type]
 
 
 def _plus(index: object, offset: int) -> object:

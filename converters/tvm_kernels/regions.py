@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings, anchor
+from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
 from enginesmith.converters.tvm_kernels.fusion import Chain, Classify, Kind, grow
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
 from enginesmith.converters.tvm_kernels.layout import Halo, Planes
+from enginesmith.converters.tvm_kernels.operators import anchor
 from enginesmith.converters.tvm_kernels.pointwise import Concat
 from enginesmith.converters.tvm_kernels.steps import step_of
 

@@ -1,0 +1,50 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from enginesmith.converters.tvm_kernels import choose
+from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
+from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
+from enginesmith.converters.tvm_kernels.depthwise import DepthwiseConvolution
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of
+from enginesmith.converters.tvm_kernels.layout import Blocked, window_of
+from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
+
+
+def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, simd = node.attrs, settings.simd
+    source, weights, shape = node.inputs[0], graph.constant(node.inputs[1]), planes_of(node.var)
+    given = planes_of(source)
+    if shape is None or given is None or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
+        raise NotCovered("not float32 of a fixed shape")
+    if weights is None:
+        raise NotCovered("weights that are computed at run time")
+    groups = int(attrs.groups)
+    window = window_of((weights.shape[2], weights.shape[3]), attrs)
+    outputs, inputs = weights.shape[:2]
+    flops = 2 * weights.size * shape[0] * shape[2] * shape[3]
+    reach = window.reach(given[2:], shape[2:])
+    if groups == outputs == given[1] and groups > 1:
+        sources = [(source, simd.lanes, reach)]
+        return Anchor("depthwise", shape, sources, lambda s, t, e: DepthwiseConvolution(simd, window, s[0], t, e),
+                      weights, flops)  # fmt: skip
+    if not DirectConvolution.fits(groups, outputs):
+        raise NotCovered(f"groups of {outputs // groups} outputs")
+    block = 1 if given[1] < simd.lanes // 2 and not blocked(source) else simd.lanes
+    size = 0
+    if WinogradConvolution.fits(simd, window, groups, Blocked(*given, block)):
+        size = choose.winograd_size(inputs, outputs, shape[2:], settings.winograd)
+    if size:
+        reach = WinogradConvolution.reach(size, window, given[2:], shape[2:])
+        sources = [(source, block, reach)]
+        return Anchor(f"winograd{size}", shape, sources,
+                      lambda s, t, e: WinogradConvolution(simd, size, window, s[0], t, e), weights, flops)  # fmt: skip
+    sources = [(source, block, reach)]
+    return Anchor("convolution", shape, sources, lambda s, t, e: DirectConvolution(simd, window, groups, s[0], t, e),
+                  weights, flops)  # fmt: skip
+
+
+MATCHES: dict[str, Match] = {"conv2d": _convolution}

@@ -1,0 +1,76 @@
+"""Operators on blocked planes that move, join and reduce numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, window_of
+from enginesmith.converters.tvm_kernels.pointwise import Concat, Upsample
+from enginesmith.converters.tvm_kernels.pooling import Kind, PlaneMean, Pool
+
+
+def _pool(kind: str) -> Callable[..., Anchor]:
+    def match(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+        attrs, source, shape = node.attrs, node.inputs[0], planes_of(node.var)
+        given = planes_of(source)
+        if shape is None or given is None or attrs.layout != "NCHW":
+            raise NotCovered("not float32 of a fixed shape")
+        window = window_of(tuple(int(size) for size in attrs.pool_size), attrs)
+        exact: Kind = "max" if kind == "max" else "mean_with_pads" if attrs.count_include_pad else "mean"
+        if refusal := Pool.refusal(exact, window, given[2:], shape[2:]):
+            raise NotCovered(refusal)
+        reach = NO_HALO if kind == "max" else window.reach(given[2:], shape[2:])
+        sources = [(source, settings.simd.lanes, reach)]
+        return Anchor(f"{kind} pool", shape, sources, lambda s, t, e: Pool(settings.simd, exact, window, s[0], t, e))
+
+    return match
+
+
+def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
+    source = node.inputs[0]
+    given = planes_of(source)
+    if given is None or shape_of(node.var) is None:
+        return None
+    if node.short_op == "adaptive_avg_pool2d":
+        if any(int(size) != 1 for size in node.attrs.output_size):
+            return None
+    elif node.attrs.axis is None or sorted(int(axis) % 4 for axis in node.attrs.axis) != [2, 3]:
+        return None
+    sources = [(source, settings.simd.lanes, NO_HALO)]
+    return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e))
+
+
+def _resize(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, source, shape = node.attrs, node.inputs[0], planes_of(node.var)
+    given = planes_of(source)
+    if shape is None or given is None or attrs.layout != "NCHW":
+        raise NotCovered("not float32 of a fixed shape")
+    nearest = (attrs.method, attrs.coordinate_transformation_mode, attrs.rounding_method)
+    if nearest != ("nearest_neighbor", "asymmetric", "floor") or shape[2] % given[2] or shape[3] % given[3]:
+        raise NotCovered("not to the nearest pixel, at a whole multiple of the size")
+    sources = [(source, settings.simd.lanes, NO_HALO)]
+    return Anchor("upsample", shape, sources, lambda s, t, e: Upsample(settings.simd, s[0], t, e))
+
+
+def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
+    shape, lanes = planes_of(node.var), settings.simd.lanes
+    parts = [planes_of(tensor) for tensor in node.inputs]
+    if shape is None or int(node.attrs.axis) % 4 != 1 or 2 * sum(map(blocked, node.inputs)) < len(parts):
+        return None
+    if None in parts or not Concat.fits([part[1] for part in parts if part], lanes):
+        raise NotCovered(f"parts whose channels are no multiples of {lanes}")
+    sources = [(tensor, lanes, NO_HALO) for tensor in node.inputs]
+    return Anchor("concat", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e))
+
+
+MATCHES: dict[str, Match] = {
+    "max_pool2d": _pool("max"),
+    "avg_pool2d": _pool("mean"),
+    "adaptive_avg_pool2d": _mean,
+    "mean": _mean,
+    "concat": _concat,
+    "resize2d": _resize,
+}

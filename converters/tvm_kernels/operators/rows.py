@@ -1,0 +1,58 @@
+"""Operators on rows, as ONNX has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, shape_of
+from enginesmith.converters.tvm_kernels.layout import NO_HALO
+from enginesmith.converters.tvm_kernels.normalization import LayerNorm, Softmax
+from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS, Product
+
+
+def _product(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    left, right = node.inputs
+    shape, first, second = shape_of(node.var), shape_of(left), shape_of(right)
+    if shape is None or first is None or second is None:
+        raise NotCovered("not float32 of a fixed shape")
+    columns, weights = second[-1], graph.constant(right)
+    if len(second) < 2 or len(first) < 2 or columns < FEWEST_COLUMNS:
+        raise NotCovered(f"a vector, or fewer than {FEWEST_COLUMNS} columns")
+    flops = 2 * first[-1] * math.prod(shape)
+    packed = weights is not None and weights.ndim == 2
+    sources = [(left, 0, NO_HALO)] if packed else [(left, 0, NO_HALO), (right, 0, NO_HALO)]
+    return Anchor("product" if packed else "batched product", None, sources,
+                  lambda s, t, e: Product(settings.simd, first, second, shape, packed, e),
+                  weights if packed else None, flops)  # fmt: skip
+
+
+def _softmax(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    source, shape = node.inputs[0], shape_of(node.var)
+    if shape is None:
+        raise NotCovered("not float32 of a fixed shape")
+    if int(node.attrs.axis) % len(shape) != len(shape) - 1 or shape[-1] < settings.simd.lanes:
+        raise NotCovered("not along the last axis, or along a short one")
+    return Anchor("softmax", None, [(source, 0, NO_HALO)], lambda s, t, e: Softmax(settings.simd, shape, e))
+
+
+def _layer_norm(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, shape = node.attrs, shape_of(node.var)
+    source, *parameters = node.inputs
+    if shape is None or None in map(shape_of, parameters):
+        raise NotCovered("not float32 of a fixed shape")
+    axes = [int(axis) % len(shape) for axis in attrs.axes]
+    if axes != [len(shape) - 1] or shape[-1] < settings.simd.lanes or not (attrs.center and attrs.scale):
+        raise NotCovered("not along the last axis alone, or along a short one")
+    sources = [(tensor, 0, NO_HALO) for tensor in (source, *parameters)]
+    epsilon = float(attrs.epsilon)
+    return Anchor("layer norm", None, sources, lambda s, t, e: LayerNorm(settings.simd, shape, epsilon, e))
+
+
+MATCHES: dict[str, Match] = {
+    "matmul": _product,
+    "softmax": _softmax,
+    "layer_norm": _layer_norm,
+}
