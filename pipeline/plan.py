@@ -36,8 +36,10 @@ def make_plan(recipe: Recipe) -> Plan:
     specs = parse_shapes(shape) if shape else ()
     engines = _engines(recipe)
     for backend, target in engines:
-        if reason := backend.lacks(recipe.precision, target):
-            raise UserError(reason)
+        if lacking := backend.lacks(recipe.precision, target):
+            raise UserError(lacking)
+        if reason := backend.buildable(target):
+            raise UserError(f"{backend.name} can't build for {target} here: {reason}")
     stages = [*_front(recipe, source, specs)]
     first = stages[-1].id
     gate, model, expected = "", first, first

@@ -70,6 +70,9 @@ class Backend(Protocol):
     def available(self) -> str | None:
         """None when this machine can build, else the reason why not. Cheap: imports nothing heavy."""
 
+    def buildable(self, target: str) -> str | None:
+        """None when this machine has what an engine for `target` takes beside the backend, else what to install. Cheap."""
+
     def runnable(self, target: str) -> str | None:
         """None when an engine for `target` can run here, else the reason why not, such as `no GPU`. Cheap."""
 

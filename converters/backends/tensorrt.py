@@ -97,6 +97,9 @@ class TensorRTBackend:
             return NO_GPU_TO_BUILD
         return None
 
+    def buildable(self, target: str) -> str | None:
+        return None
+
     def runnable(self, target: str) -> str | None:
         gpus = local_gpus()
         if not gpus:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.backends import tvm_target
+from enginesmith.converters.backends import tvm_signature, tvm_target
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.names import unknown
+from enginesmith.converters.backends.tvm_signature import Signature
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
@@ -48,6 +49,12 @@ class TvmBackend:
             return "no C++ compiler to link with (c++, g++ or clang++): apt install g++"
         return None
 
+    def buildable(self, target: str) -> str | None:
+        cpu = tvm_target.parse(target)
+        if cpu.linker():
+            return None
+        return f"no C++ compiler that links for {cpu.triple}: apt install g++-{cpu.triple.replace('_', '-')}"
+
     def runnable(self, target: str) -> str | None:
         return tvm_target.runnable(tvm_target.parse(target))
 
@@ -80,10 +87,9 @@ class TvmBackend:
 
         Raises UserError for a target that LLVM or this machine's linker doesn't know, ConversionError otherwise.
         """
-        reason = self.available()
-        if reason:
+        if reason := self.available() or self.buildable(request.target):
             raise UserError(f"tvm: {reason}")
-        from enginesmith.converters.backends import tvm_check, tvm_import, tvm_runner, tvm_schedule
+        from enginesmith.converters.backends import tvm_check, tvm_import, tvm_schedule
         from enginesmith.converters.tvm_kernels import apply
         from enginesmith.converters.tvm_kernels.anchors import Settings
 
@@ -113,7 +119,8 @@ class TvmBackend:
         context.progress("linking", 0.9)
         path = request.out / ENGINE
         self._link(executable, cpu, path)
-        tvm_runner.write_signature(path, imported.inputs, imported.outputs)
+        signature = Signature(inputs=imported.inputs, outputs=imported.outputs, libraries=tvm_signature.libraries(path))
+        signature.save(path)
         by_dtype = _kernels_by_dtype(module)
         return EngineInfo(
             backend=self.name,
@@ -152,14 +159,11 @@ class TvmBackend:
     def _link(self, executable: Any, cpu: tvm_target.CpuTarget, path: Path) -> None:
         from tvm.support import cc
 
-        linker = cpu.linker()
-        if not linker:
-            raise UserError(f"no linker for {cpu.triple} here: apt install g++-{cpu.triple.replace('_', '-')}")
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix tells TVM what to make, so the partial file keeps it.
         partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
         try:
-            executable.export_library(str(partial), fcompile=cc.cross_compiler(linker))
+            executable.export_library(str(partial), fcompile=cc.cross_compiler(cpu.linker()))
         except RuntimeError as error:
             raise ConversionError(f"linking failed: {str(error).strip().splitlines()[-1]}") from error
         os.replace(partial, path)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,8 @@ from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 
+from enginesmith.converters.backends.tvm_signature import Signature, signature_path
 from enginesmith.converters.errors import UserError
-from enginesmith.converters.records import TensorInfo
-
-
-def signature_path(engine: Path) -> Path:
-    """The JSON beside an engine: `inputs` with name, dtype and shape, and the names of `outputs`."""
-    return engine.with_suffix(".json")
-
-
-def write_signature(engine: Path, inputs: Sequence[TensorInfo], outputs: Sequence[str]) -> None:
-    """Write the JSON that a runner needs, since the compiled function knows positions only."""
-    content = {"inputs": [tensor.model_dump() for tensor in inputs], "outputs": list(outputs)}
-    signature_path(engine).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 class TvmRunner(BaseRunner):  # type: ignore[misc]
@@ -50,9 +38,8 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
         import tvm
         from tvm import relax
 
-        content = json.loads(signature_path(self.engine).read_text(encoding="utf-8"))
-        self.inputs = [TensorInfo.model_validate(entry) for entry in content["inputs"]]
-        self.outputs: list[str] = content["outputs"]
+        signature = Signature.model_validate_json(signature_path(self.engine).read_bytes())
+        self.inputs, self.outputs = signature.inputs, signature.outputs
         self.device = tvm.cpu()
         self.machine = relax.VirtualMachine(tvm.runtime.load_module(str(self.engine.resolve())), self.device)
         self.to_tensor = tvm.runtime.tensor

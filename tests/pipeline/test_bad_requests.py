@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_onnx
 
-from enginesmith.converters.backends import BACKENDS
+from enginesmith.converters.backends import BACKENDS, tvm_target
 from enginesmith.converters.backends.tensorrt import TENSORRT
 
 FACTORIES = """
@@ -79,6 +79,12 @@ def test_a_backend_that_is_not_installed(enginesmith, folder, monkeypatch):
     monkeypatch.setattr(BACKENDS["tensorrt"], "product", replace(TENSORRT, module="no_such_tensorrt"))
     answer = enginesmith("build", "lenet", "--backend", "tensorrt", "--out", "out")
     refused(answer, folder, "backend tensorrt can't build here", "pip install tensorrt")
+
+
+def test_a_processor_that_nothing_here_links_for(enginesmith, folder, monkeypatch):
+    monkeypatch.setattr(tvm_target.CpuTarget, "linker", lambda cpu: "" if cpu.arch == "riscv64" else "/usr/bin/c++")
+    answer = enginesmith("build", "good.onnx", "--backend", "tvm", "--target", "riscv64-linux-gnu", "--out", "out")
+    refused(answer, folder, "tvm can't build for riscv64-linux-gnu here", "apt install g++-riscv64-linux-gnu")
 
 
 def test_a_bad_recipe(enginesmith, folder):

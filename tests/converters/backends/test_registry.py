@@ -109,3 +109,4 @@ def test_tvm_needs_a_compiler(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert "g++" in (get_backend("tvm").available() or "")
     assert CpuTarget("aarch64-linux-gnu", "").linker() == ""
+    assert "apt install g++-aarch64-linux-gnu" in (get_backend("tvm").buildable("aarch64-linux-gnu:cortex-a72") or "")

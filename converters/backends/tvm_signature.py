@@ -1,0 +1,35 @@
+"""The JSON beside a TVM module: what to feed it, what it returns, and which of TVM's libraries it needs."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from enginesmith.converters.records import TensorInfo
+
+RUNTIME = "tvm_runtime"
+EXTRA = "tvm_runtime_extra"
+"""Beside the virtual machine: sorting, TopK, random numbers. Loaded after RUNTIME."""
+
+
+class Signature(BaseModel):
+    """`outputs` are names in ONNX; the compiled function knows positions only. `libraries`: without `lib` and `.so`."""
+
+    inputs: list[TensorInfo]
+    outputs: list[str]
+    libraries: list[str] = [RUNTIME]
+
+    def save(self, engine: Path) -> None:
+        signature_path(engine).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
+
+def signature_path(engine: Path) -> Path:
+    return engine.with_suffix(".json")
+
+
+def libraries(engine: Path) -> list[str]:
+    """The libraries that a linked module calls into: the names of functions that it looks up are text in it."""
+    with engine.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return [RUNTIME, EXTRA] if content.find(b"tvm.contrib.") >= 0 else [RUNTIME]
