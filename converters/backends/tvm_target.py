@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.errors import UserError
@@ -20,7 +21,15 @@ _LEVELS = {
     "x86-64-v4": frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
 }
 _X86 = "x86_64-linux-gnu"
-TRIPLES = (_X86, "aarch64-linux-gnu", "arm-linux-gnueabihf", "riscv64-linux-gnu")
+_ARM = "aarch64-linux-gnu"
+# Instructions that sum products of 8-bit integers, by the target's name without them:
+# what they are called after its `+`, by LLVM, and by /proc/cpuinfo.
+_DOTS = {
+    "x86-64-v3": ("vnni", "+avxvnni", "avx_vnni"),
+    "x86-64-v4": ("vnni", "+avx512vnni", "avx512_vnni"),
+    _ARM: ("dotprod", "+dotprod", "asimddp"),
+}
+TRIPLES = (_X86, _ARM, "arm-linux-gnueabihf", "riscv64-linux-gnu")
 """Triples that we can link a shared library for, given a compiler of that name."""
 
 
@@ -30,10 +39,16 @@ class CpuTarget:
 
     triple: str
     mcpu: str
+    dot: str = ""
+    """What it has for sums of 8-bit products beyond its level: `vnni`, `dotprod`, or nothing."""
 
     @property
     def name(self) -> str:
-        """Canonical: a level alone (`x86-64-v3`), a triple alone, or `triple:mcpu`."""
+        """Canonical: a level alone (`x86-64-v3`), a triple alone, or `triple:mcpu`; then `+vnni` or `+dotprod`."""
+        return f"{self._plain}+{self.dot}" if self.dot else self._plain
+
+    @property
+    def _plain(self) -> str:
         if self.triple == _X86 and self.mcpu in _LEVELS:
             return self.mcpu
         return f"{self.triple}:{self.mcpu}" if self.mcpu else self.triple
@@ -42,10 +57,14 @@ class CpuTarget:
     def arch(self) -> str:
         return self.triple.partition("-")[0]
 
-    def config(self) -> dict[str, str]:
+    def config(self) -> dict[str, Any]:
         """What `tvm.target.Target` takes."""
-        target = {"kind": "llvm", "mtriple": self.triple}
-        return target | {"mcpu": self.mcpu} if self.mcpu else target
+        target: dict[str, Any] = {"kind": "llvm", "mtriple": self.triple}
+        if self.mcpu:
+            target["mcpu"] = self.mcpu
+        if self.dot:
+            target["mattr"] = [_DOTS[self._plain][1]]
+        return target
 
     def linker(self) -> str:
         """The C++ compiler that links for this triple, empty when this machine has none."""
@@ -55,50 +74,58 @@ class CpuTarget:
 
 def parse(name: str) -> CpuTarget:
     """The target called `name`: `auto` and `native` are this machine, `x86-64-v3` and the like a level of x86-64;
-    else a triple of `TRIPLES` (a vendor part such as `-unknown-` may be left in), alone or as `triple:mcpu`.
+    else a triple of `TRIPLES` (a vendor part such as `-unknown-` may be left in), alone or as `triple:mcpu`. After a `+`
+    stands what the processor has for products of 8-bit integers beyond its level: `x86-64-v4+vnni`.
 
     The processor after the colon is checked when TVM is loaded. Raises UserError with the nearest names.
     """
     name = name.strip().lower()
     if name in ("auto", "native"):
         return _native()
-    if name in _LEVELS:
-        return CpuTarget(_X86, name)
-    triple, _, mcpu = name.partition(":")
-    parts = triple.split("-")
-    canonical = "-".join((parts[0], *parts[2:])) if len(parts) == 4 else triple
-    if canonical not in TRIPLES:
-        raise unknown("target of tvm", name, ["native", *_LEVELS, *TRIPLES])
-    return CpuTarget(canonical, mcpu or ("x86-64" if canonical == _X86 else ""))
+    plain, _, dot = name.partition("+")
+    if plain in _LEVELS:
+        target = CpuTarget(_X86, plain)
+    else:
+        triple, _, mcpu = plain.partition(":")
+        parts = triple.split("-")
+        canonical = "-".join((parts[0], *parts[2:])) if len(parts) == 4 else triple
+        if canonical not in TRIPLES:
+            raise unknown("target of tvm", name, ["native", *_LEVELS, *TRIPLES])
+        target = CpuTarget(canonical, mcpu or ("x86-64" if canonical == _X86 else ""))
+    if dot and (target.name not in _DOTS or _DOTS[target.name][0] != dot):
+        raise unknown("target of tvm", name, [f"{base}+{known}" for base, (known, _, _) in _DOTS.items()])
+    return replace(target, dot=dot)
 
 
 def runnable(target: CpuTarget) -> str | None:
     """None when this CPU runs code for `target`, else the reason why not. A named `mcpu` is trusted on its own arch."""
     if target.arch != platform.machine():
         return f"built for {target.arch}, and this machine is {platform.machine()}"
-    missing = sorted(_required(target.mcpu) - _cpu_flags())
+    missing = sorted(_required(target) - _cpu_flags())
     return f"this CPU lacks {', '.join(missing)}" if missing else None
 
 
 @cache
 def _native() -> CpuTarget:
-    """The highest x86-64 level of this CPU: as fast as its own name to LLVM (measured), and stable over a farm."""
+    """The highest x86-64 level of this CPU, with its 8-bit products: as fast as its own name to LLVM (measured), and
+    stable over a farm.
+    """
     triple = f"{platform.machine()}-linux-gnu"
     if triple not in TRIPLES:
         raise UserError(f"tvm: no target is known for {platform.machine()} machines; known: {', '.join(TRIPLES)}")
-    if triple != _X86:
-        return CpuTarget(triple, "")
     flags = _cpu_flags()
-    levels = [level for level in _LEVELS if _required(level) <= flags]
-    return CpuTarget(triple, levels[-1] if levels else "x86-64")
+    candidates = [CpuTarget(triple, level) for level in _LEVELS] if triple == _X86 else [CpuTarget(triple, "")]
+    target = next((found for found in reversed(candidates) if _required(found) <= flags), candidates[0])
+    with_dot = replace(target, dot=_DOTS.get(target.name, ("", "", ""))[0])
+    return with_dot if _required(with_dot) <= flags else target
 
 
-def _required(mcpu: str) -> frozenset[str]:
-    """All flags that an x86-64 level demands, nothing for another name."""
+def _required(target: CpuTarget) -> frozenset[str]:
+    """All flags that an x86-64 level and the instructions beyond it demand, nothing for the name of a processor."""
     levels = list(_LEVELS)
-    if mcpu not in levels:
-        return frozenset()
-    return frozenset().union(*(_LEVELS[level] for level in levels[: levels.index(mcpu) + 1]))
+    below = levels[: levels.index(target.mcpu) + 1] if target.mcpu in levels else []
+    beyond = {_DOTS[replace(target, dot="").name][2]} if target.dot else set()
+    return frozenset(beyond).union(*(_LEVELS[level] for level in below))
 
 
 @cache
@@ -108,5 +135,5 @@ def _cpu_flags() -> frozenset[str]:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return frozenset()
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
     return frozenset(line.partition(":")[2].split())

@@ -76,6 +76,8 @@ def test_rtx_does_not_run_without_a_gpu(tmp_path):
         ("x86_64-linux-gnu:znver3", "x86_64-linux-gnu:znver3"),
         ("aarch64-unknown-linux-gnu", "aarch64-linux-gnu"),
         ("aarch64-linux-gnu:cortex-a72", "aarch64-linux-gnu:cortex-a72"),
+        ("x86_64-linux-gnu:x86-64-v4+vnni", "x86-64-v4+vnni"),
+        ("aarch64-unknown-linux-gnu+dotprod", "aarch64-linux-gnu+dotprod"),
     ],
 )
 def test_tvm_targets_have_one_name(given, name):
@@ -95,14 +97,17 @@ def test_tvm_says_what_an_engine_for_another_cpu_lacks(monkeypatch):
 
     backend = get_backend("tvm")
     assert "aarch64" in (backend.runnable("aarch64-linux-gnu") or "")
-    monkeypatch.setattr(tvm_target, "_cpu_flags", lambda: tvm_target._required("x86-64-v3"))
+    monkeypatch.setattr(tvm_target, "_cpu_flags", lambda: tvm_target._required(parse("x86-64-v3")))
     assert backend.runnable("x86-64-v3") is None
     assert "avx512f" in (backend.runnable("x86-64-v4") or "")
+    assert "lacks avx_vnni" in (backend.runnable("x86-64-v3+vnni") or "")
 
 
 def test_tvm_names_the_nearest_target():
     with pytest.raises(UserError, match="did you mean x86-64-v"):
         get_backend("tvm").resolve_target("x86-64-v5")
+    with pytest.raises(UserError, match=r"did you mean x86-64-v\d\+vnni"):
+        get_backend("tvm").resolve_target("x86-64-v2+vnni")
 
 
 def test_tvm_needs_a_compiler(monkeypatch):
