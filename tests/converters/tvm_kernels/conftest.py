@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ Check = Callable[..., dict[str, Any]]
 def with_tvm() -> Iterator[Isolated]:
     pytest.importorskip("tvm")
     patch = pytest.MonkeyPatch()
-    patch.setenv("PYTHONPATH", str(HERE))
+    patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     patch.setenv("TVM_NUM_THREADS", "2")
     with Isolated(without_torch=True) as process:
         yield process
