@@ -11,6 +11,7 @@ from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
 from enginesmith.converters.tvm_kernels.depthwise import DepthwiseConvolution
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, window_of
+from enginesmith.converters.tvm_kernels.transposed import TransposedConvolution
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
 
 
@@ -47,4 +48,23 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
                   weights, flops)  # fmt: skip
 
 
-MATCHES: dict[str, Match] = {"conv2d": _convolution}
+def _transposed(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, simd = node.attrs, settings.simd
+    source, weights, shape = node.inputs[0], graph.constant(node.inputs[1]), planes_of(node.var)
+    given = planes_of(source)
+    if shape is None or given is None or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "IOHW"):
+        raise NotCovered("not float32 of a fixed shape")
+    if weights is None:
+        raise NotCovered("weights that are computed at run time")
+    groups = int(attrs.groups)
+    if not DirectConvolution.fits(groups, shape[1]):
+        raise NotCovered(f"groups of {shape[1] // groups} outputs")
+    window = window_of((weights.shape[2], weights.shape[3]), attrs)
+    block = 1 if given[1] < simd.lanes // 2 and not blocked(source) else simd.lanes
+    sources = [(source, block, TransposedConvolution.reach(window, given[2:], shape[2:]))]
+    flops = 2 * weights.size * given[0] * given[2] * given[3]
+    return Anchor("transposed convolution", shape, sources,
+                  lambda s, t, e: TransposedConvolution(simd, window, groups, s[0], t, e), weights, flops)  # fmt: skip
+
+
+MATCHES: dict[str, Match] = {"conv2d": _convolution, "conv2d_transpose": _transposed}
