@@ -56,7 +56,7 @@ class Compare(Stage[CompareOptions]):
         expected = load_results(inputs["expected"])
         chosen = list(range(len(feeds)))
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
-            chosen = [index for index in chosen if samples.samples[index].optimum]
+            chosen = [i for i, sample in enumerate(samples.samples) if sample.optimum or sample.listed]
         named = [(samples.samples[index].name, feeds[index]) for index in chosen]
         runner = _runner(options.backend, inputs["candidate"])
         found = _run(runner, options.backend, named, context, interface.load(inputs["candidate"]))

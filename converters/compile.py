@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import BuildRequest, Profile
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.check import accepted
 from enginesmith.converters.errors import ConversionError
+from enginesmith.converters.inputs import listed_shapes, written
 from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import Context, Facts, Options, Stage
 
@@ -45,6 +46,7 @@ class Compile(Stage[CompileOptions]):
             target=options.target,
             profile=profile_of(samples.specs),
             out=context.out,
+            shapes=listed_shapes(samples.specs),
             cache=context.cache,
             sparse=options.sparse,
             kernels=options.kernels,
@@ -53,9 +55,12 @@ class Compile(Stage[CompileOptions]):
         zeros = _sparsity(request.onnx) if options.sparse else None
         engine = backend.build(request, context)
         warnings = [f"the graph's {change}" for change in interface.save(request.onnx, context.out)]
-        if request.profile and not backend.dynamic_shapes:
-            shapes = ", ".join(f"{name} {'x'.join(map(str, opt))}" for name, (_, opt, _) in request.profile.items())
-            warnings.append(f"{options.backend} builds static shapes: this engine takes {shapes} alone")
+        if request.profile and not request.shapes and not backend.dynamic_shapes:
+            optimum = written({name: shape for name, (_, shape, _) in request.profile.items()})
+            warnings.append(
+                f"{options.backend} builds static shapes: this engine takes {optimum} alone; "
+                f"list the shapes that you need, such as SHAPE='{_example(request.profile)}'"
+            )
         if zeros is not None:
             engine.details["sparsity"] = zeros.told
             if backend.sparse_kernels(options.target):
@@ -69,6 +74,12 @@ class Compile(Stage[CompileOptions]):
         for warning in warnings:
             context.warn(warning)
         return Facts(engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")
+
+
+def _example(profile: Profile) -> str:
+    """The optimum and the maximum, as a list of shapes."""
+    optimum, maximum = ({name: shapes[place] for name, shapes in profile.items()} for place in (1, 2))
+    return f"{written(optimum)} {written(maximum)}".replace(" ", ",")
 
 
 def _sparsity(onnx: Path) -> Sparsity:

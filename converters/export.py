@@ -173,7 +173,7 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
         raise UserError("a detector takes one float32 input of shape Nx3xHxW; write for example SHAPE=1x3x320x320")
     spec = specs[0]
     if spec.dynamic:
-        raise UserError("a detector is exported with fixed shapes; give SHAPE without `..`, such as 1x3x320x320")
+        raise UserError("a detector is exported with one fixed shape; give one without `..`, such as SHAPE=1x3x320x320")
     batch, _, height, width = spec.opt
     detectors.fix_input_size(module, height, width)
     if options.stock:

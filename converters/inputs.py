@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,10 +51,18 @@ class InputSpec(BaseModel):
     name: str = ""
     dtype: str = "float32"
     dims: tuple[Dim, ...]
+    shapes: tuple[tuple[int, ...], ...] = ()
+    """Two or more fixed shapes that were asked for one by one; `dims` span them, and the first is the optimum."""
 
     @classmethod
     def static(cls, name: str, shape: Sequence[int], dtype: str = "float32") -> InputSpec:
         return cls(name=name, dtype=dtype, dims=tuple(Dim(min=d, opt=d, max=d) for d in shape))
+
+    @classmethod
+    def several(cls, name: str, shapes: Sequence[tuple[int, ...]], dtype: str = "float32") -> InputSpec:
+        """Of shapes of the same rank."""
+        dims = tuple(Dim(min=min(sizes), opt=sizes[0], max=max(sizes)) for sizes in zip(*shapes, strict=True))
+        return cls(name=name, dtype=dtype, dims=dims, shapes=tuple(shapes))
 
     @property
     def dynamic(self) -> bool:
@@ -75,3 +83,14 @@ class InputSpec(BaseModel):
     @property
     def unseen(self) -> tuple[int, ...]:
         return tuple(dim.unseen() if dim.dynamic else dim.opt for dim in self.dims)
+
+
+def listed_shapes(specs: Sequence[InputSpec]) -> tuple[Mapping[str, tuple[int, ...]], ...]:
+    """The shapes of all inputs for each of several fixed sets; empty where none were listed."""
+    count = max((len(spec.shapes) for spec in specs), default=0)
+    return tuple({spec.name: spec.shapes[i] if spec.shapes else spec.opt for spec in specs} for i in range(count))
+
+
+def written(shapes: Mapping[str, Sequence[int]]) -> str:
+    """`x:1x3x224x224`, several inputs with spaces."""
+    return " ".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())

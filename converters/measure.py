@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend, onnxruntime
+from enginesmith.converters.inputs import written
 from enginesmith.converters.records import Latency
-from enginesmith.converters.samples import SampleSet
+from enginesmith.converters.samples import Array, SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
+
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
 
 MOST_RUNS = 200
 FEWEST_RUNS = 3
@@ -22,7 +27,7 @@ FEWEST_RUNS = 3
 
 
 class MeasureOptions(Options):
-    """`seconds` to spend, about; `threads` 0 for one per core. `machine` only makes the machine part of the key."""
+    """`seconds` to spend, about, on all shapes; `threads` 0 for one per core. `machine` only makes the machine part of the key."""
 
     backend: str
     target: str
@@ -32,7 +37,7 @@ class MeasureOptions(Options):
 
 
 class Measure(Stage[MeasureOptions]):
-    """Medians of runs that alternate, so that both meet the same load."""
+    """Medians of runs that alternate, so that both meet the same load; for each of the shapes that were listed."""
 
     name = "measure"
     options = MeasureOptions
@@ -43,37 +48,52 @@ class Measure(Stage[MeasureOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: MeasureOptions, context: Context) -> Facts:
         backend = get_backend(options.backend)
-        _, feeds = SampleSet.load(inputs["samples"])
+        samples, feeds = SampleSet.load(inputs["samples"])
         threads = options.threads or len(os.sched_getaffinity(0))
-        load_before = os.getloadavg()[0]
-        engine_times: list[float] = []
-        reference_times: list[float] = []
+        changed = interface.load(inputs["engine"])
+        chosen = [0, *(i for i, sample in enumerate(samples.samples) if sample.listed)]
+        timed = []
         with (
             backend.runner(inputs["engine"] / backend.engine_file, threads=threads) as engine,
             onnxruntime.runner(inputs["model"] / MODEL, threads=threads) as reference,
         ):
-            feed = interface.fed(interface.load(inputs["engine"]), feeds[0])
-            sides = [(engine, feed, engine_times), (reference, feeds[0], reference_times)]
-            for runner, given, _ in sides:  # warm up: pages, thread pools, lazy initialisation
-                runner.infer(given)
-            started = time.monotonic()
-            while len(engine_times) < MOST_RUNS:
-                for runner, given, times in sides:
-                    runner.infer(given)
-                    times.append(runner.last_inference_time())
-                sides.reverse()  # neither always runs in the other's wake
-                spent = time.monotonic() - started
-                context.progress(f"run {len(engine_times)}", min(spent / options.seconds, 1.0))
-                if spent > options.seconds and (
-                    len(engine_times) >= FEWEST_RUNS or spent / len(engine_times) > options.seconds
-                ):
-                    break
-        latency = Latency(
-            engine_ms=median(engine_times) * 1e3,
-            onnxruntime_ms=median(reference_times) * 1e3,
-            runs=len(engine_times),
-            threads=threads,
-            load_before=load_before,
-            load_after=os.getloadavg()[0],
+            for feed in (feeds[index] for index in chosen):
+                sides = ((engine, interface.fed(changed, feed)), (reference, feed))
+                latency = _time(sides, options.seconds / len(chosen), threads, context)
+                shapes = written({name: array.shape for name, array in feed.items()}) if len(chosen) > 1 else ""
+                timed.append(latency.model_copy(update={"shapes": shapes}))
+        first, *others = timed
+        return Facts(
+            latency=first.model_copy(update={"others": others}), note="; ".join(latency.verdict for latency in timed)
         )
-        return Facts(latency=latency, note=latency.verdict)
+
+
+def _time(
+    sides: Sequence[tuple[BaseRunner, Mapping[str, Array]]], seconds: float, threads: int, context: Context
+) -> Latency:
+    """Medians of an engine and ONNX Runtime, each with its feed, in turn for about so many seconds."""
+    load_before = os.getloadavg()[0]
+    times: list[list[float]] = [[], []]
+    turn = [(*side, into) for side, into in zip(sides, times, strict=True)]
+    for runner, given in sides:  # warm up: pages, thread pools, lazy initialisation
+        runner.infer(given)
+    started = time.monotonic()
+    while len(times[0]) < MOST_RUNS:
+        for runner, given, into in turn:
+            runner.infer(given)
+            into.append(runner.last_inference_time())
+        turn.reverse()  # neither always runs in the other's wake
+        spent = time.monotonic() - started
+        runs = len(times[0])
+        context.progress(f"run {runs}", min(spent / seconds, 1.0))
+        if spent > seconds and (runs >= FEWEST_RUNS or spent / runs > seconds):
+            break
+    engine, reference = (median(each) * 1e3 for each in times)
+    return Latency(
+        engine_ms=engine,
+        onnxruntime_ms=reference,
+        runs=len(times[0]),
+        threads=threads,
+        load_before=load_before,
+        load_after=os.getloadavg()[0],
+    )

@@ -122,6 +122,10 @@ class Latency(BaseModel):
     load_before: float
     load_after: float
     """One-minute load averages of the machine."""
+    shapes: str = ""
+    """Of the inputs, where the engine was timed on several."""
+    others: list[Latency] = []
+    """On the other shapes that were asked for."""
 
     @property
     def ratio(self) -> float:
@@ -131,7 +135,8 @@ class Latency(BaseModel):
     @property
     def verdict(self) -> str:
         """`faster` or `slower` than ONNX Runtime, by how much, and both medians."""
-        times = f"{milliseconds(self.engine_ms)}, ONNX Runtime {milliseconds(self.onnxruntime_ms)}"
+        shapes = f"{self.shapes} in " if self.shapes else ""
+        times = f"{shapes}{milliseconds(self.engine_ms)}, ONNX Runtime {milliseconds(self.onnxruntime_ms)}"
         if self.ratio > 1:
             return f"{times}: {self.ratio:.2g} times slower than ONNX Runtime"
         return f"{times}: {1 / self.ratio:.2g} times faster than ONNX Runtime"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pydantic import BaseModel
 
 from enginesmith.converters import pictures
-from enginesmith.converters.inputs import InputSpec
+from enginesmith.converters.inputs import InputSpec, listed_shapes, written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,9 @@ class Sample(BaseModel):
     name: str
     picture: str = ""
     optimum: bool = True
-    """At the optimum shape, the only one that a static engine takes."""
+    """At the optimum shape, the only one that a static engine takes where no more were listed."""
+    listed: bool = False
+    """At a shape that was asked for beside the optimum, which a static engine takes too."""
 
 
 Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
@@ -70,8 +72,8 @@ def make_samples(
     specs: Sequence[InputSpec], task: str, count: int, seed: int, *, pixels: Pixels = "unknown"
 ) -> tuple[SampleSet, list[Feed]]:
     """`count` samples at the optimum shape; with dynamic dimensions one more each at the minimum, the maximum and a size
-    that the export does not see, because exporters bake sizes in silently; and the first one again at the end, which
-    shows a model that keeps state between calls.
+    that the export does not see, because exporters bake sizes in silently, or at each shape where they were listed; and
+    the first one again at the end, which shows a model that keeps state between calls.
 
     Pictures go to float inputs of shape [N, 3 or 1, H, W], as `pixels` says; in 0..1 where that is unknown.
     """
@@ -86,7 +88,11 @@ def make_samples(
         picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
         samples.append(Sample(name=picture or f"random {index}", picture=picture))
         feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng))
-    if any(spec.dynamic for spec in specs):
+    for listed in listed_shapes(specs)[1:]:
+        picture = names[0] if pictured else ""
+        samples.append(Sample(name=written(listed), picture=picture, optimum=False, listed=True))
+        feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng))
+    if any(spec.dynamic and not spec.shapes for spec in specs):
         for label in ("min", "max", "unseen"):
             picture = names[0] if pictured else ""
             shapes = [getattr(spec, label) for spec in specs]

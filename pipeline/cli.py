@@ -110,7 +110,10 @@ def build(
         typer.Option(help="What pictures are fed as: unit (0..1), imagenet, bytes.", rich_help_panel=LOW),
     ] = None,
     shape: Annotated[
-        str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64.")
+        str | None,
+        typer.Option(
+            help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64; several fixed ones with commas."
+        ),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
     finetune: Annotated[

@@ -1,6 +1,7 @@
-"""The shape grammar: `x:1x3x320x320`, `x:1..4..16x3x224x224` (min..opt..max), `ids:1x128:int64`, several with spaces.
+"""The shape grammar: `x:1x3x320x320`, `x:1..4..16x3x224x224` (min..opt..max), `ids:1x128:int64`, several with spaces or commas.
 
-The name may be left out where the model has one input.
+The name may be left out where the model has one input. An input given more than once has several fixed shapes: the first
+ones of all inputs belong together, then the second ones; an input given once has that shape in all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from enginesmith.converters.errors import UserError
 from enginesmith.converters.inputs import DTYPES, Dim, InputSpec
 
 SCALAR = "scalar"
-EXAMPLES = "write 1x3x320x320, x:1x3x320x320, x:1..4..16x3x224x224 (min..opt..max) or ids:1x128:int64"
+EXAMPLES = (
+    "write 1x3x320x320, x:1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64, "
+    "or several fixed shapes: 1x3x224x224,1x3x320x320"
+)
 
 
 def parse_shapes(text: str) -> tuple[InputSpec, ...]:
@@ -19,13 +23,37 @@ def parse_shapes(text: str) -> tuple[InputSpec, ...]:
     parts = re.split(r"[\s,;]+", text.strip())
     if parts == [""]:
         raise UserError(f"an empty shape; {EXAMPLES}")
-    specs = tuple(_parse_input(part) for part in parts)
-    names = [spec.name for spec in specs]
-    if len(specs) > 1 and "" in names:
+    by_name: dict[str, list[InputSpec]] = {}
+    for spec in map(_parse_input, parts):
+        by_name.setdefault(spec.name, []).append(spec)
+    if len(by_name) > 1 and "" in by_name:
         raise UserError(f"shape {text!r}: with several inputs each needs its name; {EXAMPLES}")
-    if len(set(names)) < len(names):
-        raise UserError(f"shape {text!r} names an input twice")
+    counts = {name: len(given) for name, given in by_name.items() if len(given) > 1}
+    if len(set(counts.values())) > 1:
+        told = " and ".join(f"{count} of {name}" for name, count in counts.items())
+        raise UserError(f"shape {text!r} has {told}: give each input one shape, or all the same number")
+    specs = tuple(_joined(given, text) for given in by_name.values())
+    if counts and any(spec.dynamic and not spec.shapes for spec in specs):
+        raise UserError(f"shape {text!r}: give several shapes or ranges (`..`), not both")
+    sets = list(zip(*(spec.shapes for spec in specs if spec.shapes), strict=True))
+    if len(set(sets)) < len(sets):
+        raise UserError(f"shape {text!r} says the same twice; with several inputs each needs its name")
     return specs
+
+
+def _joined(given: list[InputSpec], text: str) -> InputSpec:
+    """One input from all that was said about it."""
+    first = given[0]
+    if len(given) == 1:
+        return first
+    what = first.name or "the input"
+    if any(spec.dynamic for spec in given):
+        raise UserError(f"shape {text!r}: of several shapes of {what} each must be fixed, without `..`")
+    if len({len(spec.dims) for spec in given}) > 1:
+        raise UserError(f"shape {text!r}: the shapes of {what} differ in rank; with several inputs each needs its name")
+    if len({spec.dtype for spec in given}) > 1:
+        raise UserError(f"shape {text!r}: give the dtype of {what} with each of its shapes")
+    return InputSpec.several(first.name, [spec.opt for spec in given], first.dtype)
 
 
 def format_shapes(specs: tuple[InputSpec, ...]) -> str:
@@ -57,6 +85,8 @@ def _parse_dim(text: str, whole: str) -> Dim:
 
 
 def _format_input(spec: InputSpec) -> str:
+    if spec.shapes:
+        return " ".join(_format_input(InputSpec.static(spec.name, shape, spec.dtype)) for shape in spec.shapes)
     dims = "x".join(f"{d.min}..{d.opt}..{d.max}" if d.dynamic else str(d.opt) for d in spec.dims) or SCALAR
     name = f"{spec.name}:" if spec.name else ""
     dtype = "" if spec.dtype == "float32" else f":{spec.dtype}"

@@ -196,5 +196,5 @@ def _engines(engines: list[EngineRecord]) -> Table:
 def _latency(engine: EngineRecord) -> str:
     if engine.latency is None:
         return "not measured"
-    colour = "yellow" if engine.latency.ratio > 1 else "green"
-    return f"[{colour}]{engine.latency.verdict}[/]"
+    timed = (engine.latency, *engine.latency.others)
+    return "\n".join(f"[{'yellow' if latency.ratio > 1 else 'green'}]{latency.verdict}[/]" for latency in timed)

@@ -26,6 +26,8 @@ class BuildRequest:
 
     `onnx` is a file with its external data beside it; `target` is canonical, as `resolve_target` returns it;
     `profile` is empty when every dimension is static;
+    `shapes` are all inputs' shapes, for each of those that a backend of static shapes is to build, within the profile;
+    empty for the profile's optimum alone;
     `cache` is a directory that outlives the build, for a timing cache;
     `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such;
     `kernels` lets TVM use ours where there are any, else everything is left to its own lowering.
@@ -35,6 +37,7 @@ class BuildRequest:
     target: str
     profile: Profile
     out: Path
+    shapes: tuple[Mapping[str, Sequence[int]], ...] = ()
     cache: Path | None = None
     sparse: bool = False
     kernels: bool = True

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from enginesmith.converters.backends.base import BuildRequest, Profile, Rejectio
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.backends.tvm_signature import Signature
 from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.inputs import written
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
 
 if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner
+
+    from enginesmith.converters.backends.tvm_import import Imported
+    from enginesmith.converters.tvm_kernels.apply import Applied
 
 ENGINE = "module.so"
 
@@ -83,15 +88,14 @@ class TvmBackend:
         return tvm_check.trial(self, onnx, target, profile)
 
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
-        """Import, optimize, compile and link. With a profile, every dynamic dimension is fixed at its optimum.
+        """Import, optimize, compile and link. With a profile, every dynamic dimension is fixed at its optimum, or
+        the module has code for each of the shapes asked for.
 
         Raises UserError for a target that LLVM or this machine's linker doesn't know, ConversionError otherwise.
         """
         if reason := self.available() or self.buildable(request.target):
             raise UserError(f"tvm: {reason}")
-        from enginesmith.converters.backends import tvm_check, tvm_import, tvm_schedule
-        from enginesmith.converters.tvm_kernels import apply
-        from enginesmith.converters.tvm_kernels.anchors import Settings
+        from enginesmith.converters.backends import tvm_check, tvm_import
 
         cpu = tvm_target.parse(request.target)
         target = self.llvm_target(request.target)
@@ -100,26 +104,31 @@ class TvmBackend:
         if findings:
             first = findings[0]
             raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
+        fixed = [{name: (shape, shape, shape) for name, shape in shapes.items()} for shapes in request.shapes]
+        profiles: Sequence[Profile] = fixed or [request.profile]
         try:
-            imported = tvm_import.import_onnx(request.onnx, request.profile)
-            context.progress("optimizing the graph", 0.1)
-            module = tvm_import.prepare(imported.module, target)
-            applied = apply.Applied(module)
-            if request.kernels:
-                simd = apply.simd_for(cpu.arch, cpu.mcpu)
-                applied = apply.use_kernels(module, Settings(simd))
-            module = tvm_import.lower(applied.module, target)
+            made = [_lower(request, profile, cpu, target, context) for profile in profiles]
         except tvm_import.ImportFailed as error:
             findings = tvm_check.check(self, request, context)
             remedy = next((finding.remedy for finding in findings if finding.remedy), "")
             raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
-        scheduled = tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu))
+        imported, applied, module = made[0].imported, made[0].applied, made[0].module
+        scheduled = made[0].scheduled
+        if len(made) > 1:
+            from enginesmith.converters.backends import tvm_shapes
+
+            scheduled = tvm_shapes.join([one.scheduled for one in made], request.shapes)
         context.progress("compiling", 0.3)
         executable = tvm_import.compile_module(scheduled, target)
         context.progress("linking", 0.9)
         path = request.out / ENGINE
         self._link(executable, cpu, path)
-        signature = Signature(inputs=imported.inputs, outputs=imported.outputs, libraries=tvm_signature.libraries(path))
+        signature = Signature(
+            inputs=imported.inputs,
+            outputs=imported.outputs,
+            shapes=[{name: list(shape) for name, shape in shapes.items()} for shapes in request.shapes],
+            libraries=tvm_signature.libraries(path),
+        )
         signature.save(path)
         by_dtype = _kernels_by_dtype(module)
         return EngineInfo(
@@ -133,7 +142,7 @@ class TvmBackend:
                 "tvm": self.version(),
                 "layers": "calls of compiled kernels, by the type of their first output",
                 **applied.details(),
-                **({"shapes": "fixed at the profile's optimum"} if request.profile else {}),
+                **({"shapes": _told(request)} if request.profile else {}),
             },
         )
 
@@ -167,6 +176,41 @@ class TvmBackend:
         except RuntimeError as error:
             raise ConversionError(f"linking failed: {str(error).strip().splitlines()[-1]}") from error
         os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """The graph at fixed shapes: as it was imported, with kernels, lowered, and with everything scheduled."""
+
+    imported: Imported
+    applied: Applied
+    module: Any
+    scheduled: Any
+
+
+def _lower(
+    request: BuildRequest, profile: Profile, cpu: tvm_target.CpuTarget, target: Any, context: Context
+) -> _Lowered:
+    """All before machine code is made. Raises ImportFailed, UserError."""
+    from enginesmith.converters.backends import tvm_import, tvm_schedule
+    from enginesmith.converters.tvm_kernels import apply
+    from enginesmith.converters.tvm_kernels.anchors import Settings
+
+    imported = tvm_import.import_onnx(request.onnx, profile)
+    context.progress("optimizing the graph", 0.1)
+    prepared = tvm_import.prepare(imported.module, target)
+    applied = apply.Applied(prepared)
+    if request.kernels:
+        applied = apply.use_kernels(prepared, Settings(apply.simd_for(cpu.arch, cpu.mcpu)))
+    module = tvm_import.lower(applied.module, target)
+    return _Lowered(imported, applied, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
+
+
+def _told(request: BuildRequest) -> str:
+    """Which of the shapes that a dynamic graph takes its module takes."""
+    if not request.shapes:
+        return "fixed at the profile's optimum"
+    return f"{', '.join(map(written, request.shapes))}; layers and kernels are those of the first"
 
 
 def _kernels_by_dtype(module: Any) -> dict[str, int]:

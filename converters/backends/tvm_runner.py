@@ -16,6 +16,7 @@ from polygraphy.common import TensorMetadata
 
 from enginesmith.converters.backends.tvm_signature import Signature, signature_path
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.inputs import written
 
 
 class TvmRunner(BaseRunner):  # type: ignore[misc]
@@ -39,7 +40,7 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
         from tvm import relax
 
         signature = Signature.model_validate_json(signature_path(self.engine).read_bytes())
-        self.inputs, self.outputs = signature.inputs, signature.outputs
+        self.inputs, self.outputs, self.shapes = signature.inputs, signature.outputs, signature.shapes
         self.device = tvm.cpu()
         self.machine = relax.VirtualMachine(tvm.runtime.load_module(str(self.engine.resolve())), self.device)
         self.to_tensor = tvm.runtime.tensor
@@ -47,11 +48,21 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
     def get_input_metadata_impl(self) -> Any:
         metadata = TensorMetadata()
         for tensor in self.inputs:
-            metadata.add(tensor.name, dtype=np.dtype(tensor.dtype), shape=tensor.shape)
+            # -1: Polygraphy's own check of a feed leaves a size to us
+            sizes = zip(tensor.shape, *(shapes[tensor.name] for shapes in self.shapes), strict=True)
+            shape = [each[0] if len(set(each)) == 1 else -1 for each in sizes]
+            metadata.add(tensor.name, dtype=np.dtype(tensor.dtype), shape=shape)
         return metadata
 
     def infer_impl(self, feed_dict: Mapping[str, NDArray[Any]]) -> OrderedDict[str, NDArray[Any]]:
-        """Run once. `inference_time` leaves out the copies of inputs and outputs."""
+        """Run once. `inference_time` leaves out the copies of inputs and outputs.
+
+        Raises UserError for shapes that the module wasn't built for.
+        """
+        given = {tensor.name: list(feed_dict[tensor.name].shape) for tensor in self.inputs}
+        if self.shapes and given not in self.shapes:
+            known = "; ".join(map(written, self.shapes))
+            raise UserError(f"{self.engine} was not built for {written(given)}, only for {known}")
         arguments = [
             self.to_tensor(np.asarray(feed_dict[tensor.name], order="C"), self.device) for tensor in self.inputs
         ]

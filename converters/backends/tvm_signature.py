@@ -15,10 +15,14 @@ EXTRA = "tvm_runtime_extra"
 
 
 class Signature(BaseModel):
-    """`outputs` are names in ONNX; the compiled function knows positions only. `libraries`: without `lib` and `.so`."""
+    """`outputs` are names in ONNX; the compiled function knows positions only. `libraries`: without `lib` and `.so`.
+
+    `shapes` are all inputs' shapes, for each that the module takes, where it takes several: those of `inputs` come first.
+    """
 
     inputs: list[TensorInfo]
     outputs: list[str]
+    shapes: list[dict[str, list[int]]] = []
     libraries: list[str] = [RUNTIME]
 
     def save(self, engine: Path) -> None:

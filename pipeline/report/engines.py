@@ -22,6 +22,8 @@ class Speed:
     words: str
     slower: bool
     conditions: str
+    others: list[str]
+    """The same for further shapes, each in a line."""
     busy: str
     """Why the timing deserves suspicion; empty when the machine was quiet."""
 
@@ -90,8 +92,22 @@ def _speed(latency: Latency, cores: int) -> Speed:
         ratio=f"{latency.ratio:.2f}" if usable else text.NOTHING,
         words=text.speed(latency),
         slower=usable and latency.ratio > 1.03,
-        conditions=f"median of {latency.runs:,} runs, {text.counted(latency.threads, 'thread')}, "
-        f"load {latency.load_before:.1f} before and {latency.load_after:.1f} after",
+        conditions=", ".join(
+            filter(
+                None,
+                (
+                    latency.shapes,
+                    f"median of {latency.runs:,} runs",
+                    text.counted(latency.threads, "thread"),
+                    f"load {latency.load_before:.1f} before and {latency.load_after:.1f} after",
+                ),
+            )
+        ),
+        others=[
+            f"{other.shapes}: {text.milliseconds(other.engine_ms)} beside {text.milliseconds(other.onnxruntime_ms)}, "
+            f"{text.speed(other)}"
+            for other in latency.others
+        ],
         busy=f"The machine was busy: load {latency.load_before:.1f} before the timing of "
         f"{text.counted(latency.threads, 'thread')} on {text.counted(cores, 'core')}."
         if crowded

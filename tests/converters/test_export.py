@@ -526,7 +526,7 @@ def detector(tmp_path: Path) -> Path:
         ("3x320x320", {}, "one float32 input of shape Nx3xHxW"),
         ("1x3x320x320:uint8", {}, "one float32 input of shape Nx3xHxW"),
         ("a:1x3x320x320 b:1x3x320x320", {}, "inputs are images, targets, not a, b"),
-        ("1..2..4x3x320x320", {}, "exported with fixed shapes"),
+        ("1..2..4x3x320x320", {}, "exported with one fixed shape"),
         ("2x3x320x320", {"stock": True}, "give a batch of 1"),
         ("1x3x320x320", {"proposals": 5}, "proposals is a setting of Faster R-CNN"),
     ],

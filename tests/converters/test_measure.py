@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -132,8 +133,6 @@ def test_when_it_stops(fake: Fake, each: float, seconds: float, runs: int) -> No
 
 
 def test_both_get_the_same_threads(fake: Fake) -> None:
-    import os
-
     assert fake.run([1.0], [1.0], 1.0, threads=3).threads == 3
     assert fake.run([1.0], [1.0], 1.0, threads=0).threads == len(os.sched_getaffinity(0))
     assert fake.threads == [3, 3, *[len(os.sched_getaffinity(0))] * 2]
@@ -145,7 +144,9 @@ def test_no_time_is_no_measurement() -> None:
 
 
 def test_tvm(tmp_path: Path) -> None:
-    """Compile, compare and measure a small network, in a process as a worker is: TVM and torch don't go together."""
+    """Compile, compare and measure a small network at two shapes, in a process as a worker is: TVM and torch don't go
+    together. Then with a kernel that adds what it should multiply, which the comparison finds.
+    """
     script = tmp_path / "script.py"
     script.write_text(
         dedent(
@@ -166,26 +167,36 @@ def test_tvm(tmp_path: Path) -> None:
             value = helper.make_tensor_value_info
             graph = helper.make_graph(
                 [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Relu", ["m"], ["y"])], "test",
-                [value("x", TensorProto.FLOAT, [2, 8])], [value("y", TensorProto.FLOAT, [2, 4])], [weights])
+                [value("x", TensorProto.FLOAT, ["n", 8])], [value("y", TensorProto.FLOAT, ["n", 4])], [weights])
             onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "m.onnx")
             front = folder / "front"
-            import_onnx(front, folder / "m.onnx")
+            import_onnx(front, folder / "m.onnx", "2x8,5x8")
             target = get_backend("tvm").resolve_target("native")
             engine = folder / "engine"
-            Compile().run(
-                {"samples": front, "model": front, "checked": front},
-                CompileOptions(backend="tvm", target=target), context(engine))
-            compared = Compare().run(
-                {"samples": front, "expected": front, "candidate": engine},
-                CompareOptions(backend="tvm", precision="fp32", expected="x"), context(folder / "compared"))
-            assert compared.comparison.verdict == "pass", compared.comparison
-            assert compared.comparison.found == "tvm"
+
+            def compiled(name):
+                Compile().run(
+                    {"samples": front, "model": front, "checked": front},
+                    CompileOptions(backend="tvm", target=target), context(folder / name))
+                return Compare().run(
+                    {"samples": front, "expected": front, "candidate": folder / name},
+                    CompareOptions(backend="tvm", precision="fp32", expected="x"), context(folder / f"{name}-compared"))
+
+            compared = compiled("engine").comparison
+            assert compared.verdict == "pass", compared
+            assert compared.found == "tvm"
+            assert [sample.shapes["x"] for sample in compared.samples] == [[2, 8], [2, 8], [5, 8], [2, 8]]
             facts = Measure().run(
                 {"samples": front, "model": front, "engine": engine},
                 MeasureOptions(backend="tvm", target=target, seconds=0.2, threads=1, machine=""), context(folder / "out"))
             latency = facts.latency
             assert 3 <= latency.runs <= 200
             assert 0 < latency.engine_ms < 1000 and 0 < latency.onnxruntime_ms < 1000
+            assert (latency.shapes, [other.shapes for other in latency.others]) == ("x:2x8", ["x:5x8"])
+            assert facts.note.count("ONNX Runtime") == 4
+            from enginesmith.converters.tvm_kernels.emit import Simd
+            Simd.fma = lambda simd, a, b, c: a + b + c
+            assert compiled("broken").comparison.verdict == "fail"
             print("measured", latency.runs)
             """
         )
@@ -195,6 +206,9 @@ def test_tvm(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={"PYTHONPATH": str(Path(__file__).parent), "PATH": "/usr/bin:/bin"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        },
     )
     assert "measured" in done.stdout, done.stdout[-1000:] + done.stderr[-3000:]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from enginesmith.converters import pictures
-from enginesmith.converters.inputs import DTYPES, Dim
+from enginesmith.converters.inputs import DTYPES, Dim, InputSpec
 from enginesmith.converters.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -97,6 +97,14 @@ def test_dynamic_sizes() -> None:
         (2, 3, 64, 64),
     ]
     assert [sample.optimum for sample in samples.samples] == [True, True, False, False, False, True]
+
+
+def test_listed_shapes_each_have_a_sample() -> None:
+    specs = (InputSpec.several("x", [(1, 3, 32, 32), (2, 3, 64, 48)]), InputSpec.static("y", (4,)))
+    samples, feeds = make_samples(specs, "tensor", 2, 0)
+    assert [feed["x"].shape for feed in feeds] == [(1, 3, 32, 32)] * 2 + [(2, 3, 64, 48), (1, 3, 32, 32)]
+    assert [sample.listed for sample in samples.samples] == [False, False, True, False]
+    assert samples.samples[2].name == "x:2x3x64x48 y:4"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enginesmith.converters.errors import UserError
-from enginesmith.converters.inputs import DTYPES, Dim, InputSpec
+from enginesmith.converters.inputs import DTYPES, Dim, InputSpec, listed_shapes
 from enginesmith.pipeline.shapes import format_shapes, parse_shapes
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C"), exclude_characters=",;"), min_size=1)
@@ -49,6 +49,26 @@ def test_forms(text, dims, dtype):
     assert spec.dtype == dtype
 
 
+@given(
+    st.integers(2, 4).flatmap(
+        lambda count: st.lists(st.tuples(*[st.integers(1, 9)] * 2), min_size=count, max_size=count, unique=True)
+    ),
+    st.booleans(),
+)
+def test_several_shapes_come_back_the_same(shapes, two):
+    """In the order that they were given in; an input with a single shape has it in all of them."""
+    given = (InputSpec.several("x", shapes, "int64"), *([InputSpec.static("y", (7,))] if two else []))
+    assert parse_shapes(format_shapes(given)) == given
+    assert [shapes["x"] for shapes in listed_shapes(given)] == shapes
+    assert all(shapes.get("y", (7,)) == (7,) for shapes in listed_shapes(given))
+
+
+def test_shapes_are_sets_in_turn():
+    parsed = parse_shapes("ids:1x8:int64,mask:1x8,ids:2x4:int64,mask:2x4")
+    assert listed_shapes(parsed) == ({"ids": (1, 8), "mask": (1, 8)}, {"ids": (2, 4), "mask": (2, 4)})
+    assert [(d.min, d.opt, d.max) for d in parsed[0].dims] == [(1, 1, 2), (4, 8, 8)]
+
+
 @pytest.mark.parametrize("text", ["a:1x2 b:3", "a:1x2,b:3", "a:1x2;b:3", "  a:1x2 ,\n b:3 "])
 def test_separators(text):
     assert [spec.name for spec in parse_shapes(text)] == ["a", "b"]
@@ -72,8 +92,13 @@ def test_separators(text):
         ("x:0x3", "'0' needs 0 < min"),
         ("x:4..2..8", "'4..2..8' needs"),
         ("x:1x3:float99", "unknown dtype 'float99'; one of float32"),
-        ("1x3 1x3", "each needs its name"),
-        ("a:1 a:2", "names an input twice"),
+        ("1x3 1x3", "says the same twice"),
+        ("1x3 1x3x3", "differ in rank; with several inputs each needs its name"),
+        ("1x3 a:1x3", "each needs its name"),
+        ("a:1 b:2 a:2 b:2 a:3", "3 of a and 2 of b"),
+        ("a:1..2 a:3", "each must be fixed"),
+        ("a:1 a:2 b:1..4", "not both"),
+        ("a:1:int64 a:2", "give the dtype of a with each"),
     ],
 )
 def test_a_mistake_is_named(text, place):
