@@ -17,6 +17,7 @@ from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.backends.scope import dims, fix_inputs
 from enginesmith.converters.backends.tvm_fold import fold_constants
+from enginesmith.converters.backends.tvm_simplify import simplify
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.records import TensorInfo
 
@@ -72,14 +73,14 @@ def optimize(module: Any, target: Any) -> Any:
 
 
 def prepare(module: Any, target: Any) -> Any:
-    """Decompose, fold constants, and fix the arithmetic: the graph as kernels are chosen for it."""
+    """Decompose, fold constants, fix the arithmetic and simplify: the graph as kernels are chosen for it."""
     import tvm
     from tvm import relax
 
     canonicalize = relax.transform.CanonicalizeBindings()
     before = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return canonicalize(fold_constants(tvm_arithmetic.widen_sums(before(module))))
+        return canonicalize(simplify(canonicalize(fold_constants(tvm_arithmetic.widen_sums(before(module))))))
 
 
 def lower(module: Any, target: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -53,6 +53,10 @@ class Anchor:
     make: Callable[[list[Any], Any, Expression], Kernel]
     weights: NDArray[np.float32] | None = None
     flops: int = 0
+    inner: list[Node] = field(default_factory=list)
+    """Operators before this one that its kernel computes too; nothing else uses their results."""
+    dtype: str = "float32"
+    """Of the result."""
 
 
 Match = Callable[[Graph, Node, Settings, Callable[[Any], bool]], Anchor | None]

@@ -65,9 +65,9 @@ class Simd:
         return Simd(lanes, self.registers)
 
 
-def argument(name: str, shape: Sequence[int]) -> Any:
-    """The next parameter of the function that is being built: a float32 tensor."""
-    return T.arg(name, T.buffer(tuple(shape), "float32"))
+def argument(name: str, shape: Sequence[int], dtype: str = "float32") -> Any:
+    """The next parameter of the function that is being built: a tensor."""
+    return T.arg(name, T.buffer(tuple(shape), dtype))
 
 
 def tasks(count: int, work: int) -> AbstractContextManager[Any]:

@@ -77,6 +77,34 @@ class Graph:
         expression = self.resolve(expression)
         return expression.value.numpy() if isinstance(expression, tvm.ir.GenericConst) else None
 
+    def producer_of(self, expression: Any, op: str) -> Node | None:
+        """The node that computes a tensor, if it is a call of the operator `op` (its short name)."""
+        node = self.producer.get(self.resolve(expression)) if isinstance(expression, relax.Var) else None
+        return node if node is not None and node.short_op == op else None
+
+    def rejoined(self, parts: list[Any]) -> tuple[Any, list[Node]]:
+        """The tensor that was split into `parts` along its first axis, in their order, and the nodes that split it.
+
+        None, and no nodes, where `parts` are anything else.
+        """
+        picks = [self.producer.get(self.resolve(part)) for part in parts]
+        items = [pick for pick in picks if pick is not None and isinstance(pick.value, relax.TupleGetItem)]
+        if len(items) < len(parts) or [item.value.index for item in items] != list(range(len(parts))):
+            return None, []
+        splits = {self.producer_of(item.value.tuple_value, "split") for item in items}
+        split = splits.pop()
+        if splits or split is None or int(split.attrs.axis) != 0 or len(split.var.ty.fields) != len(parts):
+            return None, []
+        return split.inputs[0], [*items, split]
+
+    def exclusive(self, nodes: list[Node], end: Node) -> list[Node]:
+        """Those of `nodes` whose results nothing but them and `end` uses."""
+        inside = {end.index}
+        for node in sorted(set(nodes), key=lambda node: -node.index):
+            if node.var not in self.kept and all(user.index in inside for user in self.users[node.var]):
+                inside.add(node.index)
+        return [node for node in self.nodes if node.index in inside and node is not end]
+
     def depends(self, var: Any, node: Node) -> bool:
         """Is `var` computed from the result of `node`?"""
         waiting, seen = [var], set()
@@ -114,7 +142,13 @@ class NotCovered(Exception):
 def shape_of(expression: Any) -> tuple[int, ...] | None:
     """Sizes of a float32 tensor; None for another type or where a size isn't known."""
     kind = expression.ty
-    if not isinstance(kind, relax.TensorType) or str(kind.dtype) != "float32" or kind.shape is None:
+    return sizes_of(expression) if isinstance(kind, relax.TensorType) and str(kind.dtype) == "float32" else None
+
+
+def sizes_of(expression: Any) -> tuple[int, ...] | None:
+    """Sizes of a tensor of any type; None where one isn't known."""
+    kind = expression.ty
+    if not isinstance(kind, relax.TensorType) or kind.shape is None:
         return None
     sizes = list(kind.shape) if isinstance(kind.shape, relax.ShapeExpr) else [None]
     if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes):

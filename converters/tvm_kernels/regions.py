@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
+from enginesmith.converters.tvm_kernels.composites import composites
 from enginesmith.converters.tvm_kernels.fusion import Chain, Classify, Kind, grow
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
 from enginesmith.converters.tvm_kernels.layout import Halo, Planes
@@ -26,8 +27,8 @@ class Group:
 
     @property
     def nodes(self) -> list[Node]:
-        """Without the first, where that is a member of the chain."""
-        return [*({self.start: 0} | dict.fromkeys(self.chain.members, 0))]
+        """Without the first twice, where that is a member of the chain."""
+        return [*dict.fromkeys([*self.anchor.inner, self.start, *self.chain.members])]
 
     @property
     def last(self) -> Node:
@@ -52,7 +53,8 @@ class Plan:
 def plan(graph: Graph, settings: Settings) -> Plan:
     """Find the groups of a function, and which layouts they need."""
     found = Plan()
-    taken: set[int] = set()
+    composed = composites(graph, settings)
+    taken = {node.index for start in composed.values() for node in start.inner}
     planes: dict[Any, Planes] = {}
 
     def blocked(expression: Any) -> bool:
@@ -62,7 +64,7 @@ def plan(graph: Graph, settings: Settings) -> Plan:
         if node.index in taken or not node.op:
             continue
         try:
-            start = anchor(graph, node, settings, blocked)
+            start = composed.get(node.index) or anchor(graph, node, settings, blocked)
         except NotCovered as reason:
             found.left[node.op, str(reason)] += 1
             continue
@@ -73,8 +75,10 @@ def plan(graph: Graph, settings: Settings) -> Plan:
                 found.left[node.op, "no kernel for it"] += 1
                 continue
             source = start.sources[0][0]
-        readable = _rows(graph, node) if start.shape is None else _planes(graph, start.shape)
-        chain = grow(graph, node, source, readable, taken)
+        chain = Chain()
+        if start.dtype == "float32":
+            readable = _rows(graph, node) if start.shape is None else _planes(graph, start.shape)
+            chain = grow(graph, node, source, readable, taken)
         group = Group(node, start, chain)
         taken |= {member.index for member in group.nodes}
         found.groups.append(group)

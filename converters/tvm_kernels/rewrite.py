@@ -12,7 +12,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from enginesmith.converters.tvm_kernels.anchors import Kernel, Settings, WeightedKernel
 from enginesmith.converters.tvm_kernels.borders import Pack, Unpack
 from enginesmith.converters.tvm_kernels.expression import Expression, Operand, Step
-from enginesmith.converters.tvm_kernels.graph import Graph, planes_of, shape_of
+from enginesmith.converters.tvm_kernels.graph import Graph, planes_of, shape_of, sizes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, Halo
 from enginesmith.converters.tvm_kernels.regions import Group, Plan
 
@@ -69,7 +69,7 @@ class Rewriter:
         result = group.result
         if start.shape is None:
             target = None
-            shape = shape_of(result)
+            shape = sizes_of(result)
         else:
             target = Blocked(*start.shape, lanes, self.plan.halos.get((result, lanes), Halo()))
             shape = target.shape
@@ -77,20 +77,20 @@ class Rewriter:
         if start.weights is not None:
             assert isinstance(kernel, WeightedKernel)
             tensors.append(relax.const(kernel.pack(start.weights)))
-        call = self._call(start.label, kernel, [*tensors, *arguments], shape)
+        call = self._call(start.label, kernel, [*tensors, *arguments], shape, start.dtype)
         self.labels[start.label] += 1
         if target is None:
             self.plain[result] = call
         else:
             self.planes[result, lanes] = (call, target)
 
-    def _call(self, label: str, kernel: Kernel, arguments: list[Any], shape: Any) -> Any:
+    def _call(self, label: str, kernel: Kernel, arguments: list[Any], shape: Any, dtype: str = "float32") -> Any:
         """A call of a kernel, which is built if there is none like it yet."""
         key = (type(kernel).__name__, *sorted(vars(kernel).items()))
         if key not in self.kernels:
             name = f"{label.replace(' ', '_')}_{len(self.kernels)}"
             self.kernels[key] = self.builder.add_func(kernel.kernel(name), name)
-        return self.builder.emit(relax.call_tir(self.kernels[key], arguments, relax.TensorType(shape, "float32")))
+        return self.builder.emit(relax.call_tir(self.kernels[key], arguments, relax.TensorType(shape, dtype)))
 
     def _in_planes(self, tensor: Any, block: int) -> tuple[Any, Blocked]:
         """A tensor in blocked planes, changed over if it isn't yet."""

@@ -1,0 +1,30 @@
+"""Groups of operators that one kernel computes together, found by the last of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
+from enginesmith.converters.tvm_kernels.detection import roi_pooling
+from enginesmith.converters.tvm_kernels.graph import Graph, Node
+
+COMPOSITES: dict[str, tuple[Callable[[Graph, Node, Settings], Anchor | None], ...]] = {
+    "concat": (roi_pooling.match,),
+    "matmul": (roi_pooling.match,),
+}
+"""By the short name of the last operator: how the group is recognized."""
+
+
+def composites(graph: Graph, settings: Settings) -> dict[int, Anchor]:
+    """The groups of a function, by the index of their last node. None shares a node with another: later ones go first."""
+    found: dict[int, Anchor] = {}
+    taken: set[int] = set()
+    for node in reversed(graph.nodes):
+        for match in COMPOSITES.get(node.short_op, ()) if node.index not in taken else ():
+            start = match(graph, node, settings)
+            if start is not None:
+                start.inner = [inner for inner in graph.exclusive(start.inner, node) if inner.index not in taken]
+                taken |= {node.index, *(inner.index for inner in start.inner)}
+                found[node.index] = start
+                break
+    return found

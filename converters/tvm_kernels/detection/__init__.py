@@ -1,0 +1,1 @@
+"""Kernels for what a static detector does beside its network: pooling of boxes, suppression, selection."""
