@@ -113,7 +113,7 @@ def _never_negative(expression: Any, bound: Bound) -> bool:
     if isinstance(value, relax.TupleGetItem):
         producer = bound(value.tuple_value)
         if _is(producer, "relax.topk"):
-            return value.index == 1
+            return int(value.index) == 1
         return _is(producer, "relax.split") and _never_negative(producer.args[0], bound)
     if _is(value, "relax.argmax", "relax.argmin"):
         return True
