@@ -174,7 +174,8 @@ class TvmBackend:
         try:
             executable.export_library(str(partial), fcompile=cc.cross_compiler(cpu.linker()))
         except RuntimeError as error:
-            raise ConversionError(f"linking failed: {str(error).strip().splitlines()[-1]}") from error
+            lines = str(error).strip().splitlines()
+            raise ConversionError(f"linking failed: {next((x for x in lines if 'error: ' in x), lines[-1])}") from error
         os.replace(partial, path)
 
 

@@ -32,6 +32,10 @@ _DOTS = {
 TRIPLES = (_X86, _ARM, "arm-linux-gnueabihf", "riscv64-linux-gnu")
 """Triples that we can link a shared library for, given a compiler of that name."""
 
+# What processors have without being named, ARMv7 with NEON and RV64GC: LLVM's own default calls functions for every number.
+_BASE = {"arm-linux-gnueabihf": ("+armv7-a", "+neon"), "riscv64-linux-gnu": ("+m", "+a", "+f", "+d", "+c")}
+_ABI = {"arm-linux-gnueabihf": {"mfloat-abi": "hard"}, "riscv64-linux-gnu": {"mabi": "lp64d"}}
+
 
 @dataclass(frozen=True)
 class CpuTarget:
@@ -59,12 +63,13 @@ class CpuTarget:
 
     def config(self) -> dict[str, Any]:
         """What `tvm.target.Target` takes."""
-        target: dict[str, Any] = {"kind": "llvm", "mtriple": self.triple}
+        target: dict[str, Any] = {"kind": "llvm", "mtriple": self.triple, **_ABI.get(self.triple, {})}
+        features = [] if self.mcpu else list(_BASE.get(self.triple, ()))
+        if self.dot:
+            features.append(_DOTS[self._plain][1])
         if self.mcpu:
             target["mcpu"] = self.mcpu
-        if self.dot:
-            target["mattr"] = [_DOTS[self._plain][1]]
-        return target
+        return target | {"mattr": features} if features else target
 
     def linker(self) -> str:
         """The C++ compiler that links for this triple, empty when this machine has none."""

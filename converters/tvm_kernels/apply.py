@@ -8,7 +8,9 @@ from typing import Any
 
 import tvm
 from tvm import relax, tirx
+from tvm.target import Target, codegen
 
+from enginesmith.converters.backends.tvm_target import TRIPLES, CpuTarget
 from enginesmith.converters.tvm_kernels.anchors import Settings
 from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.graph import Graph, NotCovered
@@ -35,11 +37,18 @@ class Applied:
 
 def simd_for(arch: str, mcpu: str) -> Simd:
     """The vector registers of a target: `arch` is the first part of its triple, `mcpu` LLVM's name of the processor."""
-    if arch == "aarch64":
-        return Simd(lanes=4, registers=32)
-    if mcpu == "x86-64-v4":
+    triple = next(triple for triple in TRIPLES if triple.startswith(f"{arch}-"))
+    features = {str(name) for name in codegen.llvm_get_cpu_features(Target(CpuTarget(triple, mcpu).config()))}
+    match arch:
+        case "aarch64":
+            return Simd(lanes=4, registers=32)
+        case "arm":
+            return Simd(lanes=4, registers=16, fused="vfp4" in features)
+        case "riscv64":  # without vectors four numbers are four of the 32 registers
+            return Simd(lanes=4, registers=32 if "v" in features else 8)
+    if "avx512f" in features:
         return Simd(lanes=16, registers=32)
-    return Simd(lanes=4 if mcpu in ("", "x86-64", "x86-64-v2") else 8, registers=16)
+    return Simd(lanes=8 if "avx" in features else 4, registers=16, fused="fma" in features)
 
 
 def use_kernels(module: Any, settings: Settings) -> Applied:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import s_tir, tirx
@@ -19,10 +19,11 @@ SERIAL_WORK = 100_000
 
 @dataclass(frozen=True)
 class Simd:
-    """Vector registers of float32. One lane makes scalars."""
+    """Vector registers of float32. One lane makes scalars. `fused`: there is an instruction for a product with a sum."""
 
     lanes: int
     registers: int
+    fused: bool = True
 
     @property
     def dtype(self) -> str:
@@ -44,7 +45,9 @@ class Simd:
         return (*index[:-1], T.Ramp(index[-1], 1, self.lanes)) if self.lanes > 1 else index
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """a * b + c, rounded once."""
+        """a * b + c, rounded once where the processor can do so: where not, LLVM would call a function for each number."""
+        if not self.fused:
+            return a * b + c
         return T.call_llvm_pure_intrin(self.dtype, "llvm.fma", a, b, c)
 
     def zeros(self, count: int) -> Any:
@@ -62,7 +65,7 @@ class Simd:
         return value
 
     def narrowed(self, lanes: int) -> Simd:
-        return Simd(lanes, self.registers)
+        return replace(self, lanes=lanes)
 
 
 def argument(name: str, shape: Sequence[int], dtype: str = "float32") -> Any:

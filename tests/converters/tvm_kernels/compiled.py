@@ -13,6 +13,17 @@ def run(folder: str, name: str = "x86-64-v3", winograd: bool = True) -> dict[str
     import tvm
     from tvm import relax
 
+    executable, applied, inputs = build(folder, name, winograd)
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    feed = np.load(Path(folder, "feed.npz"))
+    result = machine["main"](*(tvm.runtime.tensor(feed[tensor.name]) for tensor in inputs))
+    results = [result] if hasattr(result, "numpy") else list(result)
+    np.savez(Path(folder, "found.npz"), *(array.numpy() for array in results))
+    return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
+
+
+def build(folder: str, name: str, winograd: bool) -> tuple[Any, Any, Any]:
+    """The executable of `model.onnx` of a folder, the account of its kernels, and its inputs."""
     from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
     from enginesmith.converters.tvm_kernels.anchors import Settings
     from enginesmith.converters.tvm_kernels.apply import simd_for, use_kernels
@@ -23,12 +34,16 @@ def run(folder: str, name: str = "x86-64-v3", winograd: bool = True) -> dict[str
     module = tvm_import.prepare(imported.module, target)
     applied = use_kernels(module, Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd))
     lowered = tvm_schedule.schedule(tvm_import.lower(applied.module, target), tvm_schedule.tile_for(cpu.mcpu))
-    machine = relax.VirtualMachine(tvm_import.compile_module(lowered, target), tvm.cpu())
-    feed = np.load(Path(folder, "feed.npz"))
-    result = machine["main"](*(tvm.runtime.tensor(feed[tensor.name]) for tensor in imported.inputs))
-    results = [result] if hasattr(result, "numpy") else list(result)
-    np.savez(Path(folder, "found.npz"), *(array.numpy() for array in results))
-    return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
+    return tvm_import.compile_module(lowered, target), applied, imported.inputs
+
+
+def machine_code(folder: str, name: str) -> dict[str, Any]:
+    """Kernels and assembly of `model.onnx` of a folder, for a target that this machine needs not to be."""
+    executable, applied, _ = build(folder, name, True)
+    return {
+        "kernels": dict(applied.kernels),
+        "code": "".join(str(part.inspect_source("asm")) for part in executable.mod.imports),
+    }
 
 
 def step(op: str, folder: str) -> None:
