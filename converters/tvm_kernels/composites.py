@@ -7,8 +7,11 @@ from collections.abc import Callable
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
 from enginesmith.converters.tvm_kernels.detection import roi_pooling
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
+from enginesmith.converters.tvm_kernels.operators import normal
 
 COMPOSITES: dict[str, tuple[Callable[[Graph, Node, Settings], Anchor | None], ...]] = {
+    "divide": (normal.instance_norm,),
+    "reshape": (normal.group_norm,),
     "concat": (roi_pooling.match,),
     "matmul": (roi_pooling.match,),
 }

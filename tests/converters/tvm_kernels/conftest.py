@@ -42,7 +42,9 @@ def agrees(with_tvm: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Chec
         rng = np.random.default_rng(seed)
         model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 18]> main {text}')
         for name, array in (weights or {}).items():
-            model.graph.initializer.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
+            array = np.asarray(array)
+            array = array if array.dtype == np.int64 else array.astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(array, name))
         folder = tmp_path_factory.mktemp("model")
         onnx.checker.check_model(model)
         onnx.save(model, folder / "model.onnx")
