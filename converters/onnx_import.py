@@ -170,7 +170,7 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
         if not fits:
             raise UserError(f"the shape given for {info.name} doesn't fit the model's {written or 'scalar'}")
         if spec.dtype not in ("float32", info.dtype):  # float32 is what a shape without a dtype says
-            raise UserError(f"input {info.name} is a {info.dtype}, not a {spec.dtype}")
+            raise UserError(f"input {info.name} holds {info.dtype}, not {spec.dtype}")
         specs.append(spec.model_copy(update={"dtype": info.dtype}))
     return tuple(specs)
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TVM, Target
-from enginesmith.compat.values import argument, attribute, constant, static_shape, used
+from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape, used
 
 SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
 BROKEN = "<0.28"
@@ -228,3 +228,24 @@ up (float[1, 1, 2, 2] x) => (float[1, 1, 4, 4] y) <float[4] scales = {1, 1, 2, 2
 def resize_10(node: ir.Node, target: Target) -> str | None:
     """TVM reads a Resize of opset 10, whose second input are the scales, as if that were the region of interest."""
     return "TVM takes its scales for the region of interest" if len(node.inputs) == 2 else None
+
+
+@rule(
+    "tvm-wrong-onehot-type",
+    silent=True,
+    ops="OneHot",
+    backends=TVM,
+    versions=BROKEN,
+    remedy="make it of the integers 0 and 1, and choose between its values with Where",
+    source=SOURCE,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+hot (int64[3] i) => (float[3, 4] y) <int64 depth = {4}, float[2] values = {0, 1}> { y = OneHot (i, depth, values) }
+""",
+)
+def onehot_type(node: ir.Node, target: Target) -> str | None:
+    """A OneHot's result is as wide as Python's numbers in TVM: float64 or int64, whatever its values are."""
+    kind = dtype(argument(node, 2))
+    if kind in (None, ir.DataType.DOUBLE, ir.DataType.INT64):
+        return None
+    return f"TVM gives its result another type than the {kind.name.lower()} of its values"

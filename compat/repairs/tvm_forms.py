@@ -34,3 +34,23 @@ def split_empty_parts(node: ir.Node, build: Builder) -> Replacement:
     full = sizes[sizes > 0]
     parts = iter(build.ops("Split", node.inputs[0], full, outputs=len(full), axis=axis) if len(full) else ())
     return [next(parts) if size else build.constant(np.zeros(whole, kind.numpy())) for size in sizes]
+
+
+@repair(
+    "onehot-of-integers",
+    ops="OneHot",
+    backends=TVM,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+hot (int64[3] i) => (float[3, 4] y) <int64 depth = {4}, float[2] values = {0, 1}> { y = OneHot (i, depth, values) }
+""",
+)
+def onehot_of_integers(node: ir.Node, build: Builder) -> Replacement:
+    """A OneHot of the integers 0 and 1, whose type TVM keeps, says where which of its values stands."""
+    values = constant(argument(node, 2))
+    if values is None:
+        raise NotApplicable("its values aren't constant")
+    if values.dtype in (np.float64, np.int64):
+        raise NotApplicable("TVM keeps the type of its values")
+    hot = build.op("OneHot", node.inputs[0], node.inputs[1], np.array([0, 1]), axis=attribute(node, "axis", -1))
+    return build.op("Where", build.op("Cast", hot, to=ir.DataType.BOOL), values[1], values[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.backends import tvm_signature, tvm_target
+from enginesmith.converters.backends import tvm_processors, tvm_signature, tvm_target
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.names import unknown
 from enginesmith.converters.backends.tvm_signature import Signature
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.inputs import written
+from enginesmith.converters.isolated import Died, Raised
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
 
@@ -56,12 +58,18 @@ class TvmBackend:
 
     def buildable(self, target: str) -> str | None:
         cpu = tvm_target.parse(target)
-        if cpu.linker():
-            return None
-        return f"no C++ compiler that links for {cpu.triple}: apt install g++-{cpu.triple.replace('_', '-')}"
+        try:
+            if cpu.by_name:
+                tvm_processors.processor(cpu.triple, cpu.mcpu)
+        except (Died, Raised) as error:
+            return f"TVM doesn't say which processors it knows: {error}"
+        return tvm_target.unlinkable(cpu)
 
     def runnable(self, target: str) -> str | None:
-        return tvm_target.runnable(tvm_target.parse(target))
+        cpu = tvm_target.parse(target)
+        here = cpu.by_name and cpu.arch == platform.machine()
+        features = tvm_processors.processor(cpu.triple, cpu.mcpu).features if here else frozenset()
+        return tvm_target.runnable(cpu, features)
 
     def resolve_target(self, target: str) -> str:
         return tvm_target.parse(target).name
@@ -93,7 +101,7 @@ class TvmBackend:
 
         Raises UserError for a target that LLVM or this machine's linker doesn't know, ConversionError otherwise.
         """
-        if reason := self.available() or self.buildable(request.target):
+        if reason := self.available() or tvm_target.unlinkable(tvm_target.parse(request.target)):
             raise UserError(f"tvm: {reason}")
         from enginesmith.converters.backends import tvm_check, tvm_import
 
@@ -123,11 +131,12 @@ class TvmBackend:
         context.progress("linking", 0.9)
         path = request.out / ENGINE
         self._link(executable, cpu, path)
+        libraries = tvm_signature.libraries(path)
         signature = Signature(
             inputs=imported.inputs,
             outputs=imported.outputs,
             shapes=[{name: list(shape) for name, shape in shapes.items()} for shapes in request.shapes],
-            libraries=tvm_signature.libraries(path),
+            libraries=libraries,
         )
         signature.save(path)
         by_dtype = _kernels_by_dtype(module)
@@ -142,6 +151,8 @@ class TvmBackend:
                 "tvm": self.version(),
                 "layers": "calls of compiled kernels, by the type of their first output",
                 **applied.details(),
+                "runs with": f"{', '.join(f'lib{name}.so' for name in libraries)} and libtvm_ffi.so alone, "
+                "as examples/run_tvm_module.py and .cc show",
                 **({"shapes": _told(request)} if request.profile else {}),
             },
         )
@@ -154,15 +165,12 @@ class TvmBackend:
 
     def llvm_target(self, name: str) -> Any:
         """The `tvm.target.Target` of a canonical name. Raises UserError for a processor that LLVM doesn't know."""
-        from tvm.target import Target, codegen
+        from tvm.target import Target
 
         cpu = tvm_target.parse(name)
-        if cpu.mcpu:
-            known = [
-                str(known) for known in codegen.llvm_get_cpu_archlist(Target({"kind": "llvm", "mtriple": cpu.triple}))
-            ]
-            if cpu.mcpu not in known:
-                raise unknown(f"processor of {cpu.triple}", cpu.mcpu, known)
+        known = tvm_processors.processors(cpu.triple)
+        if cpu.mcpu and cpu.mcpu not in known:
+            raise unknown(f"processor of {cpu.triple}", cpu.mcpu, known)
         return Target(cpu.config())
 
     def _link(self, executable: Any, cpu: tvm_target.CpuTarget, path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import onnx_ir as ir
 
-from enginesmith.compat.checks import silent
+from enginesmith.compat.checks import problems, silent
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends import scope as scoping
 from enginesmith.converters.backends import tvm_import
@@ -36,8 +37,9 @@ def check(backend: TvmBackend, request: BuildRequest, context: Context) -> list[
     except tvm_import.ImportFailed as error:
         blamed = {finding.node for finding in findings if finding.message == WITHOUT_CONVERTER}
         verdict = probe_nodes(request.onnx, request.profile, lambda model: _refusal(model, target), context.progress)
+        known = {finding.node: finding.remedy for finding in _ruled(backend, request.onnx)}
         findings += [
-            _finding(backend, refusal.op, refusal.node, refusal.message)
+            _finding(backend, refusal.op, refusal.node, refusal.message, known.get(refusal.node, ""))
             for refusal in verdict.refusals
             if refusal.node not in blamed
         ]
@@ -70,6 +72,12 @@ def listed(backend: TvmBackend, path: Path) -> list[Finding]:
 def _converted_wrongly(backend: TvmBackend, path: Path) -> list[Finding]:
     """Nodes that the frontend converts without a word into something that computes another result."""
     return silent(ir.load(path), Target(backend.name, backend.version()))
+
+
+def _ruled(backend: TvmBackend, path: Path) -> list[Finding]:
+    """What our rules say about the nodes: they know remedies, which TVM's own words don't have."""
+    model = infer(ir.load(path))
+    return [problem.finding for problem in problems(model, Target(backend.name, backend.version()))]
 
 
 def _unconverted(backend: TvmBackend, path: Path) -> list[Finding]:

@@ -31,6 +31,7 @@ _DOTS = {
 }
 TRIPLES = (_X86, _ARM, "arm-linux-gnueabihf", "riscv64-linux-gnu")
 """Triples that we can link a shared library for, given a compiler of that name."""
+_ARCHITECTURES = tuple(triple.partition("-")[0] for triple in TRIPLES)
 
 # What processors have without being named, ARMv7 with NEON and RV64GC: LLVM's own default calls functions for every number.
 _BASE = {"arm-linux-gnueabihf": ("+armv7-a", "+neon"), "riscv64-linux-gnu": ("+m", "+a", "+f", "+d", "+c")}
@@ -60,6 +61,11 @@ class CpuTarget:
     @property
     def arch(self) -> str:
         return self.triple.partition("-")[0]
+
+    @property
+    def by_name(self) -> bool:
+        """Is it a processor by LLVM's own name, not a level of x86-64?"""
+        return bool(self.mcpu) and self.mcpu not in _LEVELS
 
     def config(self) -> dict[str, Any]:
         """What `tvm.target.Target` takes."""
@@ -94,6 +100,11 @@ def parse(name: str) -> CpuTarget:
         triple, _, mcpu = plain.partition(":")
         parts = triple.split("-")
         canonical = "-".join((parts[0], *parts[2:])) if len(parts) == 4 else triple
+        if canonical not in TRIPLES and "linux" not in name and not name.startswith(("x86", *_ARCHITECTURES)):
+            raise UserError(
+                f"unknown target of tvm {name!r}; a processor comes after its triple, such as {_X86}:{name}; "
+                f"known: native, {', '.join((*_LEVELS, *TRIPLES))}"
+            )
         if canonical not in TRIPLES:
             raise unknown("target of tvm", name, ["native", *_LEVELS, *TRIPLES])
         target = CpuTarget(canonical, mcpu or ("x86-64" if canonical == _X86 else ""))
@@ -102,11 +113,22 @@ def parse(name: str) -> CpuTarget:
     return replace(target, dot=dot)
 
 
-def runnable(target: CpuTarget) -> str | None:
-    """None when this CPU runs code for `target`, else the reason why not. A named `mcpu` is trusted on its own arch."""
+def unlinkable(target: CpuTarget) -> str | None:
+    """None when this machine has a C++ compiler that links for `target`, else what to install."""
+    if target.linker():
+        return None
+    return f"no C++ compiler that links for {target.triple}: apt install g++-{target.triple.replace('_', '-')}"
+
+
+def runnable(target: CpuTarget, features: frozenset[str] = frozenset()) -> str | None:
+    """None when this CPU runs code for `target`, else the reason why not.
+
+    `features` of a processor that is named, as LLVM calls them: those are looked at that x86-64's levels are made of.
+    """
     if target.arch != platform.machine():
         return f"built for {target.arch}, and this machine is {platform.machine()}"
-    missing = sorted(_required(target) - _cpu_flags())
+    known = frozenset().union(*_LEVELS.values())
+    missing = sorted((_required(target) | (features & known)) - _cpu_flags())
     return f"this CPU lacks {', '.join(missing)}" if missing else None
 
 

@@ -269,7 +269,7 @@ def two_inputs() -> onnx.ModelProto:
         ("ids:3x1:int64", "the shape given for ids doesn't fit the model's n"),
         ("ids:3:int64 x:21x4", "the shape given for x doesn't fit the model's 20x4"),
         ("ids:3:int64 x:20..20..30x4", "the shape given for x doesn't fit the model's 20x4"),
-        ("ids:3:int32", "input ids is a int64, not a int32"),
+        ("ids:3:int32", "input ids holds int64, not int32"),
     ],
 )
 def test_conflicts(tmp_path: Path, shape: str, message: str) -> None:

@@ -60,6 +60,10 @@ def refused(answer, folder: Path, *words: str) -> None:
         ("lenet --shape 1x1x28xW", ["doesn't parse at 'W'"]),
         ("lenet --backend openvino", ["unknown backend 'openvino'"]),
         ("lenet --backend tvm --target z80", ["unknown target of tvm 'z80'"]),
+        ("lenet --backend tvm --target znver4", ["'znver4'", "comes after its triple", "x86_64-linux-gnu:znver4"]),
+        ("lenet --backend tvm --target x86_64-linux-gnu:znver44", ["unknown processor", "'znver44'", "znver4"]),
+        ("lenet --backend tvm --target x86-64-v3+avx999", ["'x86-64-v3+avx999'", "x86-64-v3+vnni"]),
+        ("lenet --backend tvm --shape x:1x1x28x28,x:1x28x28", ["the shapes of x differ in rank"]),
         ("lenet --precision fp12", ["precision = 'fp12'"]),
         ("lenet --samples 0", ["samples = 0"]),
         ("lenet --weights nowhere.pt", ["no weights nowhere.pt"]),
@@ -164,6 +168,7 @@ def test_an_onnx_file_that_is_none(enginesmith, folder, spoil, words):
     [
         ("1x5", ["the shape given for x doesn't fit the model's 1x4"]),
         ("1x4x4", ["the shape given for x doesn't fit the model's 1x4"]),
+        ("1x4,2x4", ["the shape given for x doesn't fit the model's 1x4"]),
         ("z:1x4", ["the model has no input 'z'; it has x"]),
     ],
 )

@@ -110,6 +110,20 @@ def test_tvm_names_the_nearest_target():
         get_backend("tvm").resolve_target("x86-64-v2+vnni")
 
 
+def test_tvm_asks_llvm_for_processors_before_anything_runs(monkeypatch):
+    from enginesmith.converters.backends import tvm_target
+
+    backend = get_backend("tvm")
+    with pytest.raises(UserError, match="unknown processor of x86_64-linux-gnu 'znver44'; did you mean znver4"):
+        backend.buildable("x86_64-linux-gnu:znver44")
+    with pytest.raises(UserError, match="comes after its triple, such as x86_64-linux-gnu:znver4"):
+        backend.resolve_target("znver4")
+    monkeypatch.setattr(tvm_target.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(tvm_target, "_cpu_flags", lambda: tvm_target._required(tvm_target.parse("x86-64-v3")))
+    assert backend.runnable("x86_64-linux-gnu:haswell") is None
+    assert "avx512f" in (backend.runnable("x86_64-linux-gnu:znver4") or "")
+
+
 def test_tvm_needs_a_compiler(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert "g++" in (get_backend("tvm").available() or "")
