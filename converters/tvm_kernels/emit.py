@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,14 @@ OPAQUE = 8
 """TVM's kOpaque: a kernel that no pass may fuse with another."""
 SERIAL_WORK = 100_000
 """Multiplications or moved numbers below which other threads aren't worth waking: some 2 us, the price of a launch."""
+
+CLAIM = """
+define linkonce_odr i8 @enginesmith_claim(ptr %flag) alwaysinline {
+  %before = atomicrmw xchg ptr %flag, i8 1 monotonic
+  ret i8 %before
+}
+"""
+"""LLVM's own language, since TIR has no atomic operations on a CPU: sets a byte, returns what it was."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,35 @@ def argument(name: str, shape: Sequence[int], dtype: str = "float32") -> Any:
     return T.arg(name, T.buffer(tuple(shape), dtype))
 
 
-def tasks(count: int, work: int) -> AbstractContextManager[Any]:
-    """A loop over `count` independent tasks: spread over the cores if `work` numbers are worth it."""
-    loop: AbstractContextManager[Any] = T.parallel(count) if work > SERIAL_WORK and count > 1 else T.serial(count)
-    return loop
+@contextmanager
+def tasks(count: int, work: int) -> Iterator[Any]:
+    """A loop over `count` independent tasks: spread over the cores if `work` numbers are worth it.
+
+    TVM gives each of its threads one run of tasks in a row. Here a thread that is done with its own goes on to those that
+    no thread has begun, so that one whose core is taken by another process holds up a single task.
+    """
+    if work <= SERIAL_WORK or count == 1:
+        with T.serial(count) as task:
+            yield task
+        return
+    claimed = T.alloc_buffer((count,), "uint8")
+    with T.serial(count) as task:
+        T.buffer_store(claimed, T.uint8(0), [task])
+    with ExitStack() as inside:
+        inside.enter_context(T.attr(0, "pragma_import_llvm", CLAIM))
+        first = inside.enter_context(T.parallel(count))
+        # The first round of a thread goes on until all tasks are claimed; the rounds after it find nothing.
+        _enter_if(inside, claimed[first] == T.uint8(0))
+        task = T.Bind((first + inside.enter_context(T.serial(count))) % count)
+        _enter_if(inside, claimed[task] == T.uint8(0))
+        before = T.call_extern("uint8", "enginesmith_claim", T.address_of(claimed[task]))
+        _enter_if(inside, before == T.uint8(0))
+        yield task
+
+
+def _enter_if(inside: ExitStack, condition: Any) -> None:
+    inside.enter_context(T.If(condition))
+    inside.enter_context(T.Then())
 
 
 def when(condition: Any, body: Callable[[], None]) -> None:
