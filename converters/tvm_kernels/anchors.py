@@ -57,6 +57,8 @@ class Anchor:
     """Operators before this one that its kernel computes too; nothing else uses their results."""
     dtype: str = "float32"
     """Of the result."""
+    fuses: bool = True
+    """Does the kernel apply an expression?"""
 
 
 Match = Callable[[Graph, Node, Settings, Callable[[Any], bool]], Anchor | None]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
-from enginesmith.converters.tvm_kernels.detection import roi_pooling
+from enginesmith.converters.tvm_kernels.detection import roi_pooling, selection, suppression
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
 from enginesmith.converters.tvm_kernels.operators import normal
 
 COMPOSITES: dict[str, tuple[Callable[[Graph, Node, Settings], Anchor | None], ...]] = {
     "divide": (normal.instance_norm,),
     "reshape": (normal.group_norm,),
-    "concat": (roi_pooling.match,),
+    "concat": (roi_pooling.match, suppression.match_blocks),
     "matmul": (roi_pooling.match,),
+    "relu": (suppression.match_rounds,),
+    "where": (selection.match_removal,),
+    "argmax": (selection.match_largest,),
 }
 """By the short name of the last operator: how the group is recognized."""
 

@@ -82,20 +82,22 @@ class Graph:
         node = self.producer.get(self.resolve(expression)) if isinstance(expression, relax.Var) else None
         return node if node is not None and node.short_op == op else None
 
-    def rejoined(self, parts: list[Any]) -> tuple[Any, list[Node]]:
-        """The tensor that was split into `parts` along its first axis, in their order, and the nodes that split it.
+    def rejoined(self, parts: list[Any], axis: int) -> tuple[Any, int, list[Node]]:
+        """The tensor that was split along an axis into `parts` and others, the place of the first of them, and the nodes
+        that split it.
 
-        None, and no nodes, where `parts` are anything else.
+        None where `parts` are anything else than neighbours in their order.
         """
         picks = [self.producer.get(self.resolve(part)) for part in parts]
         items = [pick for pick in picks if pick is not None and isinstance(pick.value, relax.TupleGetItem)]
-        if len(items) < len(parts) or [item.value.index for item in items] != list(range(len(parts))):
-            return None, []
+        first = items[0].value.index if items else 0
+        if len(items) < len(parts) or [item.value.index - first for item in items] != list(range(len(parts))):
+            return None, 0, []
         splits = {self.producer_of(item.value.tuple_value, "split") for item in items}
         split = splits.pop()
-        if splits or split is None or int(split.attrs.axis) != 0 or len(split.var.ty.fields) != len(parts):
-            return None, []
-        return split.inputs[0], [*items, split]
+        if splits or split is None or int(split.attrs.axis) % split.inputs[0].ty.ndim != axis:
+            return None, 0, []
+        return split.inputs[0], int(first), [*items, split]
 
     def exclusive(self, nodes: list[Node], end: Node) -> list[Node]:
         """Those of `nodes` whose results nothing but them and `end` uses."""

@@ -76,7 +76,7 @@ def plan(graph: Graph, settings: Settings) -> Plan:
                 continue
             source = start.sources[0][0]
         chain = Chain()
-        if start.dtype == "float32":
+        if start.fuses:
             readable = _rows(graph, node) if start.shape is None else _planes(graph, start.shape)
             chain = grow(graph, node, source, readable, taken)
         group = Group(node, start, chain)

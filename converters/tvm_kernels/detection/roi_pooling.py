@@ -48,8 +48,8 @@ def match(graph: Graph, node: Node, settings: Settings) -> Anchor | None:
     inner = [node for part in found for node in part.nodes]
     whole = []
     for name in ("cells", "down", "across"):
-        source, cuts = graph.rejoined([getattr(part, name) for part in found])
-        if source is None:
+        source, _, cuts = graph.rejoined([getattr(part, name) for part in found], 0)
+        if source is None or (sizes_of(source) or (0,))[0] != (sizes_of(node.var) or (0,))[0]:
             return None
         whole.append(source)
         inner += cuts
