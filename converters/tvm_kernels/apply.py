@@ -61,7 +61,7 @@ def use_kernels(module: Any, settings: Settings) -> Applied:
     if len(lowered) != len(functions) - 1:
         return Applied(module, left=Counter({("the whole graph", "several functions"): 1}))
     try:
-        graph = Graph(functions[MAIN])
+        graph = Graph(functions[MAIN], functions)
     except NotCovered as reason:
         return Applied(module, left=Counter({("the whole graph", str(reason)): 1}))
     found = plan(graph, settings)

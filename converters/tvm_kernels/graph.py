@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,9 @@ class Node:
 class Graph:
     """The bindings of a function without control flow, in their order. Raises NotCovered for another function."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, lowered: Mapping[str, Any] | None = None) -> None:
+        self.lowered = lowered or {}
+        """The functions that it calls, by name."""
         body = function.body
         blocks = list(body.blocks) if isinstance(body, relax.SeqExpr) else []
         if len(blocks) != 1 or not isinstance(blocks[0], relax.DataflowBlock):
@@ -127,13 +130,19 @@ class Graph:
         return [argument] if isinstance(argument, relax.Var | tvm.ir.GenericConst) else []
 
 
+PADS = ("pad", "mirror_pad", "replicate_pad", "circular_pad")
+"""What TVM's library calls the paddings of ONNX's modes."""
+
+
 def _name(call: Any) -> str:
-    """The operator's name. The ONNX frontend lowers a Clip at once, to kernels `maximum` and `minimum` of TVM's library."""
+    """The operator's name. The ONNX frontend lowers a Clip and a Pad at once, to kernels of TVM's library."""
     name: str = call.op.name
     if name == "relax.call_tir":
         lowered = call.args[0].name_hint.rstrip("0123456789_")
         if lowered in ("maximum", "minimum"):
             return f"relax.{lowered}"
+        if lowered in PADS:
+            return "relax.pad"
     return name
 
 

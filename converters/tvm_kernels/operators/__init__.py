@@ -7,9 +7,9 @@ from typing import Any
 
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
-from enginesmith.converters.tvm_kernels.operators import convolutions, planes, rows
+from enginesmith.converters.tvm_kernels.operators import convolutions, planes, resampling, rows
 
-MATCHES: dict[str, Match] = convolutions.MATCHES | planes.MATCHES | rows.MATCHES
+MATCHES: dict[str, Match] = convolutions.MATCHES | planes.MATCHES | resampling.MATCHES | rows.MATCHES
 
 
 def anchor(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:

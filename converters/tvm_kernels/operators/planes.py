@@ -8,7 +8,7 @@ from typing import Any
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
 from enginesmith.converters.tvm_kernels.layout import NO_HALO, window_of
-from enginesmith.converters.tvm_kernels.pointwise import Concat, Upsample
+from enginesmith.converters.tvm_kernels.pointwise import Concat
 from enginesmith.converters.tvm_kernels.pooling import Kind, PlaneMean, Pool
 
 
@@ -43,18 +43,6 @@ def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any],
     return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e))
 
 
-def _resize(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
-    attrs, source, shape = node.attrs, node.inputs[0], planes_of(node.var)
-    given = planes_of(source)
-    if shape is None or given is None or attrs.layout != "NCHW":
-        raise NotCovered("not float32 of a fixed shape")
-    nearest = (attrs.method, attrs.coordinate_transformation_mode, attrs.rounding_method)
-    if nearest != ("nearest_neighbor", "asymmetric", "floor") or shape[2] % given[2] or shape[3] % given[3]:
-        raise NotCovered("not to the nearest pixel, at a whole multiple of the size")
-    sources = [(source, settings.simd.lanes, NO_HALO)]
-    return Anchor("upsample", shape, sources, lambda s, t, e: Upsample(settings.simd, s[0], t, e))
-
-
 def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
     shape, lanes = planes_of(node.var), settings.simd.lanes
     parts = [planes_of(tensor) for tensor in node.inputs]
@@ -72,5 +60,4 @@ MATCHES: dict[str, Match] = {
     "adaptive_avg_pool2d": _mean,
     "mean": _mean,
     "concat": _concat,
-    "resize2d": _resize,
 }
