@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from enginesmith.compat.findings import Attempted, Finding, Proof
+from enginesmith.converters.layers import Layer
 
 ROUNDING = 1e-9
 """Of a metric: 1 - 0.98 is a little more than 0.02, and is within a budget of 0.02 all the same."""
@@ -292,6 +293,8 @@ class EngineInfo(BaseModel):
     """Bytes."""
     layers: int
     layers_by_dtype: dict[str, int] = Field(default_factory=dict)
+    kernels: list[Layer] = Field(default_factory=list)
+    """In the order in which they run; empty where the backend doesn't say."""
     products_asked: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Of the graph that it was built from: kind of product to the number by dtype."""
     products_built: dict[str, dict[str, int]] = Field(default_factory=dict)

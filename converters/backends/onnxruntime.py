@@ -19,12 +19,20 @@ def is_quantized(model: Path) -> bool:
     return any(node.op_type in QUANTIZED_OPS for node in graph.node)
 
 
-def session(model: Path, *, threads: int | None = None, optimize: bool = True) -> Any:
+def session(
+    model: Path,
+    *,
+    threads: int | None = None,
+    optimize: bool = True,
+    profile: Path | None = None,
+    written: Path | None = None,
+) -> Any:
     """An `onnxruntime.InferenceSession` for an ONNX file, its external data beside it.
 
     `threads` bounds the threads within an operator (None: one per core). `optimize=False` runs the graph as written:
     the fused U8S8 kernels for Q/DQ models saturate on AVX2 without VNNI (measured: 0.7 off), so that
-    an optimized session is no reference for them.
+    an optimized session is no reference for them. `profile` is the start of the name of a file for the times of
+    all kernels, which `end_profiling` returns; `written` takes the graph that runs, its weights beside it.
     """
     import onnxruntime
 
@@ -34,6 +42,16 @@ def session(model: Path, *, threads: int | None = None, optimize: bool = True) -
         options.inter_op_num_threads = 1
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    if written is not None:
+        options.log_severity_level = 3  # it warns that what it writes is for this machine
+        options.optimized_model_filepath = str(written)
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{written.name}.data"
+        )
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 

@@ -21,6 +21,7 @@ from enginesmith.converters.backends.tvm_signature import Signature
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.inputs import written
 from enginesmith.converters.isolated import Died, Raised
+from enginesmith.converters.layers import Layer, Layers
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
 
@@ -139,6 +140,8 @@ class TvmBackend:
             libraries=libraries,
         )
         signature.save(path)
+        if len(made) == 1:
+            Layers(layers=made[0].layers).write(path)
         by_dtype = _kernels_by_dtype(module)
         return EngineInfo(
             backend=self.name,
@@ -147,6 +150,7 @@ class TvmBackend:
             size=path.stat().st_size,
             layers=sum(by_dtype.values()),
             layers_by_dtype=by_dtype,
+            kernels=made[0].layers,
             details={
                 "tvm": self.version(),
                 "layers": "calls of compiled kernels, by the type of their first output",
@@ -193,6 +197,7 @@ class _Lowered:
 
     imported: Imported
     applied: Applied
+    layers: list[Layer]
     module: Any
     scheduled: Any
 
@@ -202,7 +207,7 @@ def _lower(
 ) -> _Lowered:
     """All before machine code is made. Raises ImportFailed, UserError."""
     from enginesmith.converters.backends import tvm_import, tvm_schedule
-    from enginesmith.converters.tvm_kernels import apply
+    from enginesmith.converters.tvm_kernels import account, apply
     from enginesmith.converters.tvm_kernels.anchors import Settings
 
     imported = tvm_import.import_onnx(request.onnx, profile)
@@ -211,8 +216,10 @@ def _lower(
     applied = apply.Applied(prepared)
     if request.kernels:
         applied = apply.use_kernels(prepared, Settings(apply.simd_for(cpu.arch, cpu.mcpu)))
-    module = tvm_import.lower(applied.module, target)
-    return _Lowered(imported, applied, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
+    fused = tvm_import.fuse(account.note_operators(applied.module, applied.works), target)
+    layers = account.layers(fused, applied.works, imported.nodes)
+    module = tvm_import.join(fused, target)
+    return _Lowered(imported, applied, layers, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
 
 
 def _told(request: BuildRequest) -> str:

@@ -33,6 +33,8 @@ class Imported:
     module: Any
     inputs: list[TensorInfo]
     outputs: list[str]
+    nodes: list[tuple[str, str]]
+    """First output and operator of the ONNX nodes, by the numbers that traces have."""
 
 
 def import_onnx(path: Path, profile: Profile) -> Imported:
@@ -49,12 +51,14 @@ def import_onnx(path: Path, profile: Profile) -> Imported:
         fix_inputs(model, {name: optimum for name, (_, optimum, _) in profile.items()})
         model = _fold_shapes(model)
     inputs = [_tensor(value) for value in model.graph.input if value.name in given]
-    return Imported(convert(model), inputs, [value.name for value in model.graph.output])
+    outputs = [value.name for value in model.graph.output]
+    nodes = [(next(filter(None, node.output), ""), node.op_type) for node in model.graph.node]
+    return Imported(convert(model), inputs, outputs, nodes)
 
 
 def convert(model: onnx.ModelProto) -> Any:
     """The frontend's Relax module for a model in memory. Raises ImportFailed with its reason."""
-    from tvm.relax.frontend.onnx import from_onnx
+    from enginesmith.converters.backends.tvm_frontend import from_onnx
 
     said = io.StringIO()
     try:
@@ -77,10 +81,16 @@ def prepare(module: Any, target: Any) -> Any:
     import tvm
     from tvm import relax
 
+    from enginesmith.converters.tvm_kernels import traces
+
     canonicalize = relax.transform.CanonicalizeBindings()
-    before = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
+    decompose = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return canonicalize(simplify(canonicalize(fold_constants(tvm_arithmetic.widen_sums(before(module))))))
+        decomposed = traces.through(module, decompose)
+        folded = traces.through(
+            decomposed, lambda found: canonicalize(fold_constants(tvm_arithmetic.widen_sums(found)))
+        )
+        return traces.through(folded, lambda found: canonicalize(simplify(found)))
 
 
 def lower(module: Any, target: Any) -> Any:
@@ -88,12 +98,32 @@ def lower(module: Any, target: Any) -> Any:
 
     Raises ImportFailed for an operator that can't be lowered.
     """
-    import tvm
-    from tvm import relax
+    return join(fuse(module, target), target)
 
-    legalize = relax.transform.LegalizeOps(tvm_arithmetic.legalizations())
+
+def fuse(module: Any, target: Any) -> Any:
+    """Lower operators, and put those that one kernel is to compute into a function of their own: traces still tell them
+    apart. Raises ImportFailed for an operator that can't be lowered.
+    """
+    import tvm
+    from tvm.relax import transform
+
+    from enginesmith.converters.tvm_kernels import traces
+
+    legalize = transform.LegalizeOps(tvm_arithmetic.legalizations())
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return tvm.transform.Sequential([legalize, relax.get_pipeline("zero")])(module)
+        legal = traces.through(module, legalize)
+        passes = [transform.AnnotateTIROpPattern(), transform.FoldConstant(), transform.FuseOps()]
+        return tvm.transform.Sequential(passes)(legal)
+
+
+def join(module: Any, target: Any) -> Any:
+    """Make one kernel of each function that `fuse` has made."""
+    import tvm
+    from tvm.relax import transform
+
+    with _refusals(), target, tvm.transform.PassContext(opt_level=3):
+        return transform.FuseTIR()(module)
 
 
 def plan(module: Any, target: Any) -> Any:

@@ -11,6 +11,7 @@ from tvm import relax, tirx
 from tvm.target import Target, codegen
 
 from enginesmith.converters.backends.tvm_target import TRIPLES, CpuTarget
+from enginesmith.converters.tvm_kernels.account import Work
 from enginesmith.converters.tvm_kernels.anchors import Settings
 from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.graph import Graph, NotCovered
@@ -27,6 +28,8 @@ class Applied:
     module: Any
     kernels: Counter[str] = field(default_factory=Counter)
     left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    works: list[Work] = field(default_factory=list)
+    """What the calls of kernels stand for, by the numbers of their traces."""
 
     def details(self) -> dict[str, str]:
         """Both, in words for the report."""
@@ -71,4 +74,4 @@ def use_kernels(module: Any, settings: Settings) -> Applied:
     built = rewriter.function(MAIN, functions[MAIN])
     # What is no longer used goes: lowered operators that are part of a kernel now, constants that stood alone.
     cleaned = relax.transform.DeadCodeElimination([MAIN])(tvm.IRModule(built.functions, attrs=module.attrs))
-    return Applied(cleaned, rewriter.labels, found.left)
+    return Applied(cleaned, rewriter.labels, found.left, rewriter.works)

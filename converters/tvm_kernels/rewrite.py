@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from enginesmith.converters.tvm_kernels import account, traces
 from enginesmith.converters.tvm_kernels.anchors import Kernel, Settings, WeightedKernel
 from enginesmith.converters.tvm_kernels.borders import Pack, Unpack
 from enginesmith.converters.tvm_kernels.expression import Expression, Operand, Step
-from enginesmith.converters.tvm_kernels.graph import Graph, planes_of, shape_of, sizes_of
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, planes_of, shape_of, sizes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, Halo
 from enginesmith.converters.tvm_kernels.regions import Group, Plan
 
@@ -26,6 +28,7 @@ class Rewriter:
         self.builder = relax.BlockBuilder(module)
         self.kernels: dict[Any, Any] = {}
         self.labels: Counter[str] = Counter()
+        self.works: list[account.Work] = []
         self.plain: dict[Any, Any] = {}
         """Variable of the old function to what holds it in the new one, in ONNX's order."""
         self.planes: dict[tuple[Any, int], tuple[Any, Blocked]] = {}
@@ -77,20 +80,34 @@ class Rewriter:
         if start.weights is not None:
             assert isinstance(kernel, WeightedKernel)
             tensors.append(relax.const(kernel.pack(start.weights)))
-        call = self._call(start.label, kernel, [*tensors, *arguments], shape, start.dtype)
-        self.labels[start.label] += 1
+        call = self._call(start.label, kernel, [*tensors, *arguments], shape, group.nodes, start.dtype, counted=True)
         if target is None:
             self.plain[result] = call
         else:
             self.planes[result, lanes] = (call, target)
 
-    def _call(self, label: str, kernel: Kernel, arguments: list[Any], shape: Any, dtype: str = "float32") -> Any:
-        """A call of a kernel, which is built if there is none like it yet."""
+    def _call(
+        self,
+        label: str,
+        kernel: Kernel,
+        arguments: list[Any],
+        shape: Any,
+        nodes: Sequence[Node],
+        dtype: str = "float32",
+        *,
+        counted: bool = False,
+    ) -> Any:
+        """A call of a kernel, which is built if there is none like it yet. `nodes` are what it computes (`counted`), or
+        whose result it moves."""
         key = (type(kernel).__name__, *sorted(vars(kernel).items()))
         if key not in self.kernels:
             name = f"{label.replace(' ', '_')}_{len(self.kernels)}"
             self.kernels[key] = self.builder.add_func(kernel.kernel(name), name)
-        return self.builder.emit(relax.call_tir(self.kernels[key], arguments, relax.TensorType(shape, dtype)))
+        self.labels[label] += 1
+        flops = sum(account.flops(node.value) for node in nodes if node.op) if counted else 0
+        self.works.append(account.Work(label, True, traces.numbers(nodes), flops))
+        call = relax.call_tir(self.kernels[key], arguments, relax.TensorType(shape, dtype))
+        return self.builder.emit(traces.marked(call, traces.Trace(traces.LAYER, len(self.works) - 1)))
 
     def _in_planes(self, tensor: Any, block: int) -> tuple[Any, Blocked]:
         """A tensor in blocked planes, changed over if it isn't yet."""
@@ -102,8 +119,7 @@ class Rewriter:
             if layout.shape[2:] == (1, 1, block) and layout.channels % block == 0:
                 moved = self.builder.emit(relax.op.reshape(plain, layout.shape))
             else:
-                moved = self._call("pack", Pack(layout), [plain], layout.shape)
-                self.labels["pack"] += 1
+                moved = self._call("pack", Pack(layout), [plain], layout.shape, self._near(tensor))
             self.planes[tensor, block] = (moved, layout)
         return self.planes[tensor, block]
 
@@ -119,12 +135,16 @@ class Rewriter:
         if layout.shape[2:] == (1, 1, layout.block) and layout.channels % layout.block == 0:
             plain = planes
         else:
-            plain = self._call("unpack", Unpack(layout), [planes], layout.logical)
-            self.labels["unpack"] += 1
+            plain = self._call("unpack", Unpack(layout), [planes], layout.logical, self._near(tensor))
         if tuple(plain.ty.shape) != tuple(tensor.ty.shape):
             plain = self.builder.emit(relax.op.reshape(plain, shape_of(tensor)))
         self.plain[tensor] = plain
         return plain
+
+    def _near(self, tensor: Any) -> list[Node]:
+        """What computes a tensor; of an input of the graph, what reads it first."""
+        producer = self.graph.producer.get(tensor)
+        return [producer] if producer else self.graph.users[tensor][:1]
 
     def _per_channel(self, tensor: Any, shape: tuple[int, ...] | None) -> Any:
         """A constant with one number per channel, padded with ones to whole blocks: nothing divides by zero there."""
