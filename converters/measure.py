@@ -14,6 +14,7 @@ from pydantic import Field
 from enginesmith.converters import interface
 from enginesmith.converters.backends import get_backend, onnxruntime
 from enginesmith.converters.inputs import written
+from enginesmith.converters.layers import Layers, Profile
 from enginesmith.converters.records import Latency
 from enginesmith.converters.samples import Array, SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner
 
 MOST_RUNS = 200
+PROFILE_SECONDS = 2.0
+"""For the times of layers, at most."""
 FEWEST_RUNS = 3
 """Of each, unless a single pair takes longer than the whole time given: then one."""
 
@@ -64,8 +67,31 @@ class Measure(Stage[MeasureOptions]):
                 timed.append(latency.model_copy(update={"shapes": shapes}))
         first, *others = timed
         return Facts(
-            latency=first.model_copy(update={"others": others}), note="; ".join(latency.verdict for latency in timed)
+            latency=first.model_copy(update={"others": others}),
+            profile=self._profile(inputs, options, threads, feeds[0], context),
+            note="; ".join(latency.verdict for latency in timed),
         )
+
+    def _profile(
+        self,
+        inputs: Mapping[str, Path],
+        options: MeasureOptions,
+        threads: int,
+        feed: Mapping[str, Array],
+        context: Context,
+    ) -> Profile | None:
+        """Layer by layer, for an engine whose layers are known."""
+        backend = get_backend(options.backend)
+        path = inputs["engine"] / backend.engine_file
+        if Layers.beside(path) is None:
+            return None
+        from enginesmith.converters.profiling.profile import profile
+
+        context.progress("layer by layer")
+        feeds = (interface.fed(interface.load(inputs["engine"]), feed), feed)
+        with backend.runner(path, threads=threads) as engine:
+            seconds = min(options.seconds, PROFILE_SECONDS)
+            return profile(engine, options.target, inputs["model"] / MODEL, feeds, threads, seconds, context.scratch)
 
 
 def _time(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
+from enginesmith.converters.layers import Profile
 from enginesmith.converters.records import (
     Accuracy,
     Attempt,
@@ -52,6 +53,7 @@ class Facts(BaseModel):
     search: Search | None = None
     engine: EngineInfo | None = None
     latency: Latency | None = None
+    profile: Profile | None = None
     task: str = ""
     """`detection`, `classification` or `tensor`, once a model has been looked at."""
     unreachable: str = ""

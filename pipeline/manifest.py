@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
+from enginesmith.converters.layers import Layer, Profile
 from enginesmith.converters.records import Accuracy, Attempt, Comparison, Latency, Lowering, Search, TensorInfo, Weights
 
 SCHEMA_VERSION = 1
@@ -97,12 +98,16 @@ class EngineRecord(Record):
     """Of the graph that it was built from: kind of product (`convolutions`) to the number by dtype."""
     products_built: dict[str, dict[str, int]] = {}
     """The same of the network that the backend parsed; empty where it doesn't say."""
+    kernels: list[Layer] = []
+    """One for each call of a kernel, in the order in which they run; empty where the backend doesn't say."""
     fp32_size: int | None = None
     """Size of the same engine in fp32, where that build lies beside this one."""
     details: dict[str, str] = {}
     verified: Literal["yes", "no", "not run"]
     verified_reason: str = ""
     latency: Latency | None = None
+    profile: Profile | None = None
+    """Times of `kernels` beside those of ONNX Runtime's; only of an engine that ran and was measured."""
 
 
 class Manifest(Record):

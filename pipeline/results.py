@@ -105,6 +105,7 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, resu
     name = f"{planned.backend} {planned.target}"
     compare = records[f"compare {name}"]
     measure = records.get(f"measure {name}")
+    profiled = build.entries.get(f"measure {name}")
     info = entry.facts.engine
     assert info is not None
     file = get_backend(planned.backend).engine_file
@@ -122,6 +123,7 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, resu
             "verified": verified,
             "verified_reason": reason,
             "latency": measure.latency if measure else None,
+            "profile": profiled.facts.profile if profiled else None,
             "fp32_size": _fp32_size(results, f"{folder}/{file}"),
         }
     )

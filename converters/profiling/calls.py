@@ -53,8 +53,10 @@ class CallTimes:
         for number, layer in reversed(list(enumerate(self.layers))):
             places[layer.function].append(number)
         for symbol, seconds in found:
-            if places[symbol]:
-                times[places[symbol].pop()] = seconds
+            # operators that TVM lowers last get a number after their name
+            place = next((name for name in (symbol, symbol.rstrip("0123456789_")) if places[name]), None)
+            if place is not None:
+                times[places[place].pop()] = seconds
         return times
 
     @property

@@ -22,7 +22,7 @@ class Meter:
         import numpy as np
         import tvm
 
-        from enginesmith.converters.backends import get_backend, tvm_target
+        from enginesmith.converters.backends import tvm_target
         from enginesmith.converters.tvm_kernels.apply import simd_for
 
         cpu = tvm_target.parse(target)
@@ -33,7 +33,7 @@ class Meter:
         for tasks in {1, threads}:
             kernels[f"multiply_{tasks}"] = self._multiply(f"multiply_{tasks}", tasks)
             kernels[f"move_{tasks}"] = self._move(f"move_{tasks}", tasks)
-        self.built = tvm.compile(tvm.IRModule(kernels), target=get_backend("tvm").llvm_target(target))
+        self.built = tvm.compile(tvm.IRModule(kernels), target=tvm.target.Target(cpu.config()))
         self.factors = tvm.runtime.tensor(np.full(2 * self.simd.lanes, 0.5, np.float32))
         self.sums = tvm.runtime.tensor(np.zeros(threads * self.simd.lanes, np.float32))
         self.arrays = [tvm.runtime.tensor(np.zeros(NUMBERS, np.float32)) for _ in range(3)]

@@ -64,10 +64,10 @@ class KernelTimes:
                 nameless[node.op_type].append(number)
         found: dict[int, float] = {}
         for name, seconds in times.items():
-            number = numbers.get(name)
-            if number is None and nameless[ops[name]]:
-                number = nameless[ops[name]].pop(0)
-            if number is not None:
+            place = numbers.get(name)
+            if place is None and nameless[ops[name]]:
+                place = nameless[ops[name]].pop(0)
+            if place is not None:  # else it is a part of a Loop or an If, whose time has it already
                 kept = [value for value, counted in zip(seconds, self.counted, strict=False) if counted]
-                found[number] = median(kept)
+                found[place] = median(kept)
         return found

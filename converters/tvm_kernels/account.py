@@ -66,7 +66,7 @@ def layers(module: Any, works: Sequence[Work], nodes: Sequence[tuple[str, str]])
         covered = sorted({node for work in done for node in work.nodes})
         made.append(
             Layer(
-                function=str(getattr(callee, "name_hint", None) or callee.global_symbol),
+                function=_name(call) if isinstance(callee, tvm.ir.Op) else _called(callee),
                 kernel=" + ".join(dict.fromkeys(work.kernel for work in done)),
                 ours=any(work.ours for work in done),
                 nodes=[nodes[number][0] for number in covered],
@@ -95,13 +95,23 @@ def flops(call: Any) -> int:
 
 
 def _callee(call: Any) -> tuple[Any, list[Any]]:
-    """The kernel that a call runs and its arguments; no kernel for a call that moves no data."""
+    """The kernel that a call runs and its arguments; no kernel for a call that computes no tensor.
+
+    An operator that is lowered last of all, such as a sort, stands for its own kernel.
+    """
     if isinstance(call.op, tvm.ir.GlobalVar):
         return call.op, list(call.args)
-    if isinstance(call.op, tvm.ir.Op) and call.op.name in KERNEL_CALLS:
+    if not isinstance(call.op, tvm.ir.Op) or not isinstance(call.ty, relax.TensorType | relax.TupleType):
+        return None, []
+    if call.op.name in KERNEL_CALLS:
         rest = [field for argument in call.args[1:] for field in getattr(argument, "fields", [argument])]
         return call.args[0], rest
-    return None, []
+    return call.op, list(call.args)
+
+
+def _called(callee: Any) -> str:
+    """The name of a function, of the module or of a library."""
+    return str(getattr(callee, "name_hint", None) or callee.global_symbol)
 
 
 def _name(call: Any) -> str:
@@ -109,7 +119,7 @@ def _name(call: Any) -> str:
     if not isinstance(call.op, tvm.ir.Op):
         return str(getattr(call.op, "name_hint", "function"))
     if call.op.name in KERNEL_CALLS:
-        return str(getattr(call.args[0], "name_hint", None) or call.args[0].global_symbol)
+        return _called(call.args[0])
     return str(call.op.name.rpartition(".")[2])
 
 

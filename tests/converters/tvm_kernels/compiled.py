@@ -81,3 +81,27 @@ def assembly(name: str) -> str:
     kernel = DirectConvolution(simd, Window((1, 1)), 1, planes, planes, Expression()).kernel("convolution")
     built = tvm.compile(tvm.IRModule({"convolution": kernel}), target=get_backend("tvm").llvm_target(name))
     return str(built.mod.inspect_source("asm"))
+
+
+def account(folder: str, kernels: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Build `model.onnx` of a folder and run it once: its layers, and the functions that the virtual machine calls."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.base import BuildRequest
+    from enginesmith.converters.stage import Context
+
+    out = Path(folder, f"kernels_{kernels}")
+    out.mkdir()
+    backend = get_backend("tvm")
+    request = BuildRequest(Path(folder, "model.onnx"), "x86-64-v3", {}, out, kernels=kernels)
+    engine = backend.build(request, Context(out, out, out))
+    called = []
+
+    def watch(function: Any, symbol: str, before: bool, result: Any, *arguments: Any) -> int:
+        if before:
+            called.append(str(symbol))
+        return 0
+
+    with backend.runner(out / engine.file) as runner:
+        runner.machine.set_instrument(watch)
+        runner.infer({tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in runner.inputs})
+    return [layer.model_dump() for layer in engine.kernels], called

@@ -1,0 +1,87 @@
+"""Every call of a compiled module is accounted for: which kernel it is, which ONNX nodes it computes, how much work it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from enginesmith.converters.isolated import Isolated
+
+RNG = np.random.default_rng(0)
+GRAPH = """<ir_version: 10, opset_import: ["" : 18]> main (float[1, 8, 10, 12] x) => (float[1, 5, 7] y) {
+    c = Conv <pads = [1, 1, 1, 1]> (x, w1) r = Relu (c)
+    n = BatchNormalization (r, gain, gain, gain, gain)
+    d = Conv <group = 16, pads = [1, 1, 1, 1], strides = [2, 2]> (n, w2) s = Add (d, d)
+    t = CumSum (s, axis) p = Transpose <perm = [0, 2, 3, 1]> (t) f = Reshape (p, sizes)
+    q = MatMul (f, w3) e = Erf (q) y = Softmax <axis = 1> (e) }"""
+WEIGHTS = {
+    "w1": RNG.standard_normal((16, 8, 3, 3)).astype(np.float32),
+    "w2": RNG.standard_normal((16, 1, 3, 3)).astype(np.float32),
+    "w3": RNG.standard_normal((96, 7)).astype(np.float32),
+    "gain": np.linspace(0.5, 1.5, 16, dtype=np.float32),
+    "axis": np.array(2, np.int64),
+    "sizes": np.array([1, 5, 96], np.int64),
+}
+
+
+def save(folder: Path) -> Path:
+    model = onnx.parser.parse_model(GRAPH)
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in WEIGHTS.items())
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def accounted(with_tvm: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """With kernels of ours, and without: the layers, and the calls that the machine really makes."""
+    folder = tmp_path_factory.mktemp("accounted")
+    save(folder)
+    return {kernels: with_tvm.call("compiled:account", str(folder), kernels, timeout=120) for kernels in (True, False)}
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_every_call_has_its_layer(accounted: Any, kernels: bool) -> None:
+    """Reshapes become no calls; all others appear in the order in which they run."""
+    layers, called = accounted[kernels]
+    names = [layer["function"] for layer in layers if not layer["kernel"].startswith("reshape")]
+    assert [name for name in called if name in names] == names
+    assert [name for name in called if not name.startswith("vm.")] == [name for name in called if name in names]
+    assert any(layer["ours"] for layer in layers) == kernels
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_every_node_has_a_layer(accounted: Any, kernels: bool) -> None:
+    covered = [node for layer in accounted[kernels][0] for node in layer["nodes"]]
+    assert set(covered) == set("crndstpfqey")
+    by_node = {
+        node: op for layer in accounted[kernels][0] for node, op in zip(layer["nodes"], layer["ops"], strict=True)
+    }
+    assert (by_node["c"], by_node["n"], by_node["q"]) == ("Conv", "BatchNormalization", "MatMul")
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_work_is_counted_once_by_definition(accounted: Any, kernels: bool) -> None:
+    """2 x multiplications; a depthwise convolution reads one channel."""
+    flops = {"c": 2 * 16 * 10 * 12 * 8 * 9, "d": 2 * 16 * 5 * 6 * 9, "q": 2 * 5 * 7 * 96}
+    layers = accounted[kernels][0]
+    assert sum(layer["flops"] for layer in layers) == sum(flops.values())
+    for node, count in flops.items():
+        assert [layer["flops"] for layer in layers if node in layer["nodes"] and layer["flops"]] == [count]
+
+
+def test_kernels_are_named_and_sized(accounted: Any) -> None:
+    layers = {layer["kernel"]: layer for layer in accounted[True][0]}
+    assert layers["depthwise"]["nodes"] == ["d", "s"]
+    assert layers["depthwise"]["shape"] == [1, 2, 5, 6, 8]
+    halo = (10 + 1) * (12 + 1)  # a stride of two looks beyond the upper and the left edge alone
+    assert layers["depthwise"]["bytes"] == 4 * 16 * (halo + 9 + 5 * 6)
+    assert layers["product"]["nodes"] == ["q", "e"]
+    assert layers["product"]["bytes"] == 4 * (5 * 96 + 96 * 2 * 4 + 5 * 7)  # two overlapping tiles of four columns
+    left = [layer for layer in accounted[True][0] if not layer["ours"]]
+    assert any("t" in layer["nodes"] and layer["flops"] == 0 for layer in left)
