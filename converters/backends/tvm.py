@@ -216,9 +216,9 @@ def _lower(
     applied = apply.Applied(prepared)
     if request.kernels:
         applied = apply.use_kernels(prepared, Settings(apply.simd_for(cpu.arch, cpu.mcpu)))
-    fused = tvm_import.fuse(account.note_operators(applied.module, applied.works), target)
-    layers = account.layers(fused, applied.works, imported.nodes)
-    module = tvm_import.join(fused, target)
+    legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
+    grouped, module = tvm_import.fuse(legal, target)
+    layers = account.layers(legal, grouped, applied.works, imported.nodes)
     return _Lowered(imported, applied, layers, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
 
 

@@ -98,32 +98,29 @@ def lower(module: Any, target: Any) -> Any:
 
     Raises ImportFailed for an operator that can't be lowered.
     """
-    return join(fuse(module, target), target)
+    return fuse(legalize(module, target), target)[1]
 
 
-def fuse(module: Any, target: Any) -> Any:
-    """Lower operators, and put those that one kernel is to compute into a function of their own: traces still tell them
-    apart. Raises ImportFailed for an operator that can't be lowered.
-    """
+def legalize(module: Any, target: Any) -> Any:
+    """Lower operators to kernels, one by one. Raises ImportFailed for an operator that can't be lowered."""
     import tvm
     from tvm.relax import transform
 
     from enginesmith.converters.tvm_kernels import traces
 
-    legalize = transform.LegalizeOps(tvm_arithmetic.legalizations())
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        legal = traces.through(module, legalize)
-        passes = [transform.AnnotateTIROpPattern(), transform.FoldConstant(), transform.FuseOps()]
-        return tvm.transform.Sequential(passes)(legal)
+        legal = traces.through(module, transform.LegalizeOps(tvm_arithmetic.legalizations()))
+        return tvm.transform.Sequential([transform.AnnotateTIROpPattern(), transform.FoldConstant()])(legal)
 
 
-def join(module: Any, target: Any) -> Any:
-    """Make one kernel of each function that `fuse` has made."""
+def fuse(module: Any, target: Any) -> tuple[Any, Any]:
+    """Group kernels after `legalize`, and make one of each group: the module with groups as functions, and the final one."""
     import tvm
     from tvm.relax import transform
 
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        return transform.FuseTIR()(module)
+        grouped = transform.FuseOps()(module)
+        return grouped, transform.FuseTIR()(grouped)
 
 
 def plan(module: Any, target: Any) -> Any:

@@ -13,6 +13,7 @@ from tvm import relax
 
 from enginesmith.converters.layers import Layer
 from enginesmith.converters.tvm_kernels import traces
+from enginesmith.converters.tvm_kernels.fused import calls
 
 KERNEL_CALLS = ("relax.call_tir", "relax.call_tir_inplace", "relax.call_dps_packed", "relax.call_pure_packed")
 
@@ -48,20 +49,17 @@ def note_operators(module: Any, works: list[Work]) -> Any:
     return traces.mark(module, found)
 
 
-def layers(module: Any, works: Sequence[Work], nodes: Sequence[tuple[str, str]]) -> list[Layer]:
-    """The layers of a module whose operators are lowered and fused, one for each call of a kernel in `main`, in its order.
-
-    `nodes` has name and operator of the ONNX nodes by number.
+def layers(lowered: Any, fused: Any, works: Sequence[Work], nodes: Sequence[tuple[str, str]]) -> list[Layer]:
+    """The layers of a module, one for each call of a kernel in `main`, in its order: `lowered` before operators are fused,
+    `fused` after it. `nodes` has name and operator of the ONNX nodes by number.
     """
     counted: set[int] = set()
     made = []
-    for call in traces.calls(module[traces.MAIN].body):
+    for call, traced in calls(lowered, fused):
         callee, arguments = _callee(call)
         if callee is None:
             continue
-        body = module[callee] if isinstance(callee, tvm.ir.GlobalVar) else None
-        parts = list(traces.calls(body.body)) if isinstance(body, relax.Function) else [call]
-        numbers = dict.fromkeys(trace.number for part in parts if (trace := traces.of_span(part)))
+        numbers = dict.fromkeys(trace.number for trace in traced if trace.table == traces.LAYER)
         done = [works[number] for number in numbers]
         covered = sorted({node for work in done for node in work.nodes})
         made.append(

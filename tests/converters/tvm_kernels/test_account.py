@@ -85,3 +85,15 @@ def test_kernels_are_named_and_sized(accounted: Any) -> None:
     assert layers["product"]["bytes"] == 4 * (5 * 96 + 96 * 2 * 4 + 5 * 7)  # two overlapping tiles of four columns
     left = [layer for layer in accounted[True][0] if not layer["ours"]]
     assert any("t" in layer["nodes"] and layer["flops"] == 0 for layer in left)
+
+
+def test_equal_groups_share_a_function_but_not_their_nodes(with_tvm: Isolated, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> main (float[6, 6] x) => (float[6, 6] y) {'
+        " t = Transpose (x) e = Erf (t) s = Softmax (e) u = Transpose (s) f = Erf (u) y = Softmax (f) }"
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    layers, called = with_tvm.call("compiled:account", str(tmp_path), False, timeout=120)
+    assert [layer["nodes"] for layer in layers] == [["t", "e"], ["s"], ["u", "f"], ["y"]]
+    assert layers[0]["function"] == layers[2]["function"]
+    assert [name for name in called if not name.startswith("vm.")] == [layer["function"] for layer in layers]
