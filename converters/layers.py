@@ -10,6 +10,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 LAYERS = "layers.json"
+CLEAR = 0.002
+"""Share of an inference from which a difference between two layers is worth telling."""
+LONGEST = 40
+"""Characters of a group's operators in its name."""
 
 
 class Layer(BaseModel):
@@ -72,6 +76,19 @@ class Group(BaseModel):
     engine_ms: float
     onnxruntime_ms: float
 
+    @property
+    def lost_ms(self) -> float:
+        """What the engine takes longer than ONNX Runtime; below 0 it is faster."""
+        return self.engine_ms - self.onnxruntime_ms
+
+    @property
+    def name(self) -> str:
+        """The operators and the last node, in a few words."""
+        ops = "+".join(dict.fromkeys(self.ops))
+        return (
+            f"{ops[:LONGEST]}{'…' * (len(ops) > LONGEST)} {self.nodes[-1]}" if self.nodes else "no node in particular"
+        )
+
 
 class Profile(BaseModel):
     """An engine and ONNX Runtime on the same graph, layer by layer."""
@@ -90,6 +107,13 @@ class Profile(BaseModel):
     """Together they hold every layer, and every kernel of ONNX Runtime."""
     before: Rates
     after: Rates
+
+    @property
+    def behind(self) -> list[Group]:
+        """Groups in which ONNX Runtime is ahead by more than what clocks differ in, the largest difference first."""
+        least = CLEAR * self.engine_ms
+        slower = [group for group in self.groups if group.lost_ms > max(least, group.onnxruntime_ms / 20)]
+        return sorted(slower, key=lambda group: -group.lost_ms)
 
     @property
     def rates(self) -> Rates:

@@ -96,11 +96,11 @@ def latencies(manifest: Manifest) -> Chart | None:
     if not timed:
         return None
     names = [name for name, _ in timed]
-    bars = [
+    sides = [
         ("ONNX Runtime", "--mute", [latency.onnxruntime_ms for _, latency in timed]),
         ("Engine", "--c1", [latency.engine_ms for _, latency in timed]),
     ]
-    data = [_bars(name, colour, names, values, [text.milliseconds(v) for v in values]) for name, colour, values in bars]
+    data = [bars(name, colour, names, values, [text.milliseconds(v) for v in values]) for name, colour, values in sides]
     return Chart(
         "chart-latency",
         "Latency beside ONNX Runtime",
@@ -113,13 +113,13 @@ def latencies(manifest: Manifest) -> Chart | None:
         figure(
             data,
             barmode="group",
-            xaxis=axis("median milliseconds", range=_room([value for _, _, values in bars for value in values])),
+            xaxis=axis("median milliseconds", range=room([value for _, _, values in sides for value in values])),
             yaxis=axis(type="category", autorange="reversed"),
         ),
     )
 
 
-def _bars(name: str, colour: str, labels: Sequence[str], values: Sequence[float], shown: Sequence[str]) -> Figure:
+def bars(name: str, colour: str, labels: Sequence[str], values: Sequence[float], shown: Sequence[str]) -> Figure:
     """Lying bars: their labels stay readable on a phone."""
     return {
         "type": "bar",
@@ -139,7 +139,7 @@ def _bars(name: str, colour: str, labels: Sequence[str], values: Sequence[float]
     }
 
 
-def _room(values: Sequence[float]) -> list[float]:
+def room(values: Sequence[float]) -> list[float]:
     """A range from 0 with room for the figures after the bars, on a phone too."""
     return [0.0, 1.2 * max((value for value in values if math.isfinite(value)), default=1.0) or 1.0]
 
@@ -162,8 +162,8 @@ def layers_by_dtype(manifest: Manifest) -> Chart | None:
     for dtype, colour in dtype_colours(manifest).items():
         values = [engine.layers_by_dtype.get(dtype, 0) for _, engine in engines]
         shown = [text.count(value) if value else "" for value in values]
-        bars = _bars(dtype, colour, [name for name, _ in engines], values, shown)
-        data.append(bars | {"textposition": "inside", "insidetextanchor": "middle", "constraintext": "inside"})
+        stacked = bars(dtype, colour, [name for name, _ in engines], values, shown)
+        data.append(stacked | {"textposition": "inside", "insidetextanchor": "middle", "constraintext": "inside"})
     return Chart(
         "chart-dtypes",
         "Layers by data type",
@@ -204,8 +204,8 @@ def operators(manifest: Manifest) -> Chart | None:
         values = [graph.ops.get(op, 0) for op in shown]
         if others:
             values.append(sum(graph.ops.get(op, 0) for op in others))
-        bars = _bars(graph.id, SERIES[number % len(SERIES)], labels, values, [text.count(value) for value in values])
-        data.append(bars | {"visible": True if graph in (before, after) else "legendonly"})
+        lying = bars(graph.id, SERIES[number % len(SERIES)], labels, values, [text.count(value) for value in values])
+        data.append(lying | {"visible": True if graph in (before, after) else "legendonly"})
     total = [sum(graph.ops.values()) for graph in (before, after)]
     return Chart(
         "chart-operators",
@@ -218,7 +218,7 @@ def operators(manifest: Manifest) -> Chart | None:
             barmode="group",
             bargap=0.25,
             showlegend=True,
-            xaxis=axis("nodes", range=_room([value for trace in data for value in trace["x"]])),
+            xaxis=axis("nodes", range=room([value for trace in data for value in trace["x"]])),
             yaxis=axis(type="category", autorange="reversed", dtick=1),
         ),
     )

@@ -18,6 +18,7 @@ from enginesmith.pipeline.report import (
     differences,
     engines,
     flow,
+    layers,
     pictures,
     precision,
     repairs,
@@ -38,8 +39,10 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
     engine_charts = [chart for chart in (charts.latencies(manifest), charts.layers_by_dtype(manifest)) if chart]
     operators = charts.operators(manifest)
     lowered = precision.view(manifest, hrefs)
+    layered = layers.views(manifest)
     drawn = [
         *engine_charts,
+        *(view.chart for view in layered if view.chart),
         *(lowered.charts if lowered else []),
         *(chart for view in compared for chart in view.charts),
         *([operators] if operators else []),
@@ -57,6 +60,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             warnings=summary.warnings(manifest, hrefs),
             cards=engines.cards(manifest),
             engine_charts=engine_charts,
+            layers=layered,
             precision=lowered,
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),

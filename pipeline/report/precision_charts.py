@@ -103,7 +103,7 @@ def sensitivity(layers: Sequence[LayerLoss], prefix: str) -> Chart | None:
         return None
     by_error = any(found.error for found in layers)
     shown = sorted(layers, key=lambda found: -(found.error if by_error else found.loss))[:MOST_LAYERS]
-    labels = list(_shortened([found.node for found in shown]))
+    labels = list(shortened([found.node for found in shown]))
     values = [found.error if by_error else found.loss for found in shown]
     told = [f"{text.percent(v)}" if by_error else text.lost(v) for v in values]
     precision = layers[0].precision
@@ -144,7 +144,7 @@ LABEL = 34
 """Characters of a node's name beside its bar: a phone has room for no more."""
 
 
-def _shortened(names: Sequence[str]) -> Iterator[str]:
+def shortened(names: Sequence[str]) -> Iterator[str]:
     """The ends of names, which tell them apart; numbered where they don't, since equal labels are one bar."""
     seen: dict[str, int] = {}
     for name in names:
