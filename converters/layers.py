@@ -5,6 +5,7 @@ Times are medians of several runs, in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -12,6 +13,8 @@ from pydantic import BaseModel
 LAYERS = "layers.json"
 CLEAR = 0.002
 """Share of an inference from which a difference between two layers is worth telling."""
+NAMED = 3
+"""Of those where ONNX Runtime is ahead."""
 LONGEST = 40
 """Characters of a group's operators in its name."""
 
@@ -109,14 +112,44 @@ class Profile(BaseModel):
     after: Rates
 
     @property
-    def behind(self) -> list[Group]:
-        """Groups in which ONNX Runtime is ahead by more than what clocks differ in, the largest difference first."""
-        least = CLEAR * self.engine_ms
-        slower = [group for group in self.groups if group.lost_ms > max(least, group.onnxruntime_ms / 20)]
-        return sorted(slower, key=lambda group: -group.lost_ms)
-
-    @property
     def rates(self) -> Rates:
         """The better ones of those before and after: what the machine can do when nothing else runs."""
         best = {name: max(getattr(self.before, name), getattr(self.after, name)) for name in Rates.model_fields}
         return Rates(**best)
+
+
+class Behind(BaseModel):
+    """Groups of equal kernels in which ONNX Runtime is ahead."""
+
+    first: Group
+    """The one that loses most."""
+    count: int
+    lost_ms: float
+    """All of them together."""
+
+
+def behind(profile: Profile, layers: Sequence[Layer]) -> list[Behind]:
+    """Where ONNX Runtime is ahead by more than what clocks differ in, the largest loss first; equal kernels as one."""
+    equal: dict[tuple[str, ...], list[Group]] = {}
+    for group in profile.groups:
+        equal.setdefault(tuple(layers[number].function for number in group.layers), []).append(group)
+    found = []
+    for groups in equal.values():
+        lost, reference = sum(group.lost_ms for group in groups), sum(group.onnxruntime_ms for group in groups)
+        if lost > max(CLEAR * profile.engine_ms, reference / 20):
+            first = max(groups, key=lambda group: group.lost_ms)
+            found.append(Behind(first=first, count=len(groups), lost_ms=lost))
+    return sorted(found, key=lambda each: -each.lost_ms)
+
+
+def told(found: Sequence[Behind]) -> str:
+    """Them in one line, the first few by name; empty for none."""
+    if not found:
+        return ""
+    parts = [
+        f"{each.first.name}{f' and {each.count - 1} like it' if each.count > 1 else ''} (by {each.lost_ms:.2g} ms)"
+        for each in found[:NAMED]
+    ]
+    return f"ONNX Runtime is ahead in {', '.join(parts)}" + (
+        f", and {len(found) - NAMED} more" if found[NAMED:] else ""
+    )

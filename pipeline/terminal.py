@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from enginesmith.converters import layers
 from enginesmith.pipeline.events import Event
 from enginesmith.pipeline.manifest import EngineRecord, Manifest, StageRecord
 
@@ -107,6 +108,8 @@ def show_manifest(console: Console, manifest: Manifest, folder: str) -> None:
     if manifest.engines:
         console.print()
         console.print(_engines(manifest.engines))
+        for line in filter(None, map(_lost, manifest.engines)):
+            console.print(f"[dim]{escape(line)}[/]", highlight=False)
     console.print()
     for warning in manifest.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
@@ -191,6 +194,12 @@ def _engines(engines: list[EngineRecord]) -> Table:
             _latency(engine),
         )
     return table
+
+
+def _lost(engine: EngineRecord) -> str:
+    """Where ONNX Runtime is ahead of an engine whose layers were timed."""
+    line = layers.told(layers.behind(engine.profile, engine.kernels)) if engine.profile else ""
+    return f"{engine.backend}: {line}" if line else ""
 
 
 def _latency(engine: EngineRecord) -> str:

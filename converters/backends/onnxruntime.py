@@ -37,6 +37,8 @@ def session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # Its threads wait actively for the next inference otherwise, and take the cores from whatever runs after it here.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -45,7 +47,6 @@ def session(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-        options.add_session_config_entry("session.force_spinning_stop", "1")
     if written is not None:
         options.log_severity_level = 3  # it warns that what it writes is for this machine
         options.optimized_model_filepath = str(written)

@@ -63,30 +63,30 @@ class Coverage:
 
     def _name_tensors(self) -> None:
         names = {node.name: node for node in self.graph.node if node.name}
-        renamed = []
+        renamed: list[tuple[str, str]] = []
+        """Results of convolutions, and the tensors that they are called by."""
         for node in self.optimized.node:
             same = [name for name in node.output if name in self.producer]
             self.stands_for |= dict(zip(same, same, strict=True))
-            if same or not node.output:
+            if node.op_type in MOVERS:
                 continue
             base = GIVEN.sub("", node.name)
-            if node.op_type in MOVERS:
-                base = self.stands_for.get(node.input[0], node.input[0])
-            elif base in names:
-                base = names[base].output[0]
-            if base in self.producer:
+            base = names[base].output[0] if base in names else base
+            if not same and node.output and base in self.producer:
                 self.stands_for[node.output[0]] = base
-                renamed.append(node)
+                renamed[:0] = [(node.output[0], base)] if node.op_type == "Conv" else []
+        moved = [node for node in self.optimized.node if node.op_type in MOVERS]
+        told = {node.input[0]: node.output[0] for node in moved if node.output[0] in self.producer}
+        self.stands_for |= told
         # The later of two convolutions computes their sum: it is the one that finds the other's result.
         found = set(self.stands_for.values())
-        for node in reversed(renamed):
-            if node.op_type == "Conv":
-                self.stands_for[node.output[0]] = self._tail(self.stands_for[node.output[0]], found)
-        moved = {}
-        for node in renamed:
-            if node.op_type in MOVERS:
-                moved[node.output[0]] = self.stands_for.get(node.input[0], node.input[0])
-        self.stands_for |= {name: base for name, base in moved.items() if base in self.producer}
+        for name, base in sorted(renamed, key=lambda pair: pair[0] not in told):
+            tail = self._tail(base, found)
+            self.stands_for[name] = told.get(name, tail)
+        for node in moved:
+            base = self.stands_for.get(node.input[0], node.input[0])
+            if base in self.producer:
+                self.stands_for.setdefault(node.output[0], base)
 
     def _tail(self, name: str, found: set[str]) -> str:
         """The tensor after the elementwise operators that a convolution has swallowed: no other node computes them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from enginesmith.converters.layers import Group, Layer, Profile, Rates
+from enginesmith.converters.layers import Group, Layer, Profile, Rates, behind, told
 from enginesmith.pipeline.manifest import EngineRecord, Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import Chart, axis, bars, figure, room
@@ -16,8 +16,6 @@ TOP = 30
 MOST = 300
 """Rows in all; the rest is one more."""
 CHARTED = 16
-NAMED = 3
-"""Groups that are named as those where ONNX Runtime is ahead."""
 NOISY = 0.9
 """Of a rate before to that after, or the other way round: below, something else ran meanwhile."""
 
@@ -73,7 +71,7 @@ def _view(engine: EngineRecord, id: str) -> View:
         reason = "Not run" if engine.verified == "not run" else "Not measured"
         kinds = _by_kind([Group(layers=[i], kernels=[], nodes=layer.nodes, ops=layer.ops, engine_ms=0, onnxruntime_ms=0)
                           for i, layer in enumerate(layers)], layers, None)  # fmt: skip
-        untimed = f"{reason}: {engine.verified_reason}" if engine.verified_reason else reason
+        untimed = f"{reason}: {engine.verified_reason}" if reason == "Not run" and engine.verified_reason else reason
         return View(name, id, untimed, "", "", "", "", kinds, [], [], None, winograd=False)
     rates = profile.rates
     slowest = sorted(profile.groups, key=lambda group: -max(group.engine_ms, group.onnxruntime_ms))
@@ -88,23 +86,13 @@ def _view(engine: EngineRecord, id: str) -> View:
         summary=_summary(profile, layers),
         machine=_machine(profile),
         noisy=_noisy(profile),
-        behind=behind(profile),
+        behind=told(behind(profile, layers)),
         kinds=_by_kind(profile.groups, layers, rates),
         rows=rows[:TOP],
         rest=rows[TOP:],
         chart=_chart(slowest[:CHARTED], id),
         winograd=any(layer.kernel.startswith("winograd") for layer in layers),
     )
-
-
-def behind(profile: Profile) -> str:
-    """Where ONNX Runtime is ahead, in one line; empty where it is nowhere."""
-    found = profile.behind
-    if not found:
-        return ""
-    named = ", ".join(f"{group.name} (by {text.milliseconds(group.lost_ms)})" for group in found[:NAMED])
-    more = f" and {text.counted(len(found) - NAMED, 'more')}" if len(found) > NAMED else ""
-    return f"ONNX Runtime is ahead in {named}{more.removesuffix('s')}"
 
 
 def _summary(profile: Profile, layers: Sequence[Layer]) -> str:
@@ -175,8 +163,8 @@ def _kernels(group: Group, layers: Sequence[Layer], *, counted: bool = True) -> 
         layer = layers[number]
         kind = layer.kernel if layer.ours else f"{layer.kernel or layer.function} (TVM)"
         kinds[kind] = kinds.get(kind, 0) + 1
-    told = [f"{count} {kind}" if counted and count > 1 else kind for kind, count in kinds.items()]
-    return " + ".join(told) or "no layer of its own"
+    named = [f"{count} {kind}" if counted and count > 1 else kind for kind, count in kinds.items()]
+    return " + ".join(named) or "no layer of its own"
 
 
 def _row(group: Group, layers: Sequence[Layer], rates: Rates | None, name: str = "", count: int = 0) -> Row:
@@ -188,7 +176,7 @@ def _row(group: Group, layers: Sequence[Layer], rates: Rates | None, name: str =
         bound = "memory" if moved / rates.gbytes > flops / rates.gflops else "arithmetic"
     return Row(
         name=name or group.name,
-        title=", ".join(group.nodes[:20]),
+        title=", ".join(group.nodes[:20]) or name,
         kernel=_kernels(group, layers),
         count=text.count(count) if count else "",
         shape=text.shape(layers[group.layers[-1]].shape) if group.layers else "",

@@ -10,9 +10,9 @@ from pathlib import Path
 import report_manifests as manifests
 from test_report import HOSTILE, Page, browse, chromium, drawn_plots
 
-from enginesmith.converters.layers import Group, Layer, Profile, Rates
+from enginesmith.converters.layers import Group, Layer, Profile, Rates, behind, told
 from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.report import layers, render
+from enginesmith.pipeline.report import render
 
 __all__ = ["chromium"]  # the fixture
 
@@ -41,6 +41,12 @@ def manifest(found: list[Layer], times: list[float], reference: list[float], **m
     made.engines[0].kernels = found
     made.engines[0].profile = Profile.model_validate(fields | more)
     return made
+
+
+def lost(made: Manifest) -> str:
+    profile = made.engines[0].profile
+    assert profile
+    return told(behind(profile, made.engines[0].kernels))
 
 
 FOUR = [
@@ -84,18 +90,16 @@ def test_kinds_are_summed() -> None:
 
 def test_it_says_where_onnx_runtime_is_ahead() -> None:
     made = manifest(FOUR, TIMES, REFERENCE)
-    profile = made.engines[0].profile
-    assert profile
-    assert layers.behind(profile) == (
-        "ONNX Runtime is ahead in Conv+Relu /layer0/relu (by 0.500 ms), Conv+Relu /layer2/relu (by 0.100 ms)"
+    line = "ONNX Runtime is ahead in Conv+Relu /layer0/relu (by 0.5 ms), Conv+Relu /layer2/relu (by 0.1 ms)"
+    assert lost(made) == line
+    assert line in Page(render(made)).text
+    assert lost(manifest(FOUR, TIMES, [9.0] * 4)) == ""
+    many = manifest([layer(n) for n in range(9)], [2.0] * 9, [1.0] * 9)
+    assert lost(many).endswith("/layer2/relu (by 1 ms), and 6 more")
+    equal = [layer(n).model_copy(update={"function": "convolution"}) for n in range(9)]
+    assert lost(manifest(equal, [1.1] * 8 + [1.2], [1.0] * 9)) == (
+        "ONNX Runtime is ahead in Conv+Relu /layer8/relu and 8 like it (by 1 ms)"
     )
-    assert layers.behind(profile) in Page(render(made)).text
-    ahead = manifest(FOUR, TIMES, [9.0] * 4).engines[0].profile
-    assert ahead
-    assert layers.behind(ahead) == ""
-    many = manifest([layer(n) for n in range(9)], [2.0] * 9, [1.0] * 9).engines[0].profile
-    assert many
-    assert layers.behind(many).endswith("and 6 more")
 
 
 def test_a_machine_that_changes_is_cautioned() -> None:

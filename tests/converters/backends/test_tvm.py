@@ -98,7 +98,7 @@ context.emit = events.append
 for name in ("plain", "dynamic", "types"):
     profile = {"x": ((1, 3, 16, 16), (4, 3, 16, 16), (8, 3, 16, 16))} if name == "dynamic" else None
     answer[name] = backend.build(request(name, profile), context).model_dump()
-    assert sorted(path.name for path in (folder / f"{name}.out").iterdir()) == ["module.json", "module.so"]
+    assert sorted(path.name for path in (folder / f"{name}.out").iterdir()) == ["layers.json", "module.json", "module.so"]
 answer["said"] = [event["text"] for event in events]
 """,
     )

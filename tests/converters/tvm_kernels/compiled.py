@@ -105,3 +105,21 @@ def account(folder: str, kernels: bool) -> tuple[list[dict[str, Any]], list[str]
         runner.machine.set_instrument(watch)
         runner.infer({tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in runner.inputs})
     return [layer.model_dump() for layer in engine.kernels], called
+
+
+def profiled(folder: str) -> dict[str, Any]:
+    """Build `model.onnx` of a folder for this machine and take its profile; the record with the layers beside it."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.base import BuildRequest
+    from enginesmith.converters.profiling.profile import profile
+    from enginesmith.converters.stage import Context
+
+    out = Path(folder)
+    backend = get_backend("tvm")
+    target = backend.resolve_target("native")
+    engine = backend.build(BuildRequest(out / "model.onnx", target, {}, out), Context(out, out, out))
+    with backend.runner(out / engine.file, threads=2) as runner:
+        feed = {tensor.name: np.ones(tensor.shape, tensor.dtype) for tensor in runner.inputs}
+        found = profile(runner, target, out / "model.onnx", (feed, feed), 2, 0.1, out)
+    assert found is not None
+    return {**found.model_dump(), "layers": [layer.model_dump() for layer in engine.kernels]}
