@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner
 
 MOST_RUNS = 200
-PROFILE_SECONDS = 2.0
-"""For the times of layers, at most."""
 FEWEST_RUNS = 3
 """Of each, unless a single pair takes longer than the whole time given: then one."""
+PROFILE_SECONDS = 2.0
+"""For the times of layers, at most."""
 
 
 class MeasureOptions(Options):
