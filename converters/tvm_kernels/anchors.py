@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
 from enginesmith.converters.tvm_kernels.layout import Halo, Planes
+from enginesmith.converters.tvm_kernels.workload import Tuned, Workload
 
 
 class Kernel(Protocol):
@@ -36,6 +38,16 @@ class Settings:
 
     simd: Simd
     winograd: bool = True
+    tuned: Tuned = field(default_factory=Tuned)
+    """Schedules that are taken in place of the defaults."""
+    made: Counter[Workload] = field(default_factory=Counter, compare=False)
+    """What kernels were made for, and how often."""
+
+    def kernel(self, kind: str, *arguments: Any) -> Any:
+        """A kernel that has schedules; `arguments` are those of its constructor."""
+        workload = Workload(kind, arguments)
+        self.made[workload] += 1
+        return workload.kernel(self.tuned.schedules.get(workload.key))
 
 
 @dataclass

@@ -9,13 +9,15 @@ FLOPS_PER_BYTE = 5.0
 L2_BYTES = 500_000
 TRANSFORM_FLOPS = {2: 3.0, 4: 4.0}
 """Cost of both transforms per input and output number, in flops of the product: measured on 56 x 56 and 14 x 14."""
+LEAST_CHANNELS = 16
+"""Of inputs and of outputs, for Winograd: with fewer the transforms take too much of the time."""
 GAIN = 0.9
 """Winograd has to be this much cheaper: its rounding error is larger."""
 
 
 def winograd_size(inputs: int, outputs: int, target: tuple[int, int], allowed: bool) -> int:
     """Outputs along a side of the tile, 2 or 4; 0 for the direct convolution."""
-    if not allowed or min(inputs, outputs) < 16:
+    if not allowed or min(inputs, outputs) < LEAST_CHANNELS:
         return 0
     costs = {size: winograd_cost(size, inputs, outputs, target) for size in (2, 4)}
     best = min(costs, key=lambda size: costs[size])

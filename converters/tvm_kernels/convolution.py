@@ -6,6 +6,7 @@ The input is read one number at a time and broadcast, so its layout is free; the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, ta
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
+from enginesmith.converters.tvm_kernels.schedule import DirectSchedule, Space, divisors, registers_for_sums
 
 SMALL_WIDTH = 14
 """Up to this width tiles run over the ends of rows, so that few are left partly empty."""
 FLAT_PIXELS = 96
 """Pixels of a task, where rows follow each other without a gap."""
+MOST_VECTORS = 6
+"""Of output channels in a tile, that a search looks at."""
 
 
 class DirectConvolution:
@@ -32,7 +36,14 @@ class DirectConvolution:
     """
 
     def __init__(
-        self, simd: Simd, window: Window, groups: int, source: Blocked, target: Blocked, expression: Expression
+        self,
+        simd: Simd,
+        window: Window,
+        groups: int,
+        source: Blocked,
+        target: Blocked,
+        expression: Expression,
+        schedule: DirectSchedule | None = None,
     ) -> None:
         per_group = target.channels // groups
         self.simd = simd if groups == 1 else simd.narrowed(tiles.common(per_group, target.block, most=simd.lanes))
@@ -40,22 +51,45 @@ class DirectConvolution:
         self.window, self.groups, self.source, self.target = window, groups, source, target
         self.expression = expression
         self.inputs = source.channels // groups
-        vectors = target.blocks * target.block // lanes if groups == 1 else per_group // lanes
-        self.vectors = tiles.vectors_for(vectors)
-        self.width = self.vectors * lanes
-        """Output channels of a tile."""
-        self.chunk = tiles.common(self.inputs, source.block, most=8)
-        """Input channels that are unrolled; they lie in one block."""
-        self.tiles = (target.blocks * target.block if groups == 1 else target.channels) // self.width
-
+        self.outputs = target.blocks * target.block if groups == 1 else per_group
+        """Of a group."""
         layouts = [source, target, *(operand.layout for operand in expression.operands if operand.kind == "tensor")]
         self.gapless = window.pointwise and all(layout and layout.halo == NO_HALO for layout in layouts)
-        self.rows = 1
-        """Of a task."""
+        self.schedule = schedule or self.default()
+        self.vectors, self.chunk, self.rows = self.schedule.vectors, self.schedule.inputs, self.schedule.rows
+        self.width = self.vectors * lanes
+        """Output channels of a tile."""
+        self.tiles = groups * self.outputs // self.width
+
+    def default(self) -> DirectSchedule:
+        """What measured best over many sizes."""
+        target = self.target
+        vectors = tiles.vectors_for(self.outputs // self.simd.lanes)
+        rows = 1
         if self.gapless:
-            self.rows = tiles.divisor(target.height, -(-FLAT_PIXELS // target.width))
+            rows = tiles.divisor(target.height, -(-FLAT_PIXELS // target.width))
         elif target.width <= SMALL_WIDTH:
-            self.rows = target.height
+            rows = target.height
+        return DirectSchedule(
+            vectors=vectors,
+            sums=tiles.pixels_for(self.simd, vectors) * vectors,
+            inputs=tiles.common(self.inputs, self.source.block, most=8),
+            rows=rows,
+            across=self.gapless or rows > 1,
+            # What is larger, weights or input, is gone through once.
+            weights_once=self.groups * self.outputs * self.inputs * self.window.taps > self.source.size,
+        )
+
+    def space(self) -> Space:
+        default = self.default()
+        return {
+            "vectors": tuple(count for count in divisors(self.outputs // self.simd.lanes) if count <= MOST_VECTORS),
+            "sums": tuple(sorted({default.sums, *registers_for_sums(self.simd.registers)})),
+            "inputs": divisors(tiles.common(self.inputs, self.source.block, most=16)),
+            "rows": divisors(self.target.height),
+            "across": (True,) if self.gapless else (False, True),
+            "weights_once": (False, True),
+        }
 
     @staticmethod
     def fits(groups: int, outputs: int) -> bool:
@@ -74,8 +108,10 @@ class DirectConvolution:
         source, target = self.source, self.target
         kh, kw = self.window.kernel
         work = target.size * self.inputs * self.window.taps
-        parts = target.height // self.rows
-        most = tiles.pixels_for(self.simd, self.vectors)
+        plan = self.schedule
+        parts = target.height // plan.rows
+        rows, length = (1, plan.rows * target.width) if plan.across else (plan.rows, target.width)
+        most = max(1, plan.sums // plan.vectors)
 
         def body() -> None:
             data = argument("source", source.shape)
@@ -84,34 +120,43 @@ class DirectConvolution:
             output = BlockedOutput(self.simd, target, self.expression)
             with tasks(target.batch * self.tiles * parts, work) as task:
                 image, rest = task // (self.tiles * parts), task % (self.tiles * parts)
-                # What is larger, weights or input, is gone through once.
-                if self.tiles * self.width * self.inputs * kh * kw > source.size:
+                if plan.weights_once:
                     tile, part = rest // parts, rest % parts
                 else:
                     part, tile = rest // self.tiles, rest % self.tiles
-                for start, size, count in tiles.runs(self.rows * target.width, most):
-                    with T.serial(count) as run:
-                        self._tile(data, weights, output, image, tile, part, start + run * size, size)
+                with T.serial(rows) as row:
+                    for start, size, count in tiles.runs(length, most):
+                        with T.serial(count) as run:
+                            place = partial(self._place, part, row, start + run * size)
+                            self._tile(data, weights, output, image, tile, place, size)
                 self._clear(output, image, tile, part, parts)
 
         return function(name, body)
 
-    def _place(self, part: Any, pixel: Any) -> tuple[Any, Any]:
-        """Row and column of a pixel that is counted from the start of a task's rows."""
-        width = self.target.width
+    def _place(self, part: Any, row: Any, first: Any, step: Any) -> tuple[Any, Any]:
+        """Row and column of a pixel of a task, counted from the start of the task where tiles run over the ends of rows,
+        else from the start of `row`."""
+        width, top, pixel = self.target.width, part * self.rows, first + step
         if self.gapless:  # the plane as one long row
-            return 0, part * (self.rows * width) + pixel
-        if self.rows == 1:
-            return part, pixel
-        return T.Bind(tirx.floordiv(pixel, width)), T.Bind(tirx.floormod(pixel, width))
+            return 0, top * width + pixel
+        if not self.schedule.across or self.rows == 1:
+            return top + row, pixel
+        return T.Bind(top + tirx.floordiv(pixel, width)), T.Bind(tirx.floormod(pixel, width))
 
     def _tile(
-        self, data: Any, weights: Any, output: BlockedOutput, image: Any, tile: Any, part: Any, first: Any, size: int
+        self,
+        data: Any,
+        weights: Any,
+        output: BlockedOutput,
+        image: Any,
+        tile: Any,
+        place: Callable[[Any], tuple[Any, Any]],
+        size: int,
     ) -> None:
-        """All inputs of `size` pixels from `first` on, then their end."""
+        """All inputs of `size` pixels, then their end. `place` gives the row and column of each."""
         simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
         kh, kw = self.window.kernel
-        places = [self._place(part, first + step) for step in range(size)]
+        places = [place(step) for step in range(size)]
         count = size * vectors
         parts = tiles.partial_sums(count, self.chunk)
         sums = simd.zeros(count * parts)
@@ -130,7 +175,7 @@ class DirectConvolution:
             loop_taps(kh, kw, taps)
 
         def write(value: Any, pixel: Any, v: int) -> None:
-            y, x = places[pixel] if isinstance(pixel, int) else self._place(part, first + pixel)
+            y, x = places[pixel] if isinstance(pixel, int) else place(pixel)
             channel = tile * self.width + v * lanes
             output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
 

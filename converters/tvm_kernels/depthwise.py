@@ -13,6 +13,7 @@ from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, ta
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import Blocked, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
+from enginesmith.converters.tvm_kernels.schedule import DepthwiseSchedule, Space, divisors
 
 PIXELS = 8
 
@@ -20,9 +21,27 @@ PIXELS = 8
 class DepthwiseConvolution:
     """Parameters of `kernel()`: source, weights as `pack` makes them, operands of the expression, result."""
 
-    def __init__(self, simd: Simd, window: Window, source: Blocked, target: Blocked, expression: Expression) -> None:
+    def __init__(
+        self,
+        simd: Simd,
+        window: Window,
+        source: Blocked,
+        target: Blocked,
+        expression: Expression,
+        schedule: DepthwiseSchedule | None = None,
+    ) -> None:
         self.simd, self.window = simd, window
         self.source, self.target, self.expression = source, target, expression
+        self.schedule = schedule or self.default()
+
+    def default(self) -> DepthwiseSchedule:
+        """Enough tasks for some cores; the rows of a task share what they read."""
+        target = self.target
+        rows = target.height if target.blocks >= 8 else tiles.divisor(target.height, -(-target.height // 4))
+        return DepthwiseSchedule(pixels=PIXELS, rows=rows)
+
+    def space(self) -> Space:
+        return {"pixels": tuple(range(2, min(self.simd.registers, 16))), "rows": divisors(self.target.height)}
 
     def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[C, 1, kh, kw] to [block, kh, kw, channel in the block]."""
@@ -34,8 +53,7 @@ class DepthwiseConvolution:
     def kernel(self, name: str) -> Any:
         simd, target = self.simd, self.target
         kh, kw = self.window.kernel
-        # Enough tasks for some cores; the rows of a task share what they read.
-        rows = target.height if target.blocks >= 8 else tiles.divisor(target.height, -(-target.height // 4))
+        rows = self.schedule.rows
         parts = target.height // rows
 
         def body() -> None:
@@ -46,7 +64,7 @@ class DepthwiseConvolution:
                 image, block = task // (target.blocks * parts), task // parts % target.blocks
                 first = task % parts * rows
                 with T.serial(rows) as row:
-                    for start, size, count in tiles.runs(target.width, PIXELS):
+                    for start, size, count in tiles.runs(target.width, self.schedule.pixels):
                         with T.serial(count) as run:
                             self._tile(data, weights, output, image, block, first + row, start + run * size, size)
                 output.clear_halo(image, block, first, rows, task % parts == 0, task % parts == parts - 1)

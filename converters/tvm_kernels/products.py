@@ -14,9 +14,12 @@ from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.output import finish
+from enginesmith.converters.tvm_kernels.schedule import ProductSchedule, Space, registers_for_sums
 
 FEWEST_COLUMNS = 4
 VECTORS = 2
+MOST_VECTORS = 6
+"""Of columns in a tile, that a search looks at."""
 UNROLLED = 8
 
 
@@ -59,14 +62,28 @@ class Product:
         result: tuple[int, ...],
         packed: bool,
         expression: Expression,
+        schedule: ProductSchedule | None = None,
     ) -> None:
         self.left, self.right, self.result, self.packed, self.expression = left, right, result, packed, expression
         self.columns = result[-1]
         lanes = max(lanes for lanes in (4, 8, 16) if lanes <= min(simd.lanes, self.columns))
         self.simd = simd.narrowed(lanes)
-        self.vectors = min(VECTORS, self.columns // lanes)
+        self.schedule = schedule or self.default()
+        self.vectors = self.schedule.vectors
         self.width = self.vectors * lanes
         self.tiles = -(-self.columns // self.width)
+
+    def default(self) -> ProductSchedule:
+        """What measured best over many sizes."""
+        vectors = min(VECTORS, self.columns // self.simd.lanes)
+        return ProductSchedule(vectors, tiles.pixels_for(self.simd, vectors) * vectors, UNROLLED)
+
+    def space(self) -> Space:
+        return {
+            "vectors": tuple(range(1, min(MOST_VECTORS, self.columns // self.simd.lanes) + 1)),
+            "sums": tuple(sorted({self.default().sums, *registers_for_sums(self.simd.registers)})),
+            "unrolled": (1, 2, 4, 8, 16),
+        }
 
     def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[K, N] to [tile, K, column in the tile]."""
@@ -97,7 +114,7 @@ class Product:
                         return self.simd.load(weights, tile, k, v * self.simd.lanes)
                     return self.simd.load(weights, *at_row(right, second * inner + k), column + v * self.simd.lanes)
 
-                for start, size, count in tiles.runs(rows, tiles.pixels_for(self.simd, self.vectors)):
+                for start, size, count in tiles.runs(rows, max(1, self.schedule.sums // self.vectors)):
                     with T.serial(count) as run:
                         row = start + run * size
                         self._tile(data, load, output, column, (first * rows + row, matrix * rows + row), size)
@@ -116,7 +133,8 @@ class Product:
         """`at` is the first row on the left, and in the result."""
         simd, vectors, lanes, inner = self.simd, self.vectors, self.simd.lanes, self.left[-1]
         count = size * vectors
-        parts = tiles.partial_sums(count, UNROLLED)
+        unrolled = self.schedule.unrolled
+        parts = tiles.partial_sums(count, unrolled)
         sums = simd.zeros(count * parts)
 
         def add(k: Any, step: int) -> None:
@@ -127,11 +145,11 @@ class Product:
                     place = (step % parts * count + row * vectors + v) * lanes
                     simd.store(sums, simd.fma(value, weight, simd.load(sums, place)), place)
 
-        with T.serial(inner // UNROLLED) as chunk:
-            for step in range(UNROLLED):
-                add(chunk * UNROLLED + step, step)
-        for step in range(inner % UNROLLED):
-            add(inner // UNROLLED * UNROLLED + step, step)
+        with T.serial(inner // unrolled) as chunk:
+            for step in range(unrolled):
+                add(chunk * unrolled + step, step)
+        for step in range(inner % unrolled):
+            add(inner // unrolled * unrolled + step, step)
         finish(simd, self.expression, size, vectors,
                lambda row, v: simd.total(sums, row * vectors + v, count, parts),
                lambda value, row, v: output.write(value, at[1] + row, column + v * lanes))  # fmt: skip

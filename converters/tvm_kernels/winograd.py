@@ -20,9 +20,12 @@ from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, ta
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Halo, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput
+from enginesmith.converters.tvm_kernels.schedule import Space, WinogradSchedule, divisors, registers_for_sums
 
 STRIP_BYTES = 600_000
 """Of both workspaces of a strip: they should stay in the L2 cache from one phase to the next."""
+MOST_VECTORS = 6
+"""Of output channels in a tile, that a search looks at."""
 FILTERS = {
     2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
     4: np.array([[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
@@ -34,21 +37,46 @@ FILTERS = {
 class WinogradConvolution:
     """Parameters of `kernel()`: source, weights as `pack` makes them, operands of the expression, result."""
 
-    def __init__(self, simd: Simd, size: int, window: Window, source: Blocked, target: Blocked, expression: Expression):
+    def __init__(
+        self,
+        simd: Simd,
+        size: int,
+        window: Window,
+        source: Blocked,
+        target: Blocked,
+        expression: Expression,
+        schedule: WinogradSchedule | None = None,
+    ) -> None:
         """`size` is 2 or 4: a tile's outputs along an axis."""
         self.simd, self.size, self.window = simd, size, window
         self.source, self.target, self.expression = source, target, expression
         self.points = (size + 2) ** 2
         self.down, self.across = -(-target.height // size), -(-target.width // size)
-        self.vectors = tiles.vectors_for(target.blocks)
+        self.schedule = schedule or self.default()
+        self.vectors, self.rows = self.schedule.vectors, self.schedule.rows
         self.width = self.vectors * simd.lanes
-        row_bytes = 4 * self.points * self.across * (source.blocks + target.blocks) * simd.lanes
-        fitting = [rows for rows in range(1, self.down + 1) if self.down % rows == 0]
+
+    def default(self) -> WinogradSchedule:
+        """What measured best over many sizes."""
+        source, target, lanes = self.source, self.target, self.simd.lanes
+        vectors = tiles.vectors_for(target.blocks)
+        row_bytes = 4 * self.points * self.across * (source.blocks + target.blocks) * lanes
+        fitting = divisors(self.down)
         if 4 * self.points * source.channels * target.channels > STRIP_BYTES:
-            fitting = [self.down]  # the weights would be read again for every strip, from beyond the L2 cache
+            fitting = (self.down,)  # the weights would be read again for every strip, from beyond the L2 cache
         small = [rows for rows in fitting if rows * row_bytes <= STRIP_BYTES]
-        self.rows = max(small, default=fitting[0])
-        """Rows of tiles in a strip."""
+        return WinogradSchedule(
+            vectors=vectors,
+            sums=tiles.pixels_for(self.simd, vectors) * vectors,
+            rows=max(small, default=fitting[0]),
+        )
+
+    def space(self) -> Space:
+        return {
+            "vectors": tuple(count for count in divisors(self.target.blocks) if count <= MOST_VECTORS),
+            "sums": tuple(sorted({self.default().sums, *registers_for_sums(self.simd.registers)})),
+            "rows": divisors(self.down),
+        }
 
     @staticmethod
     def fits(simd: Simd, window: Window, groups: int, source: Blocked) -> bool:
@@ -115,7 +143,7 @@ class WinogradConvolution:
         work = self.points * total * self.source.channels * self.target.channels
         with tasks(self.points * outputs, work) as task:
             point, tile = task // outputs, task % outputs
-            for start, size, count in tiles.runs(total, tiles.pixels_for(simd, vectors)):
+            for start, size, count in tiles.runs(total, max(1, self.schedule.sums // vectors)):
                 with T.serial(count) as run:
                     first = start + run * size
                     registers = simd.zeros(size * vectors)

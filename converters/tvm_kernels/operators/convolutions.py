@@ -8,11 +8,11 @@ from typing import Any
 from enginesmith.converters.tvm_kernels import choose
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
-from enginesmith.converters.tvm_kernels.depthwise import DepthwiseConvolution
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, window_of
 from enginesmith.converters.tvm_kernels.transposed import TransposedConvolution
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
+from enginesmith.converters.tvm_kernels.workload import geometry
 
 
 def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
@@ -30,7 +30,7 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
     reach = window.reach(given[2:], shape[2:])
     if groups == outputs == given[1] and groups > 1:
         sources = [(source, simd.lanes, reach)]
-        return Anchor("depthwise", shape, sources, lambda s, t, e: DepthwiseConvolution(simd, window, s[0], t, e),
+        return Anchor("depthwise", shape, sources, lambda s, t, e: settings.kernel("depthwise", simd, window, s[0], t, e),
                       weights, flops)  # fmt: skip
     if not DirectConvolution.fits(groups, outputs):
         raise NotCovered(f"groups of {outputs // groups} outputs")
@@ -38,13 +38,16 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
     size = 0
     if WinogradConvolution.fits(simd, window, groups, Blocked(*given, block)):
         size = choose.winograd_size(inputs, outputs, shape[2:], settings.winograd)
+        if settings.winograd:
+            size = settings.tuned.sizes.get(geometry(Blocked(*given, block), Blocked(*shape, block)), size)
     if size:
         reach = WinogradConvolution.reach(size, window, given[2:], shape[2:])
         sources = [(source, block, reach)]
         return Anchor(f"winograd{size}", shape, sources,
-                      lambda s, t, e: WinogradConvolution(simd, size, window, s[0], t, e), weights, flops)  # fmt: skip
+                      lambda s, t, e: settings.kernel("winograd", simd, size, window, s[0], t, e), weights, flops)  # fmt: skip
     sources = [(source, block, reach)]
-    return Anchor("convolution", shape, sources, lambda s, t, e: DirectConvolution(simd, window, groups, s[0], t, e),
+    return Anchor("convolution", shape, sources,
+                  lambda s, t, e: settings.kernel("convolution", simd, window, groups, s[0], t, e),
                   weights, flops)  # fmt: skip
 
 

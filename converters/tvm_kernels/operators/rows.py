@@ -10,7 +10,7 @@ from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, shape_of
 from enginesmith.converters.tvm_kernels.layout import NO_HALO
 from enginesmith.converters.tvm_kernels.normalization import LayerNorm, Softmax
-from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS, Product
+from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS
 
 
 def _product(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
@@ -25,7 +25,7 @@ def _product(graph: Graph, node: Node, settings: Settings, blocked: Callable[[An
     packed = weights is not None and weights.ndim == 2
     sources = [(left, 0, NO_HALO)] if packed else [(left, 0, NO_HALO), (right, 0, NO_HALO)]
     return Anchor("product" if packed else "batched product", None, sources,
-                  lambda s, t, e: Product(settings.simd, first, second, shape, packed, e),
+                  lambda s, t, e: settings.kernel("product", settings.simd, first, second, shape, packed, e),
                   weights if packed else None, flops)  # fmt: skip
 
 
