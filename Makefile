@@ -17,6 +17,7 @@ TYPES := build/types/enginesmith
 help:
 	@echo "make engine MODEL=frcnn [BACKEND= PRECISION= TARGET= SHAPE= WEIGHTS= OUT= FLAGS='--keep-going ...']"
 	@echo "            PRECISION=int8 [CALIB= EVAL= METRIC=] | PRECISION=auto BUDGET=0.5% [TIME=10m]"
+	@echo "            BACKEND=tvm [THREADS=1] [TUNE=10m]"
 	@echo "make setup | test | test-all | check | clean        enginesmith -h for everything else: $(BIN)/enginesmith"
 
 setup: $(READY)
@@ -35,7 +36,7 @@ engine: $(READY)
 	@$(BIN)/enginesmith build '$(MODEL)' $(call flag,BACKEND,backend) $(call flag,PRECISION,precision) \
 	    $(call flag,TARGET,target) $(call flag,SHAPE,shape) $(call flag,WEIGHTS,weights) $(call flag,OUT,out) \
 	    $(call flag,CALIB,calib) $(call flag,EVAL,eval) $(call flag,METRIC,metric) $(call flag,BUDGET,budget) \
-	    $(call flag,TIME,time) \
+	    $(call flag,TIME,time) $(call flag,THREADS,threads) $(call flag,TUNE,tune) \
 	    $(if $(filter 1 yes true,$(TRUST)),--trust) $(FLAGS)
 
 check: lint types imports test

@@ -14,7 +14,7 @@ from enginesmith.converters.check import accepted
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.inputs import listed_shapes, written
 from enginesmith.converters.samples import SAMPLES, SampleSet
-from enginesmith.converters.stage import Context, Facts, Options, Stage
+from enginesmith.converters.stage import SCHEDULES, Context, Facts, Options, Stage
 
 if TYPE_CHECKING:
     from enginesmith.converters.finetune.pattern import Sparsity
@@ -50,6 +50,7 @@ class Compile(Stage[CompileOptions]):
             cache=context.cache,
             sparse=options.sparse,
             kernels=options.kernels,
+            schedules=inputs["tuned"] / SCHEDULES if "tuned" in inputs else None,
         )
         backend = get_backend(options.backend)
         zeros = _sparsity(request.onnx) if options.sparse else None

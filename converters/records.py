@@ -282,6 +282,48 @@ class Search(BaseModel):
     """Why it ended early, such as `after 600 s`; empty when it came to its end."""
 
 
+class TunedKernel(BaseModel):
+    """A kernel that was searched for better schedules. `kernel` says what it computes, `schedule` what was found."""
+
+    kernel: str
+    calls: int
+    """In the network."""
+    measurements: int
+    failed: int
+    default_ms: float
+    """Of one call."""
+    best_ms: float
+    schedule: dict[str, int | bool] = {}
+    """Empty where the default is the best."""
+
+
+class Tuning(BaseModel):
+    """A search for better schedules of a module's kernels."""
+
+    database: str
+    seconds: float
+    threads: int
+    machines: int
+    measurements: int
+    """Of this run."""
+    remembered: int
+    """Measurements of earlier runs that it went on from."""
+    failed: int
+    failure: str = ""
+    """The last one."""
+    kernels: list[TunedKernel] = []
+    """Those that take most of the time first."""
+    predicted: float
+    """Share of the kernels' time that the schedules take off, from their own measurements."""
+    default_ms: float | None = None
+    """Of the whole module, timed in turn with the other one; None where nothing better was found."""
+    tuned_ms: float | None = None
+    kept: bool
+    """The module got faster by it; otherwise it is built with the default schedules."""
+    stopped: str = ""
+    """Why it ended early; empty when nothing was left to try."""
+
+
 class EngineInfo(BaseModel):
     """What a compile stage built."""
 

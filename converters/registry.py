@@ -18,6 +18,7 @@ STAGES = {
     "sensitivity": "enginesmith.converters.precision.sensing:MeasureSensitivity",
     "evaluate": "enginesmith.converters.precision.accuracy:MeasureAccuracy",
     "check": "enginesmith.converters.check:Check",
+    "tune": "enginesmith.converters.tune:Tune",
     "compile": "enginesmith.converters.compile:Compile",
     "compare": "enginesmith.converters.compare:Compare",
     "measure": "enginesmith.converters.measure:Measure",

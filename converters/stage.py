@@ -20,11 +20,15 @@ from enginesmith.converters.records import (
     Lowering,
     Search,
     TensorInfo,
+    Tuning,
     Weights,
 )
 
 MODEL = "model.onnx"
 """File name of the graph in every artifact that holds one; its external data lies beside it."""
+
+SCHEDULES = "schedules.json"
+"""File name of what a search for better schedules found, which a compilation takes."""
 
 
 class Options(BaseModel):
@@ -51,6 +55,7 @@ class Facts(BaseModel):
     lowering: Lowering | None = None
     accuracy: Accuracy | None = None
     search: Search | None = None
+    tuning: Tuning | None = None
     engine: EngineInfo | None = None
     latency: Latency | None = None
     profile: Profile | None = None

@@ -273,6 +273,7 @@ def _fill(record: StageRecord, entry: Entry) -> None:
     record.lowering = facts.lowering
     record.accuracy = facts.accuracy
     record.search = facts.search
+    record.tuning = facts.tuning
     record.latency = facts.latency
     record.note = facts.note
 

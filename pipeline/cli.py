@@ -18,6 +18,7 @@ app = typer.Typer(
 STOPPED = 130
 LOW = "Precision"
 TUNE = "Fine-tuning"
+SEARCH = "Tuning of TVM modules"
 """Where the help shows the options of lower precisions."""
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
@@ -133,6 +134,17 @@ def build(
     simplify: Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")] = None,
     repair: Annotated[bool | None, typer.Option("--repair/--no-repair", help="Repair what a backend refuses.")] = None,
     kernels: Annotated[bool | None, typer.Option("--kernels/--no-kernels", help="Our kernels in TVM modules.")] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(help="Search for better schedules in TVM modules, such as 10m.", rich_help_panel=SEARCH),
+    ] = None,
+    tuners: Annotated[
+        str | None,
+        typer.Option(help="Machines to measure on: HOST:PORT/KEY of TVM's RPC tracker.", rich_help_panel=SEARCH),
+    ] = None,
+    tune_database: Annotated[
+        Path | None, typer.Option(help="File of measurements; in the store where left out.", rich_help_panel=SEARCH)
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Inputs to compare on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of random weights and inputs.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")] = None,
@@ -190,6 +202,9 @@ def build(
         "simplify",
         "repair",
         "kernels",
+        "tune",
+        "tuners",
+        "tune_database",
         "samples",
         "seed",
         "threads",

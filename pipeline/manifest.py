@@ -9,7 +9,17 @@ from pydantic import BaseModel, ConfigDict
 
 from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.layers import Layer, Profile
-from enginesmith.converters.records import Accuracy, Attempt, Comparison, Latency, Lowering, Search, TensorInfo, Weights
+from enginesmith.converters.records import (
+    Accuracy,
+    Attempt,
+    Comparison,
+    Latency,
+    Lowering,
+    Search,
+    TensorInfo,
+    Tuning,
+    Weights,
+)
 
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning or goes; a new field does not raise it."""
@@ -75,6 +85,7 @@ class StageRecord(Record):
     lowering: Lowering | None = None
     accuracy: Accuracy | None = None
     search: Search | None = None
+    tuning: Tuning | None = None
     latency: Latency | None = None
     note: str = ""
     error: str = ""

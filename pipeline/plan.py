@@ -24,6 +24,7 @@ from enginesmith.pipeline.planned import AUTO, FP32, Plan, PlannedStage, compari
 from enginesmith.pipeline.recipe import Recipe
 from enginesmith.pipeline.shapes import parse_shapes
 from enginesmith.pipeline.source import Source, resolve_source
+from enginesmith.pipeline.tuning import check_tuning, tune_options
 
 ORIGINAL = "original"
 """Id of the export of a model that is then fine-tuned."""
@@ -35,6 +36,7 @@ def make_plan(recipe: Recipe) -> Plan:
     shape = recipe.shape or source.shape
     specs = parse_shapes(shape) if shape else ()
     engines = _engines(recipe)
+    check_tuning(recipe, engines)
     for backend, target in engines:
         if lacking := backend.lacks(recipe.precision, target):
             raise UserError(lacking)
@@ -151,11 +153,15 @@ def _branch(
         backend=backend.name,
         target=target,
     )
+    needs = {"model": model, "samples": samples, "checked": check}
+    if (options := tune_options(recipe, backend, target)) is not None:
+        yield PlannedStage(f"tune {name}", "tune", options, needs=needs, backend=backend.name, target=target)
+        needs = {**needs, "tuned": f"tune {name}"}
     yield PlannedStage(
         f"compile {name}",
         "compile",
         CompileOptions(backend=backend.name, target=target, sparse=recipe.sparse, kernels=recipe.kernels),
-        needs={"model": model, "samples": samples, "checked": check},
+        needs=needs,
         backend=backend.name,
         target=target,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.precision.int8.options import Int8Options, Method
@@ -89,6 +89,12 @@ class Recipe(BaseModel):
     """Repair what a backend refuses, and prove each repair; otherwise report it only."""
     kernels: bool = True
     """Kernels of our own in TVM modules; otherwise everything is TVM's lowering."""
+    tune: float = Field(default=0.0, ge=0)
+    """Seconds to search for better schedules of the kernels in TVM modules (`10m`); 0: no search."""
+    tuners: str = ""
+    """Machines to measure on for `tune`, at a tracker of TVM's RPC: `HOST:PORT/KEY`; this machine where left out."""
+    tune_database: Path | None = None
+    """File of what `tune` has measured, read and added to; one in the store where left out."""
     samples: int = Field(default=3, ge=1, le=64)
     """Inputs that every comparison runs on; one is then run a second time."""
     seed: int = Field(default=0, ge=0)
@@ -111,10 +117,11 @@ class Recipe(BaseModel):
     def _share(cls, value: object) -> object:
         return quantity(value, SHARES, "0.5%", "budget") if isinstance(value, str) else value
 
-    @field_validator("time", mode="before")
+    @field_validator("time", "tune", mode="before")
     @classmethod
-    def _seconds(cls, value: object) -> object:
-        return quantity(value, {"": 1.0, **SECONDS}, "10m", "time") if isinstance(value, str) else value
+    def _seconds(cls, value: object, info: ValidationInfo) -> object:
+        name = info.field_name or ""
+        return quantity(value, {"": 1.0, **SECONDS}, "10m", name) if isinstance(value, str) else value
 
     @property
     def int8(self) -> Int8Options:

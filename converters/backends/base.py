@@ -30,7 +30,8 @@ class BuildRequest:
     empty for the profile's optimum alone;
     `cache` is a directory that outlives the build, for a timing cache;
     `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such;
-    `kernels` lets TVM use ours where there are any, else everything is left to its own lowering.
+    `kernels` lets TVM use ours where there are any, else everything is left to its own lowering;
+    `schedules` is the file that a search for better schedules of those kernels left.
     """
 
     onnx: Path
@@ -41,6 +42,7 @@ class BuildRequest:
     cache: Path | None = None
     sparse: bool = False
     kernels: bool = True
+    schedules: Path | None = None
 
 
 class Rejection(BaseModel, frozen=True):

@@ -113,10 +113,8 @@ class TvmBackend:
         if findings:
             first = findings[0]
             raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
-        fixed = [{name: (shape, shape, shape) for name, shape in shapes.items()} for shapes in request.shapes]
-        profiles: Sequence[Profile] = fixed or [request.profile]
         try:
-            made = [_lower(request, profile, cpu, target, context) for profile in profiles]
+            made = [_lower(request, profile, cpu, target, context) for profile in profiles(request)]
         except tvm_import.ImportFailed as error:
             findings = tvm_check.check(self, request, context)
             remedy = next((finding.remedy for finding in findings if finding.remedy), "")
@@ -209,17 +207,25 @@ def _lower(
     from enginesmith.converters.backends import tvm_import, tvm_schedule
     from enginesmith.converters.tvm_kernels import account, apply
     from enginesmith.converters.tvm_kernels.anchors import Settings
+    from enginesmith.converters.tvm_kernels.workload import Tuned
 
     imported = tvm_import.import_onnx(request.onnx, profile)
     context.progress("optimizing the graph", 0.1)
     prepared = tvm_import.prepare(imported.module, target)
     applied = apply.Applied(prepared)
     if request.kernels:
-        applied = apply.use_kernels(prepared, Settings(apply.simd_for(cpu.arch, cpu.mcpu)))
+        settings = Settings(apply.simd_for(cpu.arch, cpu.mcpu), tuned=Tuned.read(request.schedules))
+        applied = apply.use_kernels(prepared, settings)
     legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
     grouped, module = tvm_import.fuse(legal, target)
     layers = account.layers(legal, grouped, applied.works, imported.nodes)
     return _Lowered(imported, applied, layers, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
+
+
+def profiles(request: BuildRequest) -> Sequence[Profile]:
+    """Of each module to be built: the shapes that were asked for, or the profile's optimum."""
+    fixed = [{name: (shape, shape, shape) for name, shape in shapes.items()} for shapes in request.shapes]
+    return fixed or [request.profile]
 
 
 def _told(request: BuildRequest) -> str:

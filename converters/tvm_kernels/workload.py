@@ -7,7 +7,8 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from pydantic import TypeAdapter
@@ -25,6 +26,7 @@ from enginesmith.converters.tvm_kernels.schedule import (
 )
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
 
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 KINDS: dict[str, tuple[Any, type[Schedule]]] = {
     "convolution": (DirectConvolution, DirectSchedule),
     "winograd": (WinogradConvolution, WinogradSchedule),
@@ -95,6 +97,11 @@ class Tuned:
         return {"schedules": schedules, "sizes": dict(sorted(self.sizes.items()))}
 
     @classmethod
+    def read(cls, path: Path | None) -> Self:
+        """From a file that holds what `dump` gave; nothing from None."""
+        return cls() if path is None else cls.load(json.loads(path.read_bytes()))
+
+    @classmethod
     def load(cls, dumped: Mapping[str, Any]) -> Self:
         schedules = {
             key: KINDS[values["kind"]][1](**{name: value for name, value in values.items() if name != "kind"})
@@ -130,14 +137,16 @@ def _without_halo(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Dataclasses and tuples as JSON values."""
-    return json.loads(json.dumps(TypeAdapter(Any).dump_python(value)))
+    return json.loads(json.dumps(_ANYTHING.dump_python(value)))
 
 
+@cache
 def _arguments(kind: str) -> TypeAdapter[Any]:
     constructor = KINDS[kind][0].__init__
     names = [name for name in inspect.signature(constructor).parameters if name not in ("self", "schedule")]
     hints = get_type_hints(constructor)
-    return TypeAdapter(tuple[tuple(hints[name] for name in names)])  # type: ignore[misc]
+    given: Any = tuple[tuple(hints[name] for name in names)]  # type: ignore[misc]
+    return TypeAdapter(given)
 
 
 def _hash(content: Any) -> str:

@@ -5,6 +5,7 @@ Records are appended under a lock, so several searches may share a file. A line 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ class Header(BaseModel):
     tvm: str
     kernels: str
     target: str
+
+    @property
+    def short(self) -> str:
+        """For the name of a file."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
 class Record(BaseModel):

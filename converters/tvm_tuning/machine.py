@@ -30,7 +30,7 @@ def parse_tracker(text: str) -> Tracker:
     """From `HOST:PORT/KEY`. Raises UserError."""
     match = _ADDRESS.fullmatch(text.strip())
     if not match or not 0 < int(match["port"]) < 65536:
-        raise UserError(f"can't read tuners = {text!r}; write it like tracker.example:9190/KEY")
+        raise UserError(f"can't read tuners = {text!r}; write it HOST:PORT/KEY, like tracker.example:9190/board")
     return Tracker(match["host"].strip("[]"), int(match["port"]), match["key"])
 
 
@@ -50,8 +50,17 @@ class Machine:
         from tvm.support import cc
 
         executable.export_library(str(path), fcompile=cc.cross_compiler(self.linker))
-        self.session.upload(str(path))
-        return self.session.load_module(path.name)
+        return self.bring(path)
+
+    def bring(self, path: Path) -> Any:
+        """Load a shared library on the machine."""
+        import tvm
+
+        if self.session is None:
+            return tvm.runtime.load_module(str(path.resolve()))
+        name = f"{path.parent.name}-{path.name}"
+        self.session.upload(str(path), target=name)
+        return self.session.load_module(name)
 
 
 def connect(target: str, threads: int, tracker: str = "") -> Machine:
@@ -61,9 +70,10 @@ def connect(target: str, threads: int, tracker: str = "") -> Machine:
     """
     import tvm
 
-    from enginesmith.converters.backends import get_backend, tvm_target
+    from enginesmith.converters.backends import tvm_target
+    from enginesmith.converters.backends.tvm import TvmBackend
 
-    llvm, linker = get_backend("tvm").llvm_target(target), tvm_target.parse(target).linker()
+    llvm, linker = TvmBackend().llvm_target(target), tvm_target.parse(target).linker()
     if not tracker:
         return Machine(llvm, tvm.cpu(), linker)
     address = parse_tracker(tracker)

@@ -81,15 +81,18 @@ class Search:
 
     def times(self, group: Group) -> tuple[float, float]:
         """Milliseconds of one call with the default kernel, and with the best one, as far as measured."""
-        choice = self.choices.get(group.geometry)
-        if choice is None or group.size not in choice.milliseconds:
-            return group.given.default, group.given.best
-        size = best_size(choice)
+        size = self.size(group)
         if size == group.size:
             return group.given.default, group.given.best
+        choice = self.choices[group.geometry]
         given = group.given.default or choice.milliseconds[group.size]
         ratio = choice.milliseconds[size] / choice.milliseconds[group.size]
         return given, given * group.given.walk.ratio * ratio
+
+    def size(self, group: Group) -> int:
+        """Of the best kernel for a group."""
+        choice = self.choices.get(group.geometry)
+        return best_size(choice) if choice and group.size in choice.milliseconds else group.size
 
     def gain(self) -> float:
         """Share of the kernels' time that the search has taken off."""
@@ -99,11 +102,13 @@ class Search:
 
     def _remember(self) -> None:
         tasks = {task.workload.key: task for group in self.groups for task in group.rivals.values()}
+        geometries = {group.geometry for group in self.groups}
         for record in self.database.read():
             if record.threads != self.threads:
                 continue
             if isinstance(record, Choice):
                 self.choices[record.geometry] = record
+                self.remembered += record.geometry in geometries
             elif (task := tasks.get(record.workload)) is not None and _learn(task, record):
                 self.remembered += 1
         for task in tasks.values():

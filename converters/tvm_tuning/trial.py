@@ -15,19 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enginesmith.converters.tvm_kernels.layout import Blocked
+from enginesmith.converters.tvm_kernels.schedule import Schedule
 from enginesmith.converters.tvm_kernels.workload import Workload, load_schedule
 from enginesmith.converters.tvm_tuning.machine import SESSION, Machine, connect
 
 ROUNDS = 7
 """The kernels are run in turn so many times: what disturbs one disturbs all."""
+FEWEST, BEATEN = 2, 1.15
+"""After so many rounds there are no more, if in each of them the last kernel took so much longer than the first."""
 RUNS = 3
 """In a row; the fastest counts."""
 FLUSHED = 4 << 20
 """Bytes written before each run: in a network, too, the last kernel's data is in the L2 cache, and not this one's weights."""
 TOLERANCE = 1e-4
 """Of a result against that of the default schedule, relative to the largest number."""
-KEPT = 4
-"""Workloads whose default kernels are kept."""
+KEPT = 6
+"""Kernels that are kept, to be timed again."""
 NAME = "kernel"
 
 
@@ -41,20 +44,22 @@ class Built:
 
 @dataclass
 class Ground:
-    """A machine, and the default kernels that were brought there, with their results."""
+    """A machine, and the last kernels that were brought there, with their results."""
 
     asked: tuple[str, int, str]
     machine: Machine
     since: float = field(default_factory=time.monotonic)
-    references: dict[Workload, tuple[Built, NDArray[np.float32]]] = field(default_factory=dict)
+    kernels: dict[tuple[Workload, Schedule | None], tuple[Built, NDArray[np.float32]]] = field(default_factory=dict)
 
-    def reference(self, workload: Workload) -> tuple[Built, NDArray[np.float32]]:
-        if workload not in self.references:
-            built = _build(workload, None, self.machine)
-            if len(self.references) >= KEPT:
-                self.references.pop(next(iter(self.references)))
-            self.references[workload] = built, _result(workload, built)
-        return self.references[workload]
+    def kernel(self, workload: Workload, schedule: Schedule | None) -> tuple[Built, NDArray[np.float32]]:
+        key = workload, schedule
+        if key not in self.kernels:
+            built = _build(workload, schedule, self.machine)
+            self.kernels[key] = built, _result(workload, built)
+        self.kernels[key] = self.kernels.pop(key)  # the last one is kept longest
+        while len(self.kernels) > KEPT:
+            self.kernels.pop(next(iter(self.kernels)))
+        return self.kernels[key]
 
 
 _grounds: list[Ground] = []
@@ -87,19 +92,25 @@ def race(
     for entrant in entrants:
         workload = Workload.load(entrant["workload"])
         schedule = entrant["schedule"] and load_schedule(workload.kind, entrant["schedule"])
-        if schedule is None:
-            built.append(ground.reference(workload)[0])
-            continue
-        expected = ground.reference(workload)[1]
-        candidate = _build(workload, schedule, machine)
-        found = _result(workload, candidate)
+        _, expected = ground.kernel(workload, None)
+        candidate, found = ground.kernel(workload, schedule)
         error = float(np.abs(found - expected).max()) / (float(np.abs(expected).max()) + 1e-6)
         if not error <= TOLERANCE:
             raise ValueError(f"a wrong result: it differs by {error:.1e} of the largest number")
         built.append(candidate)
     timers = [_timer(kernel, machine) for kernel in built]
-    rounds = [[timer() for timer in timers] for _ in range(ROUNDS * more)]
+    rounds: list[list[float]] = []
+    while len(rounds) < ROUNDS * more:
+        rounds.append([timer() for timer in timers])
+        if len(rounds) == FEWEST and min(round[-1] / round[0] for round in rounds) > BEATEN:
+            break
     return [median(times) for times in zip(*rounds, strict=True)]
+
+
+def ready(target: str, threads: int, tracker: str = "") -> None:
+    """Connect, so that the first measurement takes no longer than the others."""
+    os.environ["TVM_NUM_THREADS"] = str(threads)
+    _ground(target, threads, tracker)
 
 
 def _timer(kernel: Built, machine: Machine) -> Callable[[], float]:

@@ -25,6 +25,7 @@ from enginesmith.pipeline.report import (
     stages,
     summary,
     text,
+    tuning,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             engine_charts=engine_charts,
             layers=layered,
             precision=lowered,
+            tunings=tuning.views(manifest, hrefs),
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),
             comparisons=compared,

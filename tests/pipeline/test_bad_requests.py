@@ -36,6 +36,8 @@ FACTORIES = """
 def folder(tmp_path):
     (tmp_path / "factories.py").write_text(textwrap.dedent(FACTORIES))
     (tmp_path / "regular file").write_text("I am no folder")
+    (tmp_path / "notes.txt").write_text("milk")
+    (tmp_path / "old.jsonl").write_text('{"format": 1, "tvm": "0.1", "kernels": "k", "target": "x86-64"}\n')
     tiny_onnx.linear(tmp_path / "good.onnx")
     return tmp_path
 
@@ -68,6 +70,15 @@ def refused(answer, folder: Path, *words: str) -> None:
         ("lenet --samples 0", ["samples = 0"]),
         ("lenet --weights nowhere.pt", ["no weights nowhere.pt"]),
         ("good.onnx --weights random", ["weights is for PyTorch models"]),
+        ("good.onnx --backend tvm --tune soon", ["can't read tune = 'soon'", "10m"]),
+        ("good.onnx --backend tvm --tune -5m", ["can't read tune = '-5m'"]),
+        ("good.onnx --backend tvm --tune 1m --no-kernels", ["--no-kernels leaves them out"]),
+        ("good.onnx --backend tvm --tuners board:9190/pi", ["give tune too"]),
+        ("good.onnx --backend tvm --tune 1m --tune-database notes.txt", ["notes.txt is no tuning database"]),
+        ("good.onnx --backend tvm --target x86-64 --tune 1m --tune-database old.jsonl", ["for TVM 0.1, and this is"]),
+        ("good.onnx --backend tvm --tune 1m --tuners board", ["can't read tuners = 'board'", "HOST", "/KEY"]),
+        ("good.onnx --backend tvm --tune 1m --tuners 127.0.0.1:9/pi", ["no tracker answers at 127.0.0.1:9"]),
+        ("good.onnx --backend tvm --tune 1m --target riscv64-linux-gnu", ["can't tune for riscv64", "--tuners"]),
         ("-f nowhere.yaml", ["can't read the recipe nowhere.yaml"]),
         ("", ["no model"]),
         ("good.onnx --store regular", ["can't write the store", "ENGINESMITH_STORE"]),
@@ -89,6 +100,13 @@ def test_a_processor_that_nothing_here_links_for(enginesmith, folder, monkeypatc
     monkeypatch.setattr(tvm_target.CpuTarget, "linker", lambda cpu: "" if cpu.arch == "riscv64" else "/usr/bin/c++")
     answer = enginesmith("build", "good.onnx", "--backend", "tvm", "--target", "riscv64-linux-gnu", "--out", "out")
     refused(answer, folder, "tvm can't build for riscv64-linux-gnu here", "apt install g++-riscv64-linux-gnu")
+
+
+def test_tuning_of_what_is_no_tvm_module(enginesmith, folder, monkeypatch):
+    for name in ("available", "buildable"):
+        monkeypatch.setattr(BACKENDS["tensorrt-rtx"], name, lambda *target: None, raising=False)
+    answer = enginesmith("build", "lenet", "--backend", "tensorrt-rtx", "--tune", "1m", "--out", "out")
+    refused(answer, folder, "tune is for TVM modules", "tensorrt-rtx", "--backend tvm")
 
 
 def test_a_bad_recipe(enginesmith, folder):

@@ -158,6 +158,16 @@ def test_what_cannot_run_here_is_blocked_with_the_reason():
     assert blocked == {"check": "", "compile": "", "compare": "no GPU", "measure": "no GPU"}
 
 
+def test_a_search_for_schedules_comes_before_the_compilation_of_a_tvm_module():
+    made = plan(model="lenet", backend="tensorrt-rtx,tvm", target="sm_86,x86-64-v3", tune="2m", threads=1)
+    stages = {stage.id: stage for stage in made.stages}
+    tune, compiled = stages["tune tvm x86-64-v3"], stages["compile tvm x86-64-v3"]
+    assert (tune.options.seconds, tune.options.threads, tune.options.target) == (120, 1, "x86-64-v3")
+    assert compiled.needs == {**tune.needs, "tuned": tune.id}
+    assert [stage.id for stage in made.stages if stage.stage == "tune"] == [tune.id]
+    assert "tuned" not in stages["compile tensorrt-rtx sm_86"].needs
+
+
 def test_flags_reach_the_stages(tmp_path):
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"1")

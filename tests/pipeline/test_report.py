@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.records import Attempt, Comparison, Latency
+from enginesmith.converters.records import Attempt, Comparison, Latency, TunedKernel, Tuning
 from enginesmith.pipeline.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import charts, differences, flow, render, sides, summary, text, write
 
@@ -226,6 +226,36 @@ def test_failure_is_said_at_the_top_with_its_remedy() -> None:
     head = page.text.partition("Engines No engine was built.")[0]
     assert "assertion failed: (a < b) && creator" in head
     assert "Apply the repair unfuse-matmul" in head
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_search_for_schedules_says_what_it_brought(kept: bool) -> None:
+    manifest = manifests.detector()
+    kernels = [
+        TunedKernel(kernel="3x3 thing", calls=2, measurements=7, failed=1, default_ms=0.5, best_ms=0.4, schedule={"rows": 4}),
+        TunedKernel(kernel="1x1 thing", calls=1, measurements=0, failed=0, default_ms=0.0, best_ms=0.0),
+    ]  # fmt: skip
+    stage = next(stage for stage in manifest.stages if stage.backend == "tvm")
+    stage.tuning = Tuning(
+        database="/store/db.jsonl", seconds=61, threads=2, machines=1, measurements=8, remembered=3, failed=1, failure="boom",
+        kernels=kernels, predicted=0.123, default_ms=10.0, tuned_ms=9.0 if kept else 11.0, kept=kept, stopped="after 60 of 60 s",
+    )  # fmt: skip
+    page = Page(render(manifest)).text
+    for words in (
+        "3x3 thing",
+        "20.0%",
+        "1.00 ms",
+        "0.800 ms",
+        "rows 4",
+        "not reached",
+        "12.3 %",
+        "boom",
+        "/store/db.jsonl",
+    ):
+        assert words in page
+    assert "8 measurements in 1 min 1 s, going on from 3 of earlier runs" in page
+    assert ("built with the schedules found" in page) == kept
+    assert ("default schedules were kept" in page) != kept
 
 
 def test_logs_are_linked_on_request() -> None:

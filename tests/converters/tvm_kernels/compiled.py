@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def run(folder: str, name: str = "x86-64-v3", winograd: bool = True) -> dict[str, Any]:
-    """Run `model.onnx` of a folder on `feed.npz` and write `found.npz`. Returns the kernels and the operators left over."""
+def run(folder: str, name: str = "x86-64-v3", winograd: bool = True, drawn: int | None = None) -> dict[str, Any]:
+    """Run `model.onnx` of a folder on `feed.npz` and write `found.npz`. Returns the kernels and the operators left over.
+
+    `drawn` seeds schedules, in place of the default ones.
+    """
     import tvm
     from tvm import relax
 
@@ -32,7 +36,10 @@ def build(folder: str, name: str, winograd: bool) -> tuple[Any, Any, Any]:
     target = get_backend("tvm").llvm_target(name)
     imported = tvm_import.import_onnx(Path(folder, "model.onnx"), {})
     module = tvm_import.prepare(imported.module, target)
-    applied = use_kernels(module, Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd))
+    settings = Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd)
+    if drawn is not None:
+        settings = draw(settings, module, drawn)
+    applied = use_kernels(module, settings)
     lowered = tvm_schedule.schedule(tvm_import.lower(applied.module, target), tvm_schedule.tile_for(cpu.mcpu))
     return tvm_import.compile_module(lowered, target), applied, imported.inputs
 
@@ -44,6 +51,29 @@ def machine_code(folder: str, name: str) -> dict[str, Any]:
         "kernels": dict(applied.kernels),
         "code": "".join(str(part.inspect_source("asm")) for part in executable.mod.imports),
     }
+
+
+def draw(settings: Any, module: Any, seed: int) -> Any:
+    """Settings with any of the possible schedules for each kernel of a module, and any kernel for each convolution."""
+    import random
+    from dataclasses import replace
+
+    from enginesmith.converters.tvm_kernels.apply import use_kernels
+    from enginesmith.converters.tvm_kernels.workload import Tuned, geometry
+
+    random.seed(seed)
+    use_kernels(module, settings)
+    convolutions = [workload.kernel() for workload in settings.made if workload.kind in ("convolution", "winograd")]
+    sizes = {geometry(kernel.source, kernel.target): random.choice([0, 2, 4]) for kernel in convolutions}
+    settings = replace(settings, tuned=Tuned({}, sizes), made=Counter())
+    use_kernels(module, settings)
+    schedules = {}
+    for workload in settings.made:
+        kernel = workload.kernel()
+        values = {name: random.choice(values) for name, values in kernel.space().items()}
+        schedules[workload.key] = type(kernel.schedule)(**values)
+        assert workload.kernel(schedules[workload.key]).schedule == schedules[workload.key]
+    return replace(settings, tuned=Tuned(schedules, sizes), made=Counter())
 
 
 def step(op: str, folder: str) -> None:

@@ -1,0 +1,56 @@
+"""One process with TVM for all tests of searches, and a small convolution net as the stages before leave it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.onnx_import import ImportOptions, OnnxImport
+from enginesmith.converters.stage import Context
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def tuner() -> Iterator[Isolated]:
+    pytest.importorskip("tvm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        with Isolated(without_torch=True) as process:
+            yield process
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Inputs of the stage, by role."""
+    folder = tmp_path_factory.mktemp("net")
+    rng = np.random.default_rng(0)
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> net (float[1, 16, 12, 12] x) => (float[1, 24, 12, 12] y)'
+        " { a = Conv <pads = [1, 1, 1, 1]> (x, w1) b = Relu (a) y = Conv (b, w2) }"
+    )
+    for name, shape in (("w1", (16, 16, 3, 3)), ("w2", (24, 16, 1, 1))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name))
+    onnx.save(model, folder / "net.onnx")
+    options = ImportOptions.model_validate(
+        {
+            "path": folder / "net.onnx",
+            "sha256": "",
+            "inputs": (),
+            "samples": 1,
+            "seed": 0,
+            "task": "tensor",
+            "pixels": None,
+        }
+    )
+    for name in ("import", "scratch", "checked"):
+        (folder / name).mkdir()
+    OnnxImport().run({}, options, Context(folder / "import", folder / "scratch", folder / "scratch"))
+    return {"model": str(folder / "import"), "samples": str(folder / "import"), "checked": str(folder / "checked")}
