@@ -17,7 +17,7 @@ def run(folder: str, name: str = "x86-64-v3", winograd: bool = True, drawn: int 
     import tvm
     from tvm import relax
 
-    executable, applied, inputs = build(folder, name, winograd)
+    executable, applied, inputs = build(folder, name, winograd, drawn)
     machine = relax.VirtualMachine(executable, tvm.cpu())
     feed = np.load(Path(folder, "feed.npz"))
     result = machine["main"](*(tvm.runtime.tensor(feed[tensor.name]) for tensor in inputs))
@@ -26,7 +26,7 @@ def run(folder: str, name: str = "x86-64-v3", winograd: bool = True, drawn: int 
     return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
 
 
-def build(folder: str, name: str, winograd: bool) -> tuple[Any, Any, Any]:
+def build(folder: str, name: str, winograd: bool, drawn: int | None = None) -> tuple[Any, Any, Any]:
     """The executable of `model.onnx` of a folder, the account of its kernels, and its inputs."""
     from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
     from enginesmith.converters.tvm_kernels.anchors import Settings
