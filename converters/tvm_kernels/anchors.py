@@ -67,8 +67,8 @@ class Anchor:
     flops: int = 0
     inner: list[Node] = field(default_factory=list)
     """Operators before this one that its kernel computes too; nothing else uses their results."""
-    dtype: str = "float32"
-    """Of the result."""
+    results: tuple[tuple[tuple[int, ...], str], ...] = ()
+    """Shapes and dtypes, where the result isn't one float32 tensor."""
     fuses: bool = True
     """Does the kernel apply an expression?"""
 

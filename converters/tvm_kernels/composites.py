@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
-from enginesmith.converters.tvm_kernels.detection import roi_pooling, selection, suppression
+from enginesmith.converters.tvm_kernels.detection import roi_pooling, selection, suppression, topk
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
 from enginesmith.converters.tvm_kernels.operators import normal
 
@@ -17,6 +17,7 @@ COMPOSITES: dict[str, tuple[Callable[[Graph, Node, Settings], Anchor | None], ..
     "relu": (suppression.match_rounds,),
     "where": (selection.match_removal,),
     "argmax": (selection.match_largest,),
+    "topk": (topk.match,),
 }
 """By the short name of the last operator: how the group is recognized."""
 

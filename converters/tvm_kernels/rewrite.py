@@ -80,7 +80,7 @@ class Rewriter:
         if start.weights is not None:
             assert isinstance(kernel, WeightedKernel)
             tensors.append(relax.const(kernel.pack(start.weights)))
-        call = self._call(start.label, kernel, [*tensors, *arguments], shape, group.nodes, start.dtype, counted=True)
+        call = self._call(start.label, kernel, [*tensors, *arguments], shape, group.nodes, start.results, counted=True)
         if target is None:
             self.plain[result] = call
         else:
@@ -93,12 +93,12 @@ class Rewriter:
         arguments: list[Any],
         shape: Any,
         nodes: Sequence[Node],
-        dtype: str = "float32",
+        results: tuple[tuple[tuple[int, ...], str], ...] = (),
         *,
         counted: bool = False,
     ) -> Any:
         """A call of a kernel, which is built if there is none like it yet. `nodes` are what it computes (`counted`), or
-        whose result it moves."""
+        whose result it moves. The result is a float32 tensor of a shape, or several `results`: shapes and dtypes."""
         key = (type(kernel).__name__, *sorted(vars(kernel).items()))
         if key not in self.kernels:
             name = f"{label.replace(' ', '_')}_{len(self.kernels)}"
@@ -106,7 +106,8 @@ class Rewriter:
         self.labels[label] += 1
         flops = sum(account.flops(node.value) for node in nodes if node.op) if counted else 0
         self.works.append(account.Work(label, True, traces.numbers(nodes), flops))
-        call = relax.call_tir(self.kernels[key], arguments, relax.TensorType(shape, dtype))
+        types = [relax.TensorType(size, dtype) for size, dtype in results or ((shape, "float32"),)]
+        call = relax.call_tir(self.kernels[key], arguments, types[0] if len(types) == 1 else types)
         return self.builder.emit(traces.marked(call, traces.Trace(traces.LAYER, len(self.works) - 1)))
 
     def _in_planes(self, tensor: Any, block: int) -> tuple[Any, Blocked]:

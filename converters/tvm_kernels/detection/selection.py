@@ -29,7 +29,7 @@ def match_largest(graph: Graph, node: Node, settings: Settings) -> Anchor | None
         return None
     result = sizes_of(node.var) or ()
     return Anchor("argmax", None, [(node.inputs[0], 0, NO_HALO)],
-                  lambda s, t, e: Largest(settings.simd, shape, result), dtype="int64", fuses=False)  # fmt: skip
+                  lambda s, t, e: Largest(settings.simd, shape, result), results=((result, "int64"),), fuses=False)  # fmt: skip
 
 
 def match_removal(graph: Graph, node: Node, settings: Settings) -> Anchor | None:
