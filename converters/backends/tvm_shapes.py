@@ -8,8 +8,10 @@ from typing import Any
 
 from tvm import relax, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
+from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.inputs import written
+from enginesmith.converters.tvm_kernels.emit import function
 
 MAIN = "main"
 
@@ -22,26 +24,35 @@ def join(modules: Sequence[Any], shapes: Sequence[Mapping[str, Sequence[int]]]) 
     builder = relax.BlockBuilder()
     entries = []
     for number, module in enumerate(modules):
-        others = [(var, function) for var, function in module.functions.items() if var.name_hint != MAIN]
-        names = {var: builder.add_func(_unnamed(function), var.name_hint) for var, function in others}
+        others = [(var, callee) for var, callee in module.functions.items() if var.name_hint != MAIN]
+        names = {var: builder.add_func(_unnamed(callee), var.name_hint) for var, callee in others}
         renamed = _Renamed(names)
-        for var, function in others:
-            if isinstance(function, relax.Function):
-                builder.update_func(names[var], renamed.visit_expr(_unnamed(function)))
+        for var, callee in others:
+            if isinstance(callee, relax.Function):
+                builder.update_func(names[var], renamed.visit_expr(_unnamed(callee)))
         entry = renamed.visit_expr(_unnamed(module[MAIN]))
         entries.append((builder.add_func(entry, f"{MAIN}_{number}"), entry))
     given = zip(*(entry.params for _, entry in entries), strict=True)
     params = [relax.Var(same[0].name, _any_of([param.ty for param in same])) for same in given]
-    known = "; ".join(map(written, shapes))
+    refuse = builder.add_func(_refusal(shapes), "refuse")
     with builder.function(MAIN, params, pure=False):
-        builder.emit_func_output(
-            builder.emit(_choice(entries, params, f"no module for these shapes, only for {known}"))
-        )
+        builder.emit_func_output(builder.emit(_choice(entries, params, refuse)))
     return builder.get()
 
 
-def _choice(entries: Sequence[tuple[Any, Any]], params: Sequence[Any], refusal: str) -> Any:
-    """The call of the first entry that takes shapes such as those of `params`."""
+def _refusal(shapes: Sequence[Mapping[str, Sequence[int]]]) -> Any:
+    """A kernel that ends the run. Relax's own assertion is a function in Python, which isn't there with the runtime alone."""
+    known = "; ".join(map(written, shapes))
+
+    def body() -> None:
+        with T.Assert(tirx.const(False, "bool"), f"no module for these shapes, only for {known}"):
+            T.evaluate(0)
+
+    return _unnamed(function("refuse", body))
+
+
+def _choice(entries: Sequence[tuple[Any, Any]], params: Sequence[Any], refuse: Any) -> Any:
+    """The call of the first entry that takes shapes such as those of `params`; where none does, the call of `refuse`."""
     (name, entry), *rest = entries
     fits = [
         size == wanted
@@ -50,16 +61,15 @@ def _choice(entries: Sequence[tuple[Any, Any]], params: Sequence[Any], refusal: 
         if not isinstance(size, tirx.IntImm)
     ]
     call = _call(name, entry, params)
-    other = _choice(rest, params, refusal) if rest else _call(name, entry, params, refusal)
+    other = _choice(rest, params, refuse) if rest else _call(name, entry, params, refuse)
     return relax.If(relax.prim_value(reduce(tirx.And, fits)), call, other)
 
 
-def _call(name: Any, entry: Any, params: Sequence[Any], refusal: str = "") -> Any:
-    """A call with the shapes that the entry states; after a `refusal`, which ends the run."""
+def _call(name: Any, entry: Any, params: Sequence[Any], refuse: Any = None) -> Any:
+    """A call with the shapes that the entry states, after that of `refuse`, which ends the run."""
     bindings: list[Any] = []
-    if refusal:
-        stop = relax.op.assert_op(relax.const(False, "bool"), format=refusal)
-        bindings.append(relax.VarBinding(relax.Var("refused", relax.TupleType([])), stop))
+    if refuse is not None:
+        bindings.append(relax.VarBinding(relax.Var("refused", relax.TupleType([])), relax.Call(refuse, [])))
     fixed = [relax.Var(target.name, target.ty) for target in entry.params]
     bindings += [relax.MatchCast(var, param, var.ty) for var, param in zip(fixed, params, strict=True)]
     result = relax.Var("result", entry.ret_ty)
@@ -76,9 +86,9 @@ def _any_of(kinds: Sequence[Any]) -> Any:
     return relax.TensorType(sizes, kinds[0].dtype)
 
 
-def _unnamed(function: Any) -> Any:
+def _unnamed(callee: Any) -> Any:
     """Without the name that it has outside, which another one may have taken."""
-    return function.without_attr("global_symbol")
+    return callee.without_attr("global_symbol")
 
 
 @mutator

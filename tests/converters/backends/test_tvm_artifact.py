@@ -30,20 +30,28 @@ def build(folder: Path, name: str, target: str = "native") -> Path:
     return folder / f"{name}.out" / "module.so"
 
 
-def picture(folder: Path) -> dict[str, np.ndarray]:
+def picture(folder: Path, batch: int = 1) -> dict[str, np.ndarray]:
     """The convolutional net's input, also as `input.raw`."""
-    feed = {"x": np.random.default_rng(0).random((1, 3, 16, 16), np.float32)}
+    feed = {"x": np.random.default_rng(0).random((batch, 3, 16, 16), np.float32)}
     feed["x"].tofile(folder / "input.raw")
     return feed
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two models with their modules: a convolutional net, and TopK, which TVM's library of sorting computes."""
+    """Two models with their modules: a convolutional net for two batches, and TopK, which a library of TVM's computes."""
     folder = tmp_path_factory.mktemp("modules")
-    convnet(folder / "net.onnx")
+    convnet(folder / "net.onnx", batch="N")
     onnx.save(onnx.parser.parse_model(TOP + "<int64[1] k = {5}> { best, at = TopK (x, k) }"), folder / "top.onnx")
-    ask(folder, "for name in ('net', 'top'):\n    backend.build(request(name), context)")
+    ask(
+        folder,
+        """
+from dataclasses import replace
+shapes = [(batch, 3, 16, 16) for batch in (1, 2)]
+backend.build(replace(request("net", {"x": (shapes[0], *shapes)}), shapes=tuple({"x": s} for s in shapes)), context)
+backend.build(request("top"), context)
+""",
+    )
     return folder
 
 
@@ -54,7 +62,7 @@ def test_python_with_the_runtime_alone(folder, tmp_path, name, libraries):
         (tmp_path / package).symlink_to(SITE / package)
     for library in libraries:
         (tmp_path / f"libtvm_{library}.so").symlink_to(SITE / "tvm" / "lib" / f"libtvm_{library}.so")
-    feed = {"x": np.random.default_rng(0).random((3, 50), np.float32)} if name == "top" else picture(tmp_path)
+    feed = {"x": np.random.default_rng(0).random((3, 50), np.float32)} if name == "top" else picture(tmp_path, batch=2)
     np.savez(tmp_path / "in.npz", **feed)
     command = [sys.executable, "-S", EXAMPLES / "run_tvm_module.py", folder / f"{name}.out" / "module.so"]
     environment = {"PYTHONPATH": str(tmp_path), "LD_LIBRARY_PATH": str(tmp_path)}

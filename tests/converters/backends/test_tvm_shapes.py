@@ -58,7 +58,7 @@ with backend.runner(folder / "net.out" / "module.so") as runner:
             answer["refused"] = str(error)
             try:
                 runner.machine["main"](*map(runner.to_tensor, feed.values()))
-            except AssertionError as error:
+            except RuntimeError as error:
                 answer["by the module"] = str(error)
 """,
     )
