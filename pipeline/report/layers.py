@@ -16,6 +16,8 @@ TOP = 30
 MOST = 300
 """Rows in all; the rest is one more."""
 CHARTED = 16
+SHARED = 0.75
+"""Of what one thread reaches, times their number: less, and each has no core of its own."""
 NOISY = 0.9
 """Of a rate before to that after, or the other way round: below, something else ran meanwhile."""
 
@@ -122,7 +124,12 @@ def _machine(profile: Profile) -> str:
 
 def _noisy(profile: Profile) -> str:
     """A caution where the machine did not do the same before and after."""
-    pair = sorted((profile.before.gflops, profile.after.gflops))
+    rates, pair = profile.rates, sorted((profile.before.gflops, profile.after.gflops))
+    if rates.gflops < SHARED * profile.threads * rates.gflops_one:
+        return (
+            f"{profile.threads} threads reach {rates.gflops:.0f} GFLOP/s where one alone reaches {rates.gflops_one:.0f}: "
+            "other processes have the cores, or the threads share one. Times of layers are of little use."
+        )
     if pair[0] >= NOISY * pair[1]:
         return ""
     return (

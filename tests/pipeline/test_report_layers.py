@@ -106,6 +106,9 @@ def test_a_machine_that_changes_is_cautioned() -> None:
     slow = Rates(gflops=90, gflops_one=80, gbytes=40, gbytes_one=20)
     page = Page(render(manifest(FOUR, TIMES, REFERENCE, before=slow)))
     assert "The machine was not quiet: 90 GFLOP/s before the layers were timed, 200 after." in page.text
+    alone = Rates(gflops=110, gflops_one=100, gbytes=40, gbytes_one=20)
+    page = Page(render(manifest(FOUR, TIMES, REFERENCE, before=alone, after=alone)))
+    assert "2 threads reach 110 GFLOP/s where one alone reaches 100: other processes have the cores" in page.text
 
 
 def test_an_engine_that_did_not_run_has_no_times() -> None:
