@@ -45,11 +45,17 @@ def profile(
     before = meter.read()
     engine = CallTimes(runner, listed.layers)
     reference = KernelTimes(model, threads, scratch)
+    sides = ((engine, feeds[0]), (reference, feeds[1]))
+    first = [side.run(feed, counted=False) for side, feed in sides]
+    fewest = FEWEST_RUNS if FEWEST_RUNS * max(first) < seconds else 1
     started = time.monotonic()
-    while len(engine.whole) < MOST_RUNS and (len(engine.whole) < FEWEST_RUNS or time.monotonic() - started < seconds):
-        for side, feed in ((engine, feeds[0]), (reference, feeds[1])):
-            slow = side.run(feed, counted=False) > SLOW
-            for _ in range(1 if slow else BLOCK - 1):
+    while len(engine.whole) < MOST_RUNS and (len(engine.whole) < fewest or time.monotonic() - started < seconds):
+        for (side, feed), one in zip(sides, first, strict=True):
+            if one > SLOW:
+                side.run(feed)
+                continue
+            side.run(feed, counted=False)
+            for _ in range(BLOCK - 1):
                 side.run(feed)
     layer_times = engine.milliseconds
     kernel_times = reference.milliseconds()

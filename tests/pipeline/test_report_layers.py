@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 from pathlib import Path
 
 import report_manifests as manifests
+from rich.console import Console
 from test_report import HOSTILE, Page, browse, chromium, drawn_plots
 
 from enginesmith.converters.layers import Group, Layer, Profile, Rates, behind, told
 from enginesmith.pipeline.manifest import Manifest
 from enginesmith.pipeline.report import render
+from enginesmith.pipeline.terminal import show_manifest
 
 __all__ = ["chromium"]  # the fixture
 
@@ -161,3 +164,13 @@ def test_section_is_no_wider_than_a_phone(chromium: str, tmp_path: Path) -> None
     document, console = browse(chromium, tmp_path, f"<!doctype html><title>none</title>{frame}")
     assert console == []
     assert re.findall(r"<title>(width \d+)</title>", document) == ["width 390"]
+
+
+def test_the_terminal_has_one_line_for_it() -> None:
+    console = Console(width=400, record=True, file=io.StringIO())
+    show_manifest(console, manifest(FOUR, TIMES, REFERENCE), "build/x")
+    lines = [line for line in console.export_text().splitlines() if "is ahead in" in line]
+    assert lines == [f"tvm: {lost(manifest(FOUR, TIMES, REFERENCE))}"]
+    console = Console(width=400, record=True, file=io.StringIO())
+    show_manifest(console, manifests.detector(), "build/x")
+    assert "is ahead in" not in console.export_text()
