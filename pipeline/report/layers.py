@@ -16,6 +16,8 @@ TOP = 30
 MOST = 300
 """Rows in all; the rest is one more."""
 CHARTED = 16
+FULL = 0.75
+"""Of an inference that its layers should fill."""
 SHARED = 0.75
 """Of what one thread reaches, times their number: less, and each has no core of its own."""
 NOISY = 0.9
@@ -130,12 +132,17 @@ def _noisy(profile: Profile) -> str:
             f"{profile.threads} threads reach {rates.gflops:.0f} GFLOP/s where one alone reaches {rates.gflops_one:.0f}: "
             "other processes have the cores, or the threads share one. Times of layers are of little use."
         )
-    if pair[0] >= NOISY * pair[1]:
-        return ""
-    return (
-        f"The machine was not quiet: {profile.before.gflops:.0f} GFLOP/s before the layers were timed, "
-        f"{profile.after.gflops:.0f} after."
-    )
+    if pair[0] < NOISY * pair[1]:
+        return (
+            f"The machine was not quiet: {profile.before.gflops:.0f} GFLOP/s before the layers were timed, "
+            f"{profile.after.gflops:.0f} after."
+        )
+    if sum(profile.layers_ms) < FULL * profile.engine_ms:
+        return (
+            "Layers fill only a part of the inference: other processes had the cores now and then, which medians leave "
+            "out, or the layers are so short that the clocks show."
+        )
+    return ""
 
 
 def _by_kind(groups: Iterable[Group], layers: Sequence[Layer], rates: Rates | None) -> list[Row]:

@@ -73,6 +73,7 @@ def test_the_summary_adds_up() -> None:
         in page.text
     )
     assert "not quiet" not in page.text
+    assert "only a part" not in page.text
 
 
 def test_rows_are_slowest_first_with_work_and_peak() -> None:
@@ -109,6 +110,8 @@ def test_a_machine_that_changes_is_cautioned() -> None:
     slow = Rates(gflops=90, gflops_one=80, gbytes=40, gbytes_one=20)
     page = Page(render(manifest(FOUR, TIMES, REFERENCE, before=slow)))
     assert "The machine was not quiet: 90 GFLOP/s before the layers were timed, 200 after." in page.text
+    page = Page(render(manifest(FOUR, TIMES, REFERENCE, engine_ms=12.0)))
+    assert "Layers fill only a part of the inference" in page.text
     alone = Rates(gflops=110, gflops_one=100, gbytes=40, gbytes_one=20)
     page = Page(render(manifest(FOUR, TIMES, REFERENCE, before=alone, after=alone)))
     assert "2 threads reach 110 GFLOP/s where one alone reaches 100: other processes have the cores" in page.text
