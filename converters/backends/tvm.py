@@ -138,8 +138,7 @@ class TvmBackend:
             libraries=libraries,
         )
         signature.save(path)
-        if len(made) == 1:
-            Layers(layers=made[0].layers).write(path)
+        Layers(layers=made[0].layers).write(path)
         by_dtype = _kernels_by_dtype(module)
         return EngineInfo(
             backend=self.name,

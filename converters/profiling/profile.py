@@ -36,16 +36,21 @@ def profile(
 ) -> Profile | None:
     """Take some `seconds` for the layers of the module that `runner` has loaded, and for ONNX Runtime's kernels.
 
-    `feeds` are the engine's inputs and the model's. None for an engine whose layers nobody has written down.
+    `feeds` are the engine's inputs and the model's. None for an engine whose layers nobody has written down, and for
+    shapes for which it has other layers than those.
     """
     listed = Layers.beside(runner.engine)
-    if listed is None:
+    given = {name: list(array.shape) for name, array in feeds[0].items()}
+    if listed is None or (runner.shapes and runner.shapes[0] != given):
         return None
     meter = Meter(target, threads)
     before = meter.read()
     engine = CallTimes(runner, listed.layers)
     reference = KernelTimes(model, threads, scratch)
-    sides = ((engine, feeds[0]), (reference, feeds[1]))
+    sides: list[tuple[CallTimes | KernelTimes, Mapping[str, NDArray[Any]]]] = [
+        (engine, feeds[0]),
+        (reference, feeds[1]),
+    ]
     first = [side.run(feed, counted=False) for side, feed in sides]
     fewest = FEWEST_RUNS if FEWEST_RUNS * max(first) < seconds else 1
     started = time.monotonic()

@@ -153,3 +153,27 @@ def profiled(folder: str) -> dict[str, Any]:
         found = profile(runner, target, out / "model.onnx", (feed, feed), 2, 0.1, out)
     assert found is not None
     return {**found.model_dump(), "layers": [layer.model_dump() for layer in engine.kernels]}
+
+
+def profiled_shapes(folder: str) -> list[int | None]:
+    """Build `model.onnx` of a folder for several batches; for each of them the number of layers with a time."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.base import BuildRequest
+    from enginesmith.converters.profiling.profile import profile
+    from enginesmith.converters.stage import Context
+
+    out = Path(folder)
+    backend = get_backend("tvm")
+    target = backend.resolve_target("native")
+    shapes = [{"x": (2, 6)}, {"x": (3, 6)}]
+    profiled = {"x": ((2, 6), (2, 6), (3, 6))}
+    engine = backend.build(
+        BuildRequest(out / "model.onnx", target, profiled, out, shapes=shapes), Context(out, out, out)
+    )
+    found = []
+    with backend.runner(out / engine.file, threads=2) as runner:
+        for shape in shapes:
+            feed = {"x": np.ones(shape["x"], np.float32)}
+            got = profile(runner, target, out / "model.onnx", (feed, feed), 2, 0.1, out)
+            found.append(None if got is None else sum(ms > 0 for ms in got.layers_ms) - len(engine.kernels))
+    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import test_account
 
@@ -55,3 +57,12 @@ def test_nothing_is_left_beside_the_engine_but_what_was_asked_for(found: Any, tm
     from enginesmith.converters.layers import Layers
 
     assert Layers.beside(tmp_path / "module.so") is None
+
+
+def test_of_several_shapes_the_first_has_a_profile(with_tvm: Isolated, tmp_path: Path) -> None:
+    """Its kernels are those that are listed."""
+    text = '<ir_version: 10, opset_import: ["" : 18]> main (float[N, 6] x) => (float[N, 6] y)'
+    model = onnx.parser.parse_model(f"{text} {{ s = Softmax (x) t = CumSum (s, axis) y = Erf (t) }}")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1, np.int64), "axis"))
+    onnx.save(model, tmp_path / "model.onnx")
+    assert with_tvm.call("compiled:profiled_shapes", str(tmp_path), timeout=120) == [0, None]
