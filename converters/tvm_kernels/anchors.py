@@ -71,6 +71,8 @@ class Anchor:
     """Shapes and dtypes, where the result isn't one float32 tensor."""
     fuses: bool = True
     """Does the kernel apply an expression?"""
+    strided: bool = False
+    """Does the kernel read in any order? Then `make` takes the memories of sources and operands instead of the layouts."""
 
 
 Match = Callable[[Graph, Node, Settings, Callable[[Any], bool]], Anchor | None]

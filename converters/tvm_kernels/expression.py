@@ -19,10 +19,11 @@ class Operand:
     """Another tensor that takes part.
 
     `tensor` has the result's shape, `pooled` one number per image and channel, `channel` is a constant with one number
-    per channel (or per column, for the result of a matrix product), padded to whole blocks.
+    per channel (or per column, for the result of a matrix product), padded to whole blocks, `view` anything that can be
+    broadcast to the result.
     """
 
-    kind: Literal["tensor", "pooled", "channel"]
+    kind: Literal["tensor", "pooled", "channel", "view"]
     layout: Blocked | None = None
     """Of `tensor` and `pooled` where the result is blocked."""
 

@@ -14,7 +14,7 @@ from enginesmith.converters.tvm_kernels.graph import Graph, Node, shape_of
 from enginesmith.converters.tvm_kernels.steps import Elementwise, step_of
 
 MOST_STEPS = 24
-Kind = Literal["tensor", "pooled", "channel"]
+Kind = Literal["tensor", "pooled", "channel", "view"]
 Classify = Callable[[Any], Kind | None]
 """What an outside tensor is to the result; None where the kernel can't read it."""
 

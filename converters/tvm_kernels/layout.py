@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from enginesmith.converters.tvm_kernels.views import View, axis_of
+
 
 class Halo(NamedTuple):
     """Rows and columns of zeros around a plane, written by the kernel that writes the plane."""
@@ -59,6 +61,20 @@ class Blocked:
     def place(self, image: object, block: object, y: object, x: object, lane: object = 0) -> tuple[object, ...]:
         """Index of a pixel of the plane in the buffer; `y` and `x` may lie in the halo."""
         return image, block, _plus(y, self.halo.top), _plus(x, self.halo.left), lane
+
+    @property
+    def view(self) -> View | None:
+        """The planes as ONNX orders them, in this memory; None where channels fill no whole blocks."""
+        if self.channels % self.block:
+            return None
+        top, left, bottom, right = self.halo
+        row = (left + self.width + right) * self.block
+        plane = (top + self.height + bottom) * row
+        image = ((self.batch, plane * self.blocks),)
+        channel = ((self.blocks, plane), (self.block, 1))
+        return View(top * row + left * self.block, tuple(map(axis_of, (
+            image, channel, ((self.height, row),), ((self.width, self.block),)
+        ))))  # fmt: skip
 
     def with_halo(self, halo: Halo) -> Blocked:
         return replace(self, halo=halo)

@@ -7,14 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tvm import relax
+
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
 from enginesmith.converters.tvm_kernels.composites import composites
 from enginesmith.converters.tvm_kernels.fusion import Chain, Classify, Kind, grow
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
 from enginesmith.converters.tvm_kernels.layout import Halo, Planes
 from enginesmith.converters.tvm_kernels.operators import anchor
+from enginesmith.converters.tvm_kernels.operators.moves import move_of
+from enginesmith.converters.tvm_kernels.operators.rows import elementwise
 from enginesmith.converters.tvm_kernels.pointwise import Concat
 from enginesmith.converters.tvm_kernels.steps import step_of
+from enginesmith.converters.tvm_kernels.views import Move, View, composed
 
 
 @dataclass
@@ -46,6 +51,8 @@ class Plan:
     groups: list[Group] = field(default_factory=list)
     halos: dict[tuple[Any, int], Halo] = field(default_factory=dict)
     """By variable and block: how far its readers look beyond the plane."""
+    moved: dict[Any, tuple[Any, tuple[Move, ...]]] = field(default_factory=dict)
+    """Tensors that are another one's numbers in another order, which needs no kernel until somebody wants them so."""
     left: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Operators that are left to TVM's lowering, and why."""
 
@@ -61,7 +68,7 @@ def plan(graph: Graph, settings: Settings) -> Plan:
         return expression in planes
 
     for node in graph.nodes:
-        if node.index in taken or not node.op:
+        if node.index in taken or (not node.op and not isinstance(node.value, relax.TupleGetItem)):
             continue
         try:
             start = composed.get(node.index) or anchor(graph, node, settings, blocked)
@@ -70,14 +77,17 @@ def plan(graph: Graph, settings: Settings) -> Plan:
             continue
         source = node.var
         if start is None:
-            start = _elementwise(graph, node, settings, blocked)
+            if _move(found, graph, node):
+                continue
+            start = _elementwise(graph, node, settings, blocked) or elementwise(graph, node, settings)
             if start is None:
                 found.left[node.op, "no kernel for it"] += 1
                 continue
             source = start.sources[0][0]
         chain = Chain()
         if start.fuses:
-            readable = _rows(graph, node) if start.shape is None else _planes(graph, start.shape)
+            readable = _planes(graph, start.shape) if start.shape is not None else _rows(graph, node)
+            readable = _views(node) if start.strided else readable
             chain = grow(graph, node, source, readable, taken)
         group = Group(node, start, chain)
         taken |= {member.index for member in group.nodes}
@@ -107,6 +117,35 @@ def _elementwise(graph: Graph, node: Node, settings: Settings, blocked: Callable
         return None
     sources = [(source, settings.simd.lanes, Halo())]
     return Anchor("elementwise", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e))
+
+
+def _move(found: Plan, graph: Graph, node: Node) -> bool:
+    """Note a tensor that is another one's numbers in another order; True for what needs no kernel therefore."""
+    if node.op == "relax.split":
+        return all(move_of(graph, user) for user in graph.users[node.var]) and node.var not in graph.kept
+    moved = move_of(graph, node)
+    if moved is None:
+        return not node.op
+    source, move = moved
+    first, before = found.moved.get(source, (source, ()))
+    for base, moves in ((first, (*before, move)), (source, (move,))):
+        shape = shape_of(base)
+        if shape is not None and composed(View.whole(shape), moves) is not None:
+            found.moved[node.var] = base, moves
+            return True
+    return False
+
+
+def _views(node: Node) -> Classify:
+    """What a tensor is to a result that reads everything in any order."""
+    shape = shape_of(node.var)
+    assert shape is not None
+
+    def classify(expression: Any) -> Kind | None:
+        given = shape_of(expression)
+        return None if given is None or View.whole(given).broadcast(shape) is None else "view"
+
+    return classify
 
 
 def _planes(graph: Graph, shape: Planes) -> Classify:

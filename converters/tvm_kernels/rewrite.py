@@ -17,6 +17,8 @@ from enginesmith.converters.tvm_kernels.expression import Expression, Operand, S
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, planes_of, shape_of, sizes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, Halo
 from enginesmith.converters.tvm_kernels.regions import Group, Plan
+from enginesmith.converters.tvm_kernels.strided import Strided
+from enginesmith.converters.tvm_kernels.views import Memory, View, composed
 
 
 class Rewriter:
@@ -42,12 +44,62 @@ class Rewriter:
             with self.builder.dataflow():
                 for node in self.graph.nodes:
                     if node.index in ends:
-                        self._emit_group(ends[node.index])
-                    elif node.index not in inside:
+                        group = ends[node.index]
+                        (self._emit_strided if group.anchor.strided else self._emit_group)(group)
+                    elif node.index not in inside and node.var not in self.plan.moved:
                         self.plain[node.var] = self.builder.emit(self._replaced(node.value))
                 result = self.builder.emit_output(self._replaced(self.graph.result))
             self.builder.emit_func_output(result)
         return self.builder.get()
+
+    def _emit_strided(self, group: Group) -> None:
+        """Sources and operands are read where they lie, in whatever order; copied first if that can't be cut into loops."""
+        shape = shape_of(group.result)
+        assert shape is not None
+        tensors = [tensor for tensor, _, _ in group.anchor.sources]
+        single = len(tensors) == 1
+        expression = Expression(tuple(Operand("view") for _ in group.chain.operands), _numbered(group))
+        for read in (self._memory, self._copied):
+            sources = [read(tensor) for tensor in tensors]
+            operands = [read(tensor) for tensor in group.chain.operands]
+            kernel = group.anchor.make(
+                [memory.broadcast(shape) if single else memory for _, memory in sources],
+                [memory.broadcast(shape) for _, memory in operands],
+                expression,
+            )
+            assert isinstance(kernel, Strided)
+            if kernel.parts is not None:
+                break
+        arguments = [argument for argument, _ in (*sources, *operands)]
+        self.plain[group.result] = self._call(group.anchor.label, kernel, arguments, shape, group.nodes, counted=True)
+
+    def _memory(self, tensor: Any) -> tuple[Any, Memory]:
+        """What holds a tensor's numbers, and the order in which to read them."""
+        tensor = self.graph.resolve(tensor)
+        base, moves = self.plan.moved.get(tensor, (tensor, ())) if tensor not in self.plain else (tensor, ())
+        base = self.graph.resolve(base)
+        if isinstance(base, relax.Var) and base not in self.plain and (held := self._held(base)):
+            planes, layout = held
+            sizes, logical = shape_of(base) or (), layout.view
+            view = composed(logical, [lambda view: view.reshaped(sizes), *moves]) if logical else None
+            if view is not None:
+                return planes, Memory(layout.shape, view)
+        rows = self._in_rows(base)
+        shape = shape_of(rows)
+        assert shape is not None
+        view = composed(View.whole(shape), moves)
+        assert view is not None
+        return rows, Memory(shape, view)
+
+    def _copied(self, tensor: Any) -> tuple[Any, Memory]:
+        rows = self._in_rows(tensor)
+        shape = shape_of(rows)
+        assert shape is not None
+        return rows, Memory(shape, View.whole(shape))
+
+    def _held(self, tensor: Any) -> tuple[Any, Blocked] | None:
+        """A tensor in blocked planes, if a kernel has written it so."""
+        return self.planes.get((tensor, self.settings.simd.lanes))
 
     def _emit_group(self, group: Group) -> None:
         start, lanes = group.anchor, self.settings.simd.lanes
@@ -129,7 +181,9 @@ class Rewriter:
         if tensor in self.plain:
             return self.plain[tensor]
         tensor = self.graph.resolve(tensor)
-        held = self.planes.get((tensor, self.settings.simd.lanes)) if isinstance(tensor, relax.Var) else None
+        if tensor in self.plan.moved:
+            return self._move(tensor)
+        held = self._held(tensor) if isinstance(tensor, relax.Var) else None
         if held is None:
             return self.plain.get(tensor, tensor)
         planes, layout = held
@@ -146,6 +200,17 @@ class Rewriter:
         """What computes a tensor; of an input of the graph, what reads it first."""
         producer = self.graph.producer.get(tensor)
         return [producer] if producer else self.graph.users[tensor][:1]
+
+    def _move(self, tensor: Any) -> Any:
+        """A tensor of another order in memory of its own; as it is where the order is the same."""
+        held, memory = self._memory(tensor)
+        shape = memory.view.shape
+        if memory.plain:
+            self.plain[tensor] = self.builder.emit(relax.op.reshape(held, shape))
+        else:
+            kernel = Strided(self.settings.simd, [memory], [], shape, 0, Expression())
+            self.plain[tensor] = self._call("copy", kernel, [held], shape, self._near(tensor))
+        return self.plain[tensor]
 
     def _per_channel(self, tensor: Any, shape: tuple[int, ...] | None) -> Any:
         """A constant with one number per channel, padded with ones to whole blocks: nothing divides by zero there."""

@@ -47,7 +47,7 @@ def exp(simd: Simd, x: Any) -> Any:
     r = T.Bind(simd.fma(n, simd.splat(-_LN2_LOW), r))
     series = _polynomial(simd, r, _EXP)
     series = T.Bind(simd.fma(series, r * r, r + simd.splat(1.0)))
-    bits = (T.cast(n, f"int32x{simd.lanes}") + _ints(simd, 127)) << _ints(simd, 23)
+    bits = (T.cast(n, f"int32x{simd.lanes}" if simd.lanes > 1 else "int32") + _ints(simd, 127)) << _ints(simd, 23)
     return series * T.reinterpret(simd.dtype, bits)
 
 
@@ -100,4 +100,4 @@ def _polynomial(simd: Simd, x: Any, coefficients: Sequence[float]) -> Any:
 
 
 def _ints(simd: Simd, value: int) -> Any:
-    return T.Broadcast(T.int32(value), simd.lanes)
+    return T.Broadcast(T.int32(value), simd.lanes) if simd.lanes > 1 else T.int32(value)

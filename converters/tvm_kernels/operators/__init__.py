@@ -9,7 +9,8 @@ from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
 from enginesmith.converters.tvm_kernels.operators import convolutions, planes, resampling, rows
 
-MATCHES: dict[str, Match] = convolutions.MATCHES | planes.MATCHES | resampling.MATCHES | rows.MATCHES
+FAMILIES: tuple[dict[str, Match], ...] = (convolutions.MATCHES, planes.MATCHES, resampling.MATCHES, rows.MATCHES)
+"""In the order in which they are asked."""
 
 
 def anchor(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
@@ -17,5 +18,6 @@ def anchor(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any]
 
     Raises NotCovered with the reason where the operator has kernels, but none for these attributes.
     """
-    match = MATCHES.get(node.short_op) if node.op.startswith("relax.") else None
-    return match(graph, node, settings, blocked) if match else None
+    matches = [family[node.short_op] for family in FAMILIES if node.short_op in family]
+    found = (match(graph, node, settings, blocked) for match in matches if node.op.startswith("relax."))
+    return next((anchor for anchor in found if anchor is not None), None)

@@ -11,6 +11,8 @@ from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, sh
 from enginesmith.converters.tvm_kernels.layout import NO_HALO
 from enginesmith.converters.tvm_kernels.normalization import LayerNorm, Softmax
 from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS
+from enginesmith.converters.tvm_kernels.steps import step_of
+from enginesmith.converters.tvm_kernels.strided import Strided
 
 
 def _product(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
@@ -51,7 +53,31 @@ def _layer_norm(graph: Graph, node: Node, settings: Settings, blocked: Callable[
     return Anchor("layer norm", None, sources, lambda s, t, e: LayerNorm(settings.simd, shape, epsilon, e))
 
 
+def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
+    """Of anything, along any axis."""
+    shape = shape_of(node.var)
+    shapes = [shape_of(tensor) for tensor in node.inputs]
+    if shape is None or any(part is None or 0 in part for part in shapes):
+        return None
+    sources = [(tensor, 0, NO_HALO) for tensor in node.inputs]
+    axis = int(node.attrs.axis) % len(shape)
+    return Anchor("concat", None, sources, lambda s, o, e: Strided(settings.simd, s, o, shape, axis, e), strided=True)
+
+
+def elementwise(graph: Graph, node: Node, settings: Settings) -> Anchor | None:
+    """An elementwise operator on anything, its operands broadcast. The first source is a value of the expression."""
+    shape, step = shape_of(node.var), step_of(graph, node)
+    if shape is None or 0 in shape or step is None or None in map(shape_of, step.tensors):
+        return None
+    source = next((tensor for tensor in step.tensors if graph.constant(tensor) is None), None)
+    if source is None:
+        return None
+    return Anchor("elementwise", None, [(source, 0, NO_HALO)],
+                  lambda s, o, e: Strided(settings.simd, s, o, shape, 0, e), strided=True)  # fmt: skip
+
+
 MATCHES: dict[str, Match] = {
+    "concat": _concat,
     "matmul": _product,
     "softmax": _softmax,
     "layer_norm": _layer_norm,

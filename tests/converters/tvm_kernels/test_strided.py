@@ -1,0 +1,143 @@
+"""Elementwise operators with broadcast operands, tensors in another order, and concatenation, against ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from enginesmith.converters.tvm_kernels.views import View, nest
+
+QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+sizes = st.lists(st.integers(1, 6), min_size=1, max_size=4)
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> tuple[View, np.ndarray[Any, Any]]:
+    """A view, and what NumPy makes of the same steps on numbers that count the places in memory."""
+    shape = draw(sizes)
+    view, array = View.whole(shape), np.arange(np.prod(shape)).reshape(shape)
+    for step in draw(st.lists(st.sampled_from(["permute", "slice", "reshape", "broadcast"]), max_size=5)):
+        if step == "permute":
+            order = draw(st.permutations(range(array.ndim)))
+            found, expected = view.permuted(order), array.transpose(order)
+        elif step == "slice":
+            axis = draw(st.integers(0, array.ndim - 1))
+            start, stride = draw(st.integers(0, array.shape[axis] - 1)), draw(st.integers(1, 2))
+            count = draw(st.integers(1, -(-(array.shape[axis] - start) // stride)))
+            found = view.sliced(axis, start, count, stride)
+            expected = array.take(range(start, start + count * stride, stride), axis)
+        elif step == "reshape":
+            first = draw(st.sampled_from([size for size in range(1, array.size + 1) if array.size % size == 0]))
+            target = [first, array.size // first]
+            found, expected = view.reshaped(target), array.reshape(target)
+        else:
+            target = [*draw(st.lists(st.just(2), max_size=1)), *(3 if size == 1 else size for size in array.shape)]
+            found, expected = view.broadcast(target), np.broadcast_to(array, target)
+        if found is not None:
+            view, array = found, expected
+    return view, array
+
+
+@settings(max_examples=200, deadline=None)
+@given(orders())
+def test_views_hold_what_numpy_does(order: tuple[View, np.ndarray[Any, Any]]) -> None:
+    view, array = order
+    assert view.shape == array.shape
+    loops = nest([view, View.whole(array.shape)])
+    assert loops is not None
+    places = np.array([[view.offset, 0]])
+    for count, strides in loops:
+        places = (places[:, None] + np.arange(count)[:, None] * np.array(strides)).reshape(-1, 2)
+    found = np.empty(array.size, int)
+    found[places[:, 1]] = places[:, 0]
+    np.testing.assert_array_equal(found, array.ravel())
+    assert not view.plain or array.ravel().tolist() == list(range(array.size))
+
+
+def test_broadcast_operands(agrees: Any) -> None:
+    @QUICK
+    @given(shape=st.lists(st.integers(1, 21), min_size=1, max_size=4), data=st.data(), seed=st.integers(0, 99))
+    def property_holds(shape: list[int], data: st.DataObject, seed: int) -> None:
+        """Of fewer axes, and with axes of size 1; the first of them has none of the result's size."""
+        rng = np.random.default_rng(seed)
+
+        def part() -> list[int]:
+            kept = [data.draw(st.sampled_from([1, size])) for size in shape]
+            return kept[data.draw(st.integers(0, len(shape) - 1)) :]
+
+        first, second, third = part(), part(), part()
+        told = agrees(
+            f"(float{first} x, float{second} z, float{shape} r) => (float{shape} y) {{ a = Mul (x, z) b = Add (c, a)"
+            " d = Sigmoid (b) e = Sub (d, r) y = Mul (e, e) }",
+            {"c": rng.standard_normal(third)},
+            seed=seed,
+        )
+        assert not told["left"]
+
+    property_holds()
+
+
+def test_other_orders(agrees: Any) -> None:
+    @QUICK
+    @given(
+        heads=st.integers(1, 3), width=st.integers(2, 18), length=st.integers(2, 19), batch=st.integers(1, 2),
+        shift=st.integers(1, 3), seed=st.integers(0, 99),
+    )  # fmt: skip
+    def property_holds(heads: int, width: int, length: int, batch: int, shift: int, seed: int) -> None:
+        """Heads cut from a product, rolled, transposed, and joined again; a number is also taken out."""
+        rng = np.random.default_rng(seed)
+        inner = heads * width
+        told = agrees(
+            f"(float[{batch}, {length}, 5] x) => (float[a, b, c] y, float[d, e] first, float[f, g, h] second) {{"
+            " m = MatMul (x, w) s = Reshape (m, cut) t = Transpose <perm = [2, 0, 3, 1, 4]> (s)"
+            " q = Gather <axis = 0> (t, zero) u, v = Split <axis = 0, num_outputs = 2> (t)"
+            " k = Squeeze (v, axes) n = Transpose <perm = [0, 1, 3, 2]> (k) p = Transpose <perm = [0, 1, 3, 2]> (n)"
+            " o = Mul (q, p) low = Slice (o, start, middle, two) high = Slice (o, middle, end, two)"
+            " r = Concat <axis = 2> (high, low) back = Transpose <perm = [0, 2, 1, 3]> (r)"
+            " y = Reshape (back, joined) last = Gather <axis = 1> (y, minus) first = Tanh (last)"
+            " second = Transpose <perm = [2, 1, 0]> (y) }",
+            {
+                "w": rng.standard_normal((5, 2 * inner)),
+                "cut": np.array([batch, length, 2, heads, width]),
+                "zero": np.array(0),
+                "minus": np.array(-1),
+                "axes": np.array([0]),
+                "two": np.array([2]),
+                "start": np.array([0]),
+                "middle": np.array([min(shift, length - 1)]),
+                "end": np.array([length + shift]),
+                "joined": np.array([batch, length, inner]),
+            },
+            seed=seed,
+        )
+        assert not told["left"]
+
+    property_holds()
+
+
+def test_orders_of_planes_in_blocks(agrees: Any) -> None:
+    """What follows a convolution is read from its blocks: channels last, a head's rows, channels shuffled and split."""
+    rng = np.random.default_rng(0)
+    told = agrees(
+        "(float[2, 3, 5, 7] x) => (float[2, 5, 7, 16] last, float[2, 35, 24] rows, float[2, 12, 5, 7] y, float[5, 7] z) {"
+        " a = Conv <pads = [1, 1, 1, 1]> (x, w1) last = Transpose <perm = [0, 2, 3, 1]> (a)"
+        " b = Conv (x, w2) c = Concat <axis = 1> (a, b) d = Reshape (c, flat) r = Transpose <perm = [0, 2, 1]> (d)"
+        " rows = Add (r, bias) e = Reshape (c, pairs) f = Transpose <perm = [0, 2, 1, 3, 4]> (e) g = Reshape (f, back)"
+        " h, i = Split <axis = 1, num_outputs = 2> (g) j = Conv (h, w3) y = Add (i, j)"
+        " k = Gather <axis = 1> (a, nine) z0 = Gather <axis = 0> (k, one) z = Relu (z0)}",
+        {
+            "w1": rng.standard_normal((16, 3, 3, 3)),
+            "w2": rng.standard_normal((8, 3, 1, 1)),
+            "w3": rng.standard_normal((12, 12, 1, 1)),
+            "bias": rng.standard_normal(24),
+            "flat": np.array([2, 24, 35]),
+            "pairs": np.array([2, 2, 12, 5, 7]),
+            "back": np.array([2, 24, 5, 7]),
+            "nine": np.array(9),
+            "one": np.array(1),
+        },
+    )
+    assert not told["left"]
