@@ -8,6 +8,7 @@ rounding error of F(4, 3) is some ten times that of the direct convolution (meas
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ FILTERS = {
                  [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]),
 }  # fmt: skip
 """The filter's transform, by the outputs of a tile."""
+
+Loop = Callable[[int, int], AbstractContextManager[Any]]
+"""Takes the count of tasks and the work in all of them."""
 
 
 class WinogradConvolution:
@@ -104,26 +108,35 @@ class WinogradConvolution:
 
     def kernel(self, name: str) -> Any:
         simd, source, target = self.simd, self.source, self.target
-        lanes, count = simd.lanes, self.rows * self.across
+        strips = self.down // self.rows
+        work = self.points * self.down * self.across * source.channels * target.channels
 
         def body() -> None:
             data = argument("source", source.shape)
             weights = argument("weights", (self.points, target.blocks // self.vectors, source.channels, self.width))
             output = BlockedOutput(simd, target, self.expression)
-            inputs = T.alloc_buffer((source.blocks, self.points, count, lanes), "float32")
-            sums = T.alloc_buffer((target.blocks, self.points, count, lanes), "float32")
-            with T.serial(target.batch) as image, T.serial(self.down // self.rows) as strip:
-                self._transform_input(data, inputs, image, strip)
-                self._multiply(weights, inputs, sums)
-                self._transform_output(sums, output, image, strip)
+            if strips > 1:  # every strip is a task: nothing goes from one core to another between the phases
+                with tasks(target.batch * strips, work) as task:
+                    self._strip(data, weights, output, task // strips, task % strips, _alone)
+            else:
+                with T.serial(target.batch) as image:
+                    self._strip(data, weights, output, image, 0, tasks)
 
         return function(name, body)
 
-    def _transform_input(self, data: Any, inputs: Any, image: Any, strip: Any) -> None:
+    def _strip(self, data: Any, weights: Any, output: BlockedOutput, image: Any, strip: Any, loop: Loop) -> None:
+        count, lanes = self.rows * self.across, self.simd.lanes
+        inputs = T.alloc_buffer((self.source.blocks, self.points, count, lanes), "float32")
+        sums = T.alloc_buffer((self.target.blocks, self.points, count, lanes), "float32")
+        self._transform_input(data, inputs, image, strip, loop)
+        self._multiply(weights, inputs, sums, loop)
+        self._transform_output(sums, output, image, strip, loop)
+
+    def _transform_input(self, data: Any, inputs: Any, image: Any, strip: Any, loop: Loop) -> None:
         simd, size, n = self.simd, self.size, self.size + 2
         transform = _input_2 if size == 2 else _input_4
         top, left = self.window.pads[:2]
-        with tasks(self.source.blocks * self.rows, self.source.size) as task:
+        with loop(self.source.blocks * self.rows, self.source.size) as task:
             block, row = task // self.rows, task % self.rows
             with T.serial(self.across) as column:
                 y, x = (strip * self.rows + row) * size - top, column * size - left
@@ -136,12 +149,12 @@ class WinogradConvolution:
 
                 _both_ways(simd, transform, n, n, load, keep)
 
-    def _multiply(self, weights: Any, inputs: Any, sums: Any) -> None:
+    def _multiply(self, weights: Any, inputs: Any, sums: Any, loop: Loop) -> None:
         simd, lanes, vectors = self.simd, self.simd.lanes, self.vectors
         outputs = self.target.blocks // vectors
         total = self.rows * self.across
         work = self.points * total * self.source.channels * self.target.channels
-        with tasks(self.points * outputs, work) as task:
+        with loop(self.points * outputs, work) as task:
             point, tile = task // outputs, task % outputs
             for start, size, count in tiles.runs(total, max(1, self.schedule.sums // vectors)):
                 with T.serial(count) as run:
@@ -162,11 +175,11 @@ class WinogradConvolution:
                             value = simd.load(registers, (pixel * vectors + v) * lanes)
                             simd.store(sums, value, tile * vectors + v, point, first + pixel, 0)
 
-    def _transform_output(self, sums: Any, output: BlockedOutput, image: Any, strip: Any) -> None:
+    def _transform_output(self, sums: Any, output: BlockedOutput, image: Any, strip: Any, loop: Loop) -> None:
         simd, size, n = self.simd, self.size, self.size + 2
         target = self.target
         transform = _output_2 if size == 2 else _output_4
-        with tasks(target.blocks * self.rows, target.size) as task:
+        with loop(target.blocks * self.rows, target.size) as task:
             block, row = task // self.rows, task % self.rows
             tile_row = strip * self.rows + row
             with T.serial(self.across) as column:
@@ -184,6 +197,12 @@ class WinogradConvolution:
                 _both_ways(simd, transform, n, size, load, keep)
             if target.halo != NO_HALO:
                 when(tile_row == 0, lambda: output.clear_halo(image, block, 0, target.height, True, True))
+
+
+def _alone(count: int, work: int) -> AbstractContextManager[Any]:
+    """A loop within a task."""
+    loop: AbstractContextManager[Any] = T.serial(count)
+    return loop
 
 
 Vectors = Sequence[Any]
