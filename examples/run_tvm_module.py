@@ -3,7 +3,8 @@
     python run_tvm_module.py module.so inputs.npz outputs.npz
 
 `module.json` beside the module says what it takes and returns, and which of TVM's libraries it needs. They are found in an
-installed apache-tvm (`import tvm` isn't needed), else in LD_LIBRARY_PATH.
+installed apache-tvm (`import tvm` isn't needed), else in LD_LIBRARY_PATH. TVM_NUM_THREADS bounds the threads. A module that
+was built for several shapes picks its code by the inputs.
 """
 
 import ctypes
