@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -26,6 +26,10 @@ from enginesmith.converters.records import TunedKernel, Tuning
 from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import SCHEDULES, Context, Facts, Options, Stage
 from enginesmith.converters.tvm_tuning.database import Database, Header
+
+if TYPE_CHECKING:
+    from enginesmith.converters.tvm_kernels.workload import Tuned
+    from enginesmith.converters.tvm_tuning.search import Search
 
 LIMIT = 30.0
 """Seconds for one measurement: a kernel that takes longer, with its compilation, has failed."""
@@ -105,14 +109,15 @@ class Tune(Stage[TuneOptions]):
             workers = [stack.enter_context(Isolated(without_torch=True)) for _ in range(count)]
             for worker in workers:
                 _get_ready(worker, where)
-            search = Search(groups, database, threads, Clock(options.seconds, context.stopped), context.progress)
+            clock = Clock(options.seconds, context.stopped)
+            search = Search(groups, database, threads, clock, context.progress, remote=bool(options.tuners))
             search.run([partial(_race, worker, where) for worker in workers])
         known = search.made + search.remembered
         if not known or (search.failures and len(search.failures) == search.made and not search.remembered):
             raise _nothing_learnt(search.failures, search.stopped)
         tuned, times = search.tuned(), None
         context.progress("comparing the whole modules", 1.0)
-        if tuned.schedules or _other_sizes(groups, tuned):
+        if tuned.schedules or any(search.size(group) != group.size for group in groups):
             times = _compare(request, tuned, where, context)
         kept = times is not None and times[1] < SLOWER * times[0]
         schedules = (tuned if kept else Tuned()).dump()
@@ -145,14 +150,14 @@ def _get_ready(worker: Isolated, where: tuple[str, int, str]) -> None:
 
 
 def _race(
-    worker: Isolated, where: tuple[str, int, str], entrants: Sequence[Mapping[str, Any]], more: int
+    worker: Isolated, where: tuple[str, int, str], entrants: Sequence[Mapping[str, object]], more: int
 ) -> list[float]:
     """`trial.race` in a process of its own. Raises Died and Raised."""
     times: list[float] = worker.call(f"{PACKAGE}.trial:race", entrants, *where, more, timeout=LIMIT)
     return times
 
 
-def _compare(request: BuildRequest, tuned: Any, where: tuple[str, int, str], context: Context) -> list[float]:
+def _compare(request: BuildRequest, tuned: Tuned, where: tuple[str, int, str], context: Context) -> list[float]:
     """Milliseconds of the module with default schedules, and of that with the tuned ones, in turn in one process."""
     backend = get_backend("tvm")
     file = context.scratch / SCHEDULES
@@ -171,10 +176,6 @@ def _compare(request: BuildRequest, tuned: Any, where: tuple[str, int, str], con
     return times
 
 
-def _other_sizes(groups: Sequence[Any], tuned: Any) -> bool:
-    return any(tuned.sizes.get(group.geometry, group.size) != group.size for group in groups)
-
-
 def _nothing_learnt(failures: Sequence[str], stopped: str) -> ConversionError:
     if failures:
         return ConversionError(
@@ -184,7 +185,7 @@ def _nothing_learnt(failures: Sequence[str], stopped: str) -> ConversionError:
     return ConversionError(f"no kernel was measured: it stopped {stopped}", "give it more time, such as TUNE=10m")
 
 
-def _kernels(search: Any) -> list[TunedKernel]:
+def _kernels(search: Search) -> list[TunedKernel]:
     """Of the network, those that take most of the time first."""
     found = []
     for group in search.groups:

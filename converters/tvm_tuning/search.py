@@ -15,11 +15,10 @@ from enginesmith.converters.tvm_kernels.schedule import Schedule
 from enginesmith.converters.tvm_kernels.workload import Tuned, Workload, load_schedule
 from enginesmith.converters.tvm_tuning.database import Choice, Database, Record
 from enginesmith.converters.tvm_tuning.tasks import Group, Task
+from enginesmith.converters.tvm_tuning.walk import PROMISING
 
-PROMISING = 0.99
-"""Of the best time: what seems to be faster than this is measured again, for longer, before it counts."""
 SURE = 3
-"""Times as many rounds then."""
+"""Times as many rounds for what seems to be faster than the best: it is measured again before it counts."""
 HOPELESS = 1.25
 """A kernel that takes so many times as long as another one for the same convolution isn't tuned."""
 
@@ -40,8 +39,12 @@ class Search:
         threads: int,
         clock: Clock,
         tell: Callable[[str, float | None], None] = lambda text, fraction: None,
+        *,
+        remote: bool = False,
     ) -> None:
+        """Of failures on `remote` machines only wrong results are remembered: others may be those of the network."""
         self.groups = list(groups)
+        self.remote = remote
         self.database, self.threads, self.clock, self.tell = database, threads, clock, tell
         self.choices: dict[str, Choice] = {}
         self.made = 0
@@ -81,13 +84,11 @@ class Search:
 
     def times(self, group: Group) -> tuple[float, float]:
         """Milliseconds of one call with the default kernel, and with the best one, as far as measured."""
-        size = self.size(group)
-        if size == group.size:
-            return group.given.default, group.given.best
-        choice = self.choices[group.geometry]
-        given = group.given.default or choice.milliseconds[group.size]
-        ratio = choice.milliseconds[size] / choice.milliseconds[group.size]
-        return given, given * group.given.walk.ratio * ratio
+        choice, size = self.choices.get(group.geometry), self.size(group)
+        times = choice.milliseconds if choice else {}
+        default = group.given.default or times.get(group.size, 0.0)
+        best = default * group.given.walk.ratio
+        return default, best if size == group.size else best * times[size] / times[group.size]
 
     def size(self, group: Group) -> int:
         """Of the best kernel for a group."""
@@ -154,7 +155,8 @@ class Search:
         except (Died, Raised) as error:
             record.failed = self._failure(error)
         with self._lock:
-            self.database.add(record)
+            if not (record.failed and self.remote) or record.failed.startswith(ValueError.__name__):
+                self.database.add(record)
             _learn(task, record)
             self.made += 1
             self._report()

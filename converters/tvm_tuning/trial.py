@@ -86,8 +86,16 @@ def race(
     Raises ValueError for a schedule whose result is wrong.
     """
     os.environ["TVM_NUM_THREADS"] = str(threads)
-    ground = _ground(target, threads, tracker)
-    machine = ground.machine
+    try:
+        return _times(entrants, _ground(target, threads, tracker), more)
+    except ValueError:
+        raise
+    except Exception:
+        _grounds.clear()  # the session may be broken: the next race begins a new one
+        raise
+
+
+def _times(entrants: Sequence[Mapping[str, Any]], ground: Ground, more: int) -> list[float]:
     built = []
     for entrant in entrants:
         workload = Workload.load(entrant["workload"])
@@ -98,7 +106,7 @@ def race(
         if not error <= TOLERANCE:
             raise ValueError(f"a wrong result: it differs by {error:.1e} of the largest number")
         built.append(candidate)
-    timers = [_timer(kernel, machine) for kernel in built]
+    timers = [_timer(kernel, ground.machine) for kernel in built]
     rounds: list[list[float]] = []
     while len(rounds) < ROUNDS * more:
         rounds.append([timer() for timer in timers])

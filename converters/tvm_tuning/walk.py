@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 from enginesmith.converters.tvm_kernels.schedule import Schedule, Space
 
+PROMISING = 0.99
+"""Of the best time: only what is faster than this counts as better, since less is noise."""
+
 
 class Walk:
     """Proposes schedules of one `space` from `start` on, each of them once. `seed` fixes the order."""
@@ -38,7 +41,7 @@ class Walk:
         """What came of it: None for a schedule that failed."""
         self.seen.add(schedule)
         self.stale += 1
-        if ratio is not None and ratio < self.ratio:
+        if ratio is not None and ratio < PROMISING * self.ratio:
             self.best, self.ratio = schedule, ratio
             self.stale = 0
             self._steps = self._around()

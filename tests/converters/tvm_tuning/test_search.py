@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginesmith.converters.isolated import Isolated
@@ -73,6 +73,7 @@ def test_a_measurement(tuner: Isolated) -> None:
     assert 0 < other < 10
 
 
+@settings(deadline=None)
 @given(optimum=st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 4)), seed=st.integers(0, 9))
 def test_a_walk_proposes_each_schedule_once_and_ends_at_the_best(optimum: tuple[int, int, int], seed: int) -> None:
     space = {"vectors": (1, 2, 3, 4), "sums": (4, 6, 8, 10, 12, 14), "rows": (1, 2, 4, 7, 14)}
