@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.tvm_kernels.workload import Workload
 from enginesmith.converters.tvm_tuning.machine import connect
+from enginesmith.converters.tvm_tuning.trial import paired
 
 ROUNDS = 15
 """The modules run in turn so many times."""
@@ -40,7 +40,7 @@ def workloads(request: BuildRequest) -> Counter[Workload]:
 
 
 def race(engines: Sequence[str], target: str, threads: int, tracker: str = "") -> list[float]:
-    """Milliseconds of each engine on random inputs, medians of runs in turn."""
+    """Milliseconds of each engine on random inputs, from runs in turn."""
     os.environ["TVM_NUM_THREADS"] = str(threads)
     import tvm
     from tvm import relax
@@ -60,4 +60,4 @@ def race(engines: Sequence[str], target: str, threads: int, tracker: str = "") -
         evaluate = virtual.time_evaluator("invoke_stateful", machine.device, number=1, repeat=1)
         timers.append(evaluate)
     rounds = [[1e3 * evaluate("main").mean for evaluate in timers] for _ in range(ROUNDS)]
-    return [median(times) for times in zip(*rounds, strict=True)]
+    return paired(rounds)

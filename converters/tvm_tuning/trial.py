@@ -112,7 +112,15 @@ def _times(entrants: Sequence[Mapping[str, Any]], ground: Ground, more: int) -> 
         rounds.append([timer() for timer in timers])
         if len(rounds) == FEWEST and min(round[-1] / round[0] for round in rounds) > BEATEN:
             break
-    return [median(times) for times in zip(*rounds, strict=True)]
+    return paired(rounds)
+
+
+def paired(rounds: Sequence[Sequence[float]]) -> list[float]:
+    """A time for each column, the first one's median times the median ratio to it within a round: whatever slows a whole
+    round down has no part in the ratio."""
+    first = median(times[0] for times in rounds)
+    columns = zip(*rounds, strict=True)
+    return [first * median(time / times[0] for time, times in zip(column, rounds, strict=True)) for column in columns]
 
 
 def ready(target: str, threads: int, tracker: str = "") -> None:
