@@ -98,6 +98,16 @@ def test_groups_are_as_small_as_both_sides_allow(tmp_path: Path) -> None:
     ]
 
 
+def test_a_lowered_graph_meets_the_one_in_float32(tmp_path: Path) -> None:
+    assert grouped(
+        tmp_path, [layer("a"), layer("a/int8"), layer("a/dequantized", "b"), layer("c"), layer("y/float16", "y")]
+    ) == [
+        ("ab", [0, 1, 2], ["Sin", "Cos"]),
+        ("c", [3], ["Sin"]),
+        ("y", [4], ["Exp"]),
+    ]
+
+
 def test_what_has_no_place_comes_last(tmp_path: Path) -> None:
     """A node that a repair has made, and nodes that the engine has no layer for."""
     got: Any = grouped(tmp_path, [layer("b"), layer("repaired"), layer()])
