@@ -66,9 +66,11 @@ class Measure(Stage[MeasureOptions]):
                 shapes = written({name: array.shape for name, array in feed.items()}) if len(chosen) > 1 else ""
                 timed.append(latency.model_copy(update={"shapes": shapes}))
         first, *others = timed
+        profile, warnings = self._profile(inputs, options, threads, feeds[0], context)
         return Facts(
             latency=first.model_copy(update={"others": others}),
-            profile=self._profile(inputs, options, threads, feeds[0], context),
+            profile=profile,
+            warnings=warnings,
             note="; ".join(latency.verdict for latency in timed),
         )
 
@@ -79,19 +81,24 @@ class Measure(Stage[MeasureOptions]):
         threads: int,
         feed: Mapping[str, Array],
         context: Context,
-    ) -> Profile | None:
-        """Layer by layer, for an engine whose layers are known."""
+    ) -> tuple[Profile | None, list[str]]:
+        """Layer by layer, for an engine whose layers are known; and why not, where that can't be had."""
         backend = get_backend(options.backend)
         path = inputs["engine"] / backend.engine_file
         if Layers.beside(path) is None:
-            return None
+            return None, []
         from enginesmith.converters.profiling.profile import profile
+        from enginesmith.converters.profiling.reference import Untimed
 
         context.progress("layer by layer")
         feeds = (interface.fed(interface.load(inputs["engine"]), feed), feed)
-        with backend.runner(path, threads=threads) as engine:
-            seconds = min(options.seconds, PROFILE_SECONDS)
-            return profile(engine, options.target, inputs["model"] / MODEL, feeds, threads, seconds, context.scratch)
+        seconds = min(options.seconds, PROFILE_SECONDS)
+        model = inputs["model"] / MODEL
+        try:
+            with backend.runner(path, threads=threads) as engine:
+                return profile(engine, options.target, model, feeds, threads, seconds, context.scratch), []
+        except Untimed as error:
+            return None, [f"layers were not timed: {error}"]
 
 
 def _time(

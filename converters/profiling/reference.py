@@ -18,19 +18,31 @@ from enginesmith.converters.backends import onnxruntime
 SUFFIX = "_kernel_time"
 
 
+class Untimed(Exception):
+    """ONNX Runtime keeps no profile of this graph; the text says why, in one line."""
+
+
 class KernelTimes:
     """A session that keeps a profile, and the graph that it has made of the given one."""
 
     def __init__(self, model: Path, threads: int, scratch: Path) -> None:
-        """`scratch` takes the optimized graph, with its weights, and the profile."""
+        """`scratch` takes the optimized graph, with its weights, and the profile.
+
+        Raises Untimed where that graph can't be written: a graph may run that has no form as a file.
+        """
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
         written = scratch / "optimized.onnx"
-        self.session = onnxruntime.session(
-            model,
-            threads=threads,
-            optimize=not onnxruntime.is_quantized(model),
-            profile=scratch / "onnxruntime",
-            written=written,
-        )
+        try:
+            self.session = onnxruntime.session(
+                model,
+                threads=threads,
+                optimize=not onnxruntime.is_quantized(model),
+                profile=scratch / "onnxruntime",
+                written=written,
+            )
+        except (state.Fail, state.InvalidArgument, state.NotImplemented, state.RuntimeException) as error:
+            raise Untimed(f"ONNX Runtime can't write its own graph: {str(error).splitlines()[0]}") from error
         self.optimized = onnx.load(str(written), load_external_data=False).graph
         self.whole: list[float] = []
         """Seconds of each run that counts."""

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import numpy_helper
 
 from enginesmith.converters.backends import onnxruntime
 from enginesmith.converters.layers import Layer
 from enginesmith.converters.profiling.coverage import Coverage
 from enginesmith.converters.profiling.groups import groups
+from enginesmith.converters.profiling.reference import KernelTimes, Untimed
 
 RNG = np.random.default_rng(0)
 
@@ -71,6 +73,12 @@ def test_constants_are_nobodys(tmp_path: Path) -> None:
     """What is computed before the first inference belongs to no kernel."""
     got = found(tmp_path, "(float[4] x) => (float[4] y) { k = Exp (w) z = Sin (x) y = Mul (z, k) }", w=(4,))
     assert got == [("Sin", "z"), ("Mul", "y")]
+
+
+def test_a_graph_that_cannot_be_written_is_no_crash(tmp_path: Path) -> None:
+    optimized(tmp_path, "(float[4] x) => (float[4] y) { y = Sin (x) }")
+    with pytest.raises(Untimed, match="can't write its own graph"):
+        KernelTimes(tmp_path / "model.onnx", 1, tmp_path / "nowhere")
 
 
 def layer(*nodes: str) -> Layer:
