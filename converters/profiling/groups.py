@@ -27,8 +27,8 @@ def groups(
     parts: dict[tuple[str, int], set[int]] = {}
     for number, layer in enumerate(layers):
         # A node that a lower precision needs, which ONNX Runtime's graph has not, is called by its tensor and a slash.
-        places = (numbers.get(name, numbers.get(name.rpartition("/")[0])) for name in layer.nodes)
-        parts["layer", number] = {place for place in places if place is not None}
+        near = (numbers.get(name, numbers.get(name.rpartition("/")[0])) for name in layer.nodes)
+        parts["layer", number] = {place for place in near if place is not None}
     for number in kernel_times:
         parts["kernel", number] = coverage.covered[number]
     root = list(range(len(graph.node)))
