@@ -3,8 +3,8 @@
     python run_tvm_module.py module.so inputs.npz outputs.npz
 
 `module.json` beside the module says what it takes and returns, and which of TVM's libraries it needs. They are found in an
-installed apache-tvm (`import tvm` isn't needed), else in LD_LIBRARY_PATH. TVM_NUM_THREADS bounds the threads. A module that
-was built for several shapes picks its code by the inputs.
+installed apache-tvm, else in LD_LIBRARY_PATH. A module for several shapes picks its code by the inputs. TVM_NUM_THREADS
+bounds the threads.
 """
 
 import ctypes
@@ -19,6 +19,8 @@ path, source, target = map(Path, sys.argv[1:])
 about = json.loads(path.with_suffix(".json").read_text())
 for library in about["libraries"]:
     tvm_ffi.libinfo.load_lib_ctypes("apache-tvm", library, "RTLD_GLOBAL")
+if about["python"]:  # NonZero and Unique are written in Python there
+    import tvm  # noqa: F401
 machine = tvm_ffi.load_module(path.resolve())["vm_load_executable"]()
 machine["vm_initialization"](1, 0, 2)  # on the CPU, the first of them, with a pool of memory
 

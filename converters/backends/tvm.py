@@ -130,12 +130,13 @@ class TvmBackend:
         context.progress("linking", 0.9)
         path = request.out / ENGINE
         self._link(executable, cpu, path)
-        libraries = tvm_signature.libraries(path)
+        libraries, python = tvm_signature.called(path)
         signature = Signature(
             inputs=imported.inputs,
             outputs=imported.outputs,
             shapes=[{name: list(shape) for name, shape in shapes.items()} for shapes in request.shapes],
             libraries=libraries,
+            python=python,
         )
         signature.save(path)
         Layers(layers=made[0].layers).write(path)
@@ -152,8 +153,7 @@ class TvmBackend:
                 "tvm": self.version(),
                 "layers": "calls of compiled kernels, by the type of their first output",
                 **applied.details(),
-                "runs with": f"{', '.join(f'lib{name}.so' for name in libraries)} and libtvm_ffi.so alone, "
-                "as examples/run_tvm_module.py and .cc show",
+                "runs with": signature.runs_with,
                 **({"shapes": _told(request)} if request.profile else {}),
             },
         )

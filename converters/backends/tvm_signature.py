@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ EXTRA = "tvm_runtime_extra"
 class Signature(BaseModel):
     """`outputs` are names in ONNX; the compiled function knows positions only. `libraries`: without `lib` and `.so`.
 
+    `python` names functions that only `import tvm` brings: with those it doesn't run on the libraries alone.
     `shapes` are all inputs' shapes, for each that the module takes, where it takes several: those of `inputs` come first.
     """
 
@@ -24,6 +26,14 @@ class Signature(BaseModel):
     outputs: list[str]
     shapes: list[dict[str, list[int]]] = []
     libraries: list[str] = [RUNTIME]
+    python: list[str] = []
+
+    @property
+    def runs_with(self) -> str:
+        """In words for the report."""
+        if self.python:
+            return f"TVM's Python package, which {', '.join(self.python)} is a part of"
+        return f"{', '.join(f'lib{name}.so' for name in self.libraries)} and libtvm_ffi.so alone: examples/run_tvm_module.py"
 
     def save(self, engine: Path) -> None:
         signature_path(engine).write_text(self.model_dump_json(indent=1), encoding="utf-8")
@@ -33,7 +43,8 @@ def signature_path(engine: Path) -> Path:
     return engine.with_suffix(".json")
 
 
-def libraries(engine: Path) -> list[str]:
-    """The libraries that a linked module calls into: the names of functions that it looks up are text in it."""
+def called(engine: Path) -> tuple[list[str], list[str]]:
+    """What a linked module calls besides itself, `libraries` and `python`: the names that it looks up are text in it."""
     with engine.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return [RUNTIME, EXTRA] if content.find(b"tvm.contrib.") >= 0 else [RUNTIME]
+        libraries = [RUNTIME, EXTRA] if content.find(b"tvm.contrib.") >= 0 else [RUNTIME]
+        return libraries, sorted({name.decode() for name in re.findall(rb"relax\.run\.\w+", content)})

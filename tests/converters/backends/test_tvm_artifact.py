@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -23,6 +24,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 SITE = Path(sysconfig.get_path("purelib"))
 AARCH64 = CpuTarget("aarch64-linux-gnu", "")
 TOP = '<ir_version: 10, opset_import: ["" : 18]> top (float[3, 50] x) => (float[3, 5] best, int64[3, 5] at)'
+WHERE = '<ir_version: 10, opset_import: ["" : 18]> where (float[4] x) => (int64[1, n] at) { at = NonZero (x) }'
 
 
 def build(folder: Path, name: str, target: str = "native") -> Path:
@@ -39,17 +41,19 @@ def picture(folder: Path, batch: int = 1) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two models with their modules: a convolutional net for two batches, and TopK, which a library of TVM's computes."""
+    """Models with their modules: a net for two batches, TopK, which a library computes, NonZero, which Python does."""
     folder = tmp_path_factory.mktemp("modules")
     convnet(folder / "net.onnx", batch="N")
     onnx.save(onnx.parser.parse_model(TOP + "<int64[1] k = {5}> { best, at = TopK (x, k) }"), folder / "top.onnx")
+    onnx.save(onnx.parser.parse_model(WHERE), folder / "where.onnx")
     ask(
         folder,
         """
 from dataclasses import replace
 shapes = [(batch, 3, 16, 16) for batch in (1, 2)]
 backend.build(replace(request("net", {"x": (shapes[0], *shapes)}), shapes=tuple({"x": s} for s in shapes)), context)
-backend.build(request("top"), context)
+for name in ("top", "where"):
+    backend.build(request(name), context)
 """,
     )
     return folder
@@ -74,6 +78,16 @@ def test_python_with_the_runtime_alone(folder, tmp_path, name, libraries):
     for key, array in zip(found.files, expected(folder / f"{name}.onnx", feed), strict=True):
         assert found[key].dtype == array.dtype
         np.testing.assert_allclose(found[key], array, rtol=1e-4, atol=1e-5)
+
+
+def test_what_runs_in_python_is_told(folder, tmp_path):
+    """NonZero is a function of TVM's Python package: the JSON says so, and the example imports it."""
+    module = folder / "where.out" / "module.so"
+    assert json.loads(module.with_suffix(".json").read_text())["python"] == ["relax.run.nonzero"]
+    np.savez(tmp_path / "in.npz", x=np.array([0, 2, 0, 1], np.float32))
+    example = [sys.executable, EXAMPLES / "run_tvm_module.py", module]
+    subprocess.run([*example, tmp_path / "in.npz", tmp_path / "out.npz"], check=True)
+    assert np.load(tmp_path / "out.npz")["at"].tolist() == [[1, 3]]
 
 
 def test_cpp_as_its_comment_says(folder, tmp_path):
