@@ -91,11 +91,6 @@ class DirectConvolution:
             "weights_once": (False, True),
         }
 
-    @staticmethod
-    def fits(groups: int, outputs: int) -> bool:
-        """Whole vectors of at least four outputs in each group."""
-        return groups == 1 or outputs // groups % 4 == 0
-
     def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[O, I / groups, kh, kw] to [tile, chunk, kh, kw, input in the chunk, output in the tile]."""
         outputs, inputs, kh, kw = weights.shape

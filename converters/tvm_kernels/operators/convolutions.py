@@ -7,7 +7,7 @@ from typing import Any
 
 from enginesmith.converters.tvm_kernels import choose
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
-from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
+from enginesmith.converters.tvm_kernels.equivalent import merged, seeing
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, window_of
 from enginesmith.converters.tvm_kernels.transposed import TransposedConvolution
@@ -25,15 +25,15 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
         raise NotCovered("weights that are computed at run time")
     groups = int(attrs.groups)
     window = window_of((weights.shape[2], weights.shape[3]), attrs)
-    outputs, inputs = weights.shape[:2]
     flops = 2 * weights.size * shape[0] * shape[2] * shape[3]
+    window, weights = seeing(window, weights, given[2:], shape[2:])
     reach = window.reach(given[2:], shape[2:])
-    if groups == outputs == given[1] and groups > 1:
+    if groups == shape[1] == given[1] and groups > 1:
         sources = [(source, simd.lanes, reach)]
         return Anchor("depthwise", shape, sources, lambda s, t, e: settings.kernel("depthwise", simd, window, s[0], t, e),
                       weights, flops)  # fmt: skip
-    if not DirectConvolution.fits(groups, outputs):
-        raise NotCovered(f"groups of {outputs // groups} outputs")
+    groups, weights = merged(groups, weights)
+    outputs, inputs = weights.shape[:2]
     block = 1 if given[1] < simd.lanes // 2 and not blocked(source) else simd.lanes
     size = 0
     if WinogradConvolution.fits(simd, window, groups, Blocked(*given, block)):
@@ -59,13 +59,11 @@ def _transposed(graph: Graph, node: Node, settings: Settings, blocked: Callable[
         raise NotCovered("not float32 of a fixed shape")
     if weights is None:
         raise NotCovered("weights that are computed at run time")
-    groups = int(attrs.groups)
-    if not DirectConvolution.fits(groups, shape[1]):
-        raise NotCovered(f"groups of {shape[1] // groups} outputs")
+    flops = 2 * weights.size * given[0] * given[2] * given[3]
     window = window_of((weights.shape[2], weights.shape[3]), attrs)
+    groups, weights = merged(int(attrs.groups), weights, outputs_axis=1)
     block = 1 if given[1] < simd.lanes // 2 and not blocked(source) else simd.lanes
     sources = [(source, block, TransposedConvolution.reach(window, given[2:], shape[2:]))]
-    flops = 2 * weights.size * given[0] * given[2] * given[3]
     return Anchor("transposed convolution", shape, sources,
                   lambda s, t, e: TransposedConvolution(simd, window, groups, s[0], t, e), weights, flops)  # fmt: skip
 
