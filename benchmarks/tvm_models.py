@@ -21,17 +21,24 @@ from torch import nn
 from enginesmith.converters.detectors import fix_input_size, make_static
 from enginesmith.converters.seeding import seed_weights, seeded
 
-DETECTORS = ("fasterrcnn_resnet50_fpn",)
+DETECTORS = {
+    "fasterrcnn_resnet50_fpn": 320,
+    "retinanet_resnet50_fpn": 320,
+    "ssdlite320_mobilenet_v3_large": 320,
+    "ssd300_vgg16": 300,
+}
+"""Their static forms, with the side of the square picture that they take."""
 
 
 def build(name: str) -> tuple[nn.Module, torch.Tensor]:
     """The module in evaluation mode, and an input for it: float32[1, 3, H, W]."""
     if name in DETECTORS:
-        images = torch.rand(2, 3, 320, 320)
+        size = DETECTORS[name]
+        images = torch.rand(2, 3, size, size)
         model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
-        fix_input_size(model, 320, 320)
+        fix_input_size(model, size, size)
         seed_weights(model, images)
-        return make_static(model, 320, 320), images[:1]
+        return make_static(model, size, size), images[:1]
     model = torchvision.models.get_model(name, weights=None)
     seed_weights(model, torch.randn(2, 3, 224, 224))
     return model, torch.randn(1, 3, 224, 224)

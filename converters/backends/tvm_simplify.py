@@ -11,7 +11,7 @@ REDUCED = {"relax.min": "minimum", "relax.max": "maximum"}
 MOVES = ("relax.reshape", "relax.strided_slice", "relax.expand_dims", "relax.squeeze", "relax.permute_dims",
          "relax.broadcast_to", "relax.split", "relax.concat", "relax.take")  # fmt: skip
 """Operators whose numbers are numbers of their first argument."""
-SUMS = ("relax.add", "relax.multiply", "relax.maximum", "relax.sum")
+SUMS = ("relax.add", "relax.multiply", "relax.divide", "relax.maximum", "relax.sum")
 """Operators that make no negative number of numbers that aren't."""
 
 

@@ -52,16 +52,20 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
         step = None if node.index in taken or shape_of(node.var) != shape else step_of(graph, node)
         if step is None:
             continue
-        outside = [tensor for tensor in step.tensors if tensor not in {source, *inside}]
-        kinds = {tensor: classify(tensor) for tensor in outside}
+        fed = _feeders(graph, start, step, {source, *inside}, taken) if first else []
+        added = [*(fed if len(chain.members) + len(fed) < MOST_STEPS else []), (node, step)]
+        results = {source, *inside, *(member.var for member, _ in added)}
+        outside = [tensor for _, work in added for tensor in work.tensors if tensor not in results]
         later = node is not start and any(
             isinstance(tensor, relax.Var) and graph.depends(tensor, start) for tensor in outside
         )
-        if None in kinds.values() or later:
+        if later or None in map(classify, outside):
             continue
-        chain.members.append(node)
-        chain.steps.append(step)
-        inside.append(node.var)
+        for member, work in added:
+            tried.add(member.index)
+            chain.members.append(member)
+            chain.steps.append(work)
+            inside.append(member.var)
         if _closed(graph, inside):
             best = len(chain.members)
         waiting = sorted({*waiting, *graph.users[node.var]}, key=lambda user: user.index)
@@ -77,6 +81,22 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
                 assert kind is not None
                 chain.operands[tensor] = kind
     return chain
+
+
+def _feeders(
+    graph: Graph, start: Node, step: Elementwise, known: Collection[Any], taken: Collection[int]
+) -> list[tuple[Node, Elementwise]]:
+    """Elementwise operators after `start`, of its shape, that compute nothing but what `step` reads, in order."""
+    found: list[tuple[Node, Elementwise]] = []
+    for tensor in dict.fromkeys(step.tensors):
+        node = graph.producer.get(tensor)
+        if node is None or tensor in known or node.index in taken or node.index < start.index:
+            continue
+        if shape_of(tensor) != shape_of(start.var) or len(graph.users[tensor]) > 1 or tensor in graph.kept:
+            continue
+        if (work := step_of(graph, node)) is not None:
+            found += [*_feeders(graph, start, work, known, taken), (node, work)]
+    return found
 
 
 def _join_affine(graph: Graph, chain: Chain, source: Any) -> None:

@@ -88,7 +88,7 @@ def plan(graph: Graph, settings: Settings) -> Plan:
         if start.fuses:
             readable = _planes(graph, start.shape) if start.shape is not None else _rows(graph, node)
             readable = _views(node) if start.strided else readable
-            chain = grow(graph, node, source, readable, taken)
+            chain = grow(graph, node, source, readable, taken | composed.keys())
         group = Group(node, start, chain)
         taken |= {member.index for member in group.nodes}
         found.groups.append(group)

@@ -141,3 +141,13 @@ def test_orders_of_planes_in_blocks(agrees: Any) -> None:
         },
     )
     assert not told["left"]
+
+
+def test_branches_that_meet_are_one_kernel(agrees: Any) -> None:
+    """Each side of the subtraction, and of the product, is computed where it is read, broadcast operands and all."""
+    told = agrees(
+        "(float[3, 5, 1] x, float[1, 1, 9] z) => (float[3, 5, 9] y) {"
+        " a = Min (x, z) b = Max (x, z) c = Sub (a, b) d = Relu (c)"
+        " e = Add (x, z) f = Sub (x, z) g = Mul (e, f) h = Add (d, g) y = Tanh (h) }"
+    )
+    assert told == {"kernels": {"elementwise": 1}, "left": []}
