@@ -70,6 +70,7 @@ def draw(settings: Any, module: Any, seed: int) -> Any:
     schedules = {}
     for workload in settings.made:
         kernel = workload.kernel()
+        assert kernel.schedule.within(kernel.space())
         values = {name: random.choice(values) for name, values in kernel.space().items()}
         schedules[workload.key] = type(kernel.schedule)(**values)
         assert workload.kernel(schedules[workload.key]).schedule == schedules[workload.key]
