@@ -98,7 +98,9 @@ class DirectConvolution:
         default = self.default()
         return {
             "vectors": tuple(count for count in divisors(self.outputs // self.simd.lanes) if count <= MOST_VECTORS),
-            "sums": tuple(sorted({default.sums, *registers_for_sums(self.simd.registers)})),
+            "sums": registers_for_sums(
+                self.simd.registers, default.sums, MOST_VECTORS * self.target.height * self.target.width
+            ),
             "inputs": divisors(tiles.common(self.inputs, self.source.block, most=16)),
             "rows": divisors(self.target.height),
             "across": (True,) if self.gapless else (False, True),

@@ -66,6 +66,9 @@ class Product:
     ) -> None:
         self.left, self.right, self.result, self.packed, self.expression = left, right, result, packed, expression
         self.columns = result[-1]
+        # A constant factor is the same for all rows, whatever the axes above them.
+        self.batch = 1 if packed else math.prod(result[:-2])
+        self.rows = math.prod(result[:-1]) // self.batch
         lanes = max(lanes for lanes in (4, 8, 16) if lanes <= min(simd.lanes, self.columns))
         self.simd = simd.narrowed(lanes)
         self.schedule = schedule or self.default()
@@ -81,7 +84,7 @@ class Product:
     def space(self) -> Space:
         return {
             "vectors": tuple(range(1, min(MOST_VECTORS, self.columns // self.simd.lanes) + 1)),
-            "sums": tuple(sorted({self.default().sums, *registers_for_sums(self.simd.registers)})),
+            "sums": registers_for_sums(self.simd.registers, self.default().sums, MOST_VECTORS * self.rows),
             "unrolled": (1, 2, 4, 8, 16),
         }
 
@@ -92,9 +95,7 @@ class Product:
 
     def kernel(self, name: str) -> Any:
         inner = self.left[-1]
-        # A constant factor is the same for all rows, whatever the axes above them.
-        batch = 1 if self.packed else math.prod(self.result[:-2])
-        rows = math.prod(self.result[:-1]) // batch
+        batch, rows = self.batch, self.rows
         right = (self.tiles, inner, self.width) if self.packed else self.right
 
         def body() -> None:

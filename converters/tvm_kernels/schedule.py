@@ -82,6 +82,9 @@ def divisors(number: int) -> tuple[int, ...]:
     return tuple(size for size in range(1, number + 1) if number % size == 0)
 
 
-def registers_for_sums(registers: int) -> tuple[int, ...]:
-    """From few, which small sizes need, to all but those of one weight and one input."""
-    return tuple(range(4, registers - 1, 2 if registers <= 16 else 4))
+def registers_for_sums(registers: int, default: int, most: int) -> tuple[int, ...]:
+    """From few, which small sizes need, to all but those of one weight and one input; not more than `most`, beyond which
+    they make no difference.
+    """
+    counts = range(4, registers - 1, 2 if registers <= 16 else 4)
+    return tuple(sorted({default, *(count for count in counts if count <= most)}))

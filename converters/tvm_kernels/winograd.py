@@ -78,7 +78,9 @@ class WinogradConvolution:
     def space(self) -> Space:
         return {
             "vectors": tuple(count for count in divisors(self.target.blocks) if count <= MOST_VECTORS),
-            "sums": tuple(sorted({self.default().sums, *registers_for_sums(self.simd.registers)})),
+            "sums": registers_for_sums(
+                self.simd.registers, self.default().sums, MOST_VECTORS * self.down * self.across
+            ),
             "rows": divisors(self.down),
         }
 
