@@ -73,11 +73,13 @@ STEPS: dict[str, Emit] = {
     "divide": lambda simd, v, c: v[0] / v[1],
     "maximum": lambda simd, v, c: T.max(v[0], v[1]),
     "minimum": lambda simd, v, c: T.min(v[0], v[1]),
+    "greater": lambda simd, v, c: T.Select(v[0] > v[1], simd.splat(1.0), simd.splat(0.0)),
     # with a number in the second argument's place, or in the first's
     "add_number": lambda simd, v, c: v[0] + simd.splat(c[0]),
     "multiply_number": lambda simd, v, c: v[0] * simd.splat(c[0]),
     "subtract_from_number": lambda simd, v, c: simd.splat(c[0]) - v[0],
     "divide_number": lambda simd, v, c: simd.splat(c[0]) / v[0],
+    "greater_number": lambda simd, v, c: T.Select(v[0] > simd.splat(c[0]), simd.splat(1.0), simd.splat(0.0)),
     "clamp": lambda simd, v, c: vector_math.clamp(simd, v[0], c[0], c[1]),
     "leaky_relu": lambda simd, v, c: T.max(simd.splat(0.0), v[0]) + T.min(simd.splat(0.0), v[0]) * simd.splat(c[0]),
     "negative": lambda simd, v, c: simd.splat(0.0) - v[0],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from enginesmith.converters.tvm_kernels.graph import Graph, Node, number
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, number, shape_of
 
 INFINITY = math.inf
 
@@ -35,6 +35,8 @@ def step_of(graph: Graph, node: Node) -> Elementwise | None:
         return Elementwise("clamp", (node.inputs[0],), (low, high))
     if name == "leakyrelu":
         return Elementwise("leaky_relu", (node.inputs[0],), (float(node.attrs.alpha),))
+    if name == "astype":
+        return _mask(graph, node)
     if name not in BINARY:
         return None
     left, right = node.inputs
@@ -46,6 +48,16 @@ def step_of(graph: Graph, node: Node) -> Elementwise | None:
         step = with_left(value)
         return Elementwise(step[0], (right,), step[1]) if step else None
     return Elementwise(plain, (left, right)) if plain else None
+
+
+def _mask(graph: Graph, node: Node) -> Elementwise | None:
+    """A comparison whose outcome is made 1 or 0 at once: nobody sees it as a truth value."""
+    compare = graph.producer_of(node.inputs[0], "greater")
+    if compare is None or str(node.var.ty.dtype) != "float32" or None in map(shape_of, compare.inputs):
+        return None
+    left, right = compare.inputs
+    value = number(graph.constant(right))
+    return Elementwise("greater", (left, right)) if value is None else Elementwise("greater_number", (left,), (value,))
 
 
 UNARY = {name: name for name in ("sigmoid", "tanh", "erf", "exp", "negative", "abs", "square", "sqrt", "silu", "gelu")}

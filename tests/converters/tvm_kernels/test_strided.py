@@ -151,3 +151,14 @@ def test_branches_that_meet_are_one_kernel(agrees: Any) -> None:
         " e = Add (x, z) f = Sub (x, z) g = Mul (e, f) h = Add (d, g) y = Tanh (h) }"
     )
     assert told == {"kernels": {"elementwise": 1}, "left": []}
+
+
+def test_comparisons_that_become_numbers(agrees: Any) -> None:
+    """In the chain that they are part of, NaN among what is compared; one that is wanted as a truth value stays."""
+    told = agrees(
+        "(float[3, 5, 1] x, float[1, 1, 9] z) => (float[3, 5, 9] y, float[3, 5, 9] m, bool[3, 5, 9] n) {"
+        " a = Sqrt (x) b = Mul (a, z) c = Greater (b, half) d = Cast <to = 1> (c) y = Neg (d)"
+        " n = Greater (x, z) e = Cast <to = 1> (n) m = Add (e, x) }",
+        {"half": 0.5},
+    )
+    assert told["kernels"]["elementwise"] >= 2
