@@ -54,11 +54,22 @@ class Expression:
         values = [value, *(T.Bind(load(index)) for index in range(len(self.operands)))]
         for step in self.steps:
             arguments = [values[argument] for argument in step.arguments]
+            if step.op in HEAVY and step.arguments[0]:
+                arguments[0] = _through_memory(simd, arguments[0])
             values.append(T.Bind(STEPS[step.op](simd, arguments, step.constants)))
         return values[-1] if self.steps else value
 
 
-HEAVY = ("exp", "sigmoid", "silu", "tanh", "erf", "gelu")
+def _through_memory(simd: Simd, value: Any) -> Any:
+    """The same vector, of unknown origin to TVM's simplifier: else a few long steps in a row take it minutes. LLVM keeps it
+    in a register.
+    """
+    kept = T.alloc_buffer((simd.lanes,), "float32", scope="local")
+    simd.store(kept, value, 0)
+    return T.Bind(simd.load(kept, 0))
+
+
+HEAVY = ("exp", "log", "gelu_tanh", "sigmoid", "silu", "tanh", "erf", "gelu")
 Emit = Callable[[Simd, Sequence[Any], Sequence[float]], Any]
 
 
@@ -73,19 +84,30 @@ STEPS: dict[str, Emit] = {
     "divide": lambda simd, v, c: v[0] / v[1],
     "maximum": lambda simd, v, c: T.max(v[0], v[1]),
     "minimum": lambda simd, v, c: T.min(v[0], v[1]),
-    "greater": lambda simd, v, c: T.Select(v[0] > v[1], simd.splat(1.0), simd.splat(0.0)),
     # with a number in the second argument's place, or in the first's
     "add_number": lambda simd, v, c: v[0] + simd.splat(c[0]),
     "multiply_number": lambda simd, v, c: v[0] * simd.splat(c[0]),
     "subtract_from_number": lambda simd, v, c: simd.splat(c[0]) - v[0],
     "divide_number": lambda simd, v, c: simd.splat(c[0]) / v[0],
-    "greater_number": lambda simd, v, c: T.Select(v[0] > simd.splat(c[0]), simd.splat(1.0), simd.splat(0.0)),
     "clamp": lambda simd, v, c: vector_math.clamp(simd, v[0], c[0], c[1]),
     "leaky_relu": lambda simd, v, c: T.max(simd.splat(0.0), v[0]) + T.min(simd.splat(0.0), v[0]) * simd.splat(c[0]),
     "negative": lambda simd, v, c: simd.splat(0.0) - v[0],
     "abs": lambda simd, v, c: T.max(v[0], simd.splat(0.0) - v[0]),
     "square": lambda simd, v, c: v[0] * v[0],
     "sqrt": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", v[0]),
+    "reciprocal_sqrt": lambda simd, v, c: simd.splat(1.0) / T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", v[0]),
+    "cube": lambda simd, v, c: v[0] * v[0] * v[0],
+    "floor": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.floor", v[0]),
+    "ceil": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.ceil", v[0]),
+    "prelu": lambda simd, v, c: T.max(simd.splat(0.0), v[0]) + T.min(simd.splat(0.0), v[0]) * v[1],
+    # 1 where it holds, 0 where not
+    "greater": lambda simd, v, c: vector_math.greater(simd, v[0], v[1]),
+    "less": lambda simd, v, c: vector_math.greater(simd, v[1], v[0]),
+    "greater_number": lambda simd, v, c: vector_math.greater(simd, v[0], simd.splat(c[0])),
+    "less_number": lambda simd, v, c: vector_math.greater(simd, simd.splat(c[0]), v[0]),
+    "where": lambda simd, v, c: vector_math.where(simd, v[0], v[1], v[2]),
+    "log": _unary(vector_math.log),
+    "gelu_tanh": _unary(vector_math.gelu_tanh),
     "exp": _unary(vector_math.exp),
     "sigmoid": _unary(vector_math.sigmoid),
     "silu": _unary(vector_math.silu),

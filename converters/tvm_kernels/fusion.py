@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from enginesmith.converters.tvm_kernels.graph import Graph, Node, shape_of
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, shape_of, sizes_of
 from enginesmith.converters.tvm_kernels.steps import Elementwise, step_of
 
 MOST_STEPS = 24
@@ -49,7 +49,7 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
         if node.index in tried:
             continue
         tried.add(node.index)
-        step = None if node.index in taken or shape_of(node.var) != shape else step_of(graph, node)
+        step = None if node.index in taken or sizes_of(node.var) != shape else step_of(graph, node)
         if step is None:
             continue
         fed = _feeders(graph, start, step, {source, *inside}, taken) if first else []
@@ -66,7 +66,7 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
             chain.members.append(member)
             chain.steps.append(work)
             inside.append(member.var)
-        if _closed(graph, inside):
+        if shape_of(node.var) == shape and _closed(graph, inside):
             best = len(chain.members)
         waiting = sorted({*waiting, *graph.users[node.var]}, key=lambda user: user.index)
     del chain.members[best:], chain.steps[best:]

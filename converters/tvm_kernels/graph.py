@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,11 @@ class Graph:
             if node.var not in self.kept and all(user.index in inside for user in self.users[node.var]):
                 inside.add(node.index)
         return [node for node in self.nodes if node.index in inside and node is not end]
+
+    def computes(self, tensor: Any, ops: Collection[str]) -> bool:
+        """Is a tensor the result of one of these operators, by short name?"""
+        node = self.producer.get(tensor) if isinstance(tensor, relax.Var) else None
+        return node is not None and node.short_op in ops
 
     def depends(self, var: Any, node: Node) -> bool:
         """Is `var` computed from the result of `node`?"""

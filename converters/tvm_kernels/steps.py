@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tvm import relax
+
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, number, shape_of
 
 INFINITY = math.inf
@@ -37,6 +39,10 @@ def step_of(graph: Graph, node: Node) -> Elementwise | None:
         return Elementwise("leaky_relu", (node.inputs[0],), (float(node.attrs.alpha),))
     if name == "astype":
         return _mask(graph, node)
+    if name == "prelu":
+        return _prelu(graph, node)
+    if name == "where":
+        return Elementwise("where", tuple(node.inputs)) if graph.computes(node.inputs[0], COMPARISONS) else None
     if name not in BINARY:
         return None
     left, right = node.inputs
@@ -60,9 +66,31 @@ def _mask(graph: Graph, node: Node) -> Elementwise | None:
     return Elementwise("greater", (left, right)) if value is None else Elementwise("greater_number", (left,), (value,))
 
 
-UNARY = {name: name for name in ("sigmoid", "tanh", "erf", "exp", "negative", "abs", "square", "sqrt", "silu", "gelu")}
+def _prelu(graph: Graph, node: Node) -> Elementwise | None:
+    """The slopes get the axes that follow theirs, as broadcasting wants them."""
+    x, shape, slopes = node.inputs[0], shape_of(node.var), graph.constant(node.inputs[1])
+    if shape is None or slopes is None:
+        return None
+    below = len(shape) - 1 - int(node.attrs.axis) % len(shape)
+    return Elementwise("prelu", (x, relax.const(slopes.reshape(-1, *(1 for _ in range(below))).astype("float32"))))
+
+
+COMPARISONS = ("greater", "less")
+"""Their results are masks of 1 and 0 within an expression, and nothing outside of it."""
+UNARY = {
+    name: name
+    for name in ("sigmoid", "tanh", "erf", "exp", "log", "negative", "abs", "square", "sqrt", "floor", "ceil", "silu",
+                 "gelu", "gelu_tanh")
+} | {"rsqrt": "reciprocal_sqrt"}  # fmt: skip
 CLAMPS = {"relu": (0.0, INFINITY), "relu6": (0.0, 6.0)}
 Constants = tuple[str, tuple[float, ...]] | None
+POWERS: dict[float, Constants] = {
+    2.0: ("square", ()),
+    3.0: ("cube", ()),
+    0.5: ("sqrt", ()),
+    -0.5: ("reciprocal_sqrt", ()),
+    -1.0: ("divide_number", (1.0,)),
+}
 BINARY: dict[str, tuple[str, Callable[[float], Constants], Callable[[float], Constants]]] = {
     "add": ("add", lambda c: ("add_number", (c,)), lambda c: ("add_number", (c,))),
     "subtract": ("subtract", lambda c: ("add_number", (-c,)), lambda c: ("subtract_from_number", (c,))),
@@ -70,6 +98,8 @@ BINARY: dict[str, tuple[str, Callable[[float], Constants], Callable[[float], Con
     "divide": ("divide", lambda c: ("multiply_number", (1 / c,)) if c else None, lambda c: ("divide_number", (c,))),
     "maximum": ("maximum", lambda c: ("clamp", (c, INFINITY)), lambda c: ("clamp", (c, INFINITY))),
     "minimum": ("minimum", lambda c: ("clamp", (-INFINITY, c)), lambda c: ("clamp", (-INFINITY, c))),
-    "power": ("", lambda c: {2.0: ("square", ()), 0.5: ("sqrt", ())}.get(c), lambda c: None),
+    "power": ("", POWERS.get, lambda c: None),
+    "greater": ("greater", lambda c: ("greater_number", (c,)), lambda c: ("less_number", (c,))),
+    "less": ("less", lambda c: ("less_number", (c,)), lambda c: ("greater_number", (c,))),
 }
 """Operator to its step on two tensors, and to the step that it is when the right or the left one is a number."""

@@ -1,7 +1,7 @@
-"""exp, tanh, erf and what follows from them, for vectors of float32: polynomials in place of calls into libm.
+"""exp, log, tanh, erf and what follows from them, for vectors of float32: polynomials in place of calls into libm.
 
 LLVM calls libm once per lane. Largest errors against float64, as the tests hold them: exp 2e-7, sigmoid, tanh and erf 5e-7
-relative; silu 4e-6 and gelu 1e-6 absolute. NaN comes out as NaN.
+relative, log 2e-7 of the larger of 1 and its value; silu 4e-6 and gelu 1e-6 absolute. NaN comes out as NaN.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from enginesmith.converters.tvm_kernels.emit import Simd
 # Cephes, expf.c
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 _EXP_LOW, _EXP_HIGH = -87.33654, 88.37626
+# Cephes, logf.c
+_LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
+        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
+_LEAST_NORMAL = 1.17549435e-38
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 # Eigen, MathFunctionsImpl.h, ptanh_float: odd and even coefficients, highest first
@@ -36,6 +40,10 @@ _LOGISTIC_ODD = (4.37031012579801e-11, 1.15627324459942e-07, 6.08574864600143e-0
 _LOGISTIC_EVEN = (6.10247389755681e-13, 5.76102136993427e-09, 6.29106785017040e-06, 1.70198817374094e-03,
                   1.16817656904453e-01, 9.93151921023180e-01)  # fmt: skip
 _SQRT_HALF = 0.70710678118654752
+_SQRT_HALF_BITS = 0x3F3504F3
+_MOST = 3.4e38
+_SQRT_2_PI = 0.79788456080286536
+_GELU_CUBE = 0.044715
 
 
 def exp(simd: Simd, x: Any) -> Any:
@@ -47,7 +55,7 @@ def exp(simd: Simd, x: Any) -> Any:
     r = T.Bind(simd.fma(n, simd.splat(-_LN2_LOW), r))
     series = _polynomial(simd, r, _EXP)
     series = T.Bind(simd.fma(series, r * r, r + simd.splat(1.0)))
-    bits = (T.cast(n, f"int32x{simd.lanes}" if simd.lanes > 1 else "int32") + _ints(simd, 127)) << _ints(simd, 23)
+    bits = (T.cast(n, _int_type(simd)) + _ints(simd, 127)) << _ints(simd, 23)
     return series * T.reinterpret(simd.dtype, bits)
 
 
@@ -77,6 +85,43 @@ def gelu(simd: Simd, x: Any) -> Any:
     return x * simd.fma(erf(simd, x * simd.splat(_SQRT_HALF)), simd.splat(0.5), simd.splat(0.5))
 
 
+def gelu_tanh(simd: Simd, x: Any) -> Any:
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), the form that Hendrycks and Gimpel approximate GELU by."""
+    x = T.Bind(x)
+    inner = simd.fma(x * x * x, simd.splat(2 * _GELU_CUBE * _SQRT_2_PI), x * simd.splat(2 * _SQRT_2_PI))
+    return x * sigmoid(simd, inner)  # exact where tanh would be near -1
+
+
+def log(simd: Simd, x: Any) -> Any:
+    """By the exponent, and a polynomial of the rest; -inf of 0, NaN below it. Numbers below 1.2e-38 count as 0."""
+    x = T.Bind(x)
+    zero = simd.splat(0.0)
+    bits = T.Bind(T.reinterpret(_int_type(simd), T.max(simd.splat(_LEAST_NORMAL), x)))
+    exponent = T.Bind((bits - _ints(simd, _SQRT_HALF_BITS)) >> _ints(simd, 23))
+    m = T.Bind(T.reinterpret(simd.dtype, bits - (exponent << _ints(simd, 23))) - simd.splat(1.0))
+    power, square = T.Bind(T.cast(exponent, simd.dtype)), T.Bind(m * m)
+    rest = simd.fma(power, simd.splat(_LN2_LOW), _polynomial(simd, m, _LOG) * m * square)
+    rest = T.Bind(rest - square * simd.splat(0.5))
+    result = simd.fma(power, simd.splat(_LN2_HIGH), m + rest)
+    beyond = T.max(zero, x - simd.splat(_MOST))  # inf of inf, else 0
+    below = T.min(zero, x - simd.splat(_LEAST_NORMAL)) * simd.splat(_MOST) * simd.splat(_MOST)  # -inf of 0, else 0
+    negative = T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", T.min(zero, x))  # NaN below 0, else 0
+    return result + beyond + below + negative
+
+
+def greater(simd: Simd, a: Any, b: Any) -> Any:
+    """1 where a > b, 0 elsewhere and for NaN. By arithmetic: TVM can't simplify what it binds vectors of bool to."""
+    more = (a - b) * simd.splat(_MOST) * simd.splat(_MOST)
+    return T.min(T.max(more, simd.splat(0.0)), simd.splat(1.0))  # the constants come last: 0 is the larger beside NaN
+
+
+def where(simd: Simd, mask: Any, a: Any, b: Any) -> Any:
+    """a where the mask is 1, b where it is 0; the bits are mixed."""
+    chosen = T.Bind(_ints(simd, 0) - T.cast(mask, _int_type(simd)))
+    first, second = (T.reinterpret(_int_type(simd), value) for value in (a, b))
+    return T.reinterpret(simd.dtype, (first & chosen) | (second & (_ints(simd, -1) - chosen)))
+
+
 def clamp(simd: Simd, x: Any, low: float, high: float) -> Any:
     """The constants come first: then the comparison lets NaN through."""
     if high < float("inf"):
@@ -97,6 +142,10 @@ def _polynomial(simd: Simd, x: Any, coefficients: Sequence[float]) -> Any:
     for coefficient in coefficients[1:]:
         value = T.Bind(simd.fma(value, x, simd.splat(coefficient)))
     return value
+
+
+def _int_type(simd: Simd) -> str:
+    return f"int32x{simd.lanes}" if simd.lanes > 1 else "int32"
 
 
 def _ints(simd: Simd, value: int) -> Any:

@@ -34,13 +34,18 @@ def agrees(with_tvm: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Chec
     """Check a graph's outputs on random inputs: `text` is ONNX's own, weights are given by name as arrays."""
 
     def check(
-        text: str, weights: dict[str, Any] | None = None, tolerance: float = 1e-4, seed: int = 0, **how: Any
+        text: str,
+        weights: dict[str, Any] | None = None,
+        tolerance: float = 1e-4,
+        seed: int = 0,
+        opset: int = 18,
+        **how: Any,
     ) -> Any:
-        """Returns what `compiled.run` does. `tolerance` is relative to an output's largest number."""
+        """Returns what `compiled.run` does, which gets `how`. `tolerance` is relative to an output's largest number."""
         import onnxruntime
 
         rng = np.random.default_rng(seed)
-        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 18]> main {text}')
+        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> main {text}')
         for name, array in (weights or {}).items():
             array = np.asarray(array)
             array = array if array.dtype == np.int64 else array.astype(np.float32)

@@ -162,3 +162,19 @@ def test_comparisons_that_become_numbers(agrees: Any) -> None:
         {"half": 0.5},
     )
     assert told["kernels"]["elementwise"] >= 2
+
+
+def test_activations(agrees: Any) -> None:
+    """Those that the frontend writes out, after a convolution and alone."""
+    rng = np.random.default_rng(0)
+    for inputs in ("(float[1, 3, 5, 7] x) => (float[1, 12, 5, 7] y) { a = Conv (x, w)",
+                   "(float[1, 12, 5, 7] x) => (float[1, 12, 5, 7] y) { a = Mul (x, three)"):  # fmt: skip
+        told = agrees(
+            f"{inputs} b = PRelu (a, slopes) c = Elu (b) d = Selu (c) e = Mish (d) f = Softplus (e) g = HardSwish (f)"
+            ' h = Gelu <approximate = "tanh"> (g)'
+            " i = Softsign (h) j = HardSigmoid (i) "
+            " l = Log (f) m = Pow (j, three) n = Ceil (l) o = Add (n, l) y = Mul (o, m) }",
+            {"w": rng.standard_normal((12, 3, 1, 1)), "slopes": rng.standard_normal((12, 1, 1)), "three": 3.0},
+            opset=20,
+        )
+        assert not told["left"]

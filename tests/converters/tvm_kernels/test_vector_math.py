@@ -20,6 +20,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], float, float]] = {
     "silu": (lambda x: x / (1 + np.exp(-x)), 5e-7, 4e-6),
     "tanh": (np.tanh, 5e-7, 0.0),
     "erf": (ERF, 5e-7, 0.0),
+    "gelu_tanh": (lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), 2e-6, 1e-6),
     "gelu": (lambda x: x / 2 * (1 + ERF(x / np.sqrt(2))), 2e-6, 1e-6),
 }
 
@@ -47,6 +48,18 @@ def test_nan_and_extremes(with_tvm: Isolated, tmp_path: Path, name: str) -> None
     if name == "exp":
         assert y[1] > 2e38
         assert 0 <= y[2] < 2e-38
-    elif name not in ("gelu", "silu"):
+    elif name not in ("gelu", "gelu_tanh", "silu"):
         low = {"sigmoid": 0.0, "tanh": -1.0, "erf": -1.0}[name]
         np.testing.assert_allclose(y[1:7], [1, low, 1, low, 1, low], atol=1e-6)
+
+
+def test_logarithm(with_tvm: Isolated, tmp_path: Path) -> None:
+    x = np.concatenate([np.geomspace(1.2e-38, 3e38, 60_001), np.linspace(0.5, 2, 20_000)])
+    x = np.append(x, [np.nan, np.inf, -np.inf, 0, -0.0, -1, 1]).astype(np.float32)
+    np.save(tmp_path / "x.npy", np.append(x, np.ones(-len(x) % 8, np.float32)))
+    with_tvm.call("compiled:step", "log", str(tmp_path), timeout=60)
+    y = np.load(tmp_path / "y.npy")[: len(x)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = np.log(x.astype(np.float64))
+    np.testing.assert_array_equal(y[-7:], wanted[-7:])
+    assert (np.abs(y - wanted)[:-7] <= 2e-7 * np.maximum(1, np.abs(wanted[:-7]))).all()
