@@ -78,6 +78,8 @@ def measure(model: Path, out: Path, arguments: argparse.Namespace, threads: int)
     engine = backend.build(request, Context(out, out, out))
     compiled, compiled_cpu = time.perf_counter() - started, time.process_time() - cpu
     options = onnxruntime.SessionOptions()
+    # Its threads wait actively for the next run otherwise, and take a core from the other sides.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
