@@ -21,11 +21,20 @@ SUMS = 4
 """Partial sums, which hide the latency of additions."""
 
 
-class Softmax:
-    """Along the last axis of float32[..., columns]. Parameters of `kernel()`: source, operands, result."""
+LEAST_COLUMNS = 4
 
-    def __init__(self, simd: Simd, shape: tuple[int, ...], expression: Expression) -> None:
-        self.simd, self.shape, self.expression = simd, shape, expression
+
+def fitting(simd: Simd, columns: int) -> Simd:
+    """Vectors that a row of at least `LEAST_COLUMNS` fills."""
+    return simd.narrowed(max(lanes for lanes in (4, 8, 16) if lanes <= max(4, min(simd.lanes, columns))))
+
+
+class Softmax:
+    """Along the last axis of float32[..., columns], or its logarithm. Parameters of `kernel()`: source, operands, result."""
+
+    def __init__(self, simd: Simd, shape: tuple[int, ...], logarithm: bool, expression: Expression) -> None:
+        self.simd, self.shape = fitting(simd, shape[-1]), shape
+        self.logarithm, self.expression = logarithm, expression
 
     def kernel(self, name: str) -> Any:
         simd, columns = self.simd, self.shape[-1]
@@ -49,9 +58,13 @@ class Softmax:
 
                 total = reduce(simd, columns, power, lambda a, b: a + b, 0.0)
                 scale = T.Bind(T.float32(1.0) / total)
+                shift = T.Bind(most + T.log(total)) if self.logarithm else None
 
                 def write(column: Any) -> None:
-                    output.write(simd.load(powers, column) * simd.splat(scale), row, column)
+                    if self.logarithm:
+                        output.write(load(column) - simd.splat(shift), row, column)
+                    else:
+                        output.write(simd.load(powers, column) * simd.splat(scale), row, column)
 
                 vectors(simd, columns, write)
 
@@ -65,7 +78,8 @@ class LayerNorm:
     """
 
     def __init__(self, simd: Simd, shape: tuple[int, ...], epsilon: float, expression: Expression) -> None:
-        self.simd, self.shape, self.epsilon, self.expression = simd, shape, epsilon, expression
+        self.simd, self.shape = fitting(simd, shape[-1]), shape
+        self.epsilon, self.expression = epsilon, expression
 
     def kernel(self, name: str) -> Any:
         simd, columns = self.simd, self.shape[-1]

@@ -9,7 +9,7 @@ from typing import Any
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, shape_of
 from enginesmith.converters.tvm_kernels.layout import NO_HALO
-from enginesmith.converters.tvm_kernels.normalization import LayerNorm, Softmax
+from enginesmith.converters.tvm_kernels.normalization import LEAST_COLUMNS, LayerNorm, Softmax
 from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS
 from enginesmith.converters.tvm_kernels.steps import step_of
 from enginesmith.converters.tvm_kernels.strided import Strided
@@ -35,9 +35,10 @@ def _softmax(graph: Graph, node: Node, settings: Settings, blocked: Callable[[An
     source, shape = node.inputs[0], shape_of(node.var)
     if shape is None:
         raise NotCovered("not float32 of a fixed shape")
-    if int(node.attrs.axis) % len(shape) != len(shape) - 1 or shape[-1] < settings.simd.lanes:
+    if int(node.attrs.axis) % len(shape) != len(shape) - 1 or shape[-1] < LEAST_COLUMNS:
         raise NotCovered("not along the last axis, or along a short one")
-    return Anchor("softmax", None, [(source, 0, NO_HALO)], lambda s, t, e: Softmax(settings.simd, shape, e))
+    logarithm = node.short_op == "log_softmax"
+    return Anchor("softmax", None, [(source, 0, NO_HALO)], lambda s, t, e: Softmax(settings.simd, shape, logarithm, e))
 
 
 def _layer_norm(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
@@ -46,7 +47,7 @@ def _layer_norm(graph: Graph, node: Node, settings: Settings, blocked: Callable[
     if shape is None or None in map(shape_of, parameters):
         raise NotCovered("not float32 of a fixed shape")
     axes = [int(axis) % len(shape) for axis in attrs.axes]
-    if axes != [len(shape) - 1] or shape[-1] < settings.simd.lanes or not (attrs.center and attrs.scale):
+    if axes != [len(shape) - 1] or shape[-1] < LEAST_COLUMNS or not (attrs.center and attrs.scale):
         raise NotCovered("not along the last axis alone, or along a short one")
     sources = [(tensor, 0, NO_HALO) for tensor in (source, *parameters)]
     epsilon = float(attrs.epsilon)
@@ -80,5 +81,6 @@ MATCHES: dict[str, Match] = {
     "concat": _concat,
     "matmul": _product,
     "softmax": _softmax,
+    "log_softmax": _softmax,
     "layer_norm": _layer_norm,
 }

@@ -178,3 +178,23 @@ def test_activations(agrees: Any) -> None:
             opset=20,
         )
         assert not told["left"]
+
+
+def test_rows_shorter_than_a_vector(agrees: Any) -> None:
+    """And the logarithm of a softmax, of numbers whose powers are too large."""
+    rng = np.random.default_rng(0)
+    told = agrees(
+        "(float[3, 5, 11] x) => (float[3, 5, 6] y, float[3, 5, 11] z) { a = MatMul (x, w) s = Softmax <axis = -1> (a)"
+        " y = LayerNormalization <axis = -1> (s, gain, shift) b = Mul (x, hundred) l = LogSoftmax <axis = -1> (b)"
+        " z = Neg (l) }",
+        {
+            "w": rng.standard_normal((11, 6)),
+            "gain": rng.standard_normal(6),
+            "shift": rng.standard_normal(6),
+            "hundred": 100.0,
+        },
+        name="x86-64-v3",
+    )
+    assert told["kernels"]["softmax"] == 2
+    assert told["kernels"]["layer norm"] == 1
+    assert not told["left"]
