@@ -118,7 +118,10 @@ class Tune(Stage[TuneOptions]):
         tuned, times = search.tuned(), None
         context.progress("comparing the whole modules", 1.0)
         if tuned.schedules or any(search.size(group) != group.size for group in groups):
-            times = _compare(request, tuned, where, context)
+            comparison = _Comparison(request, where, context.scratch)
+            times = comparison.times(tuned)
+            if times[1] >= SLOWER * times[0] and (light := search.tuned(heavy=False)) != tuned:
+                tuned, times = light, comparison.times(light)
         kept = times is not None and times[1] < SLOWER * times[0]
         schedules = (tuned if kept else Tuned()).dump()
         (context.out / SCHEDULES).write_text(json.dumps(schedules, indent=1), encoding="utf-8")
@@ -157,23 +160,32 @@ def _race(
     return times
 
 
-def _compare(request: BuildRequest, tuned: Tuned, where: tuple[str, int, str], context: Context) -> list[float]:
-    """Milliseconds of the module with default schedules, and of that with the tuned ones, in turn in one process."""
-    backend = get_backend("tvm")
-    file = context.scratch / SCHEDULES
-    file.write_text(json.dumps(tuned.dump()), encoding="utf-8")
-    engines = []
-    for name, schedules in (("default", None), ("tuned", file)):
-        out = context.scratch / name
+class _Comparison:
+    """Of whole modules with that of default schedules, in turn in one process."""
+
+    def __init__(self, request: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
+        self.request, self.where, self.scratch = request, where, scratch
+        self.built = 0
+        self.default = self._build(None)
+
+    def times(self, tuned: Tuned) -> tuple[float, float]:
+        """Milliseconds of the default module, and of one with other schedules."""
+        file = self.scratch / SCHEDULES
+        file.write_text(json.dumps(tuned.dump()), encoding="utf-8")
+        engines = [self.default, self._build(file)]
+        try:
+            with Isolated(without_torch=True) as process:
+                default, other = process.call(f"{PACKAGE}.network:race", engines, *self.where, timeout=WHOLE)
+        except (Died, Raised) as error:
+            raise ConversionError(f"the whole module could not be timed: {error}") from None
+        return default, other
+
+    def _build(self, schedules: Path | None) -> str:
+        backend, out = get_backend("tvm"), self.scratch / f"module{self.built}"
+        self.built += 1
         out.mkdir()
-        backend.build(replace(request, out=out, schedules=schedules), Context(out, out, out))
-        engines.append(str(out / backend.engine_file))
-    try:
-        with Isolated(without_torch=True) as process:
-            times: list[float] = process.call(f"{PACKAGE}.network:race", engines, *where, timeout=WHOLE)
-    except (Died, Raised) as error:
-        raise ConversionError(f"the whole module could not be timed: {error}") from None
-    return times
+        backend.build(replace(self.request, out=out, schedules=schedules), Context(out, out, out))
+        return str(out / backend.engine_file)
 
 
 def _nothing_learnt(failures: Sequence[str], stopped: str) -> ConversionError:

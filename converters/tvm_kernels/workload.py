@@ -26,6 +26,8 @@ from enginesmith.converters.tvm_kernels.schedule import (
 )
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
 
+HEAVY = 4 << 20
+"""Bytes."""
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 KINDS: dict[str, tuple[Any, type[Schedule]]] = {
     "convolution": (DirectConvolution, DirectSchedule),
@@ -67,6 +69,18 @@ class Workload:
         kind = f"{self.kind} F({kernel.size})" if self.kind == "winograd" else self.kind
         channels = f"{kernel.source.channels} to {kernel.target.channels} channels"
         return f"{across} {kind}, {channels}, {kernel.target.height}x{kernel.target.width}"
+
+    @property
+    def heavy(self) -> bool:
+        """Has it more weights than stay in caches while a network runs?"""
+        kernel = KINDS[self.kind][0](*self.arguments)
+        if self.kind == "winograd":
+            numbers = kernel.points * kernel.source.channels * kernel.target.channels
+        elif self.kind == "convolution":
+            numbers = kernel.groups * kernel.outputs * kernel.inputs * kernel.window.taps
+        else:
+            numbers = kernel.left[-1] * kernel.columns if self.kind == "product" and kernel.packed else 0
+        return bool(4 * numbers >= HEAVY)
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""

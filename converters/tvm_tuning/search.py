@@ -76,9 +76,10 @@ class Search:
             if any(task.walk.ratio < 1 for task in group.rivals.values()):
                 self._contest(group, races[0])
 
-    def tuned(self) -> Tuned:
-        """The best of all that is known."""
-        tasks = [task for group in self.groups for task in group.rivals.values()]
+    def tuned(self, *, heavy: bool = True) -> Tuned:
+        """The best of all that is known; on request without schedules for heavy workloads, which are the hardest to time
+        alone."""
+        tasks = [task for group in self.groups for task in group.rivals.values() if heavy or not task.workload.heavy]
         schedules = {task.workload.key: task.walk.best for task in tasks if task.walk.ratio < 1}
         return Tuned(schedules, {geometry: best_size(choice) for geometry, choice in self.choices.items()})
 

@@ -27,10 +27,9 @@ RUNS = 3
 """In a row; the fastest counts."""
 L2, L3 = 4 << 20, 64 << 20
 """Bytes that push everything out of these caches. That is done before each run: in a network, too, the last kernel's data
-is in the L2 cache and not this one's weights. Many of them, `HEAVY` bytes or more, come from the main memory there: a
-schedule that reads them twice looked 13 % faster alone, and made the network slower.
+is in the L2 cache and not this one's weights. Those of a `heavy` workload come from the main memory there: a schedule that
+reads them twice looked 13 % faster alone, and made the network slower.
 """
-HEAVY = 1 << 20
 TOLERANCE = 1e-4
 """Of a result against that of the default schedule, relative to the largest number."""
 KEPT = 6
@@ -40,7 +39,7 @@ NAME = "kernel"
 
 @dataclass(frozen=True)
 class Built:
-    """A kernel on a machine. The last argument is its result; `heavy`: its weights fill the L2 cache."""
+    """A kernel on a machine. The last argument is its result."""
 
     module: Any
     arguments: tuple[Any, ...]
@@ -149,10 +148,7 @@ def _build(workload: Workload, schedule: Any, machine: Machine) -> Built:
     with tempfile.TemporaryDirectory() as folder:
         module = machine.load(executable, Path(folder, f"{NAME}.so"))
     arrays = _arrays(workload, kernel, function)
-    # the second parameter is the weights, or another activation
-    return Built(
-        module, tuple(tvm.runtime.tensor(array, machine.device) for array in arrays), arrays[1].nbytes >= HEAVY
-    )
+    return Built(module, tuple(tvm.runtime.tensor(array, machine.device) for array in arrays), workload.heavy)
 
 
 def _result(workload: Workload, built: Built) -> NDArray[np.float32]:
