@@ -10,32 +10,39 @@ from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, ta
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import Blocked
 from enginesmith.converters.tvm_kernels.output import BlockedOutput
+from enginesmith.converters.tvm_kernels.views import Memory, View
 
 
 class Pack:
-    """float32[N, C, H, W] to blocked planes; channels that fill up the last block are zeros."""
+    """float32[N, C, H, W], read in any order, to blocked planes; channels that fill up the last block are zeros."""
 
-    def __init__(self, layout: Blocked) -> None:
+    def __init__(self, layout: Blocked, memory: Memory | None = None) -> None:
         self.layout = layout
+        self.memory = memory or Memory(layout.logical, View.whole(layout.logical))
 
     def kernel(self, name: str) -> Any:
-        layout = self.layout
+        layout, (shape, view) = self.layout, (self.memory.shape, self.memory.view)
         lanes = layout.block
+        # Channels that follow each other in memory, as where they are the last axis, move as vectors.
+        together = lanes if view.steady(1) and layout.channels % lanes == 0 else 1
 
         def body() -> None:
-            data = argument("source", layout.logical)
-            scalars = Simd(lanes, 16)
-            output = BlockedOutput(scalars, layout, Expression())
+            data = argument("source", shape)
+            simd = Simd(together, 16)
+            output = BlockedOutput(Simd(lanes, 16), layout, Expression())
             with tasks(layout.batch * layout.blocks, layout.size) as task:
                 image, block = task // layout.blocks, task % layout.blocks
+                start = view.offset + view.step(0, image)
                 with T.serial(layout.height) as y:
-                    for lane in range(lanes):
+                    row = T.Bind(start + view.step(2, y))
+                    for lane in range(0, lanes, together):
+                        channel = T.Bind(block * lanes + lane)
+                        first = T.Bind(row + view.step(1, T.min(channel, layout.channels - 1)))
                         with T.serial(layout.width) as x:
-                            channel = block * lanes + lane
-                            value = data[image, channel, y, x]
+                            value = simd.load(data, *(0 for _ in shape[1:]), first + view.step(3, x))
                             if layout.channels % lanes:
                                 value = T.if_then_else(channel < layout.channels, value, T.float32(0))
-                            T.buffer_store(output.buffer, value, list(layout.place(image, block, y, x, lane)))
+                            simd.store(output.buffer, value, *layout.place(image, block, y, x, lane))
                 output.clear_halo(image, block, 0, layout.height, True, True)
 
         return function(name, body)

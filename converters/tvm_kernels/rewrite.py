@@ -168,6 +168,10 @@ class Rewriter:
             shape = planes_of(tensor)
             assert shape is not None
             layout = Blocked(*shape, block, self.plan.halos[tensor, block])
+            if (memory := self._scattered(tensor)) is not None:
+                moved = self._call("pack", Pack(layout, memory[1]), [memory[0]], layout.shape, self._near(tensor))
+                self.planes[tensor, block] = (moved, layout)
+                return self.planes[tensor, block]
             plain = self._in_rows(tensor)
             if layout.shape[2:] == (1, 1, block) and layout.channels % block == 0:
                 moved = self.builder.emit(relax.op.reshape(plain, layout.shape))
@@ -175,6 +179,13 @@ class Rewriter:
                 moved = self._call("pack", Pack(layout), [plain], layout.shape, self._near(tensor))
             self.planes[tensor, block] = (moved, layout)
         return self.planes[tensor, block]
+
+    def _scattered(self, tensor: Any) -> tuple[Any, Memory] | None:
+        """What holds a tensor that is another one's numbers in another order, and which; None where it lies in order."""
+        if tensor in self.plain or tensor not in self.plan.moved:
+            return None
+        held, memory = self._memory(tensor)
+        return None if memory.plain else (held, memory)
 
     def _in_rows(self, tensor: Any) -> Any:
         """A tensor in ONNX's order, changed back if it is in blocked planes alone. Parameters and constants stay."""

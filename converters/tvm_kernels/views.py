@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 Factor = tuple[int, int]
 """How many numbers, and how far one is from the next in memory."""
@@ -36,6 +37,21 @@ class View:
     def plain(self) -> bool:
         """Do its numbers follow each other from the start of the memory on?"""
         return self.offset == 0 and _joined(self.axes) == axis_of([(math.prod(self.shape), 1)])
+
+    def steady(self, axis: int) -> bool:
+        """Do the numbers of an axis follow each other in memory?"""
+        return len(self.axes[axis]) == 1 and self.axes[axis][0][1] == 1
+
+    def step(self, axis: int, index: Any) -> Any:
+        """How far from its first number an axis' number `index` lies; that may be an expression."""
+        factors = self.axes[axis]
+        below, total = _size(factors), 0
+        for extent, stride in factors:
+            outermost = below == _size(factors)
+            below //= extent
+            at = index if below == 1 else index // below
+            total = total + (at if outermost else at % extent) * stride
+        return total
 
     def permuted(self, order: Sequence[int]) -> View:
         return replace(self, axes=tuple(self.axes[axis] for axis in order))

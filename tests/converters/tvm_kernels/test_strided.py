@@ -198,3 +198,23 @@ def test_rows_shorter_than_a_vector(agrees: Any) -> None:
     assert told["kernels"]["softmax"] == 2
     assert told["kernels"]["layer norm"] == 1
     assert not told["left"]
+
+
+def test_convolutions_read_other_orders(agrees: Any) -> None:
+    """Channels last, whole blocks of them and not; a slice of them; without a copy in between."""
+    rng = np.random.default_rng(0)
+    for channels in (16, 11):
+        told = agrees(
+            f"(float[2, 5, 7, {channels}] x) => (float[2, 9, 5, 6] y) {{ a = Transpose <perm = [0, 3, 1, 2]> (x)"
+            " b = Conv <pads = [1, 1, 1, 1]> (a, w1) c = Slice (a, one, five, one) d = Conv <pads = [1, 1, 1, 1]> (c, w2)"
+            " e = Add (b, d) y = Conv <pads = [0, 0, 0, 0]> (e, w3) }",
+            {
+                "w1": rng.standard_normal((8, channels, 3, 3)),
+                "w2": rng.standard_normal((8, 4, 3, 3)),
+                "w3": rng.standard_normal((9, 8, 1, 2)),
+                "one": np.array([1]),
+                "five": np.array([5]),
+            },
+        )
+        assert "copy" not in told["kernels"]
+        assert not told["left"]
