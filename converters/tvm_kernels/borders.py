@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm.tirx.script.builder import ir as T
 
-from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
+from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, when
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import Blocked
 from enginesmith.converters.tvm_kernels.output import BlockedOutput
@@ -60,11 +60,20 @@ class Unpack:
         def body() -> None:
             data = argument("source", layout.shape)
             result = argument("result", layout.logical)
-            with tasks(layout.batch * layout.channels, layout.size) as task:
-                image, channel = task // layout.channels, task % layout.channels
-                block, lane = channel // layout.block, channel % layout.block
-                with T.serial(layout.height) as y, T.serial(layout.width) as x:
-                    value = data[layout.place(image, block, y, x, lane)]
-                    T.buffer_store(result, value, [image, channel, y, x])
+            # All channels of a block, row by row: what is read for the first of them is in the cache for the others.
+            parts = layout.height if layout.batch * layout.blocks < 16 else 1
+            count, rows = layout.blocks * parts, layout.height // parts
+            with tasks(layout.batch * count, layout.size) as task:
+                image, block, first = task // count, task % count // parts, task % parts * rows
+                with T.serial(rows) as row:
+                    for lane in range(layout.block):
+                        channel = block * layout.block + lane
+
+                        def move(channel: Any = channel, lane: int = lane, y: Any = first + row) -> None:
+                            with T.serial(layout.width) as x:
+                                value = data[layout.place(image, block, y, x, lane)]
+                                T.buffer_store(result, value, [image, channel, y, x])
+
+                        when(channel < layout.channels if layout.channels % layout.block else True, move)
 
         return function(name, body)
