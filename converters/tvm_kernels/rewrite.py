@@ -16,6 +16,7 @@ from enginesmith.converters.tvm_kernels.borders import Pack, Unpack
 from enginesmith.converters.tvm_kernels.expression import Expression, Operand, Step
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, planes_of, shape_of, sizes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, Halo
+from enginesmith.converters.tvm_kernels.operators.moves import move_of
 from enginesmith.converters.tvm_kernels.regions import Group, Plan
 from enginesmith.converters.tvm_kernels.strided import Strided
 from enginesmith.converters.tvm_kernels.views import Memory, View, composed
@@ -71,7 +72,8 @@ class Rewriter:
             if kernel.parts is not None:
                 break
         arguments = [argument for argument, _ in (*sources, *operands)]
-        self.plain[group.result] = self._call(group.anchor.label, kernel, arguments, shape, group.nodes, counted=True)
+        nodes = [*group.nodes, *(node for tensor in (*tensors, *group.chain.operands) for node in self._moves(tensor))]
+        self.plain[group.result] = self._call(group.anchor.label, kernel, arguments, shape, nodes, counted=True)
 
     def _memory(self, tensor: Any) -> tuple[Any, Memory]:
         """What holds a tensor's numbers, and the order in which to read them."""
@@ -208,9 +210,21 @@ class Rewriter:
         return plain
 
     def _near(self, tensor: Any) -> list[Node]:
-        """What computes a tensor; of an input of the graph, what reads it first."""
+        """What computes a tensor, or gives it its order; of an input of the graph, what reads it first."""
+        if moves := self._moves(tensor):
+            return moves
         producer = self.graph.producer.get(tensor)
         return [producer] if producer else self.graph.users[tensor][:1]
+
+    def _moves(self, tensor: Any) -> list[Node]:
+        """The operators that only change the order in which a tensor is read, the last one first."""
+        nodes = []
+        while (tensor := self.graph.resolve(tensor)) in self.plan.moved:
+            nodes.append(self.graph.producer[tensor])
+            moved = move_of(self.graph, nodes[-1])
+            assert moved is not None
+            tensor = moved[0]
+        return nodes
 
     def _move(self, tensor: Any) -> Any:
         """A tensor of another order in memory of its own; as it is where the order is the same."""
