@@ -151,7 +151,7 @@ class TvmBackend:
             kernels=made[0].layers,
             details={
                 "tvm": self.version(),
-                "layers": "calls of compiled kernels, by the type of their first output",
+                "layers": "calls of compiled kernels, by what they compute in: int8 for products of integers",
                 **applied.details(),
                 "runs with": signature.runs_with,
                 **({"shapes": _told(request)} if request.profile else {}),
@@ -206,6 +206,7 @@ def _lower(
     from enginesmith.converters.backends import tvm_import, tvm_schedule
     from enginesmith.converters.tvm_kernels import account, apply
     from enginesmith.converters.tvm_kernels.anchors import Settings
+    from enginesmith.converters.tvm_kernels.int8.dots import dot_for
     from enginesmith.converters.tvm_kernels.workload import Tuned
 
     imported = tvm_import.import_onnx(request.onnx, profile)
@@ -213,7 +214,11 @@ def _lower(
     prepared = tvm_import.prepare(imported.module, target)
     applied = apply.Applied(prepared)
     if request.kernels:
-        settings = Settings(apply.simd_for(cpu.arch, cpu.mcpu), tuned=Tuned.read(request.schedules))
+        settings = Settings(
+            apply.simd_for(cpu.arch, cpu.mcpu),
+            tuned=Tuned.read(request.schedules),
+            dot=dot_for(cpu.arch, cpu.dot),
+        )
         applied = apply.use_kernels(prepared, settings)
     legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
     grouped, module = tvm_import.fuse(legal, target)
@@ -235,15 +240,20 @@ def _told(request: BuildRequest) -> str:
 
 
 def _kernels_by_dtype(module: Any) -> dict[str, int]:
-    """Calls of compiled kernels in the optimized module's functions, by the dtype of their first output."""
+    """Calls of compiled kernels in the optimized module's functions, by what they compute in; of TVM's own lowering, that
+    is the dtype of their first output.
+    """
     from tvm import relax
+
+    from enginesmith.converters.tvm_kernels.emit import COMPUTES_IN
 
     counts: Counter[str] = Counter()
 
     def visit(expr: Any) -> None:
         if isinstance(expr, relax.Call) and getattr(expr.op, "name", "") == "relax.call_tir":
             kind = expr.ty.fields[0] if isinstance(expr.ty, relax.TupleType) else expr.ty
-            counts[str(kind.dtype)] += 1
+            told = (module[expr.args[0]].attrs or {}).get(COMPUTES_IN)
+            counts[str(told or kind.dtype)] += 1
 
     for function in module.functions.values():
         if isinstance(function, relax.Function):

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
 from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
+from enginesmith.converters.tvm_kernels.int8.dots import WIDENED, Dot
 from enginesmith.converters.tvm_kernels.layout import Halo, Planes
 from enginesmith.converters.tvm_kernels.workload import Tuned, Workload
 
@@ -28,7 +28,7 @@ class Kernel(Protocol):
 class WeightedKernel(Kernel, Protocol):
     """A kernel that takes weights, after its sources."""
 
-    def pack(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    def pack(self, weights: NDArray[Any]) -> NDArray[Any]:
         """ONNX's weights in the order in which the kernel reads them."""
 
 
@@ -38,6 +38,7 @@ class Settings:
 
     simd: Simd
     winograd: bool = True
+    dot: Dot = WIDENED
     tuned: Tuned = field(default_factory=Tuned)
     """Schedules that are taken in place of the defaults."""
     made: Counter[Workload] = field(default_factory=Counter, compare=False)
@@ -57,13 +58,16 @@ class Anchor:
     `shape` is the result's as planes (N, C, H, W), None where the result lies in rows as ONNX has it. `sources` are the
     activations that it reads, with the block of their layout (0: in rows) and how far it reads beyond their planes.
     `make` takes the layouts of the sources, that of the result and the expression.
+
+    A kernel is `linear` where it may read integers in the place of a single source that is a view of them: its result is
+    then multiplied by their scale. `scale` is a constant that the result of integers is multiplied by.
     """
 
     label: str
     shape: Planes | None
     sources: list[tuple[Any, int, Halo]]
     make: Callable[[list[Any], Any, Expression], Kernel]
-    weights: NDArray[np.float32] | None = None
+    weights: NDArray[Any] | None = None
     flops: int = 0
     inner: list[Node] = field(default_factory=list)
     """Operators before this one that its kernel computes too; nothing else uses their results."""
@@ -73,6 +77,8 @@ class Anchor:
     """Does the kernel apply an expression?"""
     strided: bool = False
     """Does the kernel read in any order? Then `make` takes the memories of sources and operands instead of the layouts."""
+    linear: bool = False
+    scale: Any = None
 
 
 Match = Callable[[Graph, Node, Settings, Callable[[Any], bool]], Anchor | None]

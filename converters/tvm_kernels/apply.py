@@ -17,6 +17,7 @@ from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.graph import Graph, NotCovered
 from enginesmith.converters.tvm_kernels.regions import plan
 from enginesmith.converters.tvm_kernels.rewrite import Rewriter
+from enginesmith.converters.tvm_kernels.wide import in_float32
 
 MAIN = "main"
 
@@ -58,7 +59,7 @@ def use_kernels(module: Any, settings: Settings) -> Applied:
     """Put kernels into the function `main` of a Relax module whose constants are folded. A module of several functions,
     or one with control flow, comes back as it was.
     """
-    module = relax.transform.DeadCodeElimination([MAIN])(module)
+    module = relax.transform.DeadCodeElimination([MAIN])(in_float32(module))
     functions = {name.name_hint: function for name, function in module.functions.items()}
     lowered = {name: function for name, function in module.functions.items() if isinstance(function, tirx.PrimFunc)}
     if len(lowered) != len(functions) - 1:

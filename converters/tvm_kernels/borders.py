@@ -14,7 +14,7 @@ from enginesmith.converters.tvm_kernels.views import Memory, View
 
 
 class Pack:
-    """float32[N, C, H, W], read in any order, to blocked planes; channels that fill up the last block are zeros."""
+    """[N, C, H, W], read in any order, to blocked planes of the same type; channels that fill up the last block are zeros."""
 
     def __init__(self, layout: Blocked, memory: Memory | None = None) -> None:
         self.layout = layout
@@ -27,7 +27,7 @@ class Pack:
         together = lanes if view.steady(1) and layout.channels % lanes == 0 else 1
 
         def body() -> None:
-            data = argument("source", shape)
+            data = argument("source", shape, layout.dtype)
             simd = Simd(together, 16)
             output = BlockedOutput(Simd(lanes, 16), layout, Expression())
             with tasks(layout.batch * layout.blocks, layout.size) as task:
@@ -41,7 +41,9 @@ class Pack:
                         with T.serial(layout.width) as x:
                             value = simd.load(data, *(0 for _ in shape[1:]), first + view.step(3, x))
                             if layout.channels % lanes:
-                                value = T.if_then_else(channel < layout.channels, value, T.float32(0))
+                                value = T.if_then_else(
+                                    channel < layout.channels, value, T.Cast(layout.dtype, T.int32(0))
+                                )
                             simd.store(output.buffer, value, *layout.place(image, block, y, x, lane))
                 output.clear_halo(image, block, 0, layout.height, True, True)
 
@@ -49,7 +51,7 @@ class Pack:
 
 
 class Unpack:
-    """Blocked planes to float32[N, C, H, W]."""
+    """Blocked planes to [N, C, H, W] of the same type."""
 
     def __init__(self, layout: Blocked) -> None:
         self.layout = layout
@@ -58,8 +60,8 @@ class Unpack:
         layout = self.layout
 
         def body() -> None:
-            data = argument("source", layout.shape)
-            result = argument("result", layout.logical)
+            data = argument("source", layout.shape, layout.dtype)
+            result = argument("result", layout.logical, layout.dtype)
             # All channels of a block, row by row: what is read for the first of them is in the cache for the others.
             parts = layout.height if layout.batch * layout.blocks < 16 else 1
             count, rows = layout.blocks * parts, layout.height // parts

@@ -57,7 +57,7 @@ class DepthwiseConvolution:
         parts = target.height // rows
 
         def body() -> None:
-            data = argument("source", self.source.shape)
+            data = argument("source", self.source.shape, self.source.dtype)
             weights = argument("weights", (target.blocks, kh, kw, target.block))
             output = BlockedOutput(simd, target, self.expression)
             with tasks(target.batch * target.blocks * parts, target.size * self.window.taps) as task:
@@ -82,10 +82,9 @@ class DepthwiseConvolution:
             for column in range(kw):
                 weight = T.Bind(simd.load(weights, block, tap, column, 0))
                 for pixel in range(size):
-                    place = self.source.place(
-                        image, block, y * sh + tap * dh - top, (x + pixel) * sw + column * dw - left
-                    )
+                    down, across = y * sh + tap * dh - top, (x + pixel) * sw + column * dw - left
+                    value = self.source.read(simd, data, image, block, down, across)
                     at = pixel * simd.lanes
-                    simd.store(sums, simd.fma(simd.load(data, *place), weight, simd.load(sums, at)), at)
+                    simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
         finish(simd, self.expression, size, 1, lambda pixel, _: simd.load(sums, pixel * simd.lanes),
                lambda value, pixel, _: output.write(value, image, block, y, x + pixel))  # fmt: skip

@@ -121,11 +121,15 @@ def when(condition: Any, body: Callable[[], None]) -> None:
             body()
 
 
-def function(name: str, body: Callable[[], None]) -> Any:
+COMPUTES_IN = "computes_in"
+"""The attribute of a function of ours that says what its products are computed in."""
+
+
+def function(name: str, body: Callable[[], None], computes_in: str = "float32") -> Any:
     """The PrimFunc that `body` builds, closed to TVM's fusion and schedules."""
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         T.func_name(name)
-        T.func_attr({"tirx.noalias": True, "op_pattern": OPAQUE, "tirx.is_scheduled": True})
+        T.func_attr({"tirx.noalias": True, "op_pattern": OPAQUE, "tirx.is_scheduled": True, COMPUTES_IN: computes_in})
         body()
     built = builder.get()
     # Passes of Relax look for the root block that every scheduled function has.

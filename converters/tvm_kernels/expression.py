@@ -11,6 +11,7 @@ from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels import vector_math
 from enginesmith.converters.tvm_kernels.emit import Simd
+from enginesmith.converters.tvm_kernels.int8.integers import Integers
 from enginesmith.converters.tvm_kernels.layout import Blocked
 
 
@@ -19,13 +20,19 @@ class Operand:
     """Another tensor that takes part.
 
     `tensor` has the result's shape, `pooled` one number per image and channel, `channel` is a constant with one number
-    per channel (or per column, for the result of a matrix product), padded to whole blocks, `view` anything that can be
-    broadcast to the result.
+    per channel (or per column, for the result of a matrix product), padded to whole blocks, `number` a constant alone,
+    `view` anything that can be broadcast to the result.
     """
 
-    kind: Literal["tensor", "pooled", "channel", "view"]
+    kind: Literal["tensor", "pooled", "channel", "number", "view"]
     layout: Blocked | None = None
     """Of `tensor` and `pooled` where the result is blocked."""
+    integers: Integers | None = None
+    """What a `tensor` lies in rows as, if not as float32."""
+
+    @property
+    def dtype(self) -> str:
+        return self.integers.dtype if self.integers else "float32"
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class Expression:
 
     operands: tuple[Operand, ...] = ()
     steps: tuple[Step, ...] = ()
+    integers: Integers | None = None
+    """What the result is rounded to before it is stored, if it isn't stored as float32."""
 
     @property
     def heavy(self) -> bool:
@@ -57,7 +66,12 @@ class Expression:
             if step.op in HEAVY and step.arguments[0]:
                 arguments[0] = _through_memory(simd, arguments[0])
             values.append(T.Bind(STEPS[step.op](simd, arguments, step.constants)))
-        return values[-1] if self.steps else value
+        result = values[-1] if self.steps else value
+        return self.integers.from_numbers(simd, result) if self.integers else result
+
+    @property
+    def dtype(self) -> str:
+        return self.integers.dtype if self.integers else "float32"
 
 
 def _through_memory(simd: Simd, value: Any) -> Any:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from enginesmith.converters.tvm_kernels.graph import Graph, Node, shape_of, sizes_of
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, result_shape, shape_of, sizes_of
+from enginesmith.converters.tvm_kernels.int8.quantized import view_of
 from enginesmith.converters.tvm_kernels.steps import Elementwise, step_of
 
 MOST_STEPS = 24
-Kind = Literal["tensor", "pooled", "channel", "view"]
+Kind = Literal["tensor", "pooled", "channel", "number", "view"]
 Classify = Callable[[Any], Kind | None]
 """What an outside tensor is to the result; None where the kernel can't read it."""
 
@@ -31,13 +32,24 @@ class Chain:
     """Tensors from outside, in the order of their first use."""
 
 
-def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Collection[int]) -> Chain:
+def grow(
+    graph: Graph,
+    start: Node,
+    source: Any,
+    classify: Classify,
+    taken: Collection[int],
+    scale: Any = None,
+    *,
+    floats: bool = False,
+) -> Chain:
     """The longest chain of elementwise operators from `start` on of which nothing but the end is used elsewhere.
 
     `source` is value 0: the result of `start`, which is no member then, or a tensor that `start` reads, which makes
-    `start` the first member.
+    `start` the first member. A kernel that computes in integers gives `scale`, a constant by which its result is multiplied
+    first. Other tensors that lie in memory as integers are multiplied by their scale too; a
+    kernel that reads and writes `floats` alone gets none of them, and rounds nothing.
     """
-    shape = shape_of(start.var)
+    shape = result_shape(start)
     first = not source.same_as(start.var)
     chain = Chain()
     inside = [] if first else [start.var]
@@ -50,7 +62,7 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
             continue
         tried.add(node.index)
         step = None if node.index in taken or sizes_of(node.var) != shape else step_of(graph, node)
-        if step is None:
+        if step is None or (floats and node.op == "relax.quantize"):
             continue
         fed = _feeders(graph, start, step, {source, *inside}, taken) if first else []
         added = [*(fed if len(chain.members) + len(fed) < MOST_STEPS else []), (node, step)]
@@ -66,17 +78,19 @@ def grow(graph: Graph, start: Node, source: Any, classify: Classify, taken: Coll
             chain.members.append(member)
             chain.steps.append(work)
             inside.append(member.var)
-        if shape_of(node.var) == shape and _closed(graph, inside):
+        if result_shape(node) == shape and _closed(graph, inside):
             best = len(chain.members)
         waiting = sorted({*waiting, *graph.users[node.var]}, key=lambda user: user.index)
     del chain.members[best:], chain.steps[best:]
     chain.results = [member.var for member in chain.members]
     _join_affine(graph, chain, source)
     _join_silu(graph, chain)
-    results = {*chain.results, source}
+    inner = {source, *chain.results}
+    if not floats:
+        _scale_views(graph, chain, source, scale)
     for step in chain.steps:
         for tensor in step.tensors:
-            if tensor not in results and tensor not in chain.operands:
+            if tensor not in inner and tensor not in chain.operands:
                 kind = classify(tensor)
                 assert kind is not None
                 chain.operands[tensor] = kind
@@ -97,6 +111,18 @@ def _feeders(
         if (work := step_of(graph, node)) is not None:
             found += [*_feeders(graph, start, work, known, taken), (node, work)]
     return found
+
+
+def _scale_views(graph: Graph, chain: Chain, source: Any, scale: Any) -> None:
+    """Multiply value 0 by `scale`, and operands that are views of integers by theirs, before all else."""
+    inner = {source, *chain.results}
+    outside = {tensor: view_of(graph, tensor) for step in chain.steps for tensor in step.tensors if tensor not in inner}
+    scales = {tensor: view.constant() for tensor, view in outside.items() if view}
+    if scale is not None:
+        scales = {source: scale, **scales}
+    for tensor, constant in reversed(scales.items()):
+        chain.steps.insert(0, Elementwise("multiply", (tensor, constant)))
+        chain.results.insert(0, tensor)
 
 
 def _join_affine(graph: Graph, chain: Chain, source: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +56,15 @@ class Graph:
                 raise NotCovered("a shape that is known at run time only")
             self.bound[binding.var] = binding.value
             call = isinstance(binding.value, relax.Call) and isinstance(binding.value.op, tvm.ir.Op)
-            node = Node(index, binding.var, binding.value, _name(binding.value) if call else "", [])
+            node = Node(index, binding.var, binding.value, called(binding.value) if call else "", [])
             if call:
                 node.inputs = [tensor for argument in binding.value.args for tensor in self._tensors(argument)]
             self.nodes.append(node)
             self.producer[binding.var] = node
             for var in relax.analysis.free_vars(binding.value):
                 self.users[var].append(node)
+        self.computed: dict[Any, NDArray[Any] | None] = {}
+        """What `constant` has found."""
         self.kept = set(relax.analysis.free_vars(self.result))
         """Variables that the function returns."""
 
@@ -76,9 +78,22 @@ class Graph:
         return expression
 
     def constant(self, expression: Any) -> NDArray[Any] | None:
-        """The value of a constant, None for another expression."""
+        """The value of a constant, or of one behind a DequantizeLinear; None for another expression."""
         expression = self.resolve(expression)
-        return expression.value.numpy() if isinstance(expression, tvm.ir.GenericConst) else None
+        if isinstance(expression, tvm.ir.GenericConst):
+            value: NDArray[Any] = expression.value.numpy()
+            return value
+        if expression not in self.computed:
+            self.computed[expression] = self._compute(self.producer.get(expression))
+        return self.computed[expression]
+
+    def _compute(self, node: Node | None) -> NDArray[Any] | None:
+        """What an operator makes of constants, None where it isn't one of CONSTANTS, or where one input isn't constant."""
+        rule = CONSTANTS.get(node.op) if node else None
+        if node is None or rule is None:
+            return None
+        inputs = [self.constant(tensor) for tensor in node.inputs]
+        return None if any(array is None for array in inputs) else rule(node, *inputs)
 
     def producer_of(self, expression: Any, op: str) -> Node | None:
         """The node that computes a tensor, if it is a call of the operator `op` (its short name)."""
@@ -139,7 +154,7 @@ PADS = ("pad", "mirror_pad", "replicate_pad", "circular_pad")
 """What TVM's library calls the paddings of ONNX's modes."""
 
 
-def _name(call: Any) -> str:
+def called(call: Any) -> str:
     """The operator's name. The ONNX frontend lowers a Clip and a Pad at once, to kernels of TVM's library."""
     name: str = call.op.name
     if name == "relax.call_tir":
@@ -155,10 +170,32 @@ class NotCovered(Exception):
     """Why a function or an operator is left to TVM's own lowering."""
 
 
+def _dequantized(node: Node, integers: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any]) -> NDArray[Any]:
+    kind = str(node.attrs.out_dtype)
+    along = [-1 if axis == int(node.attrs.axis) % integers.ndim else 1 for axis in range(integers.ndim)]
+    scale, zero = (array.reshape(along if array.size > 1 else ()) for array in (scale, zero))
+    numbers: NDArray[Any] = (integers.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale
+    return numbers.astype(kind)
+
+
+CONSTANTS: dict[str, Callable[..., NDArray[Any]]] = {
+    "relax.dequantize": _dequantized,
+    "relax.permute_dims": lambda node, array: array.transpose(
+        None if node.attrs.axes is None else [int(axis) for axis in node.attrs.axes]
+    ),
+}
+"""What becomes of constants: operator to its result, given the node and its inputs."""
+
+
 def shape_of(expression: Any) -> tuple[int, ...] | None:
     """Sizes of a float32 tensor; None for another type or where a size isn't known."""
     kind = expression.ty
     return sizes_of(expression) if isinstance(kind, relax.TensorType) and str(kind.dtype) == "float32" else None
+
+
+def result_shape(node: Node) -> tuple[int, ...] | None:
+    """Sizes of a float32 result, or of the integers that a QuantizeLinear makes of one."""
+    return sizes_of(node.var) if node.op == "relax.quantize" else shape_of(node.var)
 
 
 def sizes_of(expression: Any) -> tuple[int, ...] | None:

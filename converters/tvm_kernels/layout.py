@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from enginesmith.converters.tvm_kernels.emit import Simd
+from enginesmith.converters.tvm_kernels.int8.integers import Integers
 from enginesmith.converters.tvm_kernels.views import View, axis_of
 
 
@@ -27,7 +29,7 @@ Planes = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Blocked:
-    """float32[batch, channels / block, height + halo, width + halo, block].
+    """float32, or integers: [batch, channels / block, height + halo, width + halo, block].
 
     Channels beyond the last that make up a whole block hold anything: no kernel lets one channel depend on them.
     """
@@ -38,6 +40,12 @@ class Blocked:
     width: int
     block: int
     halo: Halo = NO_HALO
+    integers: Integers | None = None
+    """What the numbers lie there as, if not as float32."""
+
+    @property
+    def dtype(self) -> str:
+        return self.integers.dtype if self.integers else "float32"
 
     @property
     def blocks(self) -> int:
@@ -75,6 +83,13 @@ class Blocked:
         return View(top * row + left * self.block, tuple(map(axis_of, (
             image, channel, ((self.height, row),), ((self.width, self.block),)
         ))))  # fmt: skip
+
+    def read(
+        self, simd: Simd, buffer: Any, image: object, block: object, y: object, x: object, lane: object = 0
+    ) -> Any:
+        """A vector of channels as float32; of integers, before their scale."""
+        value = simd.load(buffer, *self.place(image, block, y, x, lane))
+        return self.integers.to_numbers(simd, value) if self.integers else value
 
     def with_halo(self, halo: Halo) -> Blocked:
         return replace(self, halo=halo)

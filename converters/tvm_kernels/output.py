@@ -8,7 +8,7 @@ from typing import Any
 from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, when
-from enginesmith.converters.tvm_kernels.expression import Expression
+from enginesmith.converters.tvm_kernels.expression import Expression, Operand
 from enginesmith.converters.tvm_kernels.layout import Blocked
 
 
@@ -44,11 +44,13 @@ class BlockedOutput:
         self.simd = simd
         self.layout = layout
         self.expression = expression
-        self.operands = [
-            argument(f"operand{index}", (layout.blocks * layout.block,) if kind.layout is None else kind.layout.shape)
-            for index, kind in enumerate(expression.operands)
-        ]
-        self.buffer = argument("result", layout.shape)
+        self.operands = [self._operand(f"operand{index}", kind) for index, kind in enumerate(expression.operands)]
+        self.buffer = argument("result", layout.shape, layout.dtype)
+
+    def _operand(self, name: str, operand: Operand) -> Any:
+        if operand.layout is not None:
+            return argument(name, operand.layout.shape, operand.layout.dtype)
+        return argument(name, (1 if operand.kind == "number" else self.layout.blocks * self.layout.block,))
 
     def write(self, value: Any, image: Any, block: Any, y: Any, x: Any, lane: Any = 0) -> None:
         """Store one vector: channels from `lane` of a block on, at one pixel."""
@@ -56,10 +58,12 @@ class BlockedOutput:
 
         def load(index: int) -> Any:
             kind, buffer = self.expression.operands[index], self.operands[index]
+            if kind.kind == "number":
+                return simd.splat(buffer[0])
             if kind.layout is None:
                 return simd.load(buffer, block * self.layout.block + lane)
             row, column = (0, 0) if kind.kind == "pooled" else (y, x)
-            return simd.load(buffer, *kind.layout.place(image, block, row, column, lane))
+            return kind.layout.read(simd, buffer, image, block, row, column, lane)
 
         result = self.expression.apply(simd, value, load)
         simd.store(self.buffer, result, *self.layout.place(image, block, y, x, lane))
@@ -83,6 +87,7 @@ class BlockedOutput:
             when(bottom, lambda: strip(height, halo.bottom))
 
     def _zero(self, image: Any, block: Any, y: Any, x: Any) -> None:
-        zero = self.simd.splat(0.0)
+        integers = self.layout.integers
+        zero = integers.padding(self.simd) if integers else self.simd.splat(0.0)
         for lane in range(0, self.layout.block, self.simd.lanes):
             self.simd.store(self.buffer, zero, *self.layout.place(image, block, y, x, lane))

@@ -30,14 +30,16 @@ class Concat:
         target = self.target
 
         def body() -> None:
-            buffers = [argument(f"source{index}", source.shape) for index, source in enumerate(self.sources)]
+            buffers = [
+                argument(f"source{index}", source.shape, source.dtype) for index, source in enumerate(self.sources)
+            ]
             output = BlockedOutput(self.simd, target, self.expression)
             offset = 0
             for source, buffer in zip(self.sources, buffers, strict=True):
                 with tasks(source.batch * source.blocks, source.size) as task:
                     image, block = task // source.blocks, task % source.blocks
                     with T.serial(target.height) as y, T.serial(target.width) as x:
-                        value = self.simd.load(buffer, *source.place(image, block, y, x))
+                        value = source.read(self.simd, buffer, image, block, y, x)
                         output.write(value, image, block + offset, y, x)
                     output.clear_halo(image, block + offset, 0, target.height, True, True)
                 offset += source.blocks
@@ -59,12 +61,12 @@ class Upsample:
         down, across = target.height // source.height, target.width // source.width
 
         def body() -> None:
-            data = argument("source", source.shape)
+            data = argument("source", source.shape, source.dtype)
             output = BlockedOutput(self.simd, target, self.expression)
             with tasks(target.batch * target.blocks, target.size) as task:
                 image, block = task // target.blocks, task % target.blocks
                 with T.serial(target.height) as y, T.serial(source.width) as x:
-                    value = T.Bind(self.simd.load(data, *source.place(image, block, y // down, x)))
+                    value = T.Bind(source.read(self.simd, data, image, block, y // down, x))
                     for step in range(across):
                         output.write(value, image, block, y, x * across + step)
                 output.clear_halo(image, block, 0, target.height, True, True)

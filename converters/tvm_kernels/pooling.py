@@ -56,7 +56,7 @@ class Pool:
         first, last = (inside[0], inside[-1] + 1) if inside else (0, 0)
 
         def body() -> None:
-            data = argument("source", self.source.shape)
+            data = argument("source", self.source.shape, self.source.dtype)
             output = BlockedOutput(simd, target, self.expression)
             with tasks(target.batch * target.blocks * parts, target.size * self.window.taps) as task:
                 image, block = task // (target.blocks * parts), task // parts % target.blocks
@@ -90,7 +90,7 @@ class Pool:
         value = None
         for row in ys:
             for column in xs:
-                tap = T.Bind(simd.load(data, *source.place(image, block, row, column)))
+                tap = T.Bind(source.read(simd, data, image, block, row, column))
                 value = tap if value is None else T.Bind(T.max(tap, value) if self.kind == "max" else value + tap)
         if self.kind == "mean_with_pads":
             value = value * simd.splat(1.0 / self.window.taps)
@@ -116,14 +116,14 @@ class PlaneMean:
         steps = min(SUMS, source.width)
 
         def body() -> None:
-            data = argument("source", self.source.shape)
+            data = argument("source", self.source.shape, self.source.dtype)
             output = BlockedOutput(simd, self.target, self.expression)
             with tasks(source.batch * source.blocks, source.size) as task:
                 image, block = task // source.blocks, task % source.blocks
                 sums = simd.zeros(steps)
 
                 def add(y: Any, x: Any, step: int) -> None:
-                    value = simd.load(data, *source.place(image, block, y, x))
+                    value = source.read(simd, data, image, block, y, x)
                     simd.store(sums, simd.load(sums, step * simd.lanes) + value, step * simd.lanes)
 
                 with T.serial(source.height) as y:

@@ -29,19 +29,24 @@ class RowsOutput:
     def __init__(self, simd: Simd, shape: tuple[int, ...], expression: Expression) -> None:
         self.simd, self.expression = simd, expression
         self.shape = shape
+        sizes = {"tensor": shape, "number": (1,)}
         self.operands = [
-            argument(f"operand{index}", shape if operand.kind == "tensor" else shape[-1:])
+            argument(f"operand{index}", sizes.get(operand.kind, shape[-1:]), operand.dtype)
             for index, operand in enumerate(expression.operands)
         ]
-        self.buffer = argument("result", shape)
+        self.buffer = argument("result", shape, expression.dtype)
 
     def write(self, value: Any, row: Any, column: Any) -> None:
         """Store one vector: columns from `column` on, of a row counted over all leading axes."""
 
         def load(index: int) -> Any:
-            if self.expression.operands[index].kind == "tensor":
-                return self.simd.load(self.operands[index], *at_row(self.shape, row), column)
-            return self.simd.load(self.operands[index], column)
+            operand, buffer = self.expression.operands[index], self.operands[index]
+            if operand.kind == "number":
+                return self.simd.splat(buffer[0])
+            if operand.kind == "channel":
+                return self.simd.load(buffer, column)
+            value = self.simd.load(buffer, *at_row(self.shape, row), column)
+            return operand.integers.to_numbers(self.simd, value) if operand.integers else value
 
         result = self.expression.apply(self.simd, value, load)
         self.simd.store(self.buffer, result, *at_row(self.shape, row), column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvm import relax
@@ -12,9 +12,11 @@ from tvm import relax
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
 from enginesmith.converters.tvm_kernels.composites import composites
 from enginesmith.converters.tvm_kernels.fusion import Chain, Classify, Kind, grow
-from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, result_shape, shape_of
+from enginesmith.converters.tvm_kernels.int8.quantized import held, view_of
 from enginesmith.converters.tvm_kernels.layout import Halo, Planes
 from enginesmith.converters.tvm_kernels.operators import anchor
+from enginesmith.converters.tvm_kernels.operators.integers import quantize_rows
 from enginesmith.converters.tvm_kernels.operators.moves import move_of
 from enginesmith.converters.tvm_kernels.operators.rows import elementwise
 from enginesmith.converters.tvm_kernels.pointwise import Concat
@@ -29,6 +31,8 @@ class Group:
     start: Node
     anchor: Anchor
     chain: Chain
+    source: Any
+    """What the kernel's own result is: the variable of `start`, or a tensor that it reads."""
 
     @property
     def nodes(self) -> list[Node]:
@@ -70,6 +74,12 @@ def plan(graph: Graph, settings: Settings) -> Plan:
     for node in graph.nodes:
         if node.index in taken or (not node.op and not isinstance(node.value, relax.TupleGetItem)):
             continue
+        if graph.constant(node.var) is not None:
+            continue
+        if view := view_of(graph, node.var):
+            if view.integers in planes:
+                planes[node.var] = planes[view.integers]
+            continue
         try:
             start = composed.get(node.index) or anchor(graph, node, settings, blocked)
         except NotCovered as reason:
@@ -79,17 +89,23 @@ def plan(graph: Graph, settings: Settings) -> Plan:
         if start is None:
             if _move(found, graph, node):
                 continue
-            start = _elementwise(graph, node, settings, blocked) or elementwise(graph, node, settings)
+            start = (
+                _elementwise(graph, node, settings, blocked)
+                or quantize_rows(graph, node, settings)
+                or elementwise(graph, node, settings)
+            )
             if start is None:
                 found.left[node.op, "no kernel for it"] += 1
                 continue
             source = start.sources[0][0]
+        if start.linear and (view := view_of(graph, start.sources[0][0])):
+            start = replace(start, sources=[(view.integers, *start.sources[0][1:])], scale=view.constant())
         chain = Chain()
         if start.fuses:
             readable = _planes(graph, start.shape) if start.shape is not None else _rows(graph, node)
             readable = _views(node) if start.strided else readable
-            chain = grow(graph, node, source, readable, taken | composed.keys())
-        group = Group(node, start, chain)
+            chain = grow(graph, node, source, readable, taken | composed.keys(), start.scale, floats=start.strided)
+        group = Group(node, start, chain, source)
         taken |= {member.index for member in group.nodes}
         found.groups.append(group)
         if start.shape is not None:
@@ -99,7 +115,7 @@ def plan(graph: Graph, settings: Settings) -> Plan:
                 _widen(found, tensor, block, reach)
         for tensor, kind in chain.operands.items():
             if start.shape is not None and kind != "channel":
-                _widen(found, tensor, settings.simd.lanes, Halo())
+                _widen(found, held(graph, tensor), settings.simd.lanes, Halo())
     return found
 
 
@@ -109,14 +125,15 @@ def _widen(found: Plan, tensor: Any, block: int, reach: Halo) -> None:
 
 def _elementwise(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:
     """An elementwise operator on a blocked plane is worth a kernel, to keep the layout."""
-    shape, step = planes_of(node.var), step_of(graph, node)
-    if step is None or shape is None:
+    sizes, step = result_shape(node), step_of(graph, node)
+    if step is None or sizes is None or len(sizes) != 4:
         return None
+    shape: Planes = (sizes[0], sizes[1], sizes[2], sizes[3])
     source = next((tensor for tensor in step.tensors if blocked(tensor) and shape_of(tensor) == shape), None)
     if source is None or None in map(_planes(graph, shape), (t for t in step.tensors if not t.same_as(source))):
         return None
     sources = [(source, settings.simd.lanes, Halo())]
-    return Anchor("elementwise", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e))
+    return Anchor("elementwise", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e), linear=True)
 
 
 def _move(found: Plan, graph: Graph, node: Node) -> bool:
@@ -154,6 +171,8 @@ def _planes(graph: Graph, shape: Planes) -> Classify:
     def classify(expression: Any) -> Kind | None:
         array, given = graph.constant(expression), shape_of(expression)
         if array is not None:
+            if given == (1,):
+                return "number"
             return "channel" if given in ((1, shape[1], 1, 1), (shape[1], 1, 1)) else None
         if given == shape:
             return "tensor"
@@ -164,7 +183,7 @@ def _planes(graph: Graph, shape: Planes) -> Classify:
 
 def _rows(graph: Graph, node: Node) -> Classify:
     """What a tensor is to a result in rows."""
-    shape = shape_of(node.var)
+    shape = result_shape(node)
     assert shape is not None
 
     def classify(expression: Any) -> Kind | None:
@@ -172,6 +191,8 @@ def _rows(graph: Graph, node: Node) -> Classify:
         if given == shape:
             return "tensor"
         constant = graph.constant(expression) is not None
+        if constant and given == (1,):
+            return "number"
         return "channel" if constant and given and given[-1] == shape[-1] == _size(given) else None
 
     return classify

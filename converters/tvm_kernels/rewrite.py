@@ -14,9 +14,13 @@ from enginesmith.converters.tvm_kernels import account, traces
 from enginesmith.converters.tvm_kernels.anchors import Kernel, Settings, WeightedKernel
 from enginesmith.converters.tvm_kernels.borders import Pack, Unpack
 from enginesmith.converters.tvm_kernels.expression import Expression, Operand, Step
-from enginesmith.converters.tvm_kernels.graph import Graph, Node, planes_of, shape_of, sizes_of
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, shape_of, sizes_of
+from enginesmith.converters.tvm_kernels.int8.integers import RANGES, Integers
+from enginesmith.converters.tvm_kernels.int8.quantized import View as Quantized
+from enginesmith.converters.tvm_kernels.int8.quantized import held, quantization, view_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, Halo
 from enginesmith.converters.tvm_kernels.operators.moves import move_of
+from enginesmith.converters.tvm_kernels.pointwise import Concat
 from enginesmith.converters.tvm_kernels.regions import Group, Plan
 from enginesmith.converters.tvm_kernels.strided import Strided
 from enginesmith.converters.tvm_kernels.views import Memory, View, composed
@@ -36,6 +40,8 @@ class Rewriter:
         """Variable of the old function to what holds it in the new one, in ONNX's order."""
         self.planes: dict[tuple[Any, int], tuple[Any, Blocked]] = {}
         """Variable of the old function and block to the tensor in blocked planes, and its layout."""
+        self.integers: dict[Any, Any] = {}
+        """Variable of a QuantizeLinear's result to its integers in rows, as they lie in memory."""
 
     def function(self, name: str, old: Any) -> Any:
         """A module with the new function and its kernels."""
@@ -47,7 +53,7 @@ class Rewriter:
                     if node.index in ends:
                         group = ends[node.index]
                         (self._emit_strided if group.anchor.strided else self._emit_group)(group)
-                    elif node.index not in inside and node.var not in self.plan.moved:
+                    elif node.index not in inside and node.var not in self.plan.moved and not self._lazy(node.var):
                         self.plain[node.var] = self.builder.emit(self._replaced(node.value))
                 result = self.builder.emit_output(self._replaced(self.graph.result))
             self.builder.emit_func_output(result)
@@ -108,35 +114,37 @@ class Rewriter:
         tensors: list[Any] = []
         layouts: list[Any] = []
         for tensor, block, _ in start.sources:
-            at, layout = self._in_planes(tensor, block) if block else (self._in_rows(tensor), None)
+            at, layout = self._in_planes(tensor, block) if block else (self._in_memory(tensor), None)
             tensors.append(at)
             layouts.append(layout)
         operands, arguments = [], []
         for tensor, kind in group.chain.operands.items():
-            layout = None
-            if kind == "channel":
-                at = self._per_channel(tensor, start.shape)
+            layout = integers = None
+            if kind in ("channel", "number"):
+                at = self._per_channel(tensor, start.shape if kind == "channel" else None)
             elif start.shape is None:
-                at = self._in_rows(tensor)
+                at, integers = self._in_memory(held(self.graph, tensor)), self._integers(held(self.graph, tensor))
             else:
-                at, layout = self._in_planes(tensor, lanes)
-            operands.append(Operand(kind, layout))
+                at, layout = self._in_planes(held(self.graph, tensor), lanes)
+            operands.append(Operand(kind, layout, integers))
             arguments.append(at)
-        expression = Expression(tuple(operands), _numbered(group))
         result = group.result
+        integers = self._integers(result)
+        expression = Expression(tuple(operands), _numbered(group), integers)
         if start.shape is None:
             target = None
             shape = sizes_of(result)
         else:
-            target = Blocked(*start.shape, lanes, self.plan.halos.get((result, lanes), Halo()))
+            target = Blocked(*start.shape, lanes, self.plan.halos.get((result, lanes), Halo()), integers)
             shape = target.shape
         kernel = start.make(layouts, target, expression)
         if start.weights is not None:
             assert isinstance(kernel, WeightedKernel)
             tensors.append(relax.const(kernel.pack(start.weights)))
-        call = self._call(start.label, kernel, [*tensors, *arguments], shape, group.nodes, start.results, counted=True)
+        call = self._call(start.label, kernel, [*tensors, *arguments], shape, group.nodes,
+                          start.results or _type(shape, integers), counted=True)  # fmt: skip
         if target is None:
-            self.plain[result] = call
+            (self.integers if integers else self.plain)[result] = call
         else:
             self.planes[result, lanes] = (call, target)
 
@@ -167,18 +175,24 @@ class Rewriter:
     def _in_planes(self, tensor: Any, block: int) -> tuple[Any, Blocked]:
         """A tensor in blocked planes, changed over if it isn't yet."""
         if (tensor, block) not in self.planes:
-            shape = planes_of(tensor)
-            assert shape is not None
-            layout = Blocked(*shape, block, self.plan.halos[tensor, block])
+            sizes, integers = sizes_of(tensor), self._integers(tensor)
+            assert sizes is not None
+            batch, channels, height, width = sizes
+            layout = Blocked(batch, channels, height, width, block, self.plan.halos[tensor, block], integers)
+            view = view_of(self.graph, tensor)
+            if view and (view.integers, block) in self.planes:
+                self.planes[tensor, block] = (self._dequantized(tensor, view, layout), layout)
+                return self.planes[tensor, block]
             if (memory := self._scattered(tensor)) is not None:
                 moved = self._call("pack", Pack(layout, memory[1]), [memory[0]], layout.shape, self._near(tensor))
                 self.planes[tensor, block] = (moved, layout)
                 return self.planes[tensor, block]
-            plain = self._in_rows(tensor)
+            plain = self._in_memory(tensor)
             if layout.shape[2:] == (1, 1, block) and layout.channels % block == 0:
                 moved = self.builder.emit(relax.op.reshape(plain, layout.shape))
             else:
-                moved = self._call("pack", Pack(layout), [plain], layout.shape, self._near(tensor))
+                moved = self._call("pack", Pack(layout), [plain], layout.shape, self._near(tensor),
+                                   _type(layout.shape, integers))  # fmt: skip
             self.planes[tensor, block] = (moved, layout)
         return self.planes[tensor, block]
 
@@ -196,18 +210,69 @@ class Rewriter:
         tensor = self.graph.resolve(tensor)
         if tensor in self.plan.moved:
             return self._move(tensor)
-        held = self._held(tensor) if isinstance(tensor, relax.Var) else None
-        if held is None:
-            return self.plain.get(tensor, tensor)
-        planes, layout = held
-        if layout.shape[2:] == (1, 1, layout.block) and layout.channels % layout.block == 0:
-            plain = planes
-        else:
-            plain = self._call("unpack", Unpack(layout), [planes], layout.logical, self._near(tensor))
+        if tensor not in self.plain and isinstance(tensor, relax.Var):
+            made = self._changed_back(tensor)
+            if made is not None:
+                self.plain[tensor] = made
+        return self.plain.get(tensor, tensor)
+
+    def _changed_back(self, tensor: Any) -> Any:
+        """A variable in ONNX's order and type; None where it is nothing that was changed."""
+        integers = self._integers(tensor)
+        if integers and (tensor in self.integers or self._held(tensor)):
+            kind = str(tensor.ty.dtype)
+            return self._shifted(self._in_memory(tensor), RANGES[kind][0] - integers.low, kind)
+        if self._held(tensor):
+            return self._unpacked(tensor)
+        if tensor in self.graph.producer and self._lazy(tensor):
+            array = self.graph.constant(tensor)
+            return self.builder.emit(self._replaced(self.graph.bound[tensor])) if array is None else relax.const(array)
+        return None
+
+    def _in_memory(self, tensor: Any) -> Any:
+        """A tensor in ONNX's order, the result of a QuantizeLinear as its integers lie in memory."""
+        integers = self._integers(tensor)
+        if integers is None:
+            return self._in_rows(tensor)
+        if tensor not in self.integers:
+            if self._held(tensor):
+                self.integers[tensor] = self._unpacked(tensor)
+            else:
+                shift = integers.low - RANGES[str(tensor.ty.dtype)][0]
+                self.integers[tensor] = self._shifted(self._in_rows(tensor), shift, integers.dtype)
+        return self.integers[tensor]
+
+    def _unpacked(self, tensor: Any) -> Any:
+        """What lies in blocked planes in ONNX's order, of the same type as in memory."""
+        planes, layout = self.planes[tensor, self.settings.simd.lanes]
+        plain = planes
+        if layout.shape[2:] != (1, 1, layout.block) or layout.channels % layout.block:
+            plain = self._call("unpack", Unpack(layout), [planes], layout.logical, self._near(tensor),
+                               _type(layout.logical, layout.integers))  # fmt: skip
         if tuple(plain.ty.shape) != tuple(tensor.ty.shape):
-            plain = self.builder.emit(relax.op.reshape(plain, shape_of(tensor)))
-        self.plain[tensor] = plain
+            plain = self.builder.emit(relax.op.reshape(plain, sizes_of(tensor)))
         return plain
+
+    def _shifted(self, tensor: Any, shift: int, dtype: str) -> Any:
+        """Integers in rows, moved into the range of another type."""
+        wide = relax.op.add(relax.op.astype(tensor, "int16"), relax.const(shift, "int16"))
+        return self.builder.emit(relax.op.astype(wide, dtype))
+
+    def _dequantized(self, tensor: Any, view: Quantized, layout: Blocked) -> Any:
+        """float32 planes of integers in planes, for a kernel that doesn't read integers."""
+        planes, integers = self.planes[view.integers, layout.block]
+        expression = Expression((Operand("number"),), (Step("multiply", (0, 1)),))
+        kernel = Concat(self.settings.simd, [integers], layout, expression)
+        return self._call("dequantize", kernel, [planes, view.constant()], layout.shape, self._near(tensor))
+
+    def _integers(self, tensor: Any) -> Integers | None:
+        """How the result of a QuantizeLinear lies in memory; None for another tensor."""
+        kind = quantization(self.graph, tensor)
+        return self.settings.dot.integers(*kind) if kind else None
+
+    def _lazy(self, var: Any) -> bool:
+        """Is a variable computed only where it turns out to be needed?"""
+        return self.graph.constant(var) is not None or view_of(self.graph, var) is not None
 
     def _near(self, tensor: Any) -> list[Node]:
         """What computes a tensor, or gives it its order; of an input of the graph, what reads it first."""
@@ -261,10 +326,14 @@ class Rewriter:
         return Replace().visit_expr(expression)
 
 
+def _type(shape: Any, integers: Integers | None) -> tuple[tuple[tuple[int, ...], str], ...]:
+    """Shape and dtype of a result that may be integers."""
+    return ((tuple(shape), integers.dtype if integers else "float32"),)
+
+
 def _numbered(group: Group) -> tuple[Step, ...]:
     """The chain's steps, tensors replaced by their numbers."""
-    source = group.start.var if group.start not in group.chain.members else group.anchor.sources[0][0]
-    numbers = {source: 0} | {tensor: index + 1 for index, tensor in enumerate(group.chain.operands)}
+    numbers = {group.source: 0} | {tensor: index + 1 for index, tensor in enumerate(group.chain.operands)}
     steps = []
     for result, step in zip(group.chain.results, group.chain.steps, strict=True):
         steps.append(Step(step.op, tuple(numbers[tensor] for tensor in step.tensors), step.constants))

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tvm import relax
 
-from enginesmith.converters.tvm_kernels.graph import Graph, Node, number, shape_of
+from enginesmith.converters.tvm_kernels.graph import Graph, Node, number, shape_of, sizes_of
+from enginesmith.converters.tvm_kernels.int8.integers import RANGES
 
 INFINITY = math.inf
 
@@ -35,6 +37,8 @@ def step_of(graph: Graph, node: Node) -> Elementwise | None:
     if name == "clip":
         low, high = (float(bound.value) for bound in node.value.args[1:3])
         return Elementwise("clamp", (node.inputs[0],), (low, high))
+    if name == "quantize":
+        return _quantize(graph, node)
     if name == "leakyrelu":
         return Elementwise("leaky_relu", (node.inputs[0],), (float(node.attrs.alpha),))
     if name == "astype":
@@ -73,6 +77,16 @@ def _prelu(graph: Graph, node: Node) -> Elementwise | None:
         return None
     below = len(shape) - 1 - int(node.attrs.axis) % len(shape)
     return Elementwise("prelu", (x, relax.const(slopes.reshape(-1, *(1 for _ in range(below))).astype("float32"))))
+
+
+def _quantize(graph: Graph, node: Node) -> Elementwise | None:
+    """Numbers in units of the scale: what is left is to round them, where the result is stored."""
+    source, scale, zero = node.inputs
+    size = number(graph.constant(scale))
+    known = shape_of(source) is not None and sizes_of(node.var) is not None and str(node.var.ty.dtype) in RANGES
+    if not known or not size or number(graph.constant(zero)) is None:
+        return None
+    return Elementwise("multiply", (source, relax.const(np.array([1 / size], np.float32))))
 
 
 COMPARISONS = ("greater", "less")

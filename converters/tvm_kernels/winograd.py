@@ -114,7 +114,7 @@ class WinogradConvolution:
         work = self.points * self.down * self.across * source.channels * target.channels
 
         def body() -> None:
-            data = argument("source", source.shape)
+            data = argument("source", source.shape, source.dtype)
             weights = argument("weights", (self.points, target.blocks // self.vectors, source.channels, self.width))
             output = BlockedOutput(simd, target, self.expression)
             if strips > 1:  # every strip is a task: nothing goes from one core to another between the phases
@@ -144,7 +144,7 @@ class WinogradConvolution:
                 y, x = (strip * self.rows + row) * size - top, column * size - left
 
                 def load(i: int, j: int, y: Any = y, x: Any = x, block: Any = block) -> Any:
-                    return simd.load(data, *self.source.place(image, block, y + i, x + j))
+                    return self.source.read(simd, data, image, block, y + i, x + j)
 
                 def keep(value: Any, i: int, j: int, block: Any = block, at: Any = row * self.across + column) -> None:
                     simd.store(inputs, value, block, i * n + j, at, 0)

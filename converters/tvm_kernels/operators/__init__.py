@@ -1,4 +1,7 @@
-"""Operators that have kernels, by family: `MATCHES` of each module, by the name without `relax.` and `nn.`."""
+"""Operators that have kernels, by family: `MATCHES` of each module, by the name without `relax.` and `nn.`.
+
+Products of quantized tensors have kernels of integers; where one has none, the kernel of floats is next.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,15 @@ from typing import Any
 
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
-from enginesmith.converters.tvm_kernels.operators import convolutions, planes, resampling, rows
+from enginesmith.converters.tvm_kernels.operators import convolutions, integers, planes, resampling, rows
 
-FAMILIES: tuple[dict[str, Match], ...] = (convolutions.MATCHES, planes.MATCHES, resampling.MATCHES, rows.MATCHES)
+FAMILIES: tuple[dict[str, Match], ...] = (
+    integers.MATCHES,
+    convolutions.MATCHES,
+    planes.MATCHES,
+    resampling.MATCHES,
+    rows.MATCHES,
+)
 """In the order in which they are asked."""
 
 

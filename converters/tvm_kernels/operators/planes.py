@@ -24,7 +24,8 @@ def _pool(kind: str) -> Callable[..., Anchor]:
             raise NotCovered(refusal)
         reach = NO_HALO if kind == "max" else window.reach(given[2:], shape[2:])
         sources = [(source, settings.simd.lanes, reach)]
-        return Anchor(f"{kind} pool", shape, sources, lambda s, t, e: Pool(settings.simd, exact, window, s[0], t, e))
+        return Anchor(f"{kind} pool", shape, sources, lambda s, t, e: Pool(settings.simd, exact, window, s[0], t, e),
+                      linear=True)  # fmt: skip
 
     return match
 
@@ -40,7 +41,8 @@ def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any],
     elif node.attrs.axis is None or sorted(int(axis) % 4 for axis in node.attrs.axis) != [2, 3]:
         return None
     sources = [(source, settings.simd.lanes, NO_HALO)]
-    return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e))
+    return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e),
+                  linear=True)  # fmt: skip
 
 
 def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor | None:

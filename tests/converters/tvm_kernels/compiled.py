@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 
-def run(folder: str, name: str = "x86-64-v3", winograd: bool = True, drawn: int | None = None) -> dict[str, Any]:
+def run(
+    folder: str, name: str = "x86-64-v3", winograd: bool = True, drawn: int | None = None, dot: str = ""
+) -> dict[str, Any]:
     """Run `model.onnx` of a folder on `feed.npz` and write `found.npz`. Returns the kernels and the operators left over.
 
-    `drawn` seeds schedules, in place of the default ones.
+    `drawn` seeds schedules, in place of the default ones. `dot` names how products of integers are summed, where it isn't
+    as the target does.
     """
     import tvm
     from tvm import relax
 
-    executable, applied, inputs = build(folder, name, winograd, drawn)
+    executable, applied, inputs = build(folder, name, winograd, drawn, dot)
     machine = relax.VirtualMachine(executable, tvm.cpu())
     feed = np.load(Path(folder, "feed.npz"))
     result = machine["main"](*(tvm.runtime.tensor(feed[tensor.name]) for tensor in inputs))
@@ -26,17 +29,19 @@ def run(folder: str, name: str = "x86-64-v3", winograd: bool = True, drawn: int 
     return {"kernels": dict(applied.kernels), "left": [f"{op}: {why}" for op, why in applied.left]}
 
 
-def build(folder: str, name: str, winograd: bool, drawn: int | None = None) -> tuple[Any, Any, Any]:
+def build(folder: str, name: str, winograd: bool, drawn: int | None = None, dot: str = "") -> tuple[Any, Any, Any]:
     """The executable of `model.onnx` of a folder, the account of its kernels, and its inputs."""
     from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
     from enginesmith.converters.tvm_kernels.anchors import Settings
     from enginesmith.converters.tvm_kernels.apply import simd_for, use_kernels
+    from enginesmith.converters.tvm_kernels.int8 import dots
 
     cpu = tvm_target.parse(name)
     target = get_backend("tvm").llvm_target(name)
     imported = tvm_import.import_onnx(Path(folder, "model.onnx"), {})
     module = tvm_import.prepare(imported.module, target)
-    settings = Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd)
+    summed = getattr(dots, dot) if dot else dots.dot_for(cpu.arch, cpu.dot)
+    settings = Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd, dot=summed)
     if drawn is not None:
         settings = draw(settings, module, drawn)
     applied = use_kernels(module, settings)
