@@ -106,7 +106,7 @@ def declared_k(node: ir.Node, build: Builder) -> Replacement:
     ops="OneHot",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
-coded (int64[3] x, int64 depth) => (float[3, 5] y) <float[2] off_on = {0, 1}> { y = OneHot (x, depth, off_on) }
+coded (int64[3] x, int64 depth) => (int64[3, 5] y) <int64[2] off_on = {0, 1}> { y = OneHot (x, depth, off_on) }
 """,
 )
 def declared_depth(node: ir.Node, build: Builder) -> Replacement:

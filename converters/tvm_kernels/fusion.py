@@ -106,7 +106,12 @@ def _feeders(
         node = graph.producer.get(tensor)
         if node is None or tensor in known or node.index in taken or node.index < start.index:
             continue
-        if shape_of(tensor) != shape_of(start.var) or len(graph.users[tensor]) > 1 or tensor in graph.kept:
+        if (
+            shape_of(tensor) is None
+            or shape_of(tensor) != result_shape(start)
+            or len(graph.users[tensor]) > 1
+            or tensor in graph.kept
+        ):
             continue
         if (work := step_of(graph, node)) is not None:
             found += [*_feeders(graph, start, work, known, taken), (node, work)]

@@ -69,10 +69,14 @@ def spread(module: Any, origin: Callable[[Any], Trace | None] = of, default: Tra
 
 
 def mark(module: Any, traces: dict[Any, Trace]) -> Any:
-    """The module with traces on what `main` binds; one with branches comes back as it was."""
+    """The module with traces on what `main` binds; one with branches, or with sizes that the data decide on, comes back
+    as it was.
+    """
     old = module[MAIN]
     simple = (relax.Call, relax.Tuple, relax.TupleGetItem, relax.Var, relax.ShapeExpr, tvm.ir.GenericConst)
-    if not traces or not all(isinstance(getattr(binding, "value", None), simple) for binding in bindings(module)):
+    bound = bindings(module)
+    static = all(isinstance(binding, relax.VarBinding) and isinstance(binding.value, simple) for binding in bound)
+    if not traces or not static:
         return module
     renamed: dict[Any, Any] = {}
     blocks = []

@@ -13,6 +13,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from enginesmith.converters.tvm_kernels import traces
 from enginesmith.converters.tvm_kernels.graph import called
 from enginesmith.converters.tvm_kernels.steps import BINARY, CLAMPS, UNARY
 
@@ -27,6 +28,12 @@ SAME = frozenset((
 
 def in_float32(module: Any) -> Any:
     """`module` with what `SAME` holds done in float32. Inputs, results and other operators keep their 16 bits."""
+    if not any(_dtype(binding.var) in HALF for binding in traces.bindings(module)):
+        return module
+    return traces.through(module, _widened)
+
+
+def _widened(module: Any) -> Any:
     builder = _Wider(module)
     for name, function in module.functions_items():
         if isinstance(function, relax.Function):
