@@ -15,7 +15,7 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels import tiles
-from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, when
+from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
@@ -140,7 +140,7 @@ class DirectConvolution:
                         with T.serial(count) as run:
                             place = partial(self._place, part, row, start + run * size)
                             self._tile(data, weights, output, image, tile, place, size)
-                self._clear(output, image, tile, part, parts)
+                output.clear_tile(image, tile * self.width, self.vectors, part, parts, self.rows)
 
         return function(name, body)
 
@@ -165,33 +165,52 @@ class DirectConvolution:
         size: int,
     ) -> None:
         """All inputs of `size` pixels, then their end. `place` gives the row and column of each."""
-        simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
-        kh, kw = self.window.kernel
         places = [place(step) for step in range(size)]
+
+        def read(block: Any, pixel: int, row: Any, column: Any, lane: Any) -> tuple[Any, ...]:
+            return self._read(image, block, *places[pixel], row, column, lane)
+
+        def write(value: Any, pixel: Any, v: int) -> None:
+            y, x = places[pixel] if isinstance(pixel, int) else place(pixel)
+            channel = tile * self.width + v * self.simd.lanes
+            output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
+
+        total = self._sums(data, weights, tile, (), self.window.kernel, size, read)
+        finish(self.simd, self.expression, size, self.vectors, total, write)
+
+    def _sums(
+        self,
+        data: Any,
+        weights: Any,
+        tile: Any,
+        phase: tuple[Any, ...],
+        taps: tuple[int, int],
+        size: int,
+        read: Callable[[Any, int, Any, Any, Any], tuple[Any, ...]],
+    ) -> Callable[[Any, int], Any]:
+        """Sums over all inputs and taps for `size` pixels: a function of the pixel and the vector of outputs.
+
+        `read` gives the index of the number that a pixel sees at a tap, from block, pixel, row, column and lane; `phase` is
+        where the weights of these pixels lie, if not all have the same.
+        """
+        simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
         count = size * vectors
         parts = tiles.partial_sums(count, self.chunk)
         sums = simd.zeros(count * parts)
         with T.serial(self.inputs // self.chunk) as chunk:
             block, lane = self._input(tile, chunk)
 
-            def taps(row: Any, column: Any) -> None:
+            def add(row: Any, column: Any) -> None:
                 for step in range(self.chunk):
-                    ws = [simd.load(weights, tile, chunk, row, column, step, v * lanes) for v in range(vectors)]
-                    for pixel, (y, x) in enumerate(places):
-                        value = simd.splat(data[self._read(image, block, y, x, row, column, lane + step)])
+                    ws = [simd.load(weights, tile, chunk, *phase, row, column, step, v * lanes) for v in range(vectors)]
+                    for pixel in range(size):
+                        value = simd.splat(data[read(block, pixel, row, column, lane + step)])
                         for v, weight in enumerate(ws):
                             at = (step % parts * count + pixel * vectors + v) * lanes
                             simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
 
-            loop_taps(kh, kw, taps)
-
-        def write(value: Any, pixel: Any, v: int) -> None:
-            y, x = places[pixel] if isinstance(pixel, int) else place(pixel)
-            channel = tile * self.width + v * lanes
-            output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
-
-        finish(simd, self.expression, size, vectors,
-               lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts), write)  # fmt: skip
+            loop_taps(*taps, add)
+        return lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts)
 
     def _input(self, tile: Any, chunk: Any) -> tuple[Any, Any]:
         """Block and first lane of a chunk of inputs of the group that `tile` belongs to."""
@@ -204,19 +223,6 @@ class DirectConvolution:
     def _read(self, image: Any, block: Any, y: Any, x: Any, row: Any, column: Any, lane: Any) -> tuple[Any, ...]:
         (sh, sw), (dh, dw), (top, left, _, _) = self.window.strides, self.window.dilations, self.window.pads
         return self.source.place(image, block, y * sh + row * dh - top, x * sw + column * dw - left, lane)
-
-    def _clear(self, output: BlockedOutput, image: Any, tile: Any, part: Any, parts: int) -> None:
-        """The halo of the blocks that this task writes, by the task that writes a block's first lane."""
-        if self.target.halo == NO_HALO:
-            return
-        block, lanes = self.target.block, self.simd.lanes
-        for v in range(self.vectors):
-            channel = tile * self.width + v * lanes
-
-            def clear(channel: Any = channel) -> None:
-                output.clear_halo(image, channel // block, part * self.rows, self.rows, part == 0, part == parts - 1)
-
-            when(True if lanes == block else channel % block == 0, clear)
 
 
 def loop_taps(kh: int, kw: int, body: Callable[[Any, Any], None]) -> None:

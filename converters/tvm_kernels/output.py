@@ -9,7 +9,7 @@ from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, when
 from enginesmith.converters.tvm_kernels.expression import Expression, Operand
-from enginesmith.converters.tvm_kernels.layout import Blocked
+from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked
 
 
 def finish(
@@ -85,6 +85,21 @@ class BlockedOutput:
             when(top, lambda: strip(-halo.top, halo.top))
         if halo.bottom:
             when(bottom, lambda: strip(height, halo.bottom))
+
+    def clear_tile(self, image: Any, first: Any, vectors: int, part: Any, parts: int, rows: int) -> None:
+        """The halo beside `rows` rows, the `part`th of `parts`, of the blocks that a tile of `vectors` vectors from channel
+        `first` on writes: by the task that writes a block's first lane.
+        """
+        if self.layout.halo == NO_HALO:
+            return
+        block, lanes = self.layout.block, self.simd.lanes
+        for v in range(vectors):
+            channel = first + v * lanes
+
+            def clear(channel: Any = channel) -> None:
+                self.clear_halo(image, channel // block, part * rows, rows, part == 0, part == parts - 1)
+
+            when(True if lanes == block else channel % block == 0, clear)
 
     def _zero(self, image: Any, block: Any, y: Any, x: Any) -> None:
         integers = self.layout.integers

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels import tiles
-from enginesmith.converters.tvm_kernels.convolution import DirectConvolution, loop_taps
+from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import Blocked, Halo, Window
@@ -87,7 +87,7 @@ class TransposedConvolution(DirectConvolution):
                             pixel = start + run * size
                             place = y, first + pixel * sw
                             self._phase(data, weights, output, image, tile, place, (row, at[0] + pixel), at[1], size)
-                self._clear(output, image, tile, y, target.height)
+                output.clear_tile(image, tile * self.width, self.vectors, y, target.height, self.rows)
 
         return function(name, body)
 
@@ -104,32 +104,17 @@ class TransposedConvolution(DirectConvolution):
         size: int,
     ) -> None:
         """`size` outputs, a stride apart, from `place` on; `at` is the input that the first of them sees at tap 0."""
-        simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
         stride = self.window.strides[1]
-        count = size * vectors
-        parts = tiles.partial_sums(count, self.chunk)
-        sums = simd.zeros(count * parts)
-        with T.serial(self.inputs // self.chunk) as chunk:
-            block, lane = self._input(tile, chunk)
 
-            def taps(row: Any, column: Any) -> None:
-                for step in range(self.chunk):
-                    ws = [simd.load(weights, tile, chunk, *phase, row, column, step, v * lanes) for v in range(vectors)]
-                    for pixel in range(size):
-                        index = self.source.place(image, block, at[0] - row, at[1] + pixel - column, lane + step)
-                        value = simd.splat(data[index])
-                        for v, weight in enumerate(ws):
-                            slot = (step % parts * count + pixel * vectors + v) * lanes
-                            simd.store(sums, simd.fma(value, weight, simd.load(sums, slot)), slot)
-
-            loop_taps(*self.taps, taps)
+        def read(block: Any, pixel: int, row: Any, column: Any, lane: Any) -> tuple[Any, ...]:
+            return self.source.place(image, block, at[0] - row, at[1] + pixel - column, lane)
 
         def write(value: Any, pixel: Any, v: int) -> None:
-            channel, block = tile * self.width + v * lanes, self.target.block
+            channel, block = tile * self.width + v * self.simd.lanes, self.target.block
             output.write(value, image, channel // block, place[0], place[1] + pixel * stride, channel % block)
 
-        finish(simd, self.expression, size, vectors,
-               lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts), write)  # fmt: skip
+        total = self._sums(data, weights, tile, phase, self.taps, size, read)
+        finish(self.simd, self.expression, size, self.vectors, total, write)
 
 
 def _taps(window: Window) -> tuple[int, int]:

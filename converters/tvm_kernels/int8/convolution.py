@@ -15,7 +15,7 @@ from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.convolution import FLAT_PIXELS, SMALL_WIDTH, loop_taps
-from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, when
+from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.int8.dots import MOST_PRODUCTS, Dot, with_offset
 from enginesmith.converters.tvm_kernels.int8.sums import Sums
@@ -108,7 +108,7 @@ class IntegerConvolution:
                 for start, size, count in tiles.runs(self.rows * target.width, most):
                     with T.serial(count) as run:
                         self._tile(data, weights, output, image, tile, part, start + run * size, size)
-                self._clear(output, image, tile, part, parts)
+                output.clear_tile(image, tile * self.width, self.vectors, part, parts, self.rows)
 
         return function(name, body, computes_in="int8")
 
@@ -161,16 +161,3 @@ class IntegerConvolution:
             output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
 
         finish(self.simd, self.expression, size, self.vectors, sums.total, write)
-
-    def _clear(self, output: BlockedOutput, image: Any, tile: Any, part: Any, parts: int) -> None:
-        """The halo of the blocks that this task writes, by the task that writes a block's first lane."""
-        if self.target.halo == NO_HALO:
-            return
-        block, lanes = self.target.block, self.simd.lanes
-        for v in range(self.vectors):
-            channel = tile * self.width + v * lanes
-
-            def clear(channel: Any = channel) -> None:
-                output.clear_halo(image, channel // block, part * self.rows, self.rows, part == 0, part == parts - 1)
-
-            when(True if lanes == block else channel % block == 0, clear)

@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from enginesmith.converters.tvm_kernels import choose
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.tvm_kernels.equivalent import merged, seeing
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of
-from enginesmith.converters.tvm_kernels.layout import Blocked, window_of
+from enginesmith.converters.tvm_kernels.layout import Blocked, Planes, window_of
 from enginesmith.converters.tvm_kernels.transposed import TransposedConvolution
 from enginesmith.converters.tvm_kernels.winograd import WinogradConvolution
 from enginesmith.converters.tvm_kernels.workload import geometry
 
 
-def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
-    attrs, simd = node.attrs, settings.simd
-    source, weights, shape = node.inputs[0], graph.constant(node.inputs[1]), planes_of(node.var)
-    given = planes_of(source)
-    if shape is None or given is None or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
+def _operands(graph: Graph, node: Node, kernel_layout: str) -> tuple[Planes, NDArray[np.float32], Planes]:
+    """Sizes of the source, the weights, and sizes of the result. Raises NotCovered where one isn't known."""
+    given, weights, shape = planes_of(node.inputs[0]), graph.constant(node.inputs[1]), planes_of(node.var)
+    if shape is None or given is None or (node.attrs.data_layout, node.attrs.kernel_layout) != ("NCHW", kernel_layout):
         raise NotCovered("not float32 of a fixed shape")
     if weights is None:
         raise NotCovered("weights that are computed at run time")
+    return given, weights, shape
+
+
+def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
+    attrs, simd, source = node.attrs, settings.simd, node.inputs[0]
+    given, weights, shape = _operands(graph, node, "OIHW")
     groups = int(attrs.groups)
     window = window_of((weights.shape[2], weights.shape[3]), attrs)
     flops = 2 * weights.size * shape[0] * shape[2] * shape[3]
@@ -52,13 +60,8 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
 
 
 def _transposed(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
-    attrs, simd = node.attrs, settings.simd
-    source, weights, shape = node.inputs[0], graph.constant(node.inputs[1]), planes_of(node.var)
-    given = planes_of(source)
-    if shape is None or given is None or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "IOHW"):
-        raise NotCovered("not float32 of a fixed shape")
-    if weights is None:
-        raise NotCovered("weights that are computed at run time")
+    attrs, simd, source = node.attrs, settings.simd, node.inputs[0]
+    given, weights, shape = _operands(graph, node, "IOHW")
     flops = 2 * weights.size * given[0] * given[2] * given[3]
     window = window_of((weights.shape[2], weights.shape[3]), attrs)
     groups, weights = merged(int(attrs.groups), weights, outputs_axis=1)

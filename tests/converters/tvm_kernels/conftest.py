@@ -20,7 +20,6 @@ Check = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def with_tvm() -> Iterator[Isolated]:
-    pytest.importorskip("tvm")
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     patch.setenv("TVM_NUM_THREADS", "2")

@@ -20,7 +20,6 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def tuner() -> Iterator[Isolated]:
-    pytest.importorskip("tvm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
         with Isolated(without_torch=True) as process:
