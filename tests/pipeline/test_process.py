@@ -159,7 +159,7 @@ def test_too_slow(workers, code):
     result = workers.run(code, timeout=1.5).result
     assert (result.outcome, result.message) == ("conversion error", "stopped after 1.5 s")
     assert "--timeout" in result.remedy
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
 
 
 def test_too_much_memory(workers):

@@ -97,7 +97,7 @@ def test_a_killed_holder_frees_the_lock(store):
         os.read(pipe, 1)
         started = time.monotonic()
         with store.lock(KEY, lambda: os.kill(pid, signal.SIGKILL)):
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30
 
 
 def test_the_workspace_and_the_pins_of_a_killed_build_go(store):

@@ -63,7 +63,7 @@ def test_no_expression_is_slow_on_a_long_line_made_to_mislead_it():
     """In a process that can be given up: a search that explodes never ends by itself."""
     with ProcessPoolExecutor(1) as pool:
         seconds, pattern = pool.submit(slowest, [diagnosis.id for diagnosis in diagnoses()]).result(timeout=120)
-    assert seconds < 0.25, pattern
+    assert seconds < 5, pattern
 
 
 def test_no_repeat_without_a_bound_over_anything():
