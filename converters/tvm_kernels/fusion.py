@@ -47,7 +47,7 @@ def grow(
     `source` is value 0: the result of `start`, which is no member then, or a tensor that `start` reads, which makes
     `start` the first member. A kernel that computes in integers gives `scale`, a constant by which its result is multiplied
     first. Other tensors that lie in memory as integers are multiplied by their scale too; a
-    kernel that reads and writes `floats` alone gets none of them, and rounds nothing.
+    kernel that reads and writes `floats` alone gets none of them, and rounds nothing. A QuantizeLinear is always the end.
     """
     shape = result_shape(start)
     first = not source.same_as(start.var)
@@ -80,7 +80,8 @@ def grow(
             inside.append(member.var)
         if result_shape(node) == shape and _closed(graph, inside):
             best = len(chain.members)
-        waiting = sorted({*waiting, *graph.users[node.var]}, key=lambda user: user.index)
+        if node.op != "relax.quantize":  # whose integers exist in memory alone: the steps before it don't round
+            waiting = sorted({*waiting, *graph.users[node.var]}, key=lambda user: user.index)
     del chain.members[best:], chain.steps[best:]
     chain.results = [member.var for member in chain.members]
     _join_affine(graph, chain, source)

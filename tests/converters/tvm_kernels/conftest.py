@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from quantized_graphs import Array, Graph, Run
 
 from enginesmith.converters.isolated import Isolated
 
@@ -70,3 +71,23 @@ def agrees(with_tvm: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Chec
         return told
 
     return check
+
+
+@pytest.fixture(scope="session")
+def run(with_tvm: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Outputs of the module, those of ONNX Runtime, and what `compiled.run` tells."""
+
+    def both(graph: Graph, results: list[str], x: Array, target: str = "x86-64-v3", dot: str = "") -> Any:
+        import onnxruntime
+
+        folder = tmp_path_factory.mktemp("quantized")
+        graph.save(folder / "model.onnx", *results)
+        np.savez(folder / "feed.npz", x=x)
+        told = with_tvm.call("compiled:run", str(folder), target, True, None, dot, timeout=120)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        with np.load(folder / "found.npz") as found:
+            return [found[name] for name in found.files], session.run(None, {"x": x}), told
+
+    return both

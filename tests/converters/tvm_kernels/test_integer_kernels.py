@@ -7,96 +7,18 @@ for bit. With others a number may fall to the other side of a rounding: one quan
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from quantized_graphs import ZEROS, Graph, Run, integer_weights, powers
 
 from enginesmith.converters.isolated import Isolated
 
 QUICK = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ACTIVATION, RESULT = 2.0**-4, 2.0**-1
-ZEROS = st.sampled_from([("int8", 0), ("int8", 0), ("int8", -7), ("uint8", 128), ("uint8", 3)])
-Array = NDArray[Any]
-
-
-class Graph:
-    """A model that is written node by node."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
-
-    def constant(self, array: Any) -> str:
-        name = f"c{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(array), name))
-        return name
-
-    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        name = f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
-        return name
-
-    def quantized(self, value: str, scale: float, kind: tuple[str, int] = ("int8", 0)) -> str:
-        """A pair of Q and DQ behind a value."""
-        given = (self.constant(np.float32(scale)), self.constant(np.array(kind[1], kind[0])))
-        return self.node("DequantizeLinear", self.node("QuantizeLinear", value, *given), *given)
-
-    def integers(self, array: Array, scales: Array, axis: int = 0) -> str:
-        """Constant weights behind a DequantizeLinear."""
-        zeros = self.constant(np.zeros(scales.shape, np.int8))
-        return self.node("DequantizeLinear", self.constant(array.astype(np.int8)),
-                         self.constant(scales.astype(np.float32)), zeros, axis=axis)  # fmt: skip
-
-    def save(self, path: Path, *results: str) -> None:
-        tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in results]
-        source = helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)
-        graph = helper.make_graph(self.nodes, "main", [source], tensors, self.weights)
-        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 19)])
-        model = onnx.shape_inference.infer_shapes(model)
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
-
-
-Run = Callable[..., tuple[list[Array], list[Array], dict[str, Any]]]
-
-
-@pytest.fixture(scope="session")
-def run(with_tvm: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Outputs of the module, those of ONNX Runtime, and what `compiled.run` tells."""
-
-    def both(graph: Graph, results: list[str], x: Array, target: str = "x86-64-v3", dot: str = "") -> Any:
-        import onnxruntime
-
-        folder = tmp_path_factory.mktemp("quantized")
-        graph.save(folder / "model.onnx", *results)
-        np.savez(folder / "feed.npz", x=x)
-        told = with_tvm.call("compiled:run", str(folder), target, True, None, dot, timeout=120)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-        with np.load(folder / "found.npz") as found:
-            return [found[name] for name in found.files], session.run(None, {"x": x}), told
-
-    return both
-
-
-def powers(rng: np.random.Generator, count: int) -> Array:
-    """Scales of which every product and sum in these tests is exact."""
-    return 2.0 ** -rng.integers(4, 7, count)
-
-
-def integer_weights(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Array:
-    values: Array = rng.choice([-127, 127], shape) if extreme else rng.integers(-127, 128, shape)
-    return values
 
 
 def out_size(size: int, kernel: int, stride: int, dilation: int, pads: int) -> int:
