@@ -72,7 +72,7 @@ def fed(model: onnx.ModelProto, feed: Mapping[str, Array]) -> dict[str, Array]:
 def fetched(model: onnx.ModelProto, outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Outputs in their original dtypes, without missing rows.
 
-    One with a value that the original dtype can't hold stays as the model gave it. A real row that holds nothing but
+    Floats are rounded; integers of which the original dtype can't hold one stay as the model gave them. A real row that holds nothing but
     what marks missing ones, in all outputs of its selection, with no other real row behind it, is left out with them.
     """
     known = changed(model)
@@ -96,5 +96,6 @@ def _without_missing(selections: Mapping[str, Mapping[int, str]], outputs: Mappi
 
 
 def _narrowed(array: Array, original: ir.DataType) -> Array:
-    narrow = array.astype(original.numpy())
-    return narrow if (narrow.astype(array.dtype) == array).all() else array
+    with np.errstate(over="ignore"):  # a comparison sees the infinity
+        narrow = array.astype(original.numpy())
+    return narrow if original.is_floating_point() or (narrow.astype(array.dtype) == array).all() else array

@@ -96,6 +96,8 @@ class SampleComparison(BaseModel):
     detections: DetectionMatch | None = None
     classes: ClassMatch | None = None
     passed: bool
+    retyped: list[str] = Field(default_factory=list)
+    """Outputs of another dtype than expected, in words. What a repair changed on record isn't among them."""
     drawn: Detections | None = None
     """What the newer side detected, on the picture."""
     drawn_expected: Detections | None = None

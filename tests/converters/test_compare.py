@@ -56,7 +56,6 @@ def both(expected: Any, found: Any, task: str = "tensor") -> SampleComparison:
         (np.array([True, False]), np.array([True, True]), False),
         (np.float16([60000, 1]), np.float16([60000, 1]), True),
         (np.float16([60000, 1]), np.float16([-60000, 1]), False),
-        (np.float16([1, 1]), F([1, 1]), True),
         (np.float64([1e300]), np.float64([1e300]), True),
     ],
 )
@@ -109,6 +108,31 @@ def test_histogram_decades() -> None:
         "1e+02": 1,  # the largest too
     }
     assert len(histogram.counts) == len(DECADES) - 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        (np.float64([1, 2]), F([1, 2])),
+        (np.int64([1, 2]), np.int32([1, 2])),
+        (np.int64([1, 2]), F([1, 2])),
+        (np.float16([1, 1]), F([1, 1])),
+        (np.array([True, False]), np.uint8([1, 0])),
+    ],
+)
+def test_another_dtype_fails_whatever_the_values_are(expected: Any, found: Any) -> None:
+    record = both(expected, found)
+    assert not record.passed
+    assert record.outputs[0].passed, "of the values nothing else is said"
+    assert reason([record]) == f"sample 's': output y is {found.dtype} where {expected.dtype} is expected"
+
+
+def test_labels_of_another_dtype_fail_a_detection() -> None:
+    expected = detections([[0, 0, 9, 9]], [0.9], [1])
+    found = result(**{name: array.astype(np.int32) if name == "labels" else array for name, array in expected.items()})
+    record = compare_outputs("detection", Sample(name="s"), {}, expected, found, FP32)
+    assert not record.passed
+    assert reason([record]) == "sample 's': output labels is int32 where int64 is expected"
 
 
 def test_another_shape() -> None:
@@ -208,6 +232,20 @@ def test_the_outputs_are_kept_for_the_next_comparison(tmp_path: Path) -> None:
     (kept / "samples.json").write_bytes((samples / "samples.json").read_bytes())
     (kept / "inputs.json").write_bytes((samples / "inputs.json").read_bytes())
     assert compare(tmp_path / "next", kept, graph(tmp_path / "graph", 2.1)).verdict == "pass"
+
+
+def test_no_metric_judges_another_dtype(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    other = graph(tmp_path / "other", 2.1)
+    assert compare(tmp_path / "judged", samples, other, judged_by="top1").verdict == "differs"
+    model = onnx.load(other / "model.onnx")
+    model.graph.node[0].output[0] = "single"
+    model.graph.node.append(helper.make_node("Cast", ["single"], ["y"], to=TensorProto.DOUBLE))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    onnx.save(model, other / "model.onnx")
+    comparison = compare(tmp_path / "out", samples, other, judged_by="top1")
+    assert comparison.verdict == "fail"
+    assert "output y is float64 where float32 is expected" in comparison.reason
 
 
 def test_a_graph_that_can_not_run(tmp_path: Path) -> None:

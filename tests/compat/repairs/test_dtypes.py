@@ -148,6 +148,16 @@ def test_uint8_stays_at_the_ends_and_the_others_are_on_record() -> None:
     same(model, after, {"a": np.array([0, 127, 128, 255], np.uint8), "b": np.array([0, 1, 9, 65535], np.uint16)})
 
 
+def test_floats_have_their_dtype_again_whatever_they_hold() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["" : 18], metadata_props: ["enginesmith.interface.y": "float16"]>
+    wide (float[3] x) => (float[3] y) { y = Identity (x) }
+    """)
+    found = fetched(model, {"y": np.array([np.nan, 0.1, 1e6], np.float32)})["y"]
+    np.testing.assert_array_equal(found, np.array([np.nan, 0.1, np.inf], np.float16))
+    assert found.dtype == np.float16
+
+
 def test_uint8_between_casts_at_the_ends_and_in_quantization_is_left_alone() -> None:
     model = onnx.parser.parse_model("""
     <ir_version: 10, opset_import: ["" : 18]>
