@@ -3,6 +3,8 @@
     .venv/bin/python benchmarks/tvm.py                                  # all models, 1 and 2 threads
     .venv/bin/python benchmarks/tvm.py --only resnet18 vit_b_16 --threads 1 --target x86-64-v3
     .venv/bin/python benchmarks/tvm.py --no-kernels                     # TVM's own lowering
+    .venv/bin/enginesmith build build/benchmarks/tvm/models/resnet18.onnx --backend tvm --tune 10m --threads 1 --out build/tuned/resnet18
+    .venv/bin/python benchmarks/tvm.py --only resnet18 --threads 1 --engines build/tuned   # what a search found
 
 Rounds in which other processes took more than `--busy` of a core are thrown away. On a machine that is never quiet the
 ratio of processor times still says something, for one thread: it leaves out the time in which others had the core.
@@ -26,7 +28,7 @@ import numpy as np
 HERE = Path(__file__).parent
 CLASSIFIERS = (
     *("resnet18", "resnet50", "mobilenet_v3_large", "mobilenet_v2", "efficientnet_b0", "squeezenet1_1"),
-    *("regnet_y_400mf", "densenet121", "vit_b_16", "swin_t"),
+    *("regnet_y_400mf", "densenet121", "vit_b_16", "swin_t", "lenet", "mlp"),
 )
 DETECTORS = (*("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large", "ssd300_vgg16"),)
 RUNS_PER_ROUND = 5
@@ -73,9 +75,13 @@ def measure(model: Path, out: Path, arguments: argparse.Namespace, threads: int)
 
     backend = get_backend("tvm")
     out.mkdir(parents=True, exist_ok=True)
-    request = BuildRequest(model, backend.resolve_target(arguments.target), {}, out, kernels=not arguments.no_kernels)
+    target = backend.resolve_target(arguments.target)
     started, cpu = time.perf_counter(), time.process_time()
-    engine = backend.build(request, Context(out, out, out))
+    if arguments.engines:
+        (engine,) = (arguments.engines / model.stem).rglob(backend.engine_file)
+    else:
+        request = BuildRequest(model, target, {}, out, kernels=not arguments.no_kernels)
+        engine = out / backend.build(request, Context(out, out, out)).file
     compiled, compiled_cpu = time.perf_counter() - started, time.process_time() - cpu
     options = onnxruntime.SessionOptions()
     # Its threads wait actively for the next run otherwise, and take a core from the other sides.
@@ -87,7 +93,7 @@ def measure(model: Path, out: Path, arguments: argparse.Namespace, threads: int)
     expected = session.run(None, feed)
     compare = matched_errors if model.stem in DETECTORS else largest_errors
     peer = compare(peer_session(model, options).run(None, feed), expected)
-    with backend.runner(out / engine.file, threads=threads) as runner:
+    with backend.runner(engine, threads=threads) as runner:
         errors = compare([*runner.infer(feed).values()], expected)
         tensor = runner.to_tensor(feed[given.name], runner.device)
         main = runner.machine["main"]
@@ -102,7 +108,7 @@ def measure(model: Path, out: Path, arguments: argparse.Namespace, threads: int)
     return {
         "model": model.stem,
         "threads": threads,
-        "target": request.target,
+        "target": target,
         "compile_s": compiled,
         "compile_cpu_s": compiled_cpu,
         "errors": errors,
@@ -110,7 +116,7 @@ def measure(model: Path, out: Path, arguments: argparse.Namespace, threads: int)
         "load": [load, os.getloadavg()[0]],
         "quiet": {name: side.quiet for name, side in sides.items()},
         "cpu": {name: side.cpu for name, side in sides.items()},
-        "details": engine.details,
+        "engine": str(engine),
     }
 
 
@@ -201,6 +207,9 @@ def main() -> None:
     parser.add_argument("--busy", type=float, default=0.15)
     parser.add_argument("--target", default="native")
     parser.add_argument("--no-kernels", action="store_true")
+    parser.add_argument(
+        "--engines", type=Path, metavar="FOLDER", help="modules that were built before, in FOLDER/MODEL"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks/tvm"))
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "THREADS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -20,6 +20,7 @@ from torch import nn
 
 from enginesmith.converters.detectors import fix_input_size, make_static
 from enginesmith.converters.seeding import seed_weights, seeded
+from enginesmith.converters.small_models import lenet, mlp
 
 DETECTORS = {
     "fasterrcnn_resnet50_fpn": 320,
@@ -28,10 +29,12 @@ DETECTORS = {
     "ssd300_vgg16": 300,
 }
 """Their static forms, with the side of the square picture that they take."""
+SMALL = {"lenet": (lenet, (1, 1, 28, 28)), "mlp": (mlp, (4, 64))}
+"""The zoo's own, with the shape of their input."""
 
 
 def build(name: str) -> tuple[nn.Module, torch.Tensor]:
-    """The module in evaluation mode, and an input for it: float32[1, 3, H, W]."""
+    """The module in evaluation mode, and an input for it: float32[1, 3, H, W] but for the small ones."""
     if name in DETECTORS:
         size = DETECTORS[name]
         images = torch.rand(2, 3, size, size)
@@ -39,6 +42,9 @@ def build(name: str) -> tuple[nn.Module, torch.Tensor]:
         fix_input_size(model, size, size)
         seed_weights(model, images)
         return make_static(model, size, size), images[:1]
+    if name in SMALL:
+        factory, shape = SMALL[name]
+        return factory().eval(), torch.randn(shape)
     model = torchvision.models.get_model(name, weights=None)
     seed_weights(model, torch.randn(2, 3, 224, 224))
     return model, torch.randn(1, 3, 224, 224)
