@@ -32,6 +32,14 @@ class WeightedKernel(Kernel, Protocol):
         """ONNX's weights in the order in which the kernel reads them."""
 
 
+class StridedKernel(Kernel, Protocol):
+    """A kernel that reads memories in any order that it can follow."""
+
+    @property
+    def readable(self) -> bool:
+        """Can it read all of them as they lie?"""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the pass may choose from."""
@@ -66,7 +74,7 @@ class Anchor:
     label: str
     shape: Planes | None
     sources: list[tuple[Any, int, Halo]]
-    make: Callable[[list[Any], Any, Expression], Kernel]
+    make: Callable[[list[Any], Any, Expression], Any]
     weights: NDArray[Any] | None = None
     flops: int = 0
     inner: list[Node] = field(default_factory=list)
@@ -76,7 +84,8 @@ class Anchor:
     fuses: bool = True
     """Does the kernel apply an expression?"""
     strided: bool = False
-    """Does the kernel read in any order? Then `make` takes the memories of sources and operands instead of the layouts."""
+    """Does the kernel read in any order? Then `make` takes the memories of sources and operands instead of the layouts, and
+    gives a StridedKernel, or None where these can't be read; copies in order always can."""
     linear: bool = False
     scale: Any = None
 

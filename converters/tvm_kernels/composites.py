@@ -7,13 +7,13 @@ from collections.abc import Callable
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Settings
 from enginesmith.converters.tvm_kernels.detection import roi_pooling, selection, suppression, topk
 from enginesmith.converters.tvm_kernels.graph import Graph, Node
-from enginesmith.converters.tvm_kernels.operators import normal
+from enginesmith.converters.tvm_kernels.operators import attention, normal
 
 COMPOSITES: dict[str, tuple[Callable[[Graph, Node, Settings], Anchor | None], ...]] = {
     "divide": (normal.instance_norm,),
     "reshape": (normal.group_norm,),
     "concat": (roi_pooling.match, suppression.match_blocks),
-    "matmul": (roi_pooling.match,),
+    "matmul": (roi_pooling.match, attention.match),
     "relu": (suppression.match_rounds,),
     "where": (selection.match_removal,),
     "argmax": (selection.match_largest,),

@@ -112,6 +112,22 @@ def _enter_if(inside: ExitStack, condition: Any) -> None:
     inside.enter_context(T.Then())
 
 
+def transposed(rows: Sequence[Any]) -> list[Any]:
+    """The columns of as many vectors as each has lanes: in every round, halves of neighbours change places."""
+    size, step = len(rows), 1
+    rows = [T.Bind(row) for row in rows]
+    while step < size:
+        first = [lane + (size - step if lane & step else 0) for lane in range(size)]
+        second = [lane + (size if lane & step else step) for lane in range(size)]
+        columns = list(rows)
+        for index in (index for index in range(size) if not index & step):
+            pair = [rows[index], rows[index + step]]
+            columns[index] = T.Bind(tirx.Shuffle(pair, first))
+            columns[index + step] = T.Bind(tirx.Shuffle(pair, second))
+        rows, step = columns, 2 * step
+    return rows
+
+
 def when(condition: Any, body: Callable[[], None]) -> None:
     """Run `body` if `condition` holds. A Python bool is decided here, None counts as true."""
     if condition is None or condition is True:

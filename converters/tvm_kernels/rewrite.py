@@ -74,8 +74,7 @@ class Rewriter:
                 [memory.broadcast(shape) for _, memory in operands],
                 expression,
             )
-            assert isinstance(kernel, Strided)
-            if kernel.parts is not None:
+            if kernel is not None and kernel.readable:
                 break
         arguments = [argument for argument, _ in (*sources, *operands)]
         nodes = [*group.nodes, *(node for tensor in (*tensors, *group.chain.operands) for node in self._moves(tensor))]

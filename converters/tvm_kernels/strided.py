@@ -58,6 +58,10 @@ class Strided:
             start += source.view.shape[self.axis] if self.shape else 1
         return parts
 
+    @property
+    def readable(self) -> bool:
+        return self.parts is not None
+
     def kernel(self, name: str) -> Any:
         parts = self.parts
         assert parts is not None
@@ -158,11 +162,11 @@ class Strided:
 
     def _store(self, simd: Simd, buffers: list[Any], offsets: list[Any], strides: Sequence[int]) -> None:
         def load(index: int) -> Any:
-            place = _flat(buffers[index], offsets[index])
+            place = flat(buffers[index], offsets[index])
             return simd.load(buffers[index], *place) if strides[index] else simd.splat(buffers[index][place])
 
         value = self.expression.apply(simd, load(0), lambda index: load(index + 1))
-        simd.store(buffers[-1], value, *_flat(buffers[-1], offsets[-1]))
+        simd.store(buffers[-1], value, *flat(buffers[-1], offsets[-1]))
 
 
 def _vectors(loop: tuple[int, tuple[int, ...]]) -> bool:
@@ -171,6 +175,6 @@ def _vectors(loop: tuple[int, tuple[int, ...]]) -> bool:
     return strides[-1] == 1 and count > 1 and all(stride in (0, 1) for stride in strides)
 
 
-def _flat(buffer: Any, offset: Any) -> tuple[Any, ...]:
+def flat(buffer: Any, offset: Any) -> tuple[Any, ...]:
     """Index of a number counted from the start: memory has no gaps, so the last axis may run over its size."""
     return (*(0 for _ in buffer.shape[1:]), offset) if len(buffer.shape) else ()

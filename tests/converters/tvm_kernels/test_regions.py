@@ -149,7 +149,7 @@ def test_attention(agrees: Any) -> None:
         " l = LayerNormalization <axis = -1> (o, gain, shift) y = Relu (l) }",
         {"half": 0.5, "gain": RNG.standard_normal(12), "shift": RNG.standard_normal(12)},
     )
-    assert told == {"kernels": {"batched product": 2, "softmax": 1, "layer norm": 1}, "left": []}
+    assert told == {"kernels": {"attention": 1, "layer norm": 1}, "left": []}
 
 
 def test_feature_pyramid(agrees: Any) -> None:
