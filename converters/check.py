@@ -15,6 +15,7 @@ from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.graph import describe
+from enginesmith.converters.inputs import listed_shapes
 from enginesmith.converters.records import RepairReport
 from enginesmith.converters.samples import SampleSet
 from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
@@ -51,7 +52,13 @@ class Check(Stage[CheckOptions]):
         profile = profile_of(samples.specs)
 
         def findings_of(onnx: Path) -> list[Finding]:
-            request = BuildRequest(onnx=onnx, target=options.target, profile=profile, out=context.scratch)
+            request = BuildRequest(
+                onnx=onnx,
+                target=options.target,
+                profile=profile,
+                out=context.scratch,
+                shapes=listed_shapes(samples.specs),
+            )
             return backend.check(request, context)
 
         onnx = inputs["model"] / MODEL

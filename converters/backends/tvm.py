@@ -17,6 +17,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import tvm_processors, tvm_signature, tvm_target
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.names import unknown
+from enginesmith.converters.backends.profile import static_profiles
 from enginesmith.converters.backends.tvm_signature import Signature
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.inputs import written
@@ -114,7 +115,7 @@ class TvmBackend:
             first = findings[0]
             raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
         try:
-            made = [_lower(request, profile, cpu, target, context) for profile in profiles(request)]
+            made = [_lower(request, profile, cpu, target, context) for profile in static_profiles(request)]
         except tvm_import.ImportFailed as error:
             findings = tvm_check.check(self, request, context)
             remedy = next((finding.remedy for finding in findings if finding.remedy), "")
@@ -224,12 +225,6 @@ def _lower(
     grouped, module = tvm_import.fuse(legal, target)
     layers = account.layers(legal, grouped, applied.works, imported.nodes)
     return _Lowered(imported, applied, layers, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
-
-
-def profiles(request: BuildRequest) -> Sequence[Profile]:
-    """Of each module to be built: the shapes that were asked for, or the profile's optimum."""
-    fixed = [{name: (shape, shape, shape) for name, shape in shapes.items()} for shapes in request.shapes]
-    return fixed or [request.profile]
 
 
 def _told(request: BuildRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ from enginesmith.converters.backends import scope as scoping
 from enginesmith.converters.backends import tvm_import
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import probe_nodes
+from enginesmith.converters.backends.profile import static_profiles
 from enginesmith.converters.backends.scope import label, qualified_op
 from enginesmith.converters.errors import UserError
+from enginesmith.converters.inputs import written
 from enginesmith.converters.stage import Context
 
 if TYPE_CHECKING:
@@ -28,24 +31,50 @@ WITHOUT_CONVERTER = "TVM's ONNX frontend has no converter for it"
 
 
 def check(backend: TvmBackend, request: BuildRequest, context: Context) -> list[Finding]:
-    """Findings for every node without a converter, converted wrongly, or refused when converted alone."""
-    context.progress("importing the graph")
+    """Findings for every node without a converter, converted wrongly, or refused when converted alone, at any of the shapes
+    asked for: the finding says at which, where it isn't at all of them.
+    """
     findings = listed(backend, request.onnx)
+    profiles = static_profiles(request)
+    first: dict[tuple[str, str], Finding] = {}
+    refused: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for number, profile in enumerate(profiles):
+        at = written({name: optimum for name, (_, optimum, _) in profile.items()})
+        context.progress(f"importing the graph at {at}" if len(profiles) > 1 else "importing the graph",
+                         number / len(profiles))  # fmt: skip
+        for finding in _refused(backend, request, profile, findings, context):
+            first.setdefault((finding.op, finding.node), finding)  # TVM's words have the sizes in them
+            refused[finding.op, finding.node].append(at)
+    return findings + [
+        finding if len(refused[key]) == len(profiles) else _at(finding, refused[key]) for key, finding in first.items()
+    ]
+
+
+def _refused(
+    backend: TvmBackend, request: BuildRequest, profile: Profile, known: list[Finding], context: Context
+) -> list[Finding]:
+    """What a real import and lowering at one set of shapes refuses, beside what is `known` without it."""
     target = backend.llvm_target(request.target)
     try:
-        tvm_import.optimize(tvm_import.import_onnx(request.onnx, request.profile).module, target)
+        tvm_import.optimize(tvm_import.import_onnx(request.onnx, profile).module, target)
     except tvm_import.ImportFailed as error:
-        blamed = {finding.node for finding in findings if finding.message == WITHOUT_CONVERTER}
-        verdict = probe_nodes(request.onnx, request.profile, lambda model: _refusal(model, target), context.progress)
-        known = {finding.node: finding.remedy for finding in _ruled(backend, request.onnx)}
-        findings += [
-            _finding(backend, refusal.op, refusal.node, refusal.message, known.get(refusal.node, ""))
+        blamed = {finding.node for finding in known if finding.message == WITHOUT_CONVERTER}
+        verdict = probe_nodes(request.onnx, profile, lambda model: _refusal(model, target), context.progress)
+        remedies = {finding.node: finding.remedy for finding in _ruled(backend, request.onnx)}
+        found = [
+            _finding(backend, refusal.op, refusal.node, refusal.message, remedies.get(refusal.node, ""))
             for refusal in verdict.refusals
             if refusal.node not in blamed
         ]
-        if not findings:
-            findings = [_finding(backend, "", "", str(error))]
-    return findings
+        return found or ([] if known else [_finding(backend, "", "", str(error))])
+    return []
+
+
+def _at(finding: Finding, shapes: list[str]) -> Finding:
+    """A finding at some of the shapes alone."""
+    return finding.model_copy(
+        update={"message": f"{finding.message} (at {'; '.join(shapes)}; not at the other shapes)"}
+    )
 
 
 def trial(backend: TvmBackend, onnx: Path, target: str, profile: Profile) -> Rejection | None:

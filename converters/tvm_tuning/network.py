@@ -24,14 +24,15 @@ ROUNDS = 15
 def workloads(request: BuildRequest) -> Counter[Workload]:
     """What kernels with schedules are made for, and how often. Raises ConversionError as a build does."""
     from enginesmith.converters.backends import tvm_import
-    from enginesmith.converters.backends.tvm import TvmBackend, profiles
+    from enginesmith.converters.backends.profile import static_profiles
+    from enginesmith.converters.backends.tvm import TvmBackend
     from enginesmith.converters.tvm_kernels import apply
     from enginesmith.converters.tvm_kernels.anchors import Settings
 
     cpu, target = tvm_target.parse(request.target), TvmBackend().llvm_target(request.target)
     settings = Settings(apply.simd_for(cpu.arch, cpu.mcpu))
     try:
-        for profile in profiles(request):
+        for profile in static_profiles(request):
             module = tvm_import.prepare(tvm_import.import_onnx(request.onnx, profile).module, target)
             apply.use_kernels(module, settings)
     except tvm_import.ImportFailed as error:

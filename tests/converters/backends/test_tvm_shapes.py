@@ -71,3 +71,36 @@ with backend.runner(folder / "net.out" / "module.so") as runner:
     assert "x:1x4x12x8 gain:1x6, only for " + "; ".join(known) in told["refused"]
     assert told["by the module"] == "no module for these shapes, only for " + "; ".join(known)
     assert all(text in told["told"] for text in known)
+
+
+def test_every_shape_is_checked_and_the_finding_says_at_which(tmp_path):
+    """A table that broadcasts to a batch of 1 or of 2; an operator without a converter is refused at any."""
+    graph = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> main (float[n, 6] x) => (float[n, 6] y, float[n, 6] z)'
+        " <float[2, 1] table = {1, 2}> { y = Add (x, table) z = Celu (x) }"
+    )
+    onnx.save(graph, tmp_path / "net.onnx")
+    graph.graph.node.pop()
+    graph.graph.output.pop()
+    onnx.save(graph, tmp_path / "good.onnx")
+    told = ask(
+        tmp_path,
+        """
+from dataclasses import replace
+def check(name, *batches):
+    shapes = tuple({"x": (batch, 6)} for batch in batches)
+    asked = replace(request(name, {"x": ((1, 6), (2, 6), (3, 6))}), shapes=shapes)
+    return [[finding.op, finding.message] for finding in backend.check(asked, context)]
+answer["net"] = check("net", 2, 3)
+answer["some"] = check("good", 2, 3, 1, 4)
+answer["all"] = check("good", 3)
+answer["none"] = check("good", 2, 1)
+""",
+    )
+    assert told["net"][0] == ["Celu", "TVM's ONNX frontend has no converter for it"]
+    ((op, message),) = told["some"]
+    assert op == "Add"
+    assert message.endswith("(at x:3x6; x:4x6; not at the other shapes)")
+    assert [op for op, _ in told["all"]] == ["Add"]
+    assert "at x" not in told["all"][0][1]
+    assert told["none"] == []
