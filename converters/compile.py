@@ -13,6 +13,7 @@ from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.check import accepted
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.inputs import listed_shapes, written
+from enginesmith.converters.precision.proof import shortfall
 from enginesmith.converters.samples import SAMPLES, SampleSet
 from enginesmith.converters.stage import SCHEDULES, Context, Facts, Options, Stage
 
@@ -56,6 +57,8 @@ class Compile(Stage[CompileOptions]):
         zeros = _sparsity(request.onnx) if options.sparse else None
         engine = backend.build(request, context)
         warnings = [f"the graph's {change}" for change in interface.save(request.onnx, context.out)]
+        if lacking := shortfall(engine.products_asked, engine.products_built):
+            warnings.append(f"{options.backend}: {lacking}; the report's layers say what the others are")
         if request.profile and not request.shapes and not backend.dynamic_shapes:
             optimum = written({name: shape for name, (_, shape, _) in request.profile.items()})
             warnings.append(

@@ -23,6 +23,7 @@ from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.inputs import written
 from enginesmith.converters.isolated import Died, Raised
 from enginesmith.converters.layers import Layer, Layers
+from enginesmith.converters.precision.proof import Products, products_of
 from enginesmith.converters.records import EngineInfo
 from enginesmith.converters.stage import Context
 
@@ -150,6 +151,8 @@ class TvmBackend:
             layers=sum(by_dtype.values()),
             layers_by_dtype=by_dtype,
             kernels=made[0].layers,
+            products_asked=products_of(request.onnx),
+            products_built=made[0].products,
             details={
                 "tvm": self.version(),
                 "layers": "calls of compiled kernels, by what they compute in: int8 for products of integers",
@@ -196,6 +199,7 @@ class _Lowered:
     imported: Imported
     applied: Applied
     layers: list[Layer]
+    products: Products
     module: Any
     scheduled: Any
 
@@ -224,7 +228,10 @@ def _lower(
     legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
     grouped, module = tvm_import.fuse(legal, target)
     layers = account.layers(legal, grouped, applied.works, imported.nodes)
-    return _Lowered(imported, applied, layers, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu)))
+    products = account.products(applied.works, imported.nodes)
+    return _Lowered(
+        imported, applied, layers, products, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu))
+    )
 
 
 def _told(request: BuildRequest) -> str:

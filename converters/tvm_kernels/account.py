@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import tvm
 from tvm import relax
 
 from enginesmith.converters.layers import Layer
+from enginesmith.converters.precision.proof import KINDS, Products
 from enginesmith.converters.tvm_kernels import traces
 from enginesmith.converters.tvm_kernels.fused import calls
 
@@ -28,6 +30,8 @@ class Work:
     nodes: tuple[int, ...]
     """Numbers of the ONNX nodes."""
     flops: int
+    dtype: str = ""
+    """What its products compute in: `int8` where both factors are integers in memory."""
 
 
 def note_operators(module: Any, works: list[Work]) -> Any:
@@ -43,7 +47,7 @@ def note_operators(module: Any, works: list[Work]) -> Any:
             nodes = (
                 () if trace is None else works[trace.number].nodes if trace.table == traces.LAYER else (trace.number,)
             )
-            works.append(Work(_name(value), False, nodes, flops(value)))
+            works.append(Work(_name(value), False, nodes, flops(value), str(getattr(value.ty, "dtype", ""))))
             own = traces.Trace(traces.LAYER, len(works) - 1)
         found[binding.var] = own
     return traces.mark(module, found)
@@ -76,6 +80,16 @@ def layers(lowered: Any, fused: Any, works: Sequence[Work], nodes: Sequence[tupl
         )
         counted |= set(numbers)
     return made
+
+
+def products(works: Sequence[Work], nodes: Sequence[tuple[str, str]]) -> Products:
+    """The ONNX graph's products by kind and by what they compute in. `nodes` has name and operator by number."""
+    counts: dict[str, Counter[str]] = {}
+    dtypes = {number: work.dtype for work in works if work.flops for number in work.nodes}
+    for number, dtype in dtypes.items():
+        if kind := KINDS.get(nodes[number][1]):
+            counts.setdefault(kind, Counter())[dtype] += 1
+    return {kind: dict(found) for kind, found in counts.items()}
 
 
 def flops(call: Any) -> int:

@@ -141,7 +141,8 @@ class Rewriter:
             assert isinstance(kernel, WeightedKernel)
             tensors.append(relax.const(kernel.pack(start.weights)))
         call = self._call(start.label, kernel, [*tensors, *arguments], shape, group.nodes,
-                          start.results or _type(shape, integers), counted=True)  # fmt: skip
+                          start.results or _type(shape, integers), counted=True,
+                          dtype="float32" if start.scale is None else "int8")  # fmt: skip
         if target is None:
             (self.integers if integers else self.plain)[result] = call
         else:
@@ -157,16 +158,18 @@ class Rewriter:
         results: tuple[tuple[tuple[int, ...], str], ...] = (),
         *,
         counted: bool = False,
+        dtype: str = "float32",
     ) -> Any:
         """A call of a kernel, which is built if there is none like it yet. `nodes` are what it computes (`counted`), or
-        whose result it moves. The result is a float32 tensor of a shape, or several `results`: shapes and dtypes."""
+        whose result it moves. The result is a float32 tensor of a shape, or several `results`: shapes and dtypes. `dtype`
+        is that of the factors."""
         key = (type(kernel).__name__, *sorted(vars(kernel).items()))
         if key not in self.kernels:
             name = f"{label.replace(' ', '_')}_{len(self.kernels)}"
             self.kernels[key] = self.builder.add_func(kernel.kernel(name), name)
         self.labels[label] += 1
         flops = sum(account.flops(node.value) for node in nodes if node.op) if counted else 0
-        self.works.append(account.Work(label, True, traces.numbers(nodes), flops))
+        self.works.append(account.Work(label, True, traces.numbers(nodes), flops, dtype))
         types = [relax.TensorType(size, dtype) for size, dtype in results or ((shape, "float32"),)]
         call = relax.call_tir(self.kernels[key], arguments, types[0] if len(types) == 1 else types)
         return self.builder.emit(traces.marked(call, traces.Trace(traces.LAYER, len(self.works) - 1)))

@@ -183,3 +183,20 @@ def profiled_shapes(folder: str) -> list[int | None]:
             got = profile(runner, target, out / "model.onnx", (feed, feed), 2, 0.1, out)
             found.append(None if got is None else sum(ms > 0 for ms in got.layers_ms) - len(engine.kernels))
     return found
+
+
+def compile_stage(folder: str, shapes: str) -> dict[str, Any]:
+    """Run the stage on `model.onnx` of a folder; what it says."""
+    from enginesmith.converters.compile import Compile, CompileOptions
+    from enginesmith.pipeline.shapes import parse_shapes
+    from enginesmith.converters.samples import make_samples
+    from enginesmith.converters.stage import Context
+
+    here = Path(folder)
+    samples, feeds = make_samples(parse_shapes(shapes), "tensor", 1, 0)
+    for name in ("samples", "checked", "out"):
+        (here / name).mkdir()
+    samples.save(here / "samples", feeds)
+    inputs = {"model": here, "samples": here / "samples", "checked": here / "checked"}
+    options = CompileOptions(backend="tvm", target="x86-64-v3")
+    return Compile().run(inputs, options, Context(here / "out", here / "out", here / "out")).model_dump()

@@ -97,3 +97,52 @@ def test_equal_groups_share_a_function_but_not_their_nodes(with_tvm: Isolated, t
     assert [layer["nodes"] for layer in layers] == [["t", "e"], ["s"], ["u", "f"], ["y"]]
     assert layers[0]["function"] == layers[2]["function"]
     assert [name for name in called if not name.startswith("vm.")] == [layer["function"] for layer in layers]
+
+
+def integers_and_more(path: Path) -> None:
+    """A convolution, a depthwise one and a product of integers with int8 kernels; a transposed convolution and a product
+    of five rows, which have none.
+    """
+    rng = np.random.default_rng(0)
+    shapes = {"a": (16, 8, 3, 3), "b": (16, 1, 3, 3), "c": (16, 16, 2, 2), "d": (16, 8), "e": (5, 8)}
+    stored = ", ".join(f"int8[{','.join(map(str, shape))}] q{name}" for name, shape in shapes.items())
+    read = " ".join(f"{name} = DequantizeLinear (q{name}, scale, zero)" for name in shapes)
+
+    def rounded(name: str, source: str) -> str:
+        return f"{name}q = QuantizeLinear ({source}, step, zero) {name} = DequantizeLinear ({name}q, step, zero)"
+
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 19]>
+    net (float[1,8,6,6] x, float[3,5] v) => (float[1,8] y, float[1,16,8,8] up, float[3,8] w)
+      <float scale = {{0.01}}, float step = {{0.05}}, int8 zero = {{0}}, {stored}>
+    {{
+        {read} {rounded("x1", "x")} p = Conv (x1, a) {rounded("p1", "p")}
+        r = Conv <group = 16, pads = [1, 1, 1, 1]> (p1, b) {rounded("r1", "r")}
+        up = ConvTranspose <strides = [2, 2]> (r1, c) m = GlobalAveragePool (r1) f = Flatten (m)
+        {rounded("f1", "f")} y = MatMul (f1, d) {rounded("v1", "v")} w = MatMul (v1, e)
+    }}
+    """
+    made = onnx.parser.parse_model(text)
+    for name, shape in shapes.items():
+        made.graph.initializer.append(
+            numpy_helper.from_array(rng.integers(-127, 128, shape).astype(np.int8), f"q{name}")
+        )
+    onnx.save(made, path / "model.onnx")
+
+
+def test_a_module_says_which_of_its_products_are_of_integers(with_tvm: Isolated, tmp_path: Path) -> None:
+    integers_and_more(tmp_path)
+    built = with_tvm.call("compiled:compile_stage", str(tmp_path), "x:1x8x6x6,v:3x5", timeout=120)
+    assert built["engine"]["products_asked"] == {
+        "convolutions": {"int8": 2},
+        "transposed convolutions": {"int8": 1},
+        "matrix products": {"int8": 2},
+    }
+    assert built["engine"]["products_built"] == {
+        "convolutions": {"int8": 2},
+        "transposed convolutions": {"float32": 1},
+        "matrix products": {"int8": 1, "float32": 1},
+    }
+    assert built["warnings"] == [
+        "tvm: asked int8, 0 of 1 transposed convolutions are int8; the report's layers say what the others are"
+    ]
