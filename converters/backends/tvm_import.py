@@ -139,9 +139,11 @@ def compile_module(module: Any, target: Any) -> Any:
     """Machine code and the VM's program. Raises ConversionError with TVM's last line."""
     import tvm
 
+    from enginesmith.converters.backends import tvm_codegen
+
     try:
         with _refusals(), tvm.transform.PassContext(opt_level=3):
-            return tvm.compile(module, target=target)
+            return tvm_codegen.compile_module(module, target)
     except ImportFailed as error:
         raise ConversionError(f"tvm could not compile the graph: {error}") from error
 

@@ -31,6 +31,16 @@ def run(
 
 def build(folder: str, name: str, winograd: bool, drawn: int | None = None, dot: str = "") -> tuple[Any, Any, Any]:
     """The executable of `model.onnx` of a folder, the account of its kernels, and its inputs."""
+    from enginesmith.converters.backends import tvm_import
+
+    lowered, target, applied, inputs = lower(folder, name, winograd, drawn, dot)
+    return tvm_import.compile_module(lowered, target), applied, inputs
+
+
+def lower(
+    folder: str, name: str, winograd: bool = True, drawn: int | None = None, dot: str = ""
+) -> tuple[Any, Any, Any, Any]:
+    """The scheduled module of `model.onnx` of a folder, its target, the account of its kernels, and its inputs."""
     from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
     from enginesmith.converters.tvm_kernels.anchors import Settings
     from enginesmith.converters.tvm_kernels.apply import simd_for, use_kernels
@@ -46,7 +56,7 @@ def build(folder: str, name: str, winograd: bool, drawn: int | None = None, dot:
         settings = draw(settings, module, drawn)
     applied = use_kernels(module, settings)
     lowered = tvm_schedule.schedule(tvm_import.lower(applied.module, target), tvm_schedule.tile_for(cpu.mcpu))
-    return tvm_import.compile_module(lowered, target), applied, imported.inputs
+    return lowered, target, applied, imported.inputs
 
 
 def machine_code(folder: str, name: str) -> dict[str, Any]:
@@ -188,9 +198,9 @@ def profiled_shapes(folder: str) -> list[int | None]:
 def compile_stage(folder: str, shapes: str) -> dict[str, Any]:
     """Run the stage on `model.onnx` of a folder; what it says."""
     from enginesmith.converters.compile import Compile, CompileOptions
-    from enginesmith.pipeline.shapes import parse_shapes
     from enginesmith.converters.samples import make_samples
     from enginesmith.converters.stage import Context
+    from enginesmith.pipeline.shapes import parse_shapes
 
     here = Path(folder)
     samples, feeds = make_samples(parse_shapes(shapes), "tensor", 1, 0)
@@ -200,3 +210,36 @@ def compile_stage(folder: str, shapes: str) -> dict[str, Any]:
     inputs = {"model": here, "samples": here / "samples", "checked": here / "checked"}
     options = CompileOptions(backend="tvm", target="x86-64-v3")
     return Compile().run(inputs, options, Context(here / "out", here / "out", here / "out")).model_dump()
+
+
+def checks(folder: str) -> dict[str, Any]:
+    """Of `model.onnx` of a folder: the kernels that only other kernels feed (`inner`), the rest (`outer`), those with code
+    that raises an error (`checking`), and the answer to an input of a wrong shape.
+    """
+    import re
+
+    import tvm
+    from tvm import relax
+
+    from enginesmith.converters.backends import tvm_codegen, tvm_import
+
+    module, target, _, inputs = lower(folder, "x86-64-v3")
+    inner: dict[bool, list[str]] = {False: [], True: []}
+    for name, function in tvm_codegen.note_inner(module).functions_items():
+        if isinstance(function, tvm.tirx.PrimFunc):
+            inner[tvm_codegen.INNER in function.attrs].append(name.name_hint)
+    executable = tvm_import.compile_module(module, target)
+    code = "".join(str(part.inspect_source("ll")) for part in executable.mod.imports)
+    functions = re.findall(r"^define [^@]*@__tvm_ffi_(\w+)\((.*?)^}", code, re.DOTALL | re.MULTILINE)
+    wrong = tvm.runtime.tensor(np.zeros([size + 1 for size in inputs[0].shape], np.float32))
+    try:
+        relax.VirtualMachine(executable, tvm.cpu())["main"](wrong)
+        answer = ""
+    except RuntimeError as error:
+        answer = str(error)
+    return {
+        "inner": inner[True],
+        "outer": inner[False],
+        "checking": [name for name, body in functions if "set_raised" in body],
+        "answer": answer,
+    }
