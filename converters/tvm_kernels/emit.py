@@ -16,6 +16,9 @@ OPAQUE = 8
 SERIAL_WORK = 100_000
 """Multiplications or moved numbers below which other threads aren't worth waking: some 2 us, the price of a launch."""
 
+MOST_CLAIMS = 512
+"""Of one kernel: of more tasks a thread takes several at a time, since a claim costs some 20 cycles."""
+
 CLAIM = """
 define linkonce_odr i8 @enginesmith_claim(ptr %flag) alwaysinline {
   %before = atomicrmw xchg ptr %flag, i8 1 monotonic
@@ -85,26 +88,31 @@ def argument(name: str, shape: Sequence[int], dtype: str = "float32") -> Any:
 def tasks(count: int, work: int) -> Iterator[Any]:
     """A loop over `count` independent tasks: spread over the cores if `work` numbers are worth it.
 
-    TVM gives each of its threads one run of tasks in a row. Here a thread that is done with its own goes on to those that
-    no thread has begun, so that one whose core is taken by another process holds up a single task.
+    TVM gives each of its threads one range of tasks. Here a thread that is done with its own goes on to those that no
+    thread has begun, so that one whose core is taken by another process holds up a single run of tasks.
     """
     if work <= SERIAL_WORK or count == 1:
         with T.serial(count) as task:
             yield task
         return
-    claimed = T.alloc_buffer((count,), "uint8")
-    with T.serial(count) as task:
-        T.buffer_store(claimed, T.uint8(0), [task])
+    size = -(-count // MOST_CLAIMS)
+    runs = -(-count // size)
+    claimed = T.alloc_buffer((runs,), "uint8")
+    with T.serial(runs) as run:
+        T.buffer_store(claimed, T.uint8(0), [run])
     with ExitStack() as inside:
         inside.enter_context(T.attr(0, "pragma_import_llvm", CLAIM))
-        first = inside.enter_context(T.parallel(count))
-        # The first round of a thread goes on until all tasks are claimed; the rounds after it find nothing.
+        first = inside.enter_context(T.parallel(runs))
+        # The first round of a thread goes on until all runs are claimed; the rounds after it find nothing.
         _enter_if(inside, claimed[first] == T.uint8(0))
-        task = T.Bind((first + inside.enter_context(T.serial(count))) % count)
-        _enter_if(inside, claimed[task] == T.uint8(0))
-        before = T.call_extern("uint8", "enginesmith_claim", T.address_of(claimed[task]))
+        run = T.Bind((first + inside.enter_context(T.serial(runs))) % runs)
+        _enter_if(inside, claimed[run] == T.uint8(0))
+        before = T.call_extern("uint8", "enginesmith_claim", T.address_of(claimed[run]))
         _enter_if(inside, before == T.uint8(0))
-        yield task
+        if size == 1:
+            yield run
+        else:
+            yield run * size + inside.enter_context(T.serial(T.min(size, count - run * size)))
 
 
 def _enter_if(inside: ExitStack, condition: Any) -> None:

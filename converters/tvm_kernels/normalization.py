@@ -147,7 +147,8 @@ def reduce(
         simd.store(sums, join(simd.load(sums, 0), fresh), 0)
     for step in range(1, count):
         simd.store(sums, join(simd.load(sums, 0), simd.load(sums, step * lanes)), 0)
-    result = sums[0]
-    for lane in range(1, lanes):
-        result = T.Bind(join(result, sums[lane]))
-    return T.Bind(result)
+    while lanes > 1:  # by halves: one after the other, each lane would wait for the one before
+        lanes //= 2
+        half = simd.narrowed(lanes)
+        half.store(sums, join(half.load(sums, 0), half.load(sums, lanes)), 0)
+    return T.Bind(sums[0])
