@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from enginesmith.pipeline import options
 
 app = typer.Typer(
     name="enginesmith",
@@ -16,15 +18,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 STOPPED = 130
-LOW = "Precision"
-TUNE = "Fine-tuning"
-SEARCH = "Tuning of TVM modules"
-"""Where the help shows the options of lower precisions."""
+RUN = ("file", "store", "verbose", "json")
+"""Options that are no part of what is asked for."""
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _version(value: bool) -> None:
@@ -46,207 +44,88 @@ def _root(
 
 @app.command()
 def build(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a .onnx, .pt2 or TorchScript file."
-        ),
-    ] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="YAML recipe; flags go over it.")] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="auto (all that this machine can build), tensorrt, tensorrt-rtx, tvm; several with commas."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="sm_89, native, x86-64-v3, an LLVM triple, ...; several with commas.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16, bf16, int8; auto for the fastest mix within --budget.")
-    ] = None,
-    calib: Annotated[
-        str | None, typer.Option(help="Calibration data: a folder, file.py:function, data.npz.", rich_help_panel=LOW)
-    ] = None,
-    eval: Annotated[
-        str | None, typer.Option(help="Data to measure the accuracy on, with targets.", rich_help_panel=LOW)
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="top1, map, cosine or file.py:function.", rich_help_panel=LOW)
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Largest loss of the metric, such as 0.5%.", rich_help_panel=LOW)
-    ] = None,
-    time: Annotated[str | None, typer.Option(help="What a search may take, such as 10m.", rich_help_panel=LOW)] = None,
-    examples: Annotated[
-        int | None, typer.Option(help="Examples to calibrate on, at most.", rich_help_panel=LOW)
-    ] = None,
-    evaluated: Annotated[
-        int | None, typer.Option(help="Examples to measure the accuracy on, at most.", rich_help_panel=LOW)
-    ] = None,
-    rest: Annotated[
-        str | None, typer.Option(help="With int8, what is not: fp32, fp16 or bf16.", rich_help_panel=LOW)
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="Calibration: minmax, entropy, percentile or mse.", rich_help_panel=LOW)
-    ] = None,
-    keep: Annotated[
-        str | None,
-        typer.Option(help="No int8 for these: patterns of node names, first, last; with commas.", rich_help_panel=LOW),
-    ] = None,
-    weight_only: Annotated[
-        bool | None, typer.Option("--weight-only", help="int8 for weights alone.", rich_help_panel=LOW)
-    ] = None,
-    equalize: Annotated[
-        bool | None,
-        typer.Option("--equalize/--no-equalize", help="Cross-layer equalization.", rich_help_panel=LOW),
-    ] = None,
-    correct_bias: Annotated[
-        bool | None,
-        typer.Option("--correct-bias/--no-correct-bias", help="Bias correction.", rich_help_panel=LOW),
-    ] = None,
-    low_io: Annotated[
-        bool | None, typer.Option("--low-io", help="Inputs and outputs in 16 bits too.", rich_help_panel=LOW)
-    ] = None,
-    pixels: Annotated[
-        str | None,
-        typer.Option(help="What pictures are fed as: unit (0..1), imagenet, bytes.", rich_help_panel=LOW),
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64; several fixed ones with commas."
-        ),
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
-    finetune: Annotated[
-        str | None,
-        typer.Option(help="file.py:function that trains the model; none to prune alone.", rich_help_panel=TUNE),
-    ] = None,
-    qat: Annotated[bool | None, typer.Option("--qat", help="Train with int8's rounding.", rich_help_panel=TUNE)] = None,
-    sparse: Annotated[
-        bool | None,
-        typer.Option("--sparse", help="2:4 sparse weights: pruned before the training.", rich_help_panel=TUNE),
-    ] = None,
-    trust: Annotated[bool | None, typer.Option("--trust", help="Unpickle weights: they can run any code.")] = None,
-    stock: Annotated[bool | None, typer.Option("--stock", help="Keep a detector's own dynamic graph.")] = None,
-    proposals: Annotated[int | None, typer.Option(help="Proposals of a static two-stage detector.")] = None,
-    exporter: Annotated[str | None, typer.Option(help="auto, dynamo or torchscript.")] = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX opset to export to.")] = None,
-    simplify: Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")] = None,
-    repair: Annotated[bool | None, typer.Option("--repair/--no-repair", help="Repair what a backend refuses.")] = None,
-    kernels: Annotated[bool | None, typer.Option("--kernels/--no-kernels", help="Our kernels in TVM modules.")] = None,
-    tune: Annotated[
-        str | None,
-        typer.Option(help="Search for better schedules in TVM modules, such as 10m.", rich_help_panel=SEARCH),
-    ] = None,
-    tuners: Annotated[
-        str | None,
-        typer.Option(help="Machines to measure on: HOST:PORT/KEY of TVM's RPC tracker.", rich_help_panel=SEARCH),
-    ] = None,
-    tune_database: Annotated[
-        Path | None, typer.Option(help="File of measurements; in the store where left out.", rich_help_panel=SEARCH)
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Inputs to compare on.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of random weights and inputs.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")] = None,
-    measure: Annotated[float | None, typer.Option(help="Seconds to time an engine for; 0 for not at all.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that one stage may take.")] = None,
-    memory: Annotated[
-        float | None, typer.Option(help="GB that one stage may use; 0 for 90 % of the machine's.")
-    ] = None,
-    keep_going: Annotated[
-        bool | None, typer.Option("--keep-going", help="Go on after a mismatch, and record it.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the results; build/MODEL/PRECISION where left out.")
-    ] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tools' own logs.")] = False,
-    json: Json = False,
+    model: options.Model = None,
+    file: options.File = None,
+    backend: options.Backend = None,
+    target: options.Target = None,
+    precision: options.Precision = None,
+    calib: options.Calib = None,
+    eval: options.Eval = None,
+    metric: options.Metric = None,
+    budget: options.Budget = None,
+    time: options.Time = None,
+    examples: options.Examples = None,
+    evaluated: options.Evaluated = None,
+    rest: options.Rest = None,
+    method: options.Method = None,
+    keep: options.Keep = None,
+    weight_only: options.WeightOnly = None,
+    equalize: options.Equalize = None,
+    correct_bias: options.CorrectBias = None,
+    low_io: options.LowIo = None,
+    pixels: options.Pixels = None,
+    shape: options.Shape = None,
+    weights: options.Weights = None,
+    finetune: options.Finetune = None,
+    qat: options.Qat = None,
+    sparse: options.Sparse = None,
+    trust: options.Trust = None,
+    stock: options.Stock = None,
+    proposals: options.Proposals = None,
+    exporter: options.Exporter = None,
+    opset: options.Opset = None,
+    simplify: options.Simplify = None,
+    repair: options.Repair = None,
+    kernels: options.Kernels = None,
+    tune: options.Tune = None,
+    tuners: options.Tuners = None,
+    tune_database: options.TuneDatabase = None,
+    samples: options.Samples = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    measure: options.Measure = None,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
+    keep_going: options.KeepGoing = None,
+    out: options.Out = None,
+    store: options.Store = None,
+    verbose: options.Verbose = False,
+    json: options.Json = False,
 ) -> None:
     """Build verified engines from a model."""
+    given = {name: value for name, value in locals().items() if name not in RUN and value is not None}
     from enginesmith.pipeline.command import run_build
 
-    given = locals()
-    names = [
-        "model",
-        "backend",
-        "target",
-        "precision",
-        "calib",
-        "eval",
-        "metric",
-        "budget",
-        "time",
-        "examples",
-        "evaluated",
-        "rest",
-        "method",
-        "keep",
-        "weight_only",
-        "equalize",
-        "correct_bias",
-        "low_io",
-        "pixels",
-        "shape",
-        "weights",
-        "finetune",
-        "qat",
-        "sparse",
-        "trust",
-        "stock",
-        "proposals",
-        "exporter",
-        "opset",
-        "simplify",
-        "repair",
-        "kernels",
-        "tune",
-        "tuners",
-        "tune_database",
-        "samples",
-        "seed",
-        "threads",
-        "measure",
-        "timeout",
-        "memory",
-        "keep_going",
-        "out",
-    ]
-    flags: dict[str, Any] = {name: given[name] for name in names if given[name] is not None}
-    raise typer.Exit(run_build(flags, file, store, verbose=verbose, as_json=json))
+    raise typer.Exit(run_build(given, file, store, verbose=verbose, as_json=json))
 
 
 @app.command()
 def sensitivity(
     model: Annotated[str, typer.Argument(help="An .onnx file, or whatever `build` takes.")],
     precision: Annotated[str | None, typer.Option(help="int8 or fp16: what each layer alone is lowered to.")] = None,
-    calib: Annotated[str | None, typer.Option(help="Calibration data: a folder, file.py:function, data.npz.")] = None,
-    eval: Annotated[str | None, typer.Option(help="Data to measure the loss on, with targets.")] = None,
-    metric: Annotated[str | None, typer.Option(help="top1, map, cosine or file.py:function.")] = None,
+    calib: options.Calib = None,
+    eval: options.Eval = None,
+    metric: options.Metric = None,
     time: Annotated[
         str | None, typer.Option(help="What it may take, such as 10m; the layers that save least are left out then.")
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="sm_89: what the time that a layer saves is estimated for.")
     ] = None,
-    pixels: Annotated[str | None, typer.Option(help="What pictures are fed as: unit (0..1), imagenet, bytes.")] = None,
+    pixels: options.Pixels = None,
     shape: Annotated[str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max).")] = None,
-    weights: Annotated[str | None, typer.Option(help="pretrained, random, or a state dict's path.")] = None,
-    trust: Annotated[bool | None, typer.Option("--trust", help="Unpickle weights: they can run any code.")] = None,
-    simplify: Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")] = None,
+    weights: options.Weights = None,
+    trust: options.Trust = None,
+    simplify: options.Simplify = None,
+    threads: options.Threads = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; build/MODEL/sensitivity-PRECISION where left out.")
     ] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
-    ] = None,
-    json: Json = False,
+    store: options.Store = None,
+    json: options.Json = False,
 ) -> None:
     """Rank the layers of a model by what each alone loses in a lower precision."""
-    given = {name: value for name, value in locals().items() if name not in ("store", "json") and value is not None}
+    given = {name: value for name, value in locals().items() if name not in RUN and value is not None}
     from enginesmith.pipeline.sensitivity import run
 
     raise typer.Exit(run(given, store, as_json=json))
@@ -278,10 +157,8 @@ def bisect(
     out: Annotated[
         Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
     ] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
-    ] = None,
-    json: Json = False,
+    store: options.Store = None,
+    json: options.Json = False,
 ) -> None:
     """Find what is to blame. Exit status 0: found, 1: nothing fails or differs, 2: a bad request."""
     from enginesmith.pipeline import bisect
@@ -322,7 +199,7 @@ def doctor(
         bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
     ] = True,
     timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
     from enginesmith.pipeline.command import run_doctor
@@ -344,7 +221,7 @@ def pages(
 
 
 @app.command()
-def models(json: Json = False) -> None:
+def models(json: options.Json = False) -> None:
     """List the model zoo."""
     from enginesmith.pipeline.command import show_models
 
@@ -352,7 +229,7 @@ def models(json: Json = False) -> None:
 
 
 @app.command()
-def env(json: Json = False) -> None:
+def env(json: options.Json = False) -> None:
     """What this machine can build and run, and why not the rest."""
     from enginesmith.pipeline.command import show_environment
 
@@ -362,7 +239,7 @@ def env(json: Json = False) -> None:
 @app.command()
 def explain(
     log: Annotated[str, typer.Argument(help="A log file; - or nothing for standard input.")] = "-",
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them."""
     from enginesmith.pipeline.explain import run_explain
@@ -370,11 +247,8 @@ def explain(
     raise typer.Exit(run_explain(log, as_json=json))
 
 
-StoreOption = Annotated[str | None, typer.Option(help="Artifact store.", envvar="ENGINESMITH_STORE")]
-
-
 @cache_app.command("ls")
-def cache_ls(store: StoreOption = None, json: Json = False) -> None:
+def cache_ls(store: options.Store = None, json: options.Json = False) -> None:
     """List the artifacts, least recently used first."""
     from enginesmith.pipeline.command import list_store
 
@@ -387,8 +261,8 @@ def cache_gc(
     older: Annotated[
         str | None, typer.Option(help="Remove what was not used for this long, such as 30d or 12h.")
     ] = None,
-    store: StoreOption = None,
-    json: Json = False,
+    store: options.Store = None,
+    json: options.Json = False,
 ) -> None:
     """Remove artifacts, least recently used first."""
     from enginesmith.pipeline.command import collect_store
@@ -397,7 +271,7 @@ def cache_gc(
 
 
 @cache_app.command("verify")
-def cache_verify(store: StoreOption = None, json: Json = False) -> None:
+def cache_verify(store: options.Store = None, json: options.Json = False) -> None:
     """Check every artifact against its hash, and remove the damaged ones."""
     from enginesmith.pipeline.command import verify_store
 
