@@ -23,8 +23,8 @@ from enginesmith.converters.samples import (
     make_samples,
     save_results,
 )
-from enginesmith.converters.stage import MODEL, Context, Facts, Options, Stage
-from enginesmith.converters.torch_source import LoadedModel, load_model
+from enginesmith.converters.stage import MODEL, Context, Facts, Stage
+from enginesmith.converters.torch_source import LoadedModel, TorchModelOptions
 from enginesmith.converters.user_code import own_sources
 
 if TYPE_CHECKING:
@@ -33,23 +33,15 @@ if TYPE_CHECKING:
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
 
 
-class ExportOptions(Options):
-    """`sha256` and `weights_sha256` only make the content of those files part of the stage's key."""
+class ExportOptions(TorchModelOptions):
+    """The model, what becomes of it, and the inputs to compare it on."""
 
-    kind: str
-    ref: str
-    path: Path | None
-    sha256: str
-    weights: str
-    weights_sha256: str
-    trust: bool
     stock: bool
     proposals: int | None
     exporter: Literal["auto", "dynamo", "torchscript"]
     opset: int
     inputs: tuple[InputSpec, ...]
     samples: int
-    seed: int
     task: str
     pixels: Pixels | None = None
     """None: as the model's library has it."""
@@ -134,7 +126,7 @@ def rebuild(options: ExportOptions, feeds: Sequence[Feed], finetuned: Path | Non
 
 
 def _load(options: ExportOptions, finetuned: Path | None) -> LoadedModel:
-    loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+    loaded = options.load()
     if finetuned is not None:
         take_weights(loaded, finetuned)
     return loaded

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from enginesmith.converters.errors import UserError, first_line
 from enginesmith.converters.inputs import DTYPES
 from enginesmith.converters.records import Weights
+from enginesmith.converters.stage import Options
 from enginesmith.converters.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.weights import load_weights, reachable, read_pickle
 
@@ -37,6 +38,24 @@ class LoadedModel:
     unreachable: str = ""
     library: str = ""
     """`torchvision` or `timm`, whose models take pictures with ImageNet's normalisation."""
+
+
+class TorchModelOptions(Options):
+    """Which model a stage loads. The hashes only make the content of the files part of the stage's key."""
+
+    kind: str
+    ref: str
+    path: Path | None
+    sha256: str
+    weights: str
+    weights_sha256: str
+    trust: bool
+    seed: int
+    """Of random weights, and of whatever else the stage draws."""
+
+    def load(self) -> LoadedModel:
+        """Raises UserError."""
+        return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
 
 
 def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:

@@ -16,8 +16,8 @@ from enginesmith.converters.finetune import artifact
 from enginesmith.converters.finetune.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.precision.data import DataOptions
-from enginesmith.converters.stage import Context, Facts, Options, Stage
-from enginesmith.converters.torch_source import load_model
+from enginesmith.converters.stage import Context, Facts, Stage
+from enginesmith.converters.torch_source import TorchModelOptions
 from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
 
 if TYPE_CHECKING:
@@ -26,19 +26,10 @@ if TYPE_CHECKING:
 UNSEEN = "no input reached it in the training: its range will be that of the calibration"
 
 
-class FinetuneOptions(Options):
-    """The model as for the export. `function` is one of the file `function_path`, or `package.module:function` without
-    a file. Where it is empty the model learns from itself on `data`, and without these it is pruned alone. The hashes
-    only make the content of the files part of the stage's key."""
+class FinetuneOptions(TorchModelOptions):
+    """`function` is one of the file `function_path`, or `package.module:function` without
+    a file. Where it is empty the model learns from itself on `data`, and without these it is pruned alone."""
 
-    kind: str
-    ref: str
-    path: Path | None
-    sha256: str
-    weights: str
-    weights_sha256: str
-    trust: bool
-    seed: int
     function: str
     function_path: Path | None
     function_sha256: str
@@ -58,7 +49,7 @@ class Finetune(Stage[FinetuneOptions]):
         import torch
 
         context.progress("loading the model")
-        loaded = load_model(options.kind, options.ref, options.path, options.weights, options.trust, options.seed)
+        loaded = options.load()
         warnings = [*loaded.warnings]
         function, name = None, ""
         if options.function and options.function_path:
