@@ -138,13 +138,14 @@ def _run(
 
     Raises ConversionError for a graph or an engine that can't be run on one.
     """
-    doing = "can't load the graph"
+    what = "graph" if backend == ONNXRUNTIME else "engine"
+    doing = f"can't load the {what}"
     found: list[dict[str, Array]] = []
     try:
         with runner:
             for number, (name, feed) in enumerate(named):
                 context.progress(f"sample {number + 1} of {len(named)}", number / len(named))
-                doing = f"can't run the graph on the sample {name!r}"
+                doing = f"can't run the {what} on the sample {name!r}"
                 # copied, since a runner may use its buffers again
                 outputs = runner.infer(interface.fed(changed, feed))
                 found.append({name: array.copy() for name, array in interface.fetched(changed, outputs).items()})

@@ -34,6 +34,7 @@ ENGINE = "engine.trt"
 FIRST_BF16 = FIRST_SPARSE = 80
 """Compute capability from which a GPU has bfloat16, and tensor cores for sparse weights: Ampere's."""
 NO_GPU = "no GPU"
+NO_GPU_HERE = f"{NO_GPU} on this machine"
 NO_GPU_TO_BUILD = f"{NO_GPU}: it builds only for the GPU of the machine"
 
 
@@ -122,8 +123,11 @@ class TensorRTBackend:
         if not known:
             raise UserError(f"{self.name}: {NO_GPU_TO_BUILD}")
         if target in ("auto", "native"):
-            if local is None:
-                raise UserError(f"{self.name}: {NO_GPU} on this machine; name a target: {', '.join(known)}")
+            if local not in known:
+                what = (
+                    f"the GPU here is {local} ({local_gpus()[0].name}), which it doesn't know" if local else NO_GPU_HERE
+                )
+                raise UserError(f"{self.name}: {what}; name a target: {', '.join(known)}")
             canonical = local
         else:
             canonical = re.sub(r"^(sm_?)?(\d+)\.?(\d)$", r"sm_\2\3", target.strip().lower())
@@ -189,7 +193,9 @@ class TensorRTBackend:
         return self._describe(parsed, request, path, asked, built)
 
     def runner(self, engine: Path, threads: int | None = None) -> BaseRunner:
-        """Polygraphy's TrtRunner over the engine. Raises UserError without a GPU. `threads` means nothing here."""
+        """Polygraphy's TrtRunner over the engine, which raises ConversionError where the engine can't be loaded. Raises
+        UserError without a GPU. `threads` means nothing here.
+        """
         reason = NO_GPU if not local_gpus() else self.available()
         if reason:
             raise UserError(f"{self.name}: can't run {engine.name} here: {reason}")
@@ -202,10 +208,12 @@ class TensorRTBackend:
             if "polygraphy.backend.trt" in sys.modules:
                 raise RuntimeError("Polygraphy already speaks to the other TensorRT product in this process")
             config.USE_TENSORRT_RTX = rtx
-        from polygraphy.backend.common import BytesFromPath
-        from polygraphy.backend.trt import EngineFromBytes, TrtRunner
+        from polygraphy.backend.trt import TrtRunner
 
-        return TrtRunner(EngineFromBytes(BytesFromPath(str(engine))), name=self.name)
+        from enginesmith.converters.backends import trt_session
+
+        # Polygraphy's own loader leaves TensorRT's reason in the log.
+        return TrtRunner(lambda: trt_session.load(self.session(), engine.read_bytes()), name=self.name)
 
     def session(self) -> Session:
         """The product's module and logger. Raises UserError where it isn't installed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,13 +78,13 @@ def trial(
         parsed = trt_session.parse(session, path)
         if parsed.errors:
             found = _located(parsed.errors[0], path)
-            return Rejection(step="parse", message=_clean(found.message), node=found.node, op=found.op)
+            return Rejection(step="parse", message=trt_session.plain(found.message), node=found.node, op=found.op)
         try:
             config = trt_session.config_for(parsed, profile, backend.capability(target), FASTEST, values)
         except UserError as error:
             return Rejection(step="build", message=str(error))
         if trt_session.build(parsed, config) is None:
-            return Rejection(step="build", message=_clean(_message(session)))
+            return Rejection(step="build", message=trt_session.plain(_message(session)))
     return None
 
 
@@ -121,7 +120,7 @@ def _finding(backend: TensorRTBackend, found: Refusal) -> Finding:
         node=found.node,
         backend=backend.name,
         versions=backend.version(),
-        message=_clean(found.message),
+        message=trt_session.plain(found.message),
         remedy="provide the plugin, or express it in standard operators before the export" if "::" in found.op else "",
     )
 
@@ -137,9 +136,3 @@ def _unprobed(backend: TensorRTBackend, nodes: list[str]) -> Finding:
         message=f"{len(nodes)} nodes could not be checked one by one, since their inputs' types are unknown: {some}",
         remedy="simplify the graph first, with static shapes",
     )
-
-
-def _clean(message: str) -> str:
-    """One line, without the place in NVIDIA's sources where it was raised."""
-    text = re.sub(r"^\[\w+\.cpp::\w+::\d+\]\s*", "", " ".join(message.split()))
-    return re.sub(r"\s*In \w+ at \S+\.cpp:\d+", "", text)

@@ -6,6 +6,7 @@ Every function takes the module (`tensorrt` or `tensorrt_rtx`) or an object made
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ import onnx
 
 from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.names import unknown
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.stage import Context
 
 PROGRESS_INTERVAL = 0.3
@@ -244,6 +245,23 @@ def build(parsed: Network, config: Any) -> Any:
     """The serialized engine as a buffer, or None; the reason is then in the session's log."""
     parsed.session.log.clear()
     return parsed.builder.build_serialized_network(parsed.network, config)
+
+
+def load(session: Session, engine: bytes) -> Any:
+    """The engine, ready to run on the GPU here. Raises ConversionError with what TensorRT has against it."""
+    session.log.clear()
+    loaded = session.trt.Runtime(session.logger).deserialize_cuda_engine(engine)
+    if loaded is None:
+        raise ConversionError(
+            plain(next(iter(session.log.errors), "TensorRT doesn't load the engine and gives no reason"))
+        )
+    return loaded
+
+
+def plain(message: str) -> str:
+    """One line, without the place in NVIDIA's sources where it was raised."""
+    text = re.sub(r"^\[\w+\.cpp::\w+::\d+\]\s*", "", " ".join(message.split()))
+    return re.sub(r"\s*In \w+ at \S+\.cpp:\d+", "", text)
 
 
 def watch(session: Session, config: Any, context: Context) -> None:

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from enginesmith.converters.backends import BACKENDS, buildable, get_backend
-from enginesmith.converters.backends.gpu import local_gpus
+from enginesmith.converters.backends import BACKENDS, buildable, get_backend, tensorrt
+from enginesmith.converters.backends.gpu import Gpu, local_gpus
 from enginesmith.converters.backends.tvm_target import CpuTarget, parse
 from enginesmith.converters.errors import UserError
 
@@ -56,6 +56,17 @@ def test_rtx_targets_have_one_name(given):
 def test_rtx_names_the_nearest_target():
     with pytest.raises(UserError, match="did you mean sm_8"):
         get_backend("tensorrt-rtx").resolve_target("sm_88")
+
+
+def test_rtx_names_a_gpu_that_it_does_not_know(monkeypatch):
+    monkeypatch.setattr(tensorrt, "local_gpus", lambda: (Gpu("NVIDIA H100 80GB HBM3", "sm_90"),))
+    backend = get_backend("tensorrt-rtx")
+    assert backend.resolve_target("auto") == "sm_89"
+    assert backend.runnable("sm_89") == "built for sm_89, and the GPU here is sm_90 (NVIDIA H100 80GB HBM3)"
+    with pytest.raises(
+        UserError, match=r"sm_90 \(NVIDIA H100 80GB HBM3\), which it doesn't know; name a target: sm_75"
+    ):
+        backend.resolve_target("native")
 
 
 @no_gpu

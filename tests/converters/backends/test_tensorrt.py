@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from backend_models import FLOAT, constant, convnet, node, refused_by_rtx, save, value
 
-from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends import get_backend, trt_session
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.tensorrt import TENSORRT_RTX, TensorRTBackend, inspect
 from enginesmith.converters.errors import ConversionError, UserError
@@ -53,6 +53,11 @@ def test_reads_the_header_of_an_engine(tmp_path, context):
     (tmp_path / "other").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="no TensorRT engine"):
         inspect(tmp_path / "other")
+
+
+def test_an_engine_that_cannot_be_loaded_says_why():
+    with pytest.raises(ConversionError, match="not created using safety runtime"):
+        trt_session.load(BACKEND.session(), b"nothing of the kind" * 100)
 
 
 def test_every_target_of_the_table_is_known_to_the_product():
