@@ -9,6 +9,7 @@ from enginesmith.converters.metrics import metric_sources
 from enginesmith.converters.precision.accuracy import AccuracyOptions
 from enginesmith.converters.precision.calibrate import CalibrateOptions
 from enginesmith.converters.precision.data import DataOptions, MetricOptions
+from enginesmith.converters.precision.mix import Rest
 from enginesmith.converters.precision.searching import SearchOptions
 from enginesmith.converters.precision.stage import PrecisionOptions
 from enginesmith.converters.registry import stage_module
@@ -24,7 +25,7 @@ DEFAULT_BUDGET = 0.005
 
 
 def lowering(
-    recipe: Recipe, target: str, model: str, samples: str, expected: str, original: dict[str, str]
+    recipe: Recipe, rest: Rest, target: str, model: str, samples: str, expected: str, original: dict[str, str]
 ) -> Iterator[PlannedStage]:
     """Calibration, the lower precision, and what it costs. A search measures that itself, for `target`. `original` is the
     role of the graph before fine-tuning, where there was any: what is lost, is lost of that.
@@ -45,7 +46,7 @@ def lowering(
         calibrations["equalized"] = "calibrate equalized"
     for role, id in calibrations.items():
         equalize = role == "equalized" or (integers and recipe.int8.equalize)
-        options = CalibrateOptions(precision=recipe.precision, rest=recipe.rest, data=calibration, equalize=equalize)
+        options = CalibrateOptions(precision=recipe.precision, rest=rest, data=calibration, equalize=equalize)
         trained = {"finetuned": "finetune"} if recipe.qat else {}
         yield PlannedStage(id, "calibrate", options, needs={**needs, **trained}, after=(expected,))
     lower: Options
@@ -61,9 +62,7 @@ def lowering(
             code=code_version(stage_module("search")),
         )
     else:
-        lower = PrecisionOptions(
-            precision=recipe.precision, rest=recipe.rest, int8=recipe.int8, keep_io=not recipe.low_io
-        )
+        lower = PrecisionOptions(precision=recipe.precision, rest=rest, int8=recipe.int8, keep_io=not recipe.low_io)
     stage = "search" if recipe.precision == AUTO else "precision"
     judged = {**original, **calibrations} if recipe.precision == AUTO else calibrations
     yield PlannedStage("precision", stage, lower, needs={**needs, **judged}, after=(expected,))

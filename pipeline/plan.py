@@ -16,6 +16,7 @@ from enginesmith.converters.files import hash_file
 from enginesmith.converters.inputs import InputSpec
 from enginesmith.converters.measure import MeasureOptions
 from enginesmith.converters.onnx_import import ImportOptions
+from enginesmith.converters.precision.mix import Rest
 from enginesmith.converters.simplify import SimplifyOptions
 from enginesmith.pipeline.environment import machine_id
 from enginesmith.pipeline.finetuning import finetune_options
@@ -57,7 +58,8 @@ def make_plan(recipe: Recipe) -> Plan:
     wide = model
     original = {"original": ORIGINAL} if any(stage.id == ORIGINAL for stage in stages) else {}
     if recipe.precision != FP32:
-        stages += lowering(recipe, _estimated(engines), model, first, expected, original)
+        rest = recipe.rest or _rest(engines)
+        stages += lowering(recipe, rest, _estimated(engines), model, first, expected, original)
         model, expected = "precision", "compare precision"
         gate = stages[-1].id
     elif original:
@@ -66,6 +68,13 @@ def make_plan(recipe: Recipe) -> Plan:
     for backend, target in engines:
         stages += _branch(recipe, backend, target, model, wide, first, expected, gate)
     return Plan(source=source, stages=tuple(stages), model=model, warnings=_left_out(recipe))
+
+
+def _rest(engines: Sequence[tuple[Backend, str]]) -> Rest:
+    """What computes in no integers: where no engine computes in 16 bits, a graph that rounds to them would be compared with
+    engines that don't.
+    """
+    return "fp16" if any(backend.half for backend, _ in engines) else "fp32"
 
 
 def _estimated(engines: Sequence[tuple[Backend, str]]) -> str:

@@ -46,8 +46,8 @@ class Recipe(BaseModel):
     """Examples to calibrate on, at most."""
     evaluated: int | None = Field(default=None, ge=1)
     """Examples to measure the accuracy on, at most: 500 of `eval`, 32 of the pictures shipped with the package."""
-    rest: Rest = "fp16"
-    """With `int8`: what computes in no integers."""
+    rest: Rest | None = None
+    """With `int8`: what computes in no integers. Where left out `fp16`, and `fp32` for engines that compute in no less."""
     method: Method = Int8Options().method
     """How calibration cuts the range of an activation."""
     keep: str = ""

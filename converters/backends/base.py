@@ -68,6 +68,8 @@ class Backend(Protocol):
     """Its processes need torch made unimportable."""
     dynamic_shapes: bool
     """Its engines take every shape of the profile, not the optimum alone."""
+    half: bool
+    """Its engines compute in 16-bit floats where the graph says so; else in float32."""
 
     def version(self) -> str:
         """The installed version, empty when it isn't installed. Cheap: reads package metadata."""

@@ -76,6 +76,7 @@ class TensorRTBackend:
     engine_file = ENGINE
     without_torch = False
     dynamic_shapes = True
+    half = True
 
     def __init__(self, product: Product) -> None:
         self.product = product

@@ -45,6 +45,7 @@ class TvmBackend:
     engine_file = ENGINE
     without_torch = True
     dynamic_shapes = False
+    half = False
 
     def version(self) -> str:
         try:

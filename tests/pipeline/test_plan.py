@@ -111,6 +111,19 @@ def test_data_and_metric_go_to_the_stages_that_use_them(tmp_path):
     assert (stages["accuracy"].options.metric.spec, stages["accuracy"].options.budget) == ("top1", 0.5)
 
 
+@pytest.mark.parametrize(
+    ("asked", "rest"),
+    [
+        ({}, "fp32"),  # TVM computes in no less: a graph that rounds to 16 bits would be compared with one that doesn't
+        ({"backend": "tvm,tensorrt-rtx", "target": "native,sm_86"}, "fp16"),
+        ({"rest": "bf16"}, "bf16"),
+    ],
+)
+def test_what_computes_in_no_integers(asked, rest):
+    stages = {stage.id: stage for stage in plan(model="lenet", precision="int8", **asked).stages}
+    assert stages["precision"].options.rest == stages["calibrate"].options.rest == rest
+
+
 def test_the_road_of_an_onnx_file(onnx):
     made = plan(model=str(onnx), simplify=False, measure=0)
     assert ids(made) == [
