@@ -67,8 +67,8 @@ class Anchor:
     activations that it reads, with the block of their layout (0: in rows) and how far it reads beyond their planes.
     `make` takes the layouts of the sources, that of the result and the expression.
 
-    A kernel is `linear` where it may read integers in the place of a single source that is a view of them: its result is
-    then multiplied by their scale. `scale` is a constant that the result of integers is multiplied by.
+    A kernel is `linear` where it may read integers in the place of sources that are views of them, all of one scale: its
+    result is then multiplied by that. `scale` is a constant that the result of integers is multiplied by.
     """
 
     label: str

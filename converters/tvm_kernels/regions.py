@@ -98,8 +98,8 @@ def plan(graph: Graph, settings: Settings) -> Plan:
                 found.left[node.op, "no kernel for it"] += 1
                 continue
             source = start.sources[0][0]
-        if start.linear and (view := view_of(graph, start.sources[0][0])):
-            start = replace(start, sources=[(view.integers, *start.sources[0][1:])], scale=view.constant())
+        if start.linear:
+            start = _of_integers(graph, start)
         chain = Chain()
         if start.fuses:
             readable = _planes(graph, start.shape) if start.shape is not None else _rows(graph, node)
@@ -117,6 +117,15 @@ def plan(graph: Graph, settings: Settings) -> Plan:
             if start.shape is not None and kind != "channel":
                 _widen(found, held(graph, tensor), settings.simd.lanes, Halo())
     return found
+
+
+def _of_integers(graph: Graph, start: Anchor) -> Anchor:
+    """The same kernel on the integers that all its sources are views of, where they have one scale."""
+    views = [view for tensor, _, _ in start.sources if (view := view_of(graph, tensor))]
+    if len(views) < len(start.sources) or len({view.scale for view in views}) > 1:
+        return start
+    sources = [(view.integers, *how) for view, (_, *how) in zip(views, start.sources, strict=True)]
+    return replace(start, sources=sources, scale=views[0].constant())
 
 
 def _widen(found: Plan, tensor: Any, block: int, reach: Halo) -> None:

@@ -53,7 +53,7 @@ def _concat(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any
     if None in parts or not Concat.fits([part[1] for part in parts if part], lanes):
         return None
     sources = [(tensor, lanes, NO_HALO) for tensor in node.inputs]
-    return Anchor("concat", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e))
+    return Anchor("concat", shape, sources, lambda s, t, e: Concat(settings.simd, s, t, e), linear=True)
 
 
 MATCHES: dict[str, Match] = {

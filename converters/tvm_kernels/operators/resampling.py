@@ -28,7 +28,7 @@ def _resize(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any
     whole = shape[2] % given[2] == shape[3] % given[3] == 0
     if (attrs.method, mode, rounding) == ("nearest_neighbor", "asymmetric", "floor") and whole:
         sources = [(source, settings.simd.lanes, NO_HALO)]
-        return Anchor("upsample", shape, sources, lambda s, t, e: Upsample(settings.simd, s[0], t, e))
+        return Anchor("upsample", shape, sources, lambda s, t, e: Upsample(settings.simd, s[0], t, e), linear=True)
     if attrs.method == "cubic" and attrs.cubic_exclude:
         raise NotCovered("a cubic resize that leaves out what lies beyond the edge")
 

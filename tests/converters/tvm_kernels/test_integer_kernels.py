@@ -122,6 +122,28 @@ def test_a_network_is_within_a_quantum(run: Run) -> None:
     assert told["kernels"]["int8 product"] == 1
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_joined_and_repeated_stays_integers(run: Run, apart: bool) -> None:
+    """Of one scale, whatever the zero points; those of two scales are made numbers first (`apart`)."""
+    rng = np.random.default_rng(0)
+    graph = Graph((2, 16, 7, 5))
+    halves = []
+    for scale, kind in ((RESULT, ("int8", 0)), (2 * RESULT if apart else RESULT, ("int8", -7))):
+        weights = graph.integers(integer_weights(rng, (16, 16, 1, 1), False), powers(rng, 16))
+        product = graph.node("Conv", graph.quantized("x", ACTIVATION), weights)
+        halves.append(graph.quantized(product, scale, kind))
+    joined = graph.quantized(graph.node("Concat", *halves, axis=1), RESULT)
+    sizes = graph.constant(np.array([1, 1, 2, 3], np.float32))
+    larger = graph.node("Resize", joined, "", sizes, mode="nearest", coordinate_transformation_mode="asymmetric",
+                        nearest_mode="floor")  # fmt: skip
+    weights = graph.integers(integer_weights(rng, (24, 32, 3, 3), False), powers(rng, 24))
+    result = graph.node("Conv", graph.quantized(larger, RESULT), weights, pads=[1] * 4)
+    found, expected, told = run(graph, [result], rng.standard_normal(graph.shape).astype(np.float32))
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert told["kernels"]["int8 convolution"] == 3
+    assert told["kernels"].get("dequantize", 0) == (2 if apart else 0)
+
+
 @pytest.mark.parametrize(("target", "dot"), [("x86-64-v2", ""), ("x86-64-v3", "WIDENED"), ("native", "")])
 def test_every_way_to_sum_is_exact(run: Run, target: str, dot: str) -> None:
     """Numbers and weights at their limits; the sums of pairs would saturate in 16 bits."""
