@@ -119,6 +119,11 @@ class Window:
         ]
         return Halo(self.pads[0], self.pads[1], max(0, last[0]), max(0, last[1]))
 
+    def along(self, axis: int, place: Any) -> list[Any]:
+        """The rows (axis 0) or columns (1) under the window of an output's row or column."""
+        first, step = place * self.strides[axis] - self.pads[axis], self.dilations[axis]
+        return [first + tap * step for tap in range(self.kernel[axis])]
+
     @property
     def taps(self) -> int:
         return self.kernel[0] * self.kernel[1]

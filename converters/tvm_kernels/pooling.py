@@ -21,8 +21,8 @@ SUMS = 8
 class Pool:
     """Parameters of `kernel()`: source, operands of the expression, result.
 
-    A maximum takes the plane's edge in the place of what lies beyond it: the edge is in the same window, since windows
-    without dilation have no gaps. A mean reads zeros there, so it needs the halo.
+    A maximum takes the window's nearest row within the plane in the place of one beyond it. A mean reads zeros there, so it
+    needs the halo.
     """
 
     def __init__(
@@ -34,13 +34,10 @@ class Pool:
     @staticmethod
     def refusal(kind: Kind, window: Window, source: tuple[int, int], target: tuple[int, int]) -> str:
         """Why a pool isn't covered, empty where it is."""
-        if window.dilations != (1, 1):
-            return "a dilated window"
+        for axis, (size, count) in enumerate(zip(source, target, strict=True)):
+            if not all(any(0 <= tap < size for tap in window.along(axis, place)) for place in range(count)):
+                return "a window beyond the input"
         reach = window.reach(source, target)
-        if any(far >= size for far, size in zip((reach.bottom, reach.right), window.kernel, strict=True)):
-            return "a window beyond the input"
-        if any(near >= size for near, size in zip(window.pads[:2], window.kernel, strict=True)):
-            return "pads as large as the window"
         if kind == "mean_with_pads" and (reach.bottom > window.pads[2] or reach.right > window.pads[3]):
             return "a mean that counts pads, with windows beyond them"
         return ""
@@ -52,7 +49,7 @@ class Pool:
         reach = self.window.reach((self.source.height, self.source.width), (target.height, target.width))
         stride, left = self.window.strides[1], self.window.pads[1]
         inside = [x for x in range(target.width)
-                  if x * stride - left >= 0 and x * stride - left + self.window.kernel[1] <= self.source.width]  # fmt: skip
+                  if x * stride - left >= 0 and self.window.along(1, x)[-1] < self.source.width]  # fmt: skip
         first, last = (inside[0], inside[-1] + 1) if inside else (0, 0)
 
         def body() -> None:
@@ -74,17 +71,18 @@ class Pool:
 
     def _rows(self, y: Any, clamped: bool) -> list[Any]:
         """The rows of the source under the window of output row `y`."""
-        ys = [y * self.window.strides[0] + tap - self.window.pads[0] for tap in range(self.window.kernel[0])]
+        ys = self.window.along(0, y)
         if clamped and self.kind == "max":
-            ys = [T.Bind(T.max(0, T.min(self.source.height - 1, row))) for row in ys]
+            first, count = self._inside(y)
+            last = first + (count - 1) * self.window.dilations[0]
+            ys = [T.Bind(T.max(first, T.min(last, row))) for row in ys]
         return ys
 
     def _pixel(
         self, data: Any, output: BlockedOutput, image: Any, block: Any, y: Any, x: Any, ys: list[Any], *, edge: bool
     ) -> None:
         simd, source = self.simd, self.source
-        first = x * self.window.strides[1] - self.window.pads[1]
-        xs = [first + tap for tap in range(self.window.kernel[1])]
+        xs = self.window.along(1, x)
         if edge:
             xs = [column for column in xs if 0 <= column < source.width]
         value = None
@@ -95,13 +93,15 @@ class Pool:
         if self.kind == "mean_with_pads":
             value = value * simd.splat(1.0 / self.window.taps)
         elif self.kind == "mean":
-            value = value / simd.splat(T.cast(self._valid_rows(y) * len(xs), "float32"))
+            value = value / simd.splat(T.cast(self._inside(y)[1] * len(xs), "float32"))
         output.write(value, image, block, y, x)
 
-    def _valid_rows(self, y: Any) -> Any:
-        first = y * self.window.strides[0] - self.window.pads[0]
-        end = T.min(first + self.window.kernel[0], self.source.height)
-        return T.Bind(tirx.max(end - T.max(first, 0), 1))
+    def _inside(self, y: Any) -> tuple[Any, Any]:
+        """Of the rows under the window of output row `y` the first that lies in the plane, and how many do."""
+        first, step = y * self.window.strides[0] - self.window.pads[0], self.window.dilations[0]
+        above = T.Bind(T.max(0, tirx.floordiv(step - 1 - first, step)))
+        below = tirx.floordiv(self.source.height - 1 - first, step) + 1
+        return T.Bind(first + above * step), T.Bind(T.min(below, self.window.kernel[0]) - above)
 
 
 class PlaneMean:

@@ -1,0 +1,55 @@
+"""Windows of maxima and means of any size, stride, dilation and padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+QUICK = settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_pools(agrees: Any, op: str) -> None:
+    @QUICK
+    @given(
+        size=st.tuples(st.integers(1, 13), st.integers(1, 13)),
+        kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+        strides=PAIR,
+        dilations=PAIR,
+        pads=st.tuples(*[st.integers(0, 2)] * 4),
+        ceil=st.integers(0, 1),
+        counted=st.integers(0, 1),
+    )
+    def property_holds(
+        size: Any, kernel: Any, strides: Any, dilations: Any, pads: Any, ceil: int, counted: int
+    ) -> None:
+        """Numbers below zero alone, so that a pad which takes part in a maximum is seen."""
+        reach = [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
+        for axis in (0, 1):
+            assume(reach[axis] <= size[axis] + pads[axis] + pads[axis + 2])
+            assume(max(pads[axis], pads[axis + 2]) < kernel[axis])
+        how = f"ceil_mode = {ceil}, kernel_shape = {[*kernel]}, strides = {[*strides]}, dilations = {[*dilations]}"
+        how += f", pads = {[*pads]}" + (f", count_include_pad = {counted}" if op == "AveragePool" else "")
+        text = f"(float[2, 19, {size[0]}, {size[1]}] x) => (float[2, 19, h, w] y)"
+        told = agrees(f"{text} {{ e = Exp (x) n = Neg (e) y = {op} <{how}> (n) }}", opset=20)
+        assert not told["left"] or "beyond" in told["left"][0]
+
+    property_holds()
+
+
+def test_a_dilated_mean_counts_its_own_numbers_alone(agrees: Any) -> None:
+    """The last window ends at the edge; TVM's library divides by three there."""
+    told = agrees(
+        "(float[1, 3, 2, 5] x) => (float[1, 3, 2, 2] y)"
+        " { y = AveragePool <dilations = [1, 2], kernel_shape = [1, 2], strides = [1, 2]> (x) }",
+        opset=20,
+    )
+    assert told["kernels"]["mean pool"] == 1
