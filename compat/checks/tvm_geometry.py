@@ -153,3 +153,55 @@ def empty_reduction(node: ir.Node, target: Target) -> str | None:
     """Over no elements TVM leaves what was in memory, where ONNX has the operator's neutral element."""
     sizes = shape(node.inputs[0])
     return "it reduces no elements" if sizes is not None and 0 in sizes else None
+
+
+@rule(
+    "tvm-wrong-dilated-mean",
+    silent=True,
+    ops="AveragePool",
+    backends=TVM,
+    versions=BROKEN,
+    remedy="write it for two axes, adding one of size 1 or folding one into the batch, or as a grouped convolution",
+    source="tvm/topi/nn/pooling.h",
+    example="""
+<ir_version: 10, opset_import: ["" : 20]>
+pool (float[1, 3, 5] x) => (float[1, 3, 2] y) {
+  y = AveragePool <dilations = [2], kernel_shape = [2], strides = [2]> (x)
+}
+""",
+)
+def dilated_mean(node: ir.Node, target: Target) -> str | None:
+    """TVM counts numbers between a dilated window's taps. Over two axes we compute the mean ourselves."""
+    sizes, dilations = shape(node.inputs[0]), attribute(node, "dilations")
+    if not dilations or max(dilations) == 1 or attribute(node, "count_include_pad", 0):
+        return None
+    return None if sizes is not None and len(sizes) == 4 else "TVM divides a dilated window by too many numbers"
+
+
+@rule(
+    "tvm-wrong-slice-start",
+    silent=True,
+    ops="Slice",
+    backends=TVM,
+    versions=BROKEN,
+    remedy="let the slice start at 0 there",
+    source="tvm/topi/transform.h",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+backwards (float[3, 2] x) => (float[1, 2] y)
+  <int64[1] start = {-4}, int64[1] end = {-9}, int64[1] axis = {0}, int64[1] step = {-1}> {
+  y = Slice (x, start, end, axis, step)
+}
+""",
+)
+def slice_start(node: ir.Node, target: Target) -> str | None:
+    """Backwards from before the first element ONNX takes the first one, and TVM none."""
+    sizes, starts, steps = shape(node.inputs[0]), constant(argument(node, 1)), constant(argument(node, 4))
+    if sizes is None or starts is None or steps is None:
+        return None
+    axes = constant(argument(node, 3))
+    for axis, start, step in zip(range(len(starts)) if axes is None else axes, starts, steps, strict=True):
+        size = sizes[int(axis)]
+        if step < 0 and size is not None and start < -size:
+            return f"axis {axis} is gone through backwards from {start}, before its first element: TVM takes none"
+    return None
