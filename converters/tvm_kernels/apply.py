@@ -75,4 +75,4 @@ def use_kernels(module: Any, settings: Settings) -> Applied:
     built = rewriter.function(MAIN, functions[MAIN])
     # What is no longer used goes: lowered operators that are part of a kernel now, constants that stood alone.
     cleaned = relax.transform.DeadCodeElimination([MAIN])(tvm.IRModule(built.functions, attrs=module.attrs))
-    return Applied(cleaned, rewriter.labels, found.left, rewriter.works)
+    return Applied(cleaned, rewriter.calls.labels, found.left, rewriter.calls.works)
