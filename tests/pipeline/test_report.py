@@ -1,109 +1,23 @@
-"""The report: right figures, every part of the manifest, no way out for hostile text, and drawn by a real browser."""
+"""The report: right figures, every part of the manifest, and no way out for hostile text."""
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import report_manifests as manifests
-from hypothesis import given
-from hypothesis import strategies as st
+from report_pages import HOSTILE, MANIFESTS, Page, hostile
 
-from enginesmith.compat.findings import Finding
-from enginesmith.converters.records import Attempt, Comparison, Latency, TunedKernel, Tuning
+from enginesmith.converters.records import Comparison, TunedKernel, Tuning
 from enginesmith.pipeline.manifest import Manifest, StageRecord
-from enginesmith.pipeline.report import charts, differences, flow, render, sides, summary, text, write
-
-HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> \"'&amp; {{ 7*7 }} &lt;"
-
-BROWSER_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=10000",
-    "--enable-logging=stderr",
-)
-
-
-class Page(HTMLParser):
-    """What a browser would make of the page: its elements, its text, and all that it would load."""
-
-    LOADS = ("src", "href", "xlink:href", "srcset", "data", "action", "poster")
-    VOID = ("meta", "br", "link", "img", "input", "hr")
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.loads: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self.scripts: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self.loads += [(tag, value or "") for name, value in attrs if name in self.LOADS]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, "elements overlap"
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-        elif self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    def ids(self) -> list[str]:
-        return [attrs["id"] or "" for _, attrs in self.elements if "id" in attrs]
-
-
-MANIFESTS = [manifests.detector, manifests.failure, manifests.minimal, manifests.large]
-
-
-def hostile() -> Manifest:
-    """Every free text of a manifest tries to break out of the page."""
-    base = manifests.detector(gpu=True)
-    finding = Finding(
-        severity="error", op=HOSTILE, node=HOSTILE, backend=HOSTILE, versions=HOSTILE, message=HOSTILE, remedy=HOSTILE
-    )
-    dumped = base.model_dump()
-    for stage in dumped["stages"]:
-        stage |= {"note": HOSTILE, "error": HOSTILE, "remedy": HOSTILE, "warnings": [HOSTILE], "tools": {HOSTILE: "1"}}
-        stage |= {"log": "javascript:alert(1)", "findings": [finding], "ops": {HOSTILE: 3} if stage["ops"] else {}}
-        stage |= {"attempts": [Attempt(tool=HOSTILE, seconds=1, error=HOSTILE)]}
-        if stage["comparison"]:
-            stage["comparison"] |= {"found": f"{stage['id']} {HOSTILE}", "reason": HOSTILE}
-            for sample in stage["comparison"]["samples"]:
-                sample["outputs"][0]["name"] = HOSTILE
-    for engine in dumped["engines"]:
-        engine |= {"target": HOSTILE, "path": HOSTILE, "verified_reason": HOSTILE, "details": {HOSTILE: HOSTILE}}
-        engine |= {"layers_by_dtype": {HOSTILE: 3}}
-    dumped["model"] |= {"name": HOSTILE, "spec": HOSTILE}
-    return Manifest.model_validate(dumped | {"command": [HOSTILE], "recipe": {HOSTILE: HOSTILE}})
+from enginesmith.pipeline.report import charts, differences, render, sides, summary, write
 
 
 @pytest.mark.parametrize("make", [*MANIFESTS, hostile])
@@ -379,175 +293,7 @@ def test_rendering_imports_no_framework(tmp_path: Path) -> None:
     assert not {"torch", "tvm", "tensorrt", "tensorrt_rtx", "onnxruntime", "onnx"}.intersection(loaded)
 
 
-# The drawn flow
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> Manifest:
-    manifest = manifests.minimal()
-    for number in range(draw(st.integers(1, 14))):
-        needs = draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
-        stage = StageRecord(id=f"s{number}", stage="s", status="built", needs={f"r{n}": f"s{n}" for n in needs})
-        manifest.stages.append(stage)
-    return manifest
-
-
-@given(plans())
-def test_flow_is_readable(manifest: Manifest) -> None:
-    drawn = flow.draw(manifest, summary.anchors(manifest))
-    assert len(drawn.nodes) == len(manifest.stages)
-    for number, node in enumerate(drawn.nodes):
-        assert 0 <= node.x <= drawn.width - flow.WIDTH
-        assert -1e-6 <= node.y <= drawn.height - flow.HEIGHT + 1e-6
-        for other in drawn.nodes[:number]:
-            apart = abs(node.x - other.x) >= flow.WIDTH or abs(node.y - other.y) >= flow.HEIGHT + flow.GAP_Y - 1e-6
-            assert apart, "nodes overlap"
-    places = {node.name: node.x for node in drawn.nodes}
-    for stage in manifest.stages:
-        assert all(places[need] < places[stage.id] for need in stage.needs.values())
-
-
-def test_flow_keeps_a_chain_straight_and_leaves_out_what_follows() -> None:
-    manifest = manifests.minimal()
-    for stage, needs in (("a", []), ("b", ["a"]), ("c", ["a", "b", "no such stage"])):
-        manifest.stages.append(StageRecord(id=stage, stage=stage, status="built", needs={n: n for n in needs}))
-    drawn = flow.draw(manifest, summary.anchors(manifest))
-    assert len(drawn.edges) == 2
-    assert len({node.y for node in drawn.nodes}) == 1
-
-
-def test_flow_names_a_branch_by_its_engine() -> None:
-    manifest = manifests.detector()
-    nodes = {(n.name, n.engine) for n in flow.draw(manifest, summary.anchors(manifest)).nodes}
-    assert {("compile", "tensorrt sm_89"), ("compile", "tvm native"), ("compare precision", "")} <= nodes
-
-
-def test_flow_marks_a_stage_whose_outputs_differ() -> None:
-    manifest = manifests.detector()
-    comparison = manifest.stages[2].comparison
-    assert comparison
-    comparison.verdict = "fail"
-    node = next(n for n in flow.draw(manifest, summary.anchors(manifest)).nodes if n.label.startswith("compare export"))
-    assert (node.tone, node.status) == ("bad", "✗ differs · 9.5 s")
-
-
-# How figures are written
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0 ms"), (0.02784, "0.0278 ms"), (0.111, "0.111 ms"), (3.11, "3.11 ms"), (141.2, "141 ms"), (2589.4, "2,589 ms")],
-)  # fmt: skip
-def test_milliseconds(value: float, shown: str) -> None:
-    assert text.milliseconds(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0 s"), (0.0004, "1 ms"), (0.25, "250 ms"), (4.21, "4.2 s"), (59.96, "1 min 0 s"), (3840, "1 h 4 min")],
-)
-def test_seconds(value: float, shown: str) -> None:
-    assert text.seconds(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (84_213_776, "84.2 MB"), (102e6, "102 MB"), (1.64e9, "1.6 GB")],
-)
-def test_size(value: float, shown: str) -> None:
-    assert text.size(value) == shown
-
-
-@given(st.floats(min_value=1e-30, max_value=1e30))
-def test_difference_is_never_rounded_to_nothing(value: float) -> None:
-    assert float(text.difference(value)) == pytest.approx(value, rel=0.06)
-
-
-@pytest.mark.parametrize(
-    ("engine", "onnxruntime", "said"),
-    [(5, 10, "2.00 times as fast"), (10, 5, "slower than ONNX Runtime: takes 2.00 times"), (10, 10.1, "as fast as"), (0, 1, "no")],
-)  # fmt: skip
-def test_speed(engine: float, onnxruntime: float, said: str) -> None:
-    latency = Latency(engine_ms=engine, onnxruntime_ms=onnxruntime, runs=1, threads=1, load_before=0, load_after=0)
-    assert text.speed(latency).startswith(said)
-
-
-def test_moment() -> None:
-    assert text.moment("2026-03-14T09:26:53Z") == text.moment("2026-03-14T11:26:53+02:00") == "2026-03-14 09:26 UTC"
-    assert text.moment("yesterday") == "yesterday"
-
-
-def test_percent_says_all_only_of_all() -> None:
-    assert [text.percent(share) for share in (1, 0.99999, 0.5, 0)] == ["100%", "99.9%", "50%", "0%"]
-
-
 def test_engines_of_one_name_are_told_apart() -> None:
     chart = charts.layers_by_dtype(manifests.large())
     assert chart
     assert chart.figure["data"][0]["y"][:4] == ["tvm native", "tensorrt sm_89", "tvm native (2)", "tensorrt sm_89 (2)"]
-
-
-# In a browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.fail("no browser to test the report in: apt-get install chromium")
-    return found
-
-
-def browse(chromium: str, folder: Path, page: str, *flags: str) -> tuple[str, list[str]]:
-    """The document after its scripts ran, and what they said on the console."""
-    file = folder / "page.html"
-    file.write_text(page, encoding="utf-8")
-    command = [chromium, *BROWSER_FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-
-
-def drawn_plots(document: str) -> set[str]:
-    return set(re.findall(r'<div id="([^"]+)" class="plot js-plotly-plot"[^>]*><div class="plot-container', document))
-
-
-@pytest.mark.parametrize("make", [manifests.detector, hostile])
-def test_browser_draws_every_chart(chromium: str, tmp_path: Path, make: Callable[[], Manifest]) -> None:
-    from PIL import Image
-
-    page = render(make())
-    shot = tmp_path / "shot.png"
-    document, console = browse(chromium, tmp_path, page, "--window-size=1280,4000", f"--screenshot={shot}")
-    assert console == []
-    figures = json.loads(Page(page).scripts[0])
-    assert drawn_plots(document) == set(figures)
-    assert document.count('class="main-svg"') >= len(figures)
-    with Image.open(shot) as image:
-        image.load()
-        assert image.size == (1280, 4000)
-        colours = image.convert("RGB").getcolors(maxcolors=1 << 24)
-        assert colours is not None
-        assert len(colours) > 500
-
-
-def test_browser_tells_of_errors(chromium: str, tmp_path: Path) -> None:
-    """The tests above would see a script that fails, and a request that the page makes."""
-    broken = "<script>nothing.here()</script><img src='http://127.0.0.1:9/x.png' alt=''></body>"
-    _, console = browse(chromium, tmp_path, render(manifests.minimal()).replace("</body>", broken))
-    assert any("ReferenceError" in line for line in console)
-    assert any("Content Security Policy" in line for line in console)
-
-
-def test_page_is_no_wider_than_a_phone(chromium: str, tmp_path: Path) -> None:
-    """In a frame, since a headless window is at least 500 pixels wide."""
-    for name, page in (("detector", render(manifests.detector())), ("failure", render(manifests.failure()))):
-        frame = (
-            '<iframe style="width:390px;height:800px;border:0" '
-            "onload=\"document.title = 'width ' + this.contentDocument.documentElement.scrollWidth\" "
-            f'srcdoc="{html.escape(page)}"></iframe>'
-        )
-        folder = tmp_path / name
-        folder.mkdir()
-        document, console = browse(chromium, folder, f"<!doctype html><title>none</title>{frame}")
-        assert console == []
-        assert re.findall(r"<title>(width \d+)</title>", document) == ["width 390"]

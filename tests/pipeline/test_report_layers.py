@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 import report_manifests as manifests
+from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 from rich.console import Console
-from test_report import HOSTILE, Page, browse, chromium, drawn_plots
 
 from enginesmith.converters.layers import Group, Layer, Profile, Rates, behind, told
 from enginesmith.pipeline.manifest import Manifest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import report_manifests as manifests
-from test_report import HOSTILE, Page, browse, chromium, drawn_plots
+from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 
 from enginesmith.converters.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search
 from enginesmith.pipeline.manifest import Manifest

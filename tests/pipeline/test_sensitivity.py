@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 from rich.console import Console
 from running import Answer, CommandLine
-from test_report import HOSTILE, Page, browse, chromium, drawn_plots
 
 from enginesmith.converters.records import LayerLoss, SensitivityRecord
 from enginesmith.pipeline.report import render_sensitivity, write_sensitivity

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from graphs import lowered, model, normal
-from test_lower import BRANCHES, IMAGE, NET, NET_WEIGHTS
+from lowered_nets import BRANCHES, IMAGE, NET, NET_WEIGHTS
 
 from enginesmith.converters.backends import get_backend, trt_session
 from enginesmith.converters.backends.base import BuildRequest

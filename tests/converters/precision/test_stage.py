@@ -10,7 +10,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from graphs import model, normal
-from test_lower import IMAGE, NET, NET_WEIGHTS
+from lowered_nets import IMAGE, NET, NET_WEIGHTS
 
 from enginesmith.converters.errors import ConversionError, UserError
 from enginesmith.converters.inputs import InputSpec

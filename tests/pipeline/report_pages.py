@@ -1,0 +1,118 @@
+"""Pages of reports as a browser sees them, for the tests of what is on them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import report_manifests as manifests
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.records import Attempt
+from enginesmith.pipeline.manifest import Manifest
+
+HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> \"'&amp; {{ 7*7 }} &lt;"
+
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--virtual-time-budget=10000",
+    "--enable-logging=stderr",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements, its text, and all that it would load."""
+
+    LOADS = ("src", "href", "xlink:href", "srcset", "data", "action", "poster")
+    VOID = ("meta", "br", "link", "img", "input", "hr")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.loads: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.loads += [(tag, value or "") for name, value in attrs if name in self.LOADS]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, "elements overlap"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def ids(self) -> list[str]:
+        return [attrs["id"] or "" for _, attrs in self.elements if "id" in attrs]
+
+
+MANIFESTS = [manifests.detector, manifests.failure, manifests.minimal, manifests.large]
+
+
+def hostile() -> Manifest:
+    """Every free text of a manifest tries to break out of the page."""
+    base = manifests.detector(gpu=True)
+    finding = Finding(
+        severity="error", op=HOSTILE, node=HOSTILE, backend=HOSTILE, versions=HOSTILE, message=HOSTILE, remedy=HOSTILE
+    )
+    dumped = base.model_dump()
+    for stage in dumped["stages"]:
+        stage |= {"note": HOSTILE, "error": HOSTILE, "remedy": HOSTILE, "warnings": [HOSTILE], "tools": {HOSTILE: "1"}}
+        stage |= {"log": "javascript:alert(1)", "findings": [finding], "ops": {HOSTILE: 3} if stage["ops"] else {}}
+        stage |= {"attempts": [Attempt(tool=HOSTILE, seconds=1, error=HOSTILE)]}
+        if stage["comparison"]:
+            stage["comparison"] |= {"found": f"{stage['id']} {HOSTILE}", "reason": HOSTILE}
+            for sample in stage["comparison"]["samples"]:
+                sample["outputs"][0]["name"] = HOSTILE
+    for engine in dumped["engines"]:
+        engine |= {"target": HOSTILE, "path": HOSTILE, "verified_reason": HOSTILE, "details": {HOSTILE: HOSTILE}}
+        engine |= {"layers_by_dtype": {HOSTILE: 3}}
+    dumped["model"] |= {"name": HOSTILE, "spec": HOSTILE}
+    return Manifest.model_validate(dumped | {"command": [HOSTILE], "recipe": {HOSTILE: HOSTILE}})
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.fail("no browser to test the report in: apt-get install chromium")
+    return found
+
+
+def browse(chromium: str, folder: Path, page: str, *flags: str) -> tuple[str, list[str]]:
+    """The document after its scripts ran, and what they said on the console."""
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    command = [chromium, *BROWSER_FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def drawn_plots(document: str) -> set[str]:
+    return set(re.findall(r'<div id="([^"]+)" class="plot js-plotly-plot"[^>]*><div class="plot-container', document))
