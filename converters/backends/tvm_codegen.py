@@ -20,7 +20,7 @@ all of theirs.
 
 
 def compile_module(module: Any, target: Any) -> Any:
-    """Machine code and the virtual machine's program, of a module whose kernels are fused and scheduled."""
+    """Machine code of scheduled kernels, and the virtual machine's program where functions of Relax call them."""
     tirx.register_tir_pipeline(PIPELINE, _pipeline)
     return tvm.compile(note_inner(module), target=target, tir_pipeline=PIPELINE)
 

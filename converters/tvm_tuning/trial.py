@@ -142,9 +142,11 @@ def _timer(kernel: Built, machine: Machine) -> Callable[[], float]:
 def _build(workload: Workload, schedule: Any, machine: Machine) -> Built:
     import tvm
 
+    from enginesmith.converters.backends import tvm_codegen
+
     kernel = workload.kernel(schedule)
     function = kernel.kernel(NAME)
-    executable = tvm.compile(tvm.IRModule({NAME: function}), target=machine.target)
+    executable = tvm_codegen.compile_module(tvm.IRModule({NAME: function}), machine.target)
     with tempfile.TemporaryDirectory() as folder:
         module = machine.load(executable, Path(folder, f"{NAME}.so"))
     arrays = _arrays(workload, kernel, function)
