@@ -37,6 +37,9 @@ NO_GPU = "no GPU"
 NO_GPU_HERE = f"{NO_GPU} on this machine"
 NO_GPU_TO_BUILD = f"{NO_GPU}: it builds only for the GPU of the machine"
 
+HIDDEN = "-1"
+"""The value of CUDA_VISIBLE_DEVICES with which CUDA finds no GPU."""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -214,15 +217,23 @@ class TensorRTBackend:
         from enginesmith.converters.backends import trt_session
 
         # Polygraphy's own loader leaves TensorRT's reason in the log.
-        return TrtRunner(lambda: trt_session.load(self.session(), engine.read_bytes()), name=self.name)
+        session = trt_session.open_session(self.product.module)
+        return TrtRunner(lambda: trt_session.load(session, engine.read_bytes()), name=self.name)
 
     def session(self) -> Session:
-        """The product's module and logger. Raises UserError where it isn't installed."""
+        """The product's module and logger, to parse and build with. Raises UserError where it isn't installed.
+
+        A product that builds for any GPU doesn't see the one here from then on, in this process, unless it has seen it
+        before: the engine is the same, and TensorRT-RTX 1.7's parser brings the process down at a RoiAlign on a machine
+        with a GPU (seen on an H100), where it refuses the node without one.
+        """
         from enginesmith.converters.backends import trt_session
 
         reason = self.available()
         if reason:
             raise UserError(f"{self.name}: {reason}")
+        if self.product.capabilities:
+            os.environ["CUDA_VISIBLE_DEVICES"] = HIDDEN
         return trt_session.open_session(self.product.module)
 
     def capability(self, target: str) -> str | None:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,20 @@ def test_reads_the_header_of_an_engine(tmp_path, context):
     (tmp_path / "other").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="no TensorRT engine"):
         inspect(tmp_path / "other")
+
+
+def test_a_gpu_is_hidden_from_a_builder_that_needs_none():
+    code = """
+import ctypes
+from enginesmith.converters.backends import get_backend
+get_backend("tensorrt-rtx").session()
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_char_p
+print(getenv(b"CUDA_VISIBLE_DEVICES").decode())
+"""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split()[-1] == "-1"
 
 
 def test_an_engine_that_cannot_be_loaded_says_why():
