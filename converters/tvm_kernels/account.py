@@ -15,7 +15,7 @@ from tvm import relax
 from enginesmith.converters.layers import Layer
 from enginesmith.converters.precision.proof import KINDS, Products
 from enginesmith.converters.tvm_kernels import traces
-from enginesmith.converters.tvm_kernels.fused import calls
+from enginesmith.converters.tvm_kernels.fused import traced_calls
 
 KERNEL_CALLS = ("relax.call_tir", "relax.call_tir_inplace", "relax.call_dps_packed", "relax.call_pure_packed")
 
@@ -59,7 +59,7 @@ def layers(lowered: Any, fused: Any, works: Sequence[Work], nodes: Sequence[tupl
     """
     counted: set[int] = set()
     made = []
-    for call, traced in calls(lowered, fused):
+    for call, traced in traced_calls(lowered, fused):
         callee, arguments = _callee(call)
         if callee is None:
             continue

@@ -16,7 +16,7 @@ from tvm import relax
 from enginesmith.converters.tvm_kernels import traces
 
 
-def calls(before: Any, after: Any) -> Iterator[tuple[Any, list[traces.Trace]]]:
+def traced_calls(before: Any, after: Any) -> Iterator[tuple[Any, list[traces.Trace]]]:
     """The calls of `main` after fusion, in their order, those in branches included, with the traces of what each computes."""
     found = _Values(before, after).found
     for call in traces.calls(after[traces.MAIN].body):
