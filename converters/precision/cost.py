@@ -4,6 +4,10 @@ A roofline: a product takes the time of its operations at the peak rate of its p
 whichever is longer (Williams, Waterman, Patterson, "Roofline", CACM 2009). Everything else moves bytes; activations,
 additions and scales are taken for part of the kernel before them. Launches and conversions between layouts are left
 out, so that small graphs look faster than they are.
+
+Held against PyTorch 2.11 on an H100 (a CUDA graph, channels last; ResNet-18 and -50, MobileNetV2, EfficientNet-B0, TF32 and
+fp16): in batches of 64 it takes 3.3 to 5.0 times the estimate, and the eight times are in the same order; one picture
+takes 18 to 63 times the estimate, since launches are left out, and fp16 saves 7 to 20 % of the time, not half of it.
 """
 
 from __future__ import annotations
