@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from enginesmith.converters.tvm_kernels.layout import Window
+from enginesmith.converters.tvm_kernels.winograd import tiles_along
 
 FLOPS_PER_BYTE = 5.0
 """Arithmetic that a core does in the time in which a byte comes from beyond the L2 cache: 110 GFLOP/s, 22 GB/s."""
@@ -15,13 +18,13 @@ GAIN = 0.9
 """Winograd has to be this much cheaper: its rounding error is larger."""
 
 
-def winograd_size(inputs: int, outputs: int, target: tuple[int, int], allowed: bool) -> int:
+def winograd_size(window: Window, inputs: int, outputs: int, target: tuple[int, int], allowed: bool) -> int:
     """Outputs along a side of the tile, 2 or 4; 0 for the direct convolution."""
     if not allowed or min(inputs, outputs) < LEAST_CHANNELS:
         return 0
-    costs = {size: winograd_cost(size, inputs, outputs, target) for size in (2, 4)}
+    costs = {size: winograd_cost(size, window, inputs, outputs, target) for size in (2, 4)}
     best = min(costs, key=lambda size: costs[size])
-    return best if costs[best] < GAIN * direct_cost(Window((3, 3)), inputs, outputs, target) else 0
+    return best if costs[best] < GAIN * direct_cost(window, inputs, outputs, target) else 0
 
 
 def direct_cost(window: Window, inputs: int, outputs: int, target: tuple[int, int]) -> float:
@@ -31,9 +34,9 @@ def direct_cost(window: Window, inputs: int, outputs: int, target: tuple[int, in
     return flops + _traffic(4.0 * inputs * outputs * window.taps)
 
 
-def winograd_cost(size: int, inputs: int, outputs: int, target: tuple[int, int]) -> float:
+def winograd_cost(size: int, window: Window, inputs: int, outputs: int, target: tuple[int, int]) -> float:
     points = (size + 2) ** 2
-    tiles = -(-target[0] // size) * -(-target[1] // size)
+    tiles = math.prod(tiles_along(size, window, target))
     flops = 2.0 * points * tiles * inputs * outputs
     transforms = TRANSFORM_FLOPS[size] * 2 * points * tiles * (inputs + outputs)
     between = _traffic(4.0 * points * tiles * (inputs + outputs))

@@ -1,6 +1,7 @@
-"""3x3 convolutions with stride 1 by Winograd's minimal filtering: F(4, 3) takes 4 times fewer multiplications, F(2, 3) 2.25.
+"""3x3 convolutions with stride 1, dilated or not, by Winograd's minimal filtering: F(4, 3) takes 4 times fewer multiplications, F(2, 3) 2.25.
 
 Lavin, Gray: Fast Algorithms for Convolutional Neural Networks, arXiv 1509.09308; the points are 0, 1, -1 (2, -2) and infinity.
+A dilation cuts the plane into interleaved ones, whose tiles take turns.
 Each strip of tiles goes through three phases: input transform, one matrix product per point, output transform. The
 rounding error of F(4, 3) is some ten times that of the direct convolution (measured: 3e-6 of the largest output).
 """
@@ -55,7 +56,7 @@ class WinogradConvolution:
         self.simd, self.size, self.window = simd, size, window
         self.source, self.target, self.expression = source, target, expression
         self.points = (size + 2) ** 2
-        self.down, self.across = -(-target.height // size), -(-target.width // size)
+        self.down, self.across = tiles_along(size, window, (target.height, target.width))
         self.schedule = schedule or self.default()
         self.vectors, self.rows = self.schedule.vectors, self.schedule.rows
         self.width = self.vectors * simd.lanes
@@ -86,15 +87,17 @@ class WinogradConvolution:
 
     @staticmethod
     def fits(simd: Simd, window: Window, groups: int, source: Blocked) -> bool:
-        plain = window.kernel == (3, 3) and window.strides == window.dilations == (1, 1)
+        plain = window.kernel == (3, 3) and window.strides == (1, 1)
         return plain and groups == 1 and source.block == simd.lanes and source.channels % simd.lanes == 0
 
     @staticmethod
     def reach(size: int, window: Window, source: tuple[int, int], target: tuple[int, int]) -> Halo:
         """The halo that the last tiles read, whose outputs are partly thrown away."""
         bottom, right = (
-            -(-count // size) * size + 2 - pad - extent
-            for count, pad, extent in zip(target, window.pads[:2], source, strict=True)
+            tiles * size + 2 * dilation - pad - extent
+            for tiles, dilation, pad, extent in zip(
+                tiles_along(size, window, target), window.dilations, window.pads[:2], source, strict=True
+            )
         )
         return Halo(window.pads[0], window.pads[1], max(0, bottom), max(0, right))
 
@@ -134,17 +137,22 @@ class WinogradConvolution:
         self._multiply(weights, inputs, sums, loop)
         self._transform_output(sums, output, image, strip, loop)
 
+    def _first(self, axis: int, tile: Any) -> Any:
+        """The first output of a tile along an axis."""
+        dilation = self.window.dilations[axis]
+        return tile * self.size if dilation == 1 else tile // dilation * (dilation * self.size) + tile % dilation
+
     def _transform_input(self, data: Any, inputs: Any, image: Any, strip: Any, loop: Loop) -> None:
         simd, size, n = self.simd, self.size, self.size + 2
         transform = _input_2 if size == 2 else _input_4
-        top, left = self.window.pads[:2]
+        (top, left), (down, across) = self.window.pads[:2], self.window.dilations
         with loop(self.source.blocks * self.rows, self.source.size) as task:
             block, row = task // self.rows, task % self.rows
             with T.serial(self.across) as column:
-                y, x = (strip * self.rows + row) * size - top, column * size - left
+                y, x = self._first(0, strip * self.rows + row) - top, self._first(1, column) - left
 
                 def load(i: int, j: int, y: Any = y, x: Any = x, block: Any = block) -> Any:
-                    return self.source.read(simd, data, image, block, y + i, x + j)
+                    return self.source.read(simd, data, image, block, y + i * down, x + j * across)
 
                 def keep(value: Any, i: int, j: int, block: Any = block, at: Any = row * self.across + column) -> None:
                     simd.store(inputs, value, block, i * n + j, at, 0)
@@ -179,7 +187,9 @@ class WinogradConvolution:
 
     def _transform_output(self, sums: Any, output: BlockedOutput, image: Any, strip: Any, loop: Loop) -> None:
         simd, size, n = self.simd, self.size, self.size + 2
-        target = self.target
+        target, (down, across) = self.target, self.window.dilations
+        # Outputs beyond the plane: only a tile's last ones can be among them.
+        spare = self.down * size - target.height, self.across * size - target.width
         transform = _output_2 if size == 2 else _output_4
         with loop(target.blocks * self.rows, target.size) as task:
             block, row = task // self.rows, task % self.rows
@@ -190,15 +200,23 @@ class WinogradConvolution:
                     return simd.load(sums, block, i * n + j, at, 0)
 
                 def keep(value: Any, i: int, j: int, column: Any = column) -> None:
-                    y, x = tile_row * size + i, column * size + j
-                    inside = [y < target.height] if i >= size - (self.down * size - target.height) else []
-                    inside += [x < target.width] if j >= size - (self.across * size - target.width) else []
+                    y, x = self._first(0, tile_row) + i * down, self._first(1, column) + j * across
+                    inside = [y < target.height] if (size - i - 1) * down < spare[0] else []
+                    inside += [x < target.width] if (size - j - 1) * across < spare[1] else []
                     condition = tirx.all(*inside) if len(inside) > 1 else inside[0] if inside else True
                     when(condition, lambda: output.write(value, image, block, y, x))
 
                 _both_ways(simd, transform, n, size, load, keep)
             if target.halo != NO_HALO:
                 when(tile_row == 0, lambda: output.clear_halo(image, block, 0, target.height, True, True))
+
+
+def tiles_along(size: int, window: Window, target: tuple[int, int]) -> tuple[int, int]:
+    """Tiles of `size` outputs down and across a plane: as many for each of the planes that a dilation makes of it."""
+    down, across = (
+        dilation * -(-count // (dilation * size)) for count, dilation in zip(target, window.dilations, strict=True)
+    )
+    return down, across
 
 
 def _alone(count: int, work: int) -> AbstractContextManager[Any]:

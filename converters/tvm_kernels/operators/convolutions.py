@@ -45,7 +45,7 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
     block = 1 if given[1] < simd.lanes // 2 and not blocked(source) else simd.lanes
     size = 0
     if WinogradConvolution.fits(simd, window, groups, Blocked(*given, block)):
-        size = choose.winograd_size(inputs, outputs, shape[2:], settings.winograd)
+        size = choose.winograd_size(window, inputs, outputs, shape[2:], settings.winograd)
         if settings.winograd:
             size = settings.tuned.sizes.get(geometry(Blocked(*given, block), Blocked(*shape, block)), size)
     if size:

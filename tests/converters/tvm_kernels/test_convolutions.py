@@ -78,9 +78,10 @@ def convolutions(draw: st.DrawFn, kind: str = "dense") -> Convolution:
     least = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     size = (draw(st.integers(least[0], least[0] + 14)), draw(st.integers(least[1], least[1] + 19)))
     if kind == "winograd":
-        kernel, dilations, strides = (3, 3), (1, 1), (1, 1)
+        kernel, dilations, strides = (3, 3), draw(pair(1, 3)), (1, 1)
         inputs, outputs = 8 * draw(st.integers(2, 4)), draw(st.integers(16, 40))
-        size = draw(pair(3, 21))
+        more = draw(pair(0, 18))
+        size = (2 * dilations[0] + 1 + more[0], 2 * dilations[1] + 1 + more[1])
     return Convolution(draw(st.integers(1, 2)), groups, inputs, outputs, size, kernel, strides, dilations, pads)
 
 
