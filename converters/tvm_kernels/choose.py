@@ -18,13 +18,17 @@ GAIN = 0.9
 """Winograd has to be this much cheaper: its rounding error is larger."""
 
 
-def winograd_size(window: Window, inputs: int, outputs: int, target: tuple[int, int], allowed: bool) -> int:
-    """Outputs along a side of the tile, 2 or 4; 0 for the direct convolution."""
+def winograd_size(
+    window: Window, inputs: int, outputs: int, target: tuple[int, int], allowed: bool, seen: float = 1.0
+) -> int:
+    """Outputs along a side of the tile, 2 or 4; 0 for the direct convolution, which goes through the part `seen` of the
+    taps.
+    """
     if not allowed or min(inputs, outputs) < LEAST_CHANNELS:
         return 0
     costs = {size: winograd_cost(size, window, inputs, outputs, target) for size in (2, 4)}
     best = min(costs, key=lambda size: costs[size])
-    return best if costs[best] < GAIN * direct_cost(window, inputs, outputs, target) else 0
+    return best if costs[best] < GAIN * seen * direct_cost(window, inputs, outputs, target) else 0
 
 
 def direct_cost(window: Window, inputs: int, outputs: int, target: tuple[int, int]) -> float:

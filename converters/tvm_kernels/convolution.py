@@ -5,7 +5,7 @@ The input is read one number at a time and broadcast, so its layout is free; the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.tvm_kernels import tiles
 from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
+from enginesmith.converters.tvm_kernels.equivalent import share_seen
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.layout import NO_HALO, Blocked, Window
 from enginesmith.converters.tvm_kernels.output import BlockedOutput, finish
@@ -28,6 +29,8 @@ FLAT_PIXELS = 96
 FEWEST_TASKS = 16
 TASK_WORK = 4_000_000
 """Multiplications of a task of a large 1x1 convolution: some 70 us."""
+SPARSE = 0.8
+"""Where less than this part of the taps lies in the plane, it pays to go through those alone that do."""
 MOST_VECTORS = 6
 """Of output channels in a tile, that a search looks at."""
 
@@ -58,6 +61,8 @@ class DirectConvolution:
         """Of a group."""
         layouts = [source, target, *(operand.layout for operand in expression.operands if operand.kind == "tensor")]
         self.gapless = window.pointwise and all(layout and layout.halo == NO_HALO for layout in layouts)
+        planes = (source.height, source.width), (target.height, target.width)
+        self.sparse = share_seen(window, *planes) < SPARSE
         self.schedule = schedule or self.default()
         self.vectors, self.chunk, self.rows = self.schedule.vectors, self.schedule.inputs, self.schedule.rows
         self.width = self.vectors * lanes
@@ -71,7 +76,7 @@ class DirectConvolution:
         rows = 1
         if self.gapless:
             rows = tiles.divisor(target.height, -(-FLAT_PIXELS // target.width))
-        elif target.width <= SMALL_WIDTH:
+        elif target.width <= SMALL_WIDTH and not self.sparse:
             rows = target.height
         across = self.gapless or rows > 1
         if self.window.taps == 1:
@@ -175,8 +180,22 @@ class DirectConvolution:
             channel = tile * self.width + v * self.simd.lanes
             output.write(value, image, channel // self.target.block, y, x, channel % self.target.block)
 
-        total = self._sums(data, weights, tile, (), self.window.kernel, size, read)
+        taps = [(0, count) for count in self.window.kernel]
+        if self.sparse and not self.schedule.across:
+            ends = places[0], places[-1]
+            taps = [self._seen(axis, ends[0][axis], ends[1][axis]) for axis in (0, 1)]
+        total = self._sums(data, weights, tile, (), taps, size, read)
         finish(self.simd, self.expression, size, self.vectors, total, write)
+
+    def _seen(self, axis: int, first: Any, last: Any) -> tuple[Any, Any]:
+        """The first tap along an axis that one of the outputs from `first` to `last` sees in the plane, and the one after
+        the last.
+        """
+        extent = (self.source.height, self.source.width)[axis]
+        stride, dilation, pad = self.window.strides[axis], self.window.dilations[axis], self.window.pads[axis]
+        start = tirx.floordiv(pad - last * stride + dilation - 1, dilation)
+        end = tirx.floordiv(extent - 1 - first * stride + pad, dilation) + 1
+        return T.Bind(T.max(0, start)), T.Bind(T.min(self.window.kernel[axis], end))
 
     def _sums(
         self,
@@ -184,14 +203,15 @@ class DirectConvolution:
         weights: Any,
         tile: Any,
         phase: tuple[Any, ...],
-        taps: tuple[int, int],
+        taps: Sequence[tuple[Any, Any]],
         size: int,
         read: Callable[[Any, int, Any, Any, Any], tuple[Any, ...]],
     ) -> Callable[[Any, int], Any]:
         """Sums over all inputs and taps for `size` pixels: a function of the pixel and the vector of outputs.
 
-        `read` gives the index of the number that a pixel sees at a tap, from block, pixel, row, column and lane; `phase` is
-        where the weights of these pixels lie, if not all have the same.
+        `read` gives the index of the number that a pixel sees at a tap, from block, pixel, row, column and lane; `taps`
+        has the first tap and the one after the last, down and across; `phase` is where the weights of these pixels lie, if
+        not all have the same.
         """
         simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
         count = size * vectors
@@ -209,7 +229,7 @@ class DirectConvolution:
                             at = (step % parts * count + pixel * vectors + v) * lanes
                             simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
 
-            loop_taps(*taps, add)
+            loop_taps(taps[0], taps[1], add)
         return lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts)
 
     def _input(self, tile: Any, chunk: Any) -> tuple[Any, Any]:
@@ -225,10 +245,11 @@ class DirectConvolution:
         return self.source.place(image, block, y * sh + row * dh - top, x * sw + column * dw - left, lane)
 
 
-def loop_taps(kh: int, kw: int, body: Callable[[Any, Any], None]) -> None:
+def loop_taps(down: tuple[Any, Any], across: tuple[Any, Any], body: Callable[[Any, Any], None]) -> None:
     """Real loops: when the taps of a row are unrolled, LLVM merges their broadcasts, and spills registers."""
-    if kh == kw == 1:
+    known = all(isinstance(end, int) for end in (*down, *across))
+    if known and down == across == (0, 1):
         body(0, 0)
     else:
-        with T.serial(kh) as row, T.serial(kw) as column:
+        with T.serial(*down) as row, T.serial(*across) as column:
             body(row, column)

@@ -30,6 +30,16 @@ def seeing(
     return replace(inner, pads=(*pads, reach.bottom, reach.right)), weights[:, :, top:bottom, left:right]
 
 
+def share_seen(window: Window, source: tuple[int, int], target: tuple[int, int]) -> float:
+    """Which part of all taps of all outputs lies in the plane."""
+    seen = 1.0
+    for axis in (0, 1):
+        step, dilation, pad = window.strides[axis], window.dilations[axis], window.pads[axis]
+        places = [y * step + tap * dilation - pad for y in range(target[axis]) for tap in range(window.kernel[axis])]
+        seen *= sum(0 <= place < source[axis] for place in places) / len(places)
+    return seen
+
+
 def _seen(window: Window, axis: int, source: int, target: int) -> tuple[int, int]:
     """The first tap along an axis that lies in the plane for some output, and the one after the last."""
     stride, pad = window.strides[axis], window.pads[axis]

@@ -113,7 +113,7 @@ class TransposedConvolution(DirectConvolution):
             channel, block = tile * self.width + v * self.simd.lanes, self.target.block
             output.write(value, image, channel // block, place[0], place[1] + pixel * stride, channel % block)
 
-        total = self._sums(data, weights, tile, phase, self.taps, size, read)
+        total = self._sums(data, weights, tile, phase, [(0, count) for count in self.taps], size, read)
         finish(self.simd, self.expression, size, self.vectors, total, write)
 
 

@@ -153,7 +153,7 @@ class IntegerConvolution:
 
                 sums.add(read, at, self.chunk)
 
-            loop_taps(kh, kw, taps)
+            loop_taps((0, kh), (0, kw), taps)
 
         def write(value: Any, pixel: Any, v: int) -> None:
             y, x = places[pixel] if isinstance(pixel, int) else self._place(part, first + pixel)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from enginesmith.converters.tvm_kernels import choose
 from enginesmith.converters.tvm_kernels.anchors import Anchor, Match, Settings
-from enginesmith.converters.tvm_kernels.equivalent import merged, seeing
+from enginesmith.converters.tvm_kernels.convolution import SPARSE
+from enginesmith.converters.tvm_kernels.equivalent import merged, seeing, share_seen
 from enginesmith.converters.tvm_kernels.graph import Graph, Node, NotCovered, planes_of
 from enginesmith.converters.tvm_kernels.layout import Blocked, Planes, window_of
 from enginesmith.converters.tvm_kernels.transposed import TransposedConvolution
@@ -45,7 +46,9 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
     block = 1 if given[1] < simd.lanes // 2 and not blocked(source) else simd.lanes
     size = 0
     if WinogradConvolution.fits(simd, window, groups, Blocked(*given, block)):
-        size = choose.winograd_size(window, inputs, outputs, shape[2:], settings.winograd)
+        seen = share_seen(window, given[2:], shape[2:])
+        seen = seen if seen < SPARSE else 1.0
+        size = choose.winograd_size(window, inputs, outputs, shape[2:], settings.winograd, seen)
         if settings.winograd:
             size = settings.tuned.sizes.get(geometry(Blocked(*given, block), Blocked(*shape, block)), size)
     if size:

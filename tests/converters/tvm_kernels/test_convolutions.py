@@ -150,6 +150,36 @@ def test_taps_that_see_nothing(agrees: Any, dilation: int, kernels: str) -> None
     assert told["kernels"][kernels] == 1
 
 
+def test_taps_that_some_outputs_see(agrees: Any) -> None:
+    @QUICK
+    @given(
+        size=pair(6, 24), dilations=pair(3, 9), pads=st.tuples(*(st.integers(2, 9) for _ in range(4))),
+        strides=pair(1, 2), seed=st.integers(0, 99),
+    )  # fmt: skip
+    def property_holds(
+        size: tuple[int, int],
+        dilations: tuple[int, int],
+        pads: tuple[int, int, int, int],
+        strides: tuple[int, int],
+        seed: int,
+    ) -> None:
+        """Far beyond the edges on all sides: every row and tile has taps of its own."""
+        rng = np.random.default_rng(seed)
+        size = (size[0] + 2 * dilations[0], size[1]) if size[0] + pads[0] + pads[2] <= 2 * dilations[0] else size
+        size = (size[0], size[1] + 2 * dilations[1]) if size[1] + pads[1] + pads[3] <= 2 * dilations[1] else size
+        told = agrees(
+            f"(float[1, 16, {size[0]}, {size[1]}] x) => (float[1, 16, h, w] y) {{ y = Conv <strides = {[*strides]},"
+            f" dilations = {[*dilations]}, pads = {[*pads]}> (x, w) }}",
+            {"w": rng.standard_normal((16, 16, 3, 3)) / 12},
+            seed=seed,
+            name="x86-64-v3",
+            winograd=False,
+        )
+        assert told["kernels"]["convolution"] == 1
+
+    property_holds()
+
+
 def test_what_has_no_kernel_is_left_to_tvm_with_the_reason(agrees: Any) -> None:
     """Weights that are computed: the layout changes at the border."""
     rng = np.random.default_rng(0)
