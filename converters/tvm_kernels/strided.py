@@ -10,13 +10,15 @@ from typing import Any
 
 from tvm.tirx.script.builder import ir as T
 
-from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks
+from enginesmith.converters.tvm_kernels.emit import Simd, argument, function, tasks, transposed
 from enginesmith.converters.tvm_kernels.expression import Expression
 from enginesmith.converters.tvm_kernels.normalization import vectors
 from enginesmith.converters.tvm_kernels.views import Memory, View, nest
 
 TASK = 4096
 """Numbers of a task, at least, where loops can be cut so."""
+LEAST_SQUARE = 4
+"""Rows and columns that are transposed as vectors."""
 TILE = 16
 """Rows and columns of a tile that is transposed: one line of the cache."""
 
@@ -133,8 +135,35 @@ class Strided:
                 self._store(simd, buffers, moved, strides)
 
             vectors(simd, count, step)
-        else:
+        elif not self._squares(buffers, offsets, inside):
             self._tiles(buffers, offsets, inside)
+
+    def _squares(self, buffers: list[Any], offsets: list[Any], inside: list[Any]) -> bool:
+        """A transposition by squares of whole vectors; False where the loops are none."""
+        if len(inside) != 2 or self.expression.heavy:
+            return False
+        (rows, down), (columns, across) = inside
+        known = down[0] == 1 and across[-1] == 1 and all(stride in (0, 1) for stride in across[1:-1])
+        if not known or min(rows, columns) < LEAST_SQUARE:
+            return False
+        size = max(lanes for lanes in (4, 8, 16) if lanes <= min(self.simd.lanes, rows, columns))
+        simd = self.simd.narrowed(size)
+        with T.serial(-(-rows // size)) as i, T.serial(-(-columns // size)) as j:
+            row, column = T.Bind(T.min(i * size, rows - size)), T.Bind(T.min(j * size, columns - size))
+            starts = [
+                offset + row * first + column * last for offset, first, last in zip(offsets, down, across, strict=True)
+            ]
+            loaded = [simd.load(buffers[0], *flat(buffers[0], starts[0] + step * across[0])) for step in range(size)]
+            for step, vector in enumerate(transposed(loaded)):
+                places = [flat(buffer, start + step * first)
+                          for buffer, start, first in zip(buffers, starts, down, strict=True)]  # fmt: skip
+
+                def load(index: int, places: list[Any] = places) -> Any:
+                    buffer, place = buffers[index + 1], places[index + 1]
+                    return simd.load(buffer, *place) if across[index + 1] else simd.splat(buffer[place])
+
+                simd.store(buffers[-1], self.expression.apply(simd, vector, load), *places[-1])
+        return True
 
     def _tiles(self, buffers: list[Any], offsets: list[Any], inside: list[Any]) -> None:
         """One number after the other, in tiles that read and write whole lines of the cache."""

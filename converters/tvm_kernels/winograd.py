@@ -1,4 +1,5 @@
-"""3x3 convolutions with stride 1, dilated or not, by Winograd's minimal filtering: F(4, 3) takes 4 times fewer multiplications, F(2, 3) 2.25.
+"""3x3 convolutions with stride 1, dilated or not, by Winograd's minimal filtering: F(4, 3) takes 4 times fewer
+multiplications, F(2, 3) 2.25.
 
 Lavin, Gray: Fast Algorithms for Convolutional Neural Networks, arXiv 1509.09308; the points are 0, 1, -1 (2, -2) and infinity.
 A dilation cuts the plane into interleaved ones, whose tiles take turns.
