@@ -216,21 +216,35 @@ class DirectConvolution:
         simd, vectors, lanes = self.simd, self.vectors, self.simd.lanes
         count = size * vectors
         parts = tiles.partial_sums(count, self.chunk)
-        sums = simd.zeros(count * parts)
+        widths = [simd] * (vectors - 1) + [self._last()]
+        sums = [width.zeros(size * parts) for width in widths]
         with T.serial(self.inputs // self.chunk) as chunk:
             block, lane = self._input(tile, chunk)
 
             def add(row: Any, column: Any) -> None:
                 for step in range(self.chunk):
-                    ws = [simd.load(weights, tile, chunk, *phase, row, column, step, v * lanes) for v in range(vectors)]
+                    ws = [
+                        width.load(weights, tile, chunk, *phase, row, column, step, v * lanes)
+                        for v, width in enumerate(widths)
+                    ]
                     for pixel in range(size):
-                        value = simd.splat(data[read(block, pixel, row, column, lane + step)])
-                        for v, weight in enumerate(ws):
-                            at = (step % parts * count + pixel * vectors + v) * lanes
-                            simd.store(sums, simd.fma(value, weight, simd.load(sums, at)), at)
+                        value = data[read(block, pixel, row, column, lane + step)]
+                        for width, weight, own in zip(widths, ws, sums, strict=True):
+                            at = (step % parts * size + pixel) * width.lanes
+                            width.store(own, width.fma(width.splat(value), weight, width.load(own, at)), at)
 
             loop_taps(taps[0], taps[1], add)
-        return lambda pixel, v: simd.total(sums, pixel * vectors + v, count, parts)
+
+        def total(pixel: int, v: int) -> Any:
+            return simd.widened(widths[v], widths[v].total(sums[v], pixel, size, parts))
+
+        return total
+
+    def _last(self) -> Simd:
+        """Of the last vector of outputs only half is summed up, where channels fill no more of it and all tiles are alike."""
+        lanes, rest = self.simd.lanes, self.target.channels % self.simd.lanes
+        half_filled = self.tiles == 1 and lanes > 4 and 0 < rest <= lanes // 2
+        return self.simd.narrowed(lanes // 2) if half_filled else self.simd
 
     def _input(self, tile: Any, chunk: Any) -> tuple[Any, Any]:
         """Block and first lane of a chunk of inputs of the group that `tile` belongs to."""

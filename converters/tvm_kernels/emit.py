@@ -75,6 +75,13 @@ class Simd:
             value = value + self.load(registers, (first + part * stride) * self.lanes)
         return value
 
+    def widened(self, narrow: Simd, value: Any) -> Any:
+        """A vector of `narrow`'s, with zeros in the lanes that it lacks."""
+        if narrow.lanes == self.lanes:
+            return value
+        zeros = [narrow.splat(0.0)] * (self.lanes // narrow.lanes - 1)
+        return T.Shuffle([value, *zeros], list(range(self.lanes)))
+
     def narrowed(self, lanes: int) -> Simd:
         return replace(self, lanes=lanes)
 
