@@ -290,7 +290,7 @@ def _binary(g: RandomGraph) -> None:
     if op == "Div":
         other = g.node("Add", g.node("Abs", other), g.constant(np.float32(0.5)))
     elif op == "PRelu":
-        _, *inner = g.shapes[x]
+        inner = g.shapes[x][1:]
         g.node(op, x, g.constant(g.rng.random([*inner[:1], *(1 for _ in inner[1:])] or [1])))
         return
     g.node(op, *((x, other) if g.rng.random() < 0.5 or op == "Div" else (other, x)))
@@ -337,6 +337,8 @@ def _order(g: RandomGraph) -> None:
 
 def _transpose(g: RandomGraph) -> None:
     x = g.pick()
+    if not g.shapes[x]:
+        raise Refused("rank")
     g.node("Transpose", x, perm=[int(axis) for axis in g.rng.permutation(len(g.shapes[x]))])
 
 
