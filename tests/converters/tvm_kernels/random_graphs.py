@@ -464,6 +464,8 @@ def _product(g: RandomGraph) -> None:
         scales = {"alpha": g.one_of(1.0, 0.5), "beta": g.one_of(1.0, 2.0)}
         g.node("Gemm", x, weights, *bias, transA=turned, transB=other, **scales)
         return
+    if not shape:
+        raise Refused("rank")
     inner = shape[-1]
     kind = g.one_of("weights", "batched", "self", "vector", "left")
     if kind == "self" and len(shape) >= 2:
