@@ -437,7 +437,7 @@ def _pad(g: RandomGraph) -> None:
     most = [min(2, size - 1) if mode == "reflect" else 2 for size in shape]
     pads = [g.integer(0, count) if index >= len(shape) - 2 else 0 for index, count in enumerate(most)]
     ends = [g.integer(0, count) if index >= len(shape) - 2 else 0 for index, count in enumerate(most)]
-    if mode == "constant" and g.rng.random() < 0.2 and shape[-1] > 2:
+    if mode == "constant" and g.rng.random() < 0.2 and max(shape[-1:], default=0) > 2:
         pads[-1] = -1
     fill = [g.constant(np.float32(0.5))] if mode == "constant" and g.rng.random() < 0.5 else []
     g.node("Pad", x, g.integers(*pads, *ends), *fill, mode=mode)
