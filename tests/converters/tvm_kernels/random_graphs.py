@@ -86,7 +86,7 @@ class RandomGraph:
             raise Refused(str(error)) from error
         for name, value in zip(names, found, strict=True):
             dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-            if not value.type.tensor_type.HasField("shape") or 0 in dims or math.prod(dims) > LARGEST:
+            if not value.type.tensor_type.HasField("shape") or min(dims, default=1) < 1 or math.prod(dims) > LARGEST:
                 raise Refused("sizes")
             self.shapes[name] = tuple(dims)
             self.kinds[name] = value.type.tensor_type.elem_type
