@@ -124,9 +124,9 @@ class Tuned:
         return cls(schedules, dict(dumped["sizes"]))
 
 
-def geometry(source: Blocked, target: Blocked) -> str:
+def geometry(source: Blocked, target: Blocked, dilations: tuple[int, int]) -> str:
     """Key of the choice between kernels for a 3x3 convolution with stride 1: it is made before what is fused is known."""
-    return _hash(_plain(_without_halo((source, target))))
+    return _hash(_plain(_without_halo((source, target, dilations))))
 
 
 def load_schedule(kind: str, values: Mapping[str, Any]) -> Schedule:

@@ -75,7 +75,9 @@ def groups_of(made: Mapping[Workload, int], *, winograd: bool = True) -> list[Gr
             size = kernel.size if workload.kind == "winograd" else 0
             rivals[size] = workload
             tasks = {size: Task.of(rival) for size, rival in rivals.items()}
-            groups[workload.key] = Group(calls, size, tasks, geometry(kernel.source, kernel.target))
+            groups[workload.key] = Group(
+                calls, size, tasks, geometry(kernel.source, kernel.target, kernel.window.dilations)
+            )
         else:
             groups[workload.key] = Group(calls, 0, {0: Task.of(workload)})
     return list(groups.values())

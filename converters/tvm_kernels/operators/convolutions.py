@@ -50,7 +50,9 @@ def _convolution(graph: Graph, node: Node, settings: Settings, blocked: Callable
         seen = seen if seen < SPARSE else 1.0
         size = choose.winograd_size(window, inputs, outputs, shape[2:], settings.winograd, seen)
         if settings.winograd:
-            size = settings.tuned.sizes.get(geometry(Blocked(*given, block), Blocked(*shape, block)), size)
+            size = settings.tuned.sizes.get(
+                geometry(Blocked(*given, block), Blocked(*shape, block), window.dilations), size
+            )
     if size:
         reach = WinogradConvolution.reach(size, window, given[2:], shape[2:])
         sources = [(source, block, reach)]

@@ -79,7 +79,10 @@ def draw(settings: Any, module: Any, seed: int) -> Any:
     random.seed(seed)
     use_kernels(module, settings)
     convolutions = [workload.kernel() for workload in settings.made if workload.kind in ("convolution", "winograd")]
-    sizes = {geometry(kernel.source, kernel.target): random.choice([0, 2, 4]) for kernel in convolutions}
+    sizes = {
+        geometry(kernel.source, kernel.target, kernel.window.dilations): random.choice([0, 2, 4])
+        for kernel in convolutions
+    }
     settings = replace(settings, tuned=Tuned({}, sizes), made=Counter())
     use_kernels(module, settings)
     schedules = {}
