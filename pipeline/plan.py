@@ -55,18 +55,18 @@ def make_plan(recipe: Recipe) -> Plan:
         compare = f"compare {name}"
         stages.append(comparison(FP32, compare, model, first, expected))
         gate = expected = compare
-    wide = model
+    wide, exact = model, ""
     original = {"original": ORIGINAL} if any(stage.id == ORIGINAL for stage in stages) else {}
     if recipe.precision != FP32:
         rest = recipe.rest or _rest(engines)
         stages += lowering(recipe, rest, _estimated(engines), model, first, expected, original)
-        model, expected = "precision", "compare precision"
+        exact, model, expected = expected, "precision", "compare precision"
         gate = stages[-1].id
     elif original:
         stages.append(accuracy(recipe, {"model": model, "candidate": model, "samples": first, **original}, gate))
         gate = JUDGE
     for backend, target in engines:
-        stages += _branch(recipe, backend, target, model, wide, first, expected, gate)
+        stages += _branch(recipe, backend, target, model, wide, first, expected, exact, gate)
     return Plan(source=source, stages=tuple(stages), model=model, warnings=_left_out(recipe))
 
 
@@ -141,10 +141,13 @@ def _branch(
     wide: str,
     samples: str,
     expected: str,
+    exact: str,
     gate: str,
 ) -> Iterator[PlannedStage]:
     """Check, compile, compare and measure for one engine. `wide` is the graph in float32: what its time is held against,
-    since ONNX Runtime computes in float32 on a CPU anyway, and is slower on a graph of 16 bits."""
+    since ONNX Runtime computes in float32 on a CPU anyway, and is slower on a graph of 16 bits. `exact` is the stage that has
+    its results, where `expected` is of a lower precision.
+    """
     name = f"{backend.name} {target}"
     check = f"check {name}"
     yield PlannedStage(
@@ -176,7 +179,14 @@ def _branch(
     )
     blocked = backend.runnable(target) or ""
     compare = comparison(
-        recipe.precision, f"compare {name}", f"compile {name}", samples, expected, backend.name, target
+        recipe.precision,
+        f"compare {name}",
+        f"compile {name}",
+        samples,
+        expected,
+        backend.name,
+        target,
+        wide=exact,
     )
     yield PlannedStage(**{**vars(compare), "blocked": blocked})
     if recipe.measure > 0:

@@ -50,14 +50,17 @@ def comparison(
     backend: str = "onnxruntime",
     target: str = "",
     judged_by: str = "",
+    wide: str = "",
 ) -> PlannedStage:
-    """The stage that holds `candidate`'s outputs against those of the stage `expected`."""
+    """The stage that holds `candidate`'s outputs against those of the stage `expected`; `wide` has those in float32, where
+    `expected` is of a lower precision.
+    """
     tolerance = "int8" if precision == AUTO else precision
     return PlannedStage(
         id,
         "compare",
         CompareOptions(backend=backend, precision=tolerance, expected=label(expected), judged_by=judged_by),
-        needs={"candidate": candidate, "samples": samples, "expected": expected},
+        needs={"candidate": candidate, "samples": samples, "expected": expected} | ({"wide": wide} if wide else {}),
         backend="" if backend == "onnxruntime" else backend,
         target=target,
     )

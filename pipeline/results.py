@@ -110,7 +110,8 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, resu
     assert info is not None
     file = get_backend(planned.backend).engine_file
     if compare.status in PASSED:
-        verified, reason = "yes", compare.note
+        difference = compare.comparison.reason if compare.comparison else ""
+        verified, reason = "yes", difference or compare.note
     elif compare.status == "failed":
         verified, reason = "no", compare.error
     else:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from polygraphy.comparator import IterationResult
 from stages import compare, write_samples
 
-from enginesmith.converters.compare import DECADES, compare_outputs, reason
+from enginesmith.converters.compare import DECADES, as_close, compare_outputs, reason
 from enginesmith.converters.errors import ConversionError
 from enginesmith.converters.records import Comparison, SampleComparison
 from enginesmith.converters.samples import Sample
@@ -232,6 +232,29 @@ def test_the_outputs_are_kept_for_the_next_comparison(tmp_path: Path) -> None:
     (kept / "samples.json").write_bytes((samples / "samples.json").read_bytes())
     (kept / "inputs.json").write_bytes((samples / "inputs.json").read_bytes())
     assert compare(tmp_path / "next", kept, graph(tmp_path / "graph", 2.1)).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(2.0, "pass"), (1.87, "differs"), (2.24, "fail"), (1.7, "fail"), (-2.1, "fail")]
+)
+def test_other_roundings_than_the_stand_ins_are_no_failure(tmp_path: Path, factor: float, verdict: str) -> None:
+    """The stand-in is 0.1 x from the results in float32, on one side: who is no further from them, on any side, passes."""
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    wide = write_samples(tmp_path / "wide", "x:1..2..4x3", lambda x: {"y": F(1.9) * x})
+    comparison = compare(tmp_path / "out", samples, graph(tmp_path / "graph", factor), wide=wide)
+    assert comparison.verdict == verdict
+    assert ("as close to the results in float32" in comparison.reason) == (verdict == "differs")
+
+
+@pytest.mark.parametrize(("lost", "close"), [(2, True), (3, True), (4, False)])
+def test_detections_that_roundings_lose(lost: int, close: bool) -> None:
+    boxes = np.stack([np.arange(20) * 10, np.zeros(20), np.arange(20) * 10 + 8, np.full(20, 8)], axis=1)[None]
+
+    def found(count: int) -> IterationResult:
+        scores = np.where(np.arange(20) < count, 0.9, -1.0)[None]
+        return result(boxes=F(boxes), scores=F(scores), labels=np.ones((1, 20), np.int64))
+
+    assert as_close("detection", found(18), found(20 - lost), found(20), TOLERANCES["int8"]) is close
 
 
 def test_no_metric_judges_another_dtype(tmp_path: Path) -> None:

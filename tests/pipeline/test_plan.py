@@ -57,6 +57,7 @@ def test_the_road_of_a_torch_model():
         "expected": "compare export",
     }
     assert stages["compare tvm x86-64-v3"].needs["expected"] == "compare simplify"
+    assert "wide" not in stages["compare tvm x86-64-v3"].needs
     assert stages["check tvm x86-64-v3"].needs["expected"] == "compare simplify"
     assert stages["compile tvm x86-64-v3"].needs == {
         "model": "simplify",
@@ -78,6 +79,7 @@ def test_the_road_of_a_lower_precision():
     assert stages["calibrate"].after == ("compare simplify",)
     assert stages["precision"].needs == {"model": "simplify", "samples": "export", "calibration": "calibrate"}
     assert stages["accuracy"].needs == {"model": "simplify", "candidate": "precision", "samples": "export"}
+    assert stages["compare tvm x86-64-v3"].needs["wide"] == "compare simplify"
     assert stages["check tvm x86-64-v3"].after == ("accuracy",), "an engine that loses too much isn't built"
     assert stages["compare precision"].needs["expected"] == "compare simplify"
     assert stages["compare precision"].options.precision == "fp16"
