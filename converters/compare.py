@@ -73,11 +73,12 @@ class Compare(Stage[CompareOptions]):
         label = STAND_IN_LABEL if (inputs["candidate"] / STAND_IN).exists() else _label(options.backend)
         comparison = _comparison(compared, options.expected, label, options.judged_by)
         if comparison.verdict == "fail" and "wide" in inputs:
-            wide = load_results(inputs["wide"])[0][1]
-            rows = zip(compared, before, results, (wide[index] for index in chosen), strict=True)
+            exact = load_results(inputs["wide"])[0][1]
+            rows = zip(compared, before, results, (exact[index] for index in chosen), strict=True)
+            tolerance = TOLERANCES[options.precision]
             if all(
-                sample.passed or (not sample.retyped and as_close(samples.task, *row, TOLERANCES[options.precision]))
-                for sample, *row in rows
+                sample.passed or (not sample.retyped and as_close(samples.task, stand_in, engine, wide, tolerance))
+                for sample, stand_in, engine, wide in rows
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
