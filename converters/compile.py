@@ -28,6 +28,8 @@ class CompileOptions(Options):
     """The weights are meant to be 2:4 sparse."""
     kernels: bool = True
     """Kernels of our own, which TVM modules can do without."""
+    winograd: bool = True
+    """Winograd's among them."""
 
 
 class Compile(Stage[CompileOptions]):
@@ -51,6 +53,7 @@ class Compile(Stage[CompileOptions]):
             cache=context.cache,
             sparse=options.sparse,
             kernels=options.kernels,
+            winograd=options.winograd,
             schedules=inputs["tuned"] / SCHEDULES if "tuned" in inputs else None,
         )
         backend = get_backend(options.backend)

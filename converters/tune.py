@@ -47,6 +47,7 @@ class TuneOptions(Options):
     target: str
     seconds: float = Field(gt=0)
     threads: int = 0
+    winograd: bool = True
     tuners: str = ""
     """A tracker of TVM's RPC and the key of the machines to measure on, `HOST:PORT/KEY`; this machine where left out."""
     database: Path | None = None
@@ -97,9 +98,10 @@ class Tune(Stage[TuneOptions]):
             profile=profile_of(samples.specs),
             out=context.scratch,
             shapes=listed_shapes(samples.specs),
+            winograd=options.winograd,
         )
         context.progress("looking for kernels", 0.0)
-        groups = groups_of(workloads(request))
+        groups = groups_of(workloads(request), winograd=options.winograd)
         if not groups:
             raise ConversionError(
                 f"tvm {header.tvm}: no kernel of this graph has schedules to choose from", "leave TUNE out"

@@ -77,6 +77,7 @@ def build(
     simplify: options.Simplify = None,
     repair: options.Repair = None,
     kernels: options.Kernels = None,
+    winograd: options.Winograd = None,
     tune: options.Tune = None,
     tuners: options.Tuners = None,
     tune_database: options.TuneDatabase = None,

@@ -85,6 +85,10 @@ Opset = Annotated[int | None, typer.Option(help="ONNX opset to export to.")]
 Simplify = Annotated[bool | None, typer.Option("--simplify/--no-simplify", help="Run the simplifier.")]
 Repair = Annotated[bool | None, typer.Option("--repair/--no-repair", help="Repair what a backend refuses.")]
 Kernels = Annotated[bool | None, typer.Option("--kernels/--no-kernels", help="Our kernels in TVM modules.")]
+Winograd = Annotated[
+    bool | None,
+    typer.Option("--winograd/--no-winograd", help="Winograd's convolutions in TVM modules: faster, and coarser."),
+]
 Tune = Annotated[
     str | None,
     typer.Option(help="Search for better schedules in TVM modules, such as 10m.", rich_help_panel=SEARCH),

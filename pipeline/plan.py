@@ -172,7 +172,13 @@ def _branch(
     yield PlannedStage(
         f"compile {name}",
         "compile",
-        CompileOptions(backend=backend.name, target=target, sparse=recipe.sparse, kernels=recipe.kernels),
+        CompileOptions(
+            backend=backend.name,
+            target=target,
+            sparse=recipe.sparse,
+            kernels=recipe.kernels,
+            winograd=recipe.winograd,
+        ),
         needs=needs,
         backend=backend.name,
         target=target,

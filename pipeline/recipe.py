@@ -89,6 +89,8 @@ class Recipe(BaseModel):
     """Repair what a backend refuses, and prove each repair; otherwise report it only."""
     kernels: bool = True
     """Kernels of our own in TVM modules; otherwise everything is TVM's lowering."""
+    winograd: bool = True
+    """Winograd's algorithm among them, where it is faster; it rounds more coarsely than a direct convolution."""
     tune: float = Field(default=0.0, ge=0)
     """Seconds to search for better schedules of the kernels in TVM modules (`10m`); 0: no search."""
     tuners: str = ""

@@ -51,6 +51,7 @@ def tune_options(recipe: Recipe, backend: Backend, target: str) -> TuneOptions |
         target=target,
         seconds=recipe.tune,
         threads=recipe.threads,
+        winograd=recipe.winograd,
         tuners=recipe.tuners,
         database=recipe.tune_database and recipe.tune_database.absolute(),
         code=code_version(KERNELS),

@@ -30,7 +30,8 @@ class BuildRequest:
     empty for the profile's optimum alone;
     `cache` is a directory that outlives the build, for a timing cache;
     `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such;
-    `kernels` lets TVM use ours where there are any, else everything is left to its own lowering;
+    `kernels` lets TVM use ours where there are any, else everything is left to its own lowering; `winograd` lets them be
+    Winograd's;
     `schedules` is the file that a search for better schedules of those kernels left.
     """
 
@@ -42,6 +43,7 @@ class BuildRequest:
     cache: Path | None = None
     sparse: bool = False
     kernels: bool = True
+    winograd: bool = True
     schedules: Path | None = None
 
 

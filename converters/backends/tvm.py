@@ -211,8 +211,6 @@ def _lower(
     """All before machine code is made. Raises ImportFailed, UserError."""
     from enginesmith.converters.backends import tvm_import, tvm_schedule
     from enginesmith.converters.tvm_kernels import account, apply
-    from enginesmith.converters.tvm_kernels.anchors import Settings
-    from enginesmith.converters.tvm_kernels.int8.dots import dot_for
     from enginesmith.converters.tvm_kernels.workload import Tuned
 
     imported = tvm_import.import_onnx(request.onnx, profile)
@@ -220,11 +218,7 @@ def _lower(
     prepared = tvm_import.prepare(imported.module, target)
     applied = apply.Applied(prepared)
     if request.kernels:
-        settings = Settings(
-            apply.simd_for(cpu.arch, cpu.mcpu),
-            tuned=Tuned.read(request.schedules),
-            dot=dot_for(cpu.arch, cpu.dot),
-        )
+        settings = apply.settings_for(cpu, request.winograd, Tuned.read(request.schedules))
         applied = apply.use_kernels(prepared, settings)
     legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
     grouped, module = tvm_import.fuse(legal, target)

@@ -15,9 +15,11 @@ from enginesmith.converters.tvm_kernels.account import Work
 from enginesmith.converters.tvm_kernels.anchors import Settings
 from enginesmith.converters.tvm_kernels.emit import Simd
 from enginesmith.converters.tvm_kernels.graph import Graph, NotCovered
+from enginesmith.converters.tvm_kernels.int8.dots import dot_for
 from enginesmith.converters.tvm_kernels.regions import plan
 from enginesmith.converters.tvm_kernels.rewrite import Rewriter
 from enginesmith.converters.tvm_kernels.wide import in_float32
+from enginesmith.converters.tvm_kernels.workload import Tuned
 
 MAIN = "main"
 
@@ -53,6 +55,11 @@ def simd_for(arch: str, mcpu: str) -> Simd:
     if "avx512f" in features:
         return Simd(lanes=16, registers=32)
     return Simd(lanes=8 if "avx" in features else 4, registers=16, fused="fma" in features)
+
+
+def settings_for(cpu: CpuTarget, winograd: bool = True, tuned: Tuned | None = None) -> Settings:
+    """What kernels for a processor may be, with the schedules that a search found for it."""
+    return Settings(simd_for(cpu.arch, cpu.mcpu), winograd, dot_for(cpu.arch, cpu.dot), tuned or Tuned())
 
 
 def use_kernels(module: Any, settings: Settings) -> Applied:

@@ -27,10 +27,9 @@ def workloads(request: BuildRequest) -> Counter[Workload]:
     from enginesmith.converters.backends.profile import static_profiles
     from enginesmith.converters.backends.tvm import TvmBackend
     from enginesmith.converters.tvm_kernels import apply
-    from enginesmith.converters.tvm_kernels.anchors import Settings
 
     cpu, target = tvm_target.parse(request.target), TvmBackend().llvm_target(request.target)
-    settings = Settings(apply.simd_for(cpu.arch, cpu.mcpu))
+    settings = apply.settings_for(cpu, request.winograd)
     try:
         for profile in static_profiles(request):
             module = tvm_import.prepare(tvm_import.import_onnx(request.onnx, profile).module, target)

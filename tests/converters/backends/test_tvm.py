@@ -206,6 +206,26 @@ for name, case in cases.items():
     assert "doesn't exist" in told["missing"]
 
 
+def test_winograd_is_a_choice(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = constant("w", rng.standard_normal((64, 64, 3, 3)), "float32")
+    planes = [1, 64, 28, 28]
+    nodes = [node("Conv", ["x", "w"], ["y"], pads=[1] * 4)]
+    save(tmp_path / "m.onnx", nodes, [value("x", FLOAT, planes)], [value("y", FLOAT, planes)], [weights])
+    answer = ask(
+        tmp_path,
+        """
+from dataclasses import replace
+for winograd in (True, False):
+    engine = backend.build(replace(request("m"), winograd=winograd), context)
+    answer[str(winograd)] = [layer.kernel for layer in engine.kernels]
+""",
+    )
+    assert any(kernel.startswith("winograd") for kernel in answer["True"])
+    assert not any(kernel.startswith("winograd") for kernel in answer["False"])
+    assert "convolution" in answer["False"]
+
+
 def test_scheduled_kernels_compute_the_same(tmp_path):
     """Kernels of many forms, each with its schedule against itself without."""
     differences = ask(
