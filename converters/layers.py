@@ -89,7 +89,9 @@ class Group(BaseModel):
         """The operators and the last node, in a few words."""
         ops = "+".join(dict.fromkeys(self.ops))
         return (
-            f"{ops[:LONGEST]}{'…' * (len(ops) > LONGEST)} {self.nodes[-1]}" if self.nodes else "no node in particular"
+            f"{ops[:LONGEST]}{'…' * (len(ops) > LONGEST)} {self.nodes[-1]}"
+            if self.nodes
+            else "nodes that only the engine's graph has"
         )
 
 
