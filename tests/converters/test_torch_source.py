@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import urllib.error
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +10,14 @@ import pytest
 import timm
 import torch
 import torchvision
+from export_models import imports
 from torch import nn
 
 from enginesmith.converters import torch_source
 from enginesmith.converters.errors import UserError
 from enginesmith.converters.torch_source import LoadedModel, load_model
 
-
-@pytest.fixture(autouse=True)
-def imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a factory's file does to `sys.path` and `sys.modules` ends with the test."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if "pytest-of" in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
+__all__ = ["imports"]  # the fixture
 
 
 @pytest.fixture(autouse=True)

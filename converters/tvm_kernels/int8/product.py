@@ -21,8 +21,6 @@ from enginesmith.converters.tvm_kernels.products import FEWEST_COLUMNS, RowsOutp
 
 VECTORS = 2
 UNROLLED = 4
-PIECE = 4096
-"""Numbers that one task makes integers of."""
 
 
 class IntegerProduct:
@@ -114,9 +112,7 @@ class Quantize:
         def body() -> None:
             data = argument("source", self.shape)
             output = RowsOutput(simd, self.shape, self.expression)
-            piece = tiles.divisor(rows, max(1, -(-PIECE // columns)))
-            with tasks(rows // piece, rows * columns) as task, T.serial(piece) as index:
-                row = T.Bind(task * piece + index)
+            with tasks(rows, rows * columns) as row:
                 vectors(simd, columns, lambda column: output.write(simd.load(data, *at_row(self.shape, row), column),
                                                                    row, column))  # fmt: skip
 
