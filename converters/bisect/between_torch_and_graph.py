@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from enginesmith.converters.backends.onnxruntime import session
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.layers import Divergence, Figures, Layer, measure
 from enginesmith.converters.bisect.surgery import used_by
-from enginesmith.converters.samples import Feed, SampleSet
+from enginesmith.converters.data.samples import Feed, SampleSet
+from enginesmith.converters.graphs.runner import session
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def compare(
     """
     import torch
 
-    from enginesmith.converters.export import ExportOptions, rebuild
+    from enginesmith.converters.stages.export import ExportOptions, rebuild
 
     names, feeds = SampleSet.load(Path(samples))
     model = files.read(Path(graph))

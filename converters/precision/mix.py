@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.converters.errors import ConversionError, first_line
+from enginesmith.converters.core.errors import ConversionError, first_line
+from enginesmith.converters.core.records import Kept, Lowering
+from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.records import Kept, Lowering
-from enginesmith.converters.stage import MODEL
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,9 +44,9 @@ def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: I
     float32.
     """
     from enginesmith.compat.graphs import weight_bytes
+    from enginesmith.converters.graphs.structure import INT8
     from enginesmith.converters.precision.int8.quantize import quantize
     from enginesmith.converters.precision.lower import lower, summary
-    from enginesmith.converters.precision.structure import INT8
 
     before = weight_bytes(model)
     kept: list[Kept] = []
@@ -83,7 +83,7 @@ def write(model: ir.Model, mix: Mix, folder: Path) -> Written:
     import onnx_ir as ir
 
     from enginesmith.compat.graphs import weight_bytes
-    from enginesmith.converters.backends import onnxruntime
+    from enginesmith.converters.graphs import runner as onnxruntime
     from enginesmith.converters.precision.formats import FORMATS
     from enginesmith.converters.precision.ranges import LARGE
     from enginesmith.converters.precision.standin import stand_in

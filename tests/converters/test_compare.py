@@ -12,11 +12,11 @@ from onnx import TensorProto, helper
 from polygraphy.comparator import IterationResult
 from stages import compare, write_samples
 
-from enginesmith.converters.compare import DECADES, as_close, compare_outputs, reason
-from enginesmith.converters.errors import ConversionError
-from enginesmith.converters.records import Comparison, SampleComparison
-from enginesmith.converters.samples import Sample
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.records import Comparison, SampleComparison
+from enginesmith.converters.data.samples import Sample
+from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.stages.compare import DECADES, as_close, compare_outputs, reason
 
 FP32 = TOLERANCES["fp32"]
 F, NAN, INF = np.float32, np.nan, np.inf

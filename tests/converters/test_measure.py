@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 from stages import context, write_samples
 
-from enginesmith.converters import measure
-from enginesmith.converters.measure import FEWEST_RUNS, MOST_RUNS, Measure, MeasureOptions
-from enginesmith.converters.records import Latency
+from enginesmith.converters.core.records import Latency
+from enginesmith.converters.stages import measure
+from enginesmith.converters.stages.measure import FEWEST_RUNS, MOST_RUNS, Measure, MeasureOptions
 
 
 class Clock:
