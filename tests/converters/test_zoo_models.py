@@ -51,7 +51,7 @@ def test_about_is_one_line() -> None:
 @pytest.mark.parametrize("name", zoo())
 def test_build(name: str, tmp_path: Path) -> None:
     """From PyTorch to an engine by the real command line; without a GPU the engine itself is not run."""
-    command = [sys.executable, "-m", "enginesmith.pipeline.cli.app"]
+    command = [sys.executable, "-m", "enginesmith"]
     script = Path(sys.executable).with_name("enginesmith")
     flags = ["--backend", "tensorrt-rtx", "--target", "sm_89", "--measure", "0", "--out", str(tmp_path / "out")]
     done = subprocess.run(

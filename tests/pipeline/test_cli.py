@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy(arguments):
     code = f"""
 import sys
 sys.argv = ["enginesmith", *{arguments!r}]
-from enginesmith.pipeline.cli import main
+from enginesmith.pipeline.cli.app import main
 try:
     main()
 except SystemExit:

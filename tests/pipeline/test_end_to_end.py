@@ -185,7 +185,7 @@ def test_the_second_run_takes_all_from_the_store_and_loads_no_framework(tiny):
     code = f"""
 import sys
 sys.argv = ["enginesmith", *{tiny.again!r}]
-from enginesmith.pipeline.cli import main
+from enginesmith.pipeline.cli.app import main
 try:
     main()
 except SystemExit as end:

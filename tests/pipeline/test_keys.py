@@ -162,5 +162,5 @@ def test_the_repairs_reach_from_the_stages_that_use_them():
     finally:
         hashing._read = kept
         code_version.cache_clear()
-    assert {"compile.py", "tvm.py", "tvm_import.py", "trt_session.py", "findings.py"} <= files
+    assert {"compile.py", "backend.py", "importer.py", "session.py", "findings.py"} <= files
     assert "export.py" not in files
