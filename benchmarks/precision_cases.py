@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.data.datasets import Dataset, open_dataset
 from enginesmith.converters.data.evaluation import Evaluator
 from enginesmith.converters.data.metrics import load_metric
-from enginesmith.converters.data.samples import SampleSet
 from enginesmith.pipeline.job.store import Store
 
 TRAINED = Path(__file__).parent / "trained"

@@ -16,7 +16,7 @@ from enginesmith.converters.bisect.oracles import run_onnxruntime, run_tvm
 from enginesmith.converters.bisect.search import fix_sizes
 from enginesmith.converters.bisect.surgery import prune, used_by
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
-from enginesmith.converters.data.samples import SampleSet
+from enginesmith.converters.core.samples import SampleSet
 
 COMPARE = f"{__name__}:compare_outputs"
 CUTS = 8

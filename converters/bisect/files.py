@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from enginesmith.converters.bisect.surgery import bodies, graph_at
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.stages.import_onnx import external_files, load_graph
+from enginesmith.converters.graphs.files import external_files, load_graph
 
 EXTERNAL_BYTES = 1_500_000_000
 """Weights above this go into a file beside the graph: a protobuf message ends at 2 GiB."""

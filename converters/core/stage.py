@@ -119,3 +119,9 @@ class Stage(Generic[OptionsT]):
     def run(self, inputs: Mapping[str, Path], options: OptionsT, context: Context) -> Facts:
         """`inputs` maps a role to the artifact directory of the stage that fills it."""
         raise NotImplementedError
+
+
+def accepted(inputs: Mapping[str, Path]) -> Path:
+    """The graph to build from: the one that the check repaired, or else the model's."""
+    repaired = inputs["checked"] / MODEL
+    return repaired if repaired.exists() else inputs["model"] / MODEL

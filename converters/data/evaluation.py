@@ -11,9 +11,9 @@ from typing import Any
 
 from enginesmith.converters.core.errors import ConversionError, first_line
 from enginesmith.converters.core.records import Accuracy
+from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.data.datasets import Examples
 from enginesmith.converters.data.metrics import Metric
-from enginesmith.converters.data.samples import Array, Feed
 from enginesmith.converters.graphs import runner as onnxruntime
 
 IN_MEMORY = 1 << 26

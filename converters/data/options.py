@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from enginesmith.converters.core.samples import SAMPLES, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Options
-from enginesmith.converters.data.samples import SAMPLES, SampleSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginesmith.converters.data.samples import Array
+from enginesmith.converters.core.samples import Array
 
 if TYPE_CHECKING:
     import onnx

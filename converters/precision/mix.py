@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.converters.core.errors import ConversionError, first_line
+from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.records import Kept, Lowering
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Rest = Literal["fp32", "fp16", "bf16"]
 STAND_IN = "standin.onnx"
 """File name of the stand-in, beside the graph that it stands for."""
+STAND_IN_LABEL = "ONNX Runtime, rounding where the graph does"
+"""What the stand-in's results are called in a comparison."""
 
 
 class Mix(BaseModel):
@@ -35,6 +38,30 @@ class Mix(BaseModel):
     """Nodes that stay in float32."""
     keep_io: bool = True
     """Leave inputs and outputs in float32."""
+
+
+def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:
+    """The lowest precision that was asked for, wherever it can be had. Raises UserError where that is nowhere."""
+    from enginesmith.converters.precision import rules
+    from enginesmith.converters.precision.int8.placement import candidates
+
+    if not rules.products(model):
+        raise UserError(
+            f"asked {precision}, and the graph has nothing to lower: no convolution, no product, no table of weights; "
+            "build it in fp32"
+        )
+    if precision != "int8":
+        return Mix.model_validate({"rest": precision})
+    found = candidates(model)
+    names = tuple(node.name or "" for node, reason in found.items() if not reason)
+    if not names:
+        why = Counter(found.values()).most_common(1)
+        raise UserError(
+            "asked int8, and the graph has nothing to quantize"
+            + (f": of {len(found)} products, {why[0][1]} can't be: {why[0][0]}" if why else "")
+            + "; build it in fp16"
+        )
+    return Mix(rest=rest, int8=names)
 
 
 def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options) -> Lowering:

@@ -16,8 +16,8 @@ from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.inputs import listed_shapes
 from enginesmith.converters.core.records import RepairReport
+from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
-from enginesmith.converters.data.samples import SampleSet
 from enginesmith.converters.graphs.describe import describe
 
 
@@ -44,8 +44,8 @@ class Check(Stage[CheckOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> Facts:
         from enginesmith.compat.target import Target
+        from enginesmith.converters.graphs.comparison import compare_graph
         from enginesmith.converters.graphs.repair import repair_file
-        from enginesmith.converters.stages.compare import compare_graph
 
         samples, feeds = SampleSet.load(inputs["samples"])
         backend = get_backend(options.backend)
@@ -88,12 +88,6 @@ class Check(Stage[CheckOptions]):
                 "note": f"repaired {_nodes(len(refused))}: {', '.join(made)}",
             }
         )
-
-
-def accepted(inputs: Mapping[str, Path]) -> Path:
-    """The graph to build from: the one that the check repaired, or else the model's."""
-    repaired = inputs["checked"] / MODEL
-    return repaired if repaired.exists() else inputs["model"] / MODEL
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:

@@ -11,11 +11,10 @@ from enginesmith.converters.backends.base import BuildRequest, Profile
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.inputs import listed_shapes, written
-from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage
-from enginesmith.converters.data.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage, accepted
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs.products import shortfall
-from enginesmith.converters.stages.check import accepted
 
 if TYPE_CHECKING:
     from enginesmith.converters.graphs.sparsity import Sparsity

@@ -15,8 +15,8 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.stage import Context, Facts, Stage
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, own_sources
 from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.torch_models.prepare import WEIGHTS
 from enginesmith.converters.torch_models.source import TorchModelOptions
-from enginesmith.converters.training import artifact
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.training.record import FineTuning
 
@@ -76,7 +76,8 @@ class Finetune(Stage[FinetuneOptions]):
             warnings.append(f"{name} has changed no weight")
         for warning in warnings:
             context.warn(warning)
-        artifact.save(context.out, loaded.module, record)
+        torch.save(loaded.module.state_dict(), context.out / WEIGHTS)
+        record.save(context.out)
         return Facts(
             weights=loaded.weights,
             warnings=warnings,

@@ -15,8 +15,8 @@ from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.engine_layers import Layers, Profile
 from enginesmith.converters.core.inputs import written
 from enginesmith.converters.core.records import Latency
+from enginesmith.converters.core.samples import Array, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
-from enginesmith.converters.data.samples import Array, SampleSet
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs import runner as onnxruntime
 

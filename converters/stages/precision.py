@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.records import Lowering
 from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
-from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.mix import Mix, Rest, apply, write
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-STAND_IN_LABEL = "ONNX Runtime, rounding where the graph does"
-"""What the stand-in's results are called in a comparison."""
+from enginesmith.converters.precision.lowered import lowered_facts
+from enginesmith.converters.precision.mix import Rest, apply, whole, write
 
 
 class PrecisionOptions(Options):
@@ -51,48 +44,6 @@ class Lower(Stage[PrecisionOptions]):
         _check_lowered(lowering, options.precision)
         write(model, mix, context.out)
         return lowered_facts(context.out, lowering)
-
-
-def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:
-    """The lowest precision that was asked for, wherever it can be had. Raises UserError where that is nowhere."""
-    from enginesmith.converters.precision import rules
-    from enginesmith.converters.precision.int8.placement import candidates
-
-    if not rules.products(model):
-        raise UserError(
-            f"asked {precision}, and the graph has nothing to lower: no convolution, no product, no table of weights; "
-            "build it in fp32"
-        )
-    if precision != "int8":
-        return Mix.model_validate({"rest": precision})
-    found = candidates(model)
-    names = tuple(node.name or "" for node, reason in found.items() if not reason)
-    if not names:
-        why = Counter(found.values()).most_common(1)
-        raise UserError(
-            "asked int8, and the graph has nothing to quantize"
-            + (f": of {len(found)} products, {why[0][1]} can't be: {why[0][0]}" if why else "")
-            + "; build it in fp16"
-        )
-    return Mix(rest=rest, int8=names)
-
-
-def lowered_facts(out: Path, lowering: Lowering) -> Facts:
-    """What is known of the lowered graph in `out`."""
-    total = sum(lowering.products_by_dtype.values())
-    counts = ", ".join(
-        f"{lowering.products_by_dtype[dtype]} {dtype}"
-        for dtype in ("int8", "int8 weights", "float16", "bfloat16", "float32")
-        if lowering.products_by_dtype.get(dtype)
-    )
-    return describe(out / MODEL).model_copy(
-        update={
-            "lowering": lowering,
-            "findings": lowering.findings,
-            "note": f"{total} products: {counts}; {lowering.casts} casts, weights "
-            f"{lowering.weights_before / 1e6:.1f} to {lowering.weights_after / 1e6:.1f} MB",
-        }
-    )
 
 
 def _check_lowered(lowering: Lowering, precision: str) -> None:

@@ -11,8 +11,8 @@ from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, St
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described, open_evaluator
 from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.precision.lowered import lowered_facts
 from enginesmith.converters.precision.mix import apply, write
-from enginesmith.converters.stages.precision import lowered_facts
 
 
 class SearchOptions(Options):

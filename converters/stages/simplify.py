@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.processes import die_with_parent
 from enginesmith.converters.core.records import Attempt
+from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
-from enginesmith.converters.data.samples import Feed, SampleSet
 from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.graphs.difference import compare_outputs
 from enginesmith.converters.graphs.tolerances import TOLERANCES
-from enginesmith.converters.stages.compare import compare_outputs, reason
 
 if TYPE_CHECKING:
     from polygraphy.comparator import IterationResult

@@ -24,9 +24,8 @@ from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.inputs import listed_shapes
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
 from enginesmith.converters.core.records import TunedKernel, Tuning
-from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage
-from enginesmith.converters.data.samples import SAMPLES, SampleSet
-from enginesmith.converters.stages.check import accepted
+from enginesmith.converters.core.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage, accepted
 
 if TYPE_CHECKING:
     from enginesmith.converters.backends.tvm.kernels.workload import Tuned

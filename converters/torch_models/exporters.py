@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.records import Attempt
+from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES
 from enginesmith.converters.core.stage import MODEL, Context, Facts
-from enginesmith.converters.data.samples import INPUTS, RESULTS, SAMPLES
 from enginesmith.converters.graphs.describe import describe
 
 if TYPE_CHECKING:

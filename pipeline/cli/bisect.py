@@ -41,7 +41,7 @@ def run(
             raise UserError("--stages goes with --diverges")
         limits = Limits(timeout, seconds if seconds is not None else math.inf, any_failure)
         return run_reduce(subject, fails, target=target, shape=shape, limits=limits, out=out, as_json=as_json)
-    from enginesmith.pipeline.job.divergence import run_diverges
+    from enginesmith.pipeline.cli.divergence import run_diverges
 
     return run_diverges(subject, stages, timeout=timeout, out=out, store=store, as_json=as_json)
 

@@ -19,6 +19,7 @@ from enginesmith.pipeline.job.store import Store
 
 def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *, verbose: bool, as_json: bool) -> int:
     """Build, show, and return the exit status: 0 all passed, 1 something failed, 3 a bug of ours."""
+    from enginesmith.pipeline import report
     from enginesmith.pipeline.cli.terminal import Progress, show_manifest
     from enginesmith.pipeline.job.builder import Builder, worker_environment
     from enginesmith.pipeline.job.plan import make_plan
@@ -48,6 +49,7 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
 
             build = Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
     manifest = write_results(folder, recipe, plan, build, store, time.monotonic() - started)
+    report.write(manifest, folder / "report.html")
     if as_json:
         print(manifest.model_dump_json(indent=1))
     else:

@@ -1,61 +1,46 @@
-"""Find the first tensor at which two stages of a finished build differ, and draw the error along the graph."""
+"""Find the first tensor at which two stages of a finished build differ."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
-from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
+from enginesmith.converters.bisect.layers import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
-from enginesmith.converters.data.samples import SampleSet
+from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
+from enginesmith.converters.torch_models.prepare import PrepareOptions
 from enginesmith.pipeline.job.finished import TORCH, Run, Side
 from enginesmith.pipeline.job.planned import AUTO
-from enginesmith.pipeline.job.store import Store
 
 MOST_SAMPLES = 3
-SHOWN = 8
 
 
-def run_diverges(
-    folder: Path, stages: str | None, *, timeout: float, out: Path | None, store: str | None, as_json: bool
-) -> int:
-    """Compare, write and show; the exit status: 0 a divergence was found, 1 nothing differs."""
-    run = Run.open(folder, Store(store))
+def find_divergences(
+    run: Run, stages: str | None, timeout: float, listen: Callable[[str], None] = lambda text: None
+) -> list[Divergence]:
+    """The pairs that `choose` names, up to the first that differs. `timeout` is in seconds, for each pair.
+
+    Raises UserError for unknown stages, ConversionError where a pair that was named can't be compared.
+    """
     pairs, all_of_them = choose(run, stages)
-    target = out or folder
-    console = Console(stderr=as_json)
-    console = console if console.is_terminal else Console(stderr=as_json, width=160)
     compared: list[Divergence] = []
-    with console.status("comparing") as status:
-        for expected, found in pairs:
-            status.update(f"{expected.name} against {found.name}")
-            try:
-                compared.append(compare(run, expected, found, timeout, status.update))
-            except (ConversionError, UserError) as error:
-                if not all_of_them:
-                    raise
-                compared.append(_not_compared(run, expected, found, str(error)))
-            if all_of_them and compared[-1].first is not None:
-                break
-    write(compared, target)
-    if as_json:
-        print(json.dumps([_summary(divergence) for divergence in compared], indent=1))
-    else:
-        for divergence in compared:
-            show(console, divergence)
-        console.print(f"[bold]plot[/] {escape(str(target / 'divergence.html'))}", highlight=False, soft_wrap=True)
-    return 0 if any(divergence.first is not None for divergence in compared) else 1
+    for expected, found in pairs:
+        listen(f"{expected.name} against {found.name}")
+        try:
+            compared.append(compare(run, expected, found, timeout, listen))
+        except (ConversionError, UserError) as error:
+            if not all_of_them:
+                raise
+            compared.append(_not_compared(run, expected, found, str(error)))
+        if all_of_them and compared[-1].first is not None:
+            break
+    return compared
 
 
 def _not_compared(run: Run, expected: Side, found: Side, reason: str) -> Divergence:
@@ -200,7 +185,11 @@ def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
     inputs = {role: entry.digest for role, entry in entries.items() if entry is not None}
     changed = stage_key(planned, inputs) != run.record("export").key
     note = "the model, or a package that exports it, is no longer what it was when it was exported" if changed else ""
-    return planned.options.model_dump(mode="json"), folders.get("finetuned", ""), note
+    return (
+        planned.options.model_dump(mode="json", include=set(PrepareOptions.model_fields)),
+        folders.get("finetuned", ""),
+        note,
+    )
 
 
 def _indices(folder: Path) -> list[int]:
@@ -209,67 +198,3 @@ def _indices(folder: Path) -> list[int]:
     chosen = [i for i, sample in enumerate(names.samples) if sample.optimum and not sample.name.endswith(" again")]
     chosen.sort(key=lambda i: bool(names.samples[i].picture))
     return sorted(chosen[:MOST_SAMPLES])
-
-
-def write(compared: Sequence[Divergence], folder: Path) -> None:
-    """`divergence.json` with all figures, and `divergence.html` with a chart of them. Raises UserError."""
-    from enginesmith.pipeline.report.error_path import render
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "divergence.json").write_text(
-            json.dumps(
-                [{**_summary(d), "layers": [layer.model_dump() for layer in d.layers]} for d in compared], indent=1
-            )
-        )
-        (folder / "divergence.html").write_text(render(compared), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"can't write into {folder} ({error.strerror}); give another folder with --out") from None
-
-
-def _summary(divergence: Divergence) -> dict[str, object]:
-    first = divergence.first
-    return {
-        **divergence.model_dump(exclude={"layers"}),
-        "compared": len(divergence.layers),
-        "differing": sum(layer.differs for layer in divergence.layers),
-        "first": first.model_dump() if first else None,
-        "origins": [layer.model_dump() for layer in divergence.layers if layer.origin],
-    }
-
-
-def show(console: Console, divergence: Divergence) -> None:
-    """The first layers that differ; origins first, for they are what to look at."""
-    title = f"{divergence.expected} against {divergence.found}"
-    first = divergence.first
-    if not divergence.layers:
-        console.print(f"[yellow]not compared[/] {escape(title)}", highlight=False)
-    elif first is None:
-        console.print(f"[green]agree[/] {escape(title)}: {len(divergence.layers)} tensors", highlight=False)
-    else:
-        console.print(f"[red]differ[/] {escape(title)}, first at [bold]{escape(first.node)}[/]", highlight=False)
-        console.print(_table([layer for layer in divergence.layers if layer.differs]))
-    if divergence.unmatched:
-        some = ", ".join(divergence.unmatched[:SHOWN]) + (", …" if len(divergence.unmatched) > SHOWN else "")
-        console.print(f"  without a counterpart: {len(divergence.unmatched)} ({escape(some)})", highlight=False)
-    for note in divergence.notes[:SHOWN]:
-        console.print(f"  {escape(note)}", highlight=False)
-
-
-def _table(differing: Sequence[Layer]) -> Table:
-    ordered = sorted(differing, key=lambda layer: (not layer.origin, layer.place))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("node", "op", "tensor", "expected", "difference", "scale", "times allowed", ""):
-        table.add_column(column, overflow="fold")
-    for layer in ordered[:SHOWN]:
-        table.add_row(
-            escape(layer.node),
-            layer.op,
-            escape(layer.tensor),
-            escape(layer.expected) if layer.expected != layer.tensor else "",
-            f"{layer.max_abs:.2e}",
-            f"{layer.scale:.2e}",
-            "unbounded" if layer.excess >= MOST else f"{layer.excess:.3g}",
-            "starts here" if layer.origin else "",
-        )
-    return table

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from enginesmith.converters.core.stage import Options
+from enginesmith.converters.precision.mix import STAND_IN_LABEL
 from enginesmith.converters.stages.compare import CompareOptions
-from enginesmith.converters.stages.precision import STAND_IN_LABEL
 from enginesmith.pipeline.job.source import Source
 
 FP32 = "fp32"

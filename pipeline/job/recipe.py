@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.data.samples import Pixels
+from enginesmith.converters.core.samples import Pixels
 from enginesmith.converters.precision.int8.options import Int8Options, Method
 from enginesmith.converters.precision.mix import Rest
 from enginesmith.pipeline.job.quantities import SECONDS, SHARES, quantity

@@ -1,4 +1,4 @@
-"""What a build leaves in its folder: the engines, the final graph, `manifest.json` and `report.html`."""
+"""What a build leaves in its folder: the engines, the final graph, and `manifest.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
-from enginesmith.pipeline import __version__, report
+from enginesmith.pipeline import __version__
 from enginesmith.pipeline.job.builder import PASSED, Build
 from enginesmith.pipeline.job.environment import machine_record
 from enginesmith.pipeline.job.hashing import hash_value
@@ -53,7 +53,7 @@ def output_folder(recipe: Recipe, plan: Plan) -> Iterator[Path]:
 
 
 def write_results(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store, seconds: float) -> Manifest:
-    """Copy what was built, and write the manifest and the report. Every file appears whole or not at all, and one run
+    """Copy what was built, and write the manifest. Every file appears whole or not at all, and one run
     at a time writes a folder."""
     with store.lock(hash_value(str(folder))):
         return _write(folder, recipe, plan, build, store, seconds)
@@ -95,7 +95,6 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
         warnings=list(dict.fromkeys((*plan.warnings, *(told for record in build.records for told in record.warnings)))),
     )
     manifest.write(folder / "manifest.json")
-    report.write(manifest, folder / "report.html")
     return manifest
 
 

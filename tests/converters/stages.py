@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.samples import SampleSet, save_results
 from enginesmith.converters.core.stage import Context, Facts
-from enginesmith.converters.data.samples import SampleSet, make_samples, save_results
+from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.stages.compare import Compare, CompareOptions
 from enginesmith.converters.stages.export import Export, ExportOptions
 from enginesmith.converters.stages.import_onnx import ImportOptions, OnnxImport

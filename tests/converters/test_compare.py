@@ -14,9 +14,10 @@ from stages import compare, write_samples
 
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.records import Comparison, SampleComparison
-from enginesmith.converters.data.samples import Sample
+from enginesmith.converters.core.samples import Sample
+from enginesmith.converters.graphs.comparison import reason
+from enginesmith.converters.graphs.difference import DECADES, as_close, compare_outputs
 from enginesmith.converters.graphs.tolerances import TOLERANCES
-from enginesmith.converters.stages.compare import DECADES, as_close, compare_outputs, reason
 
 FP32 = TOLERANCES["fp32"]
 F, NAN, INF = np.float32, np.nan, np.inf

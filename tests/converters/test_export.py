@@ -14,7 +14,7 @@ from torch import nn
 
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.data.samples import load_results
+from enginesmith.converters.core.samples import load_results
 from enginesmith.converters.torch_models import exporters
 
 __all__ = ["imports", "models"]  # the fixtures

@@ -11,7 +11,7 @@ from export_models import imports, models
 from stages import compare, export, load_samples
 
 from enginesmith.converters.core.errors import ConversionError, UserError
-from enginesmith.converters.data.samples import load_results
+from enginesmith.converters.core.samples import load_results
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 
 __all__ = ["imports", "models"]  # the fixtures

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 
 from enginesmith.converters.core.inputs import DTYPES, Dim, InputSpec
+from enginesmith.converters.core.samples import SampleSet, load_results, save_results
 from enginesmith.converters.data import pictures
-from enginesmith.converters.data.samples import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SampleSet,
-    load_results,
-    make_samples,
-    save_results,
-)
+from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD, make_samples
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Array
 from enginesmith.converters.data.datasets import npz
 from enginesmith.converters.data.datasets.base import Item, Role, Source, drawn
-from enginesmith.converters.data.samples import Array
 
 LABELS = ("labels", "targets", "y", "label", "target")
 """Names of the targets; an input of the same name comes first."""

@@ -8,7 +8,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import Dim, InputSpec
 
 if TYPE_CHECKING:
-    from enginesmith.converters.data.samples import Array
+    from enginesmith.converters.core.samples import Array
 
 
 def as_array(value: Any, where: str) -> Array:

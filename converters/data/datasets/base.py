@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from enginesmith.converters.data.samples import Array, Feed
+from enginesmith.converters.core.samples import Array, Feed
 
 Role = Literal["calibration", "evaluation"]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Feed, Pixels, SampleSet
 from enginesmith.converters.data.datasets.base import OPTIONS, Example, Examples, Role, Source
 from enginesmith.converters.data.datasets.batches import Batches, rows_of
 from enginesmith.converters.data.datasets.location import locate
-from enginesmith.converters.data.samples import Feed, Pixels, SampleSet
 
 FEWEST = 8
 """Rows that calibration needs. Below it a range is an accident."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Pixels, SampleSet
 from enginesmith.converters.data.datasets import array_files, coco
 from enginesmith.converters.data.datasets.base import Item, Role, Source, drawn
 from enginesmith.converters.data.datasets.location import ARRAYS, CLASSES, files_in, is_coco, read_json
 from enginesmith.converters.data.datasets.pictures import is_picture, picture_input, read_picture
-from enginesmith.converters.data.samples import Pixels, SampleSet
 
 
 def open_folder(folder: Path, samples: SampleSet, role: Role, limit: int, seed: int) -> Source:

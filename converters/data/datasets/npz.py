@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from enginesmith.converters.core.errors import UserError, first_line
-from enginesmith.converters.data.samples import Array
+from enginesmith.converters.core.samples import Array
 
 if TYPE_CHECKING:
     import numpy as np

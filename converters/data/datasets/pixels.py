@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD, Pixels
+from enginesmith.converters.core.samples import Pixels
+from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
-    from enginesmith.converters.data.samples import Array
+    from enginesmith.converters.core.samples import Array
 
 SLACK = 0.5
 """How far resampling and augmentation may overshoot 0..1."""

@@ -8,9 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Array, Feed, SampleSet
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.datasets.base import Item, Role, Source
-from enginesmith.converters.data.samples import Array, Feed, SampleSet, as_input, make_samples, takes_pictures
+from enginesmith.converters.data.samples import as_input, make_samples, takes_pictures
 
 if TYPE_CHECKING:
     import numpy as np

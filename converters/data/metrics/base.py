@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from enginesmith.converters.data.samples import Array
+from enginesmith.converters.core.samples import Array
 
 Outputs = Mapping[str, Array]
 """Output name to array, of one run."""

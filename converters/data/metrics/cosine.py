@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.samples import Array
 from enginesmith.converters.data.metrics.base import Metric, Outputs
-from enginesmith.converters.data.samples import Array
 
 
 class Cosine(Metric):

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.samples import Array
 from enginesmith.converters.data.datasets.location import CLASSES
 from enginesmith.converters.data.metrics.base import Metric, Outputs
-from enginesmith.converters.data.samples import Array
 
 
 class Top1(Metric):

@@ -8,9 +8,9 @@ from numbers import Real
 from typing import Any
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.samples import Array
 from enginesmith.converters.core.user_code import guarded
 from enginesmith.converters.data.metrics.base import Metric, Outputs
-from enginesmith.converters.data.samples import Array
 
 Function = Callable[[list[dict[str, Array]], list[Any]], Any]
 

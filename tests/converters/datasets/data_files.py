@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from enginesmith.converters.core.samples import Pixels, SampleSet
 from enginesmith.converters.data.datasets import Dataset, Role, open_dataset
-from enginesmith.converters.data.samples import Pixels, SampleSet
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 

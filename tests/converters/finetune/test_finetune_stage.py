@@ -28,7 +28,7 @@ from enginesmith.converters.precision.int8.quantize import quantize
 from enginesmith.converters.precision.lower import prepare
 from enginesmith.converters.stages.export import Export, ExportOptions
 from enginesmith.converters.stages.finetune import Finetune, FinetuneOptions
-from enginesmith.converters.training.artifact import WEIGHTS
+from enginesmith.converters.torch_models.prepare import WEIGHTS
 from enginesmith.converters.training.ranges import trained_ranges
 from enginesmith.converters.training.record import FineTuning
 from enginesmith.pipeline.job.shapes import parse_shapes

@@ -12,11 +12,11 @@ import onnx.parser
 import pytest
 
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.data import evaluation as evaluate
 from enginesmith.converters.data.datasets import Dataset, open_dataset
 from enginesmith.converters.data.evaluation import Evaluator
 from enginesmith.converters.data.metrics import load_metric
-from enginesmith.converters.data.samples import SampleSet
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 WEIGHTS = np.random.default_rng(0).standard_normal((16, 5)).astype(np.float32)

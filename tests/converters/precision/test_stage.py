@@ -14,9 +14,9 @@ from lowered_nets import IMAGE, NET, NET_WEIGHTS
 
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Sample, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.data.options import DataOptions, MetricOptions
-from enginesmith.converters.data.samples import Sample, SampleSet
 from enginesmith.converters.precision.int8.calibration import Calibration
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.mix import STAND_IN

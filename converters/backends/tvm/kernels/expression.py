@@ -11,7 +11,7 @@ from tvm.tirx.script.builder import ir as T
 
 from enginesmith.converters.backends.tvm.kernels import vector_math
 from enginesmith.converters.backends.tvm.kernels.emit import Simd
-from enginesmith.converters.backends.tvm.kernels.int8.integers import Integers
+from enginesmith.converters.backends.tvm.kernels.integers import Integers
 from enginesmith.converters.backends.tvm.kernels.layout import Blocked
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from enginesmith.converters.backends.tvm.kernels.emit import Simd
-from enginesmith.converters.backends.tvm.kernels.int8.integers import Integers
+from enginesmith.converters.backends.tvm.kernels.integers import Integers
 from enginesmith.converters.backends.tvm.kernels.views import View, axis_of
 
 

@@ -16,9 +16,9 @@ from enginesmith.converters.backends.tvm.kernels.borders import Pack, Unpack
 from enginesmith.converters.backends.tvm.kernels.calls import Calls
 from enginesmith.converters.backends.tvm.kernels.expression import Expression, Operand, Step
 from enginesmith.converters.backends.tvm.kernels.graph import Graph, Node, shape_of, sizes_of
-from enginesmith.converters.backends.tvm.kernels.int8.integers import RANGES, Integers
 from enginesmith.converters.backends.tvm.kernels.int8.quantized import View as Quantized
 from enginesmith.converters.backends.tvm.kernels.int8.quantized import quantization, view_of
+from enginesmith.converters.backends.tvm.kernels.integers import RANGES, Integers
 from enginesmith.converters.backends.tvm.kernels.layout import Blocked
 from enginesmith.converters.backends.tvm.kernels.operators.moves import move_of
 from enginesmith.converters.backends.tvm.kernels.pointwise import Concat

@@ -11,7 +11,7 @@ import numpy as np
 from tvm import relax
 
 from enginesmith.converters.backends.tvm.kernels.graph import Graph, Node, number, shape_of, sizes_of
-from enginesmith.converters.backends.tvm.kernels.int8.integers import RANGES
+from enginesmith.converters.backends.tvm.kernels.integers import RANGES
 
 INFINITY = math.inf
 

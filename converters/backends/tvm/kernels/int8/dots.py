@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.tirx.script.builder import ir as T
 
-from enginesmith.converters.backends.tvm.kernels.int8.integers import RANGES, Integers
+from enginesmith.converters.backends.tvm.kernels.integers import RANGES, Integers
 
 MOST_PRODUCTS = 1 << 16
 """In a sum: 255 times 127 so many times fits int32."""

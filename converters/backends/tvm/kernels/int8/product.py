@@ -13,8 +13,8 @@ from enginesmith.converters.backends.tvm.kernels import tiles
 from enginesmith.converters.backends.tvm.kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.backends.tvm.kernels.expression import Expression
 from enginesmith.converters.backends.tvm.kernels.int8.dots import MOST_PRODUCTS, Dot, with_offset
-from enginesmith.converters.backends.tvm.kernels.int8.integers import Integers
 from enginesmith.converters.backends.tvm.kernels.int8.sums import Sums
+from enginesmith.converters.backends.tvm.kernels.integers import Integers
 from enginesmith.converters.backends.tvm.kernels.normalization import vectors
 from enginesmith.converters.backends.tvm.kernels.output import finish
 from enginesmith.converters.backends.tvm.kernels.products import FEWEST_COLUMNS, RowsOutput, at_row

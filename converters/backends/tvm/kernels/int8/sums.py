@@ -11,7 +11,7 @@ from tvm.tirx.script.builder import ir as T
 from enginesmith.converters.backends.tvm.kernels import tiles
 from enginesmith.converters.backends.tvm.kernels.emit import Simd
 from enginesmith.converters.backends.tvm.kernels.int8.dots import Dot
-from enginesmith.converters.backends.tvm.kernels.int8.integers import splat
+from enginesmith.converters.backends.tvm.kernels.integers import splat
 
 OFFSET_BYTES = 4
 
