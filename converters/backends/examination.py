@@ -82,6 +82,7 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     from enginesmith.compat.graphs import infer, named, opset
     from enginesmith.compat.repairs import applicable
     from enginesmith.compat.target import Target
+    from enginesmith.converters.backends import get_backend
 
     model, found = loading.load(Path(path))
     examination = Examination(path=path, problems=found)
@@ -92,8 +93,9 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     examination.nodes = sum(1 for _ in model.graph.all_nodes())
     examination.opset = opset(model)
     for backend, version in targets:
-        target = Target(backend, version)
-        report = TargetReport(backend=backend, version=version, note=support.version_note(target) or "")
+        target = Target(get_backend(backend).table, version)
+        note = support.version_note(target) if target.backend else ""
+        report = TargetReport(backend=backend, version=version, note=note)
         report.findings = [Examined(finding=finding) for finding in whole(model, target)]
         for problem in problems(model, target):
             report.findings.append(
@@ -131,13 +133,15 @@ def fix(
     empty. Raises UserError where the model can't be run on these inputs: they would prove nothing.
     """
     from enginesmith.compat.target import Target
+    from enginesmith.converters.backends import get_backend
     from enginesmith.converters.graphs.repair import repair_file
 
     def refused(file: Path) -> list[Finding]:
         return [Finding.model_validate(found) for found in ask(backend, str(file), target, profile)]
 
     given = [_given(path, inputs)] if inputs else []
-    report = repair_file(Path(path), Path(out), Target(backend, version), refused if target else None, given)
+    rules = Target(get_backend(backend).table, version)
+    report = repair_file(Path(path), Path(out), rules, refused if target else None, given)
     return report.model_dump()
 
 

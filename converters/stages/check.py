@@ -43,7 +43,6 @@ class Check(Stage[CheckOptions]):
         return (*get_backend(options.backend).packages, *repair)
 
     def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> Facts:
-        from enginesmith.compat.target import Target
         from enginesmith.converters.graphs.comparison import compare_graph
         from enginesmith.converters.graphs.repair import repair_file
 
@@ -70,8 +69,7 @@ class Check(Stage[CheckOptions]):
             raise _refused(options.backend, refused, findings)
         context.progress(f"repairing {_listed(refused)}")
         out = context.out / MODEL
-        target = Target(options.backend, backend.version())
-        report = repair_file(onnx, out, target, findings_of, feeds, progress=context.progress)
+        report = repair_file(onnx, out, backend.rules(), findings_of, feeds, progress=context.progress)
         left = _errors(report.left)
         if left or not report.made:
             raise _refused(options.backend, left or refused, report.left, report)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import Backend, BuildRequest
 from enginesmith.converters.backends.profile import profile_of
-from enginesmith.converters.backends.tvm import target as tvm_target
 from enginesmith.converters.backends.tvm.tuning.database import Database, Header
 from enginesmith.converters.core.clock import Clock
 from enginesmith.converters.core.errors import ConversionError, UserError
@@ -85,10 +84,11 @@ class Tune(Stage[TuneOptions]):
         from enginesmith.converters.backends.tvm.tuning.tasks import groups_of
 
         started = time.monotonic()
+        backend = get_backend(options.backend)
         threads = options.threads or len(os.sched_getaffinity(0))
         header = options.header
         database = Database(options.database or context.cache / f"{options.target}-{header.short}.jsonl", header)
-        if not options.tuners and (reason := tvm_target.runnable(tvm_target.parse(options.target))):
+        if not options.tuners and (reason := backend.runnable(options.target)):
             raise UserError(f"can't tune for {options.target} here: {reason}; give --tuners HOST:PORT/KEY")
         count = machines(options.tuners) if options.tuners else 1
         samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
@@ -120,7 +120,7 @@ class Tune(Stage[TuneOptions]):
         tuned, times = search.tuned(), None
         context.progress("comparing the whole modules", 1.0)
         if tuned.schedules or any(search.size(group) != group.size for group in groups):
-            comparison = _Comparison(request, where, context.scratch)
+            comparison = _Comparison(backend, request, where, context.scratch)
             times = comparison.times(tuned)
             if times[1] >= SLOWER * times[0] and (light := search.tuned(heavy=False)) != tuned:
                 tuned, times = light, comparison.times(light)
@@ -165,8 +165,8 @@ def _race(
 class _Comparison:
     """Of whole modules with that of default schedules, in turn in one process."""
 
-    def __init__(self, request: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
-        self.request, self.where, self.scratch = request, where, scratch
+    def __init__(self, backend: Backend, request: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
+        self.backend, self.request, self.where, self.scratch = backend, request, where, scratch
         self.built = 0
         self.default = self._build(None)
 
@@ -183,7 +183,7 @@ class _Comparison:
         return default, other
 
     def _build(self, schedules: Path | None) -> str:
-        backend, out = get_backend("tvm"), self.scratch / f"module{self.built}"
+        backend, out = self.backend, self.scratch / f"module{self.built}"
         self.built += 1
         out.mkdir()
         backend.build(replace(self.request, out=out, schedules=schedules), Context(out, out, out))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.converters.stages.evaluate import AccuracyOptions
@@ -21,7 +22,7 @@ from enginesmith.pipeline.cli.terminal import Progress
 from enginesmith.pipeline.job.builder import Build, Builder, worker_environment
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.hashing import code_version
-from enginesmith.pipeline.job.plan import make_plan
+from enginesmith.pipeline.job.plan import estimated, make_plan
 from enginesmith.pipeline.job.planned import Plan, PlannedStage
 from enginesmith.pipeline.job.recipe import Recipe, make_recipe
 from enginesmith.pipeline.job.results import LOGS, output_folder
@@ -67,12 +68,12 @@ def sensitivity_plan(recipe: Recipe) -> Plan:
     plan = make_plan(recipe)
     lowering = next(stage for stage in plan.stages if stage.id == LOWERING)
     judged = next(stage.options for stage in plan.stages if isinstance(stage.options, AccuracyOptions))
-    targets = [stage.target for stage in plan.stages if stage.target]
+    engines = [(get_backend(stage.backend), stage.target) for stage in plan.stages if stage.backend]
     options = SensitivityOptions(
         precision=recipe.precision,  # type: ignore[arg-type]
         data=judged.data,
         metric=judged.metric,
-        target=next((target for target in targets if target.startswith("sm_")), targets[0]),
+        target=estimated(engines),
         seconds=recipe.time,
         int8=recipe.int8,
         code=code_version(stage_module(STAGE)),

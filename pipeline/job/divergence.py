@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
+from enginesmith.converters.bisect import between_graph_and_engine, between_graphs, between_torch_and_graph
 from enginesmith.converters.bisect.layers import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
@@ -113,10 +113,11 @@ def compare(
     try:
         if found.is_engine:
             with tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as work:
-                divergence = between_graph_and_tvm.search(
+                divergence = between_graph_and_engine.search(
                     run.graph_of(expected),
                     samples,
                     indices[:1],
+                    found.record.backend,
                     found.record.target,
                     Path(work),
                     scale=limits[0],

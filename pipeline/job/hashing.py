@@ -52,13 +52,28 @@ def code_version(module: str) -> str:
             continue
         found[name], imports = _read(path)
         # importing a module runs the packages around it first
-        waiting += [*imports, name.rpartition(".")[0]]
+        waiting += [*(name + other if other.startswith(".") else other for other in imports), name.rpartition(".")[0]]
     return hash_value(found)
 
 
 @cache
+def plugin_version(module: str) -> str:
+    """Digest of another's module and the whole package that it is in: while it is being written, its version says nothing.
+    Empty where it is not installed.
+    """
+    spec = util.find_spec(module.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return ""
+    path = Path(spec.origin)
+    files = path.parent.rglob("*.py") if spec.submodule_search_locations else [path]
+    return hash_value({str(file.relative_to(path.parent)): hash_file(file) for file in files})
+
+
+@cache
 def _read(path: Path) -> tuple[str, list[str]]:
-    """Digest of a module's source and data, and the modules of ours that it imports."""
+    """Digest of a module's source and data, and the modules of ours that it imports; a dot begins those within a package
+    that imports all that it holds.
+    """
     digests = {path.name: hash_file(path)}
     for pattern in DATA:
         digests |= {data.name: hash_file(data) for data in path.parent.glob(pattern)}
@@ -69,7 +84,13 @@ def _read(path: Path) -> tuple[str, list[str]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             # `from package import module` names a module too; what `from module import thing` makes is no file of ours
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return hash_value(digests), [name for name in found if name.startswith(f"{OURS}.")]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "iter_modules":
+                within = (*path.parent.glob("*.py"), *(inner.parent for inner in path.parent.glob("*/__init__.py")))
+                found += [f".{other.stem}" for other in within if other != path]
+            elif node.func.id == "import_module" and isinstance(node.args[0], ast.Constant):
+                found.append(str(node.args[0].value))
+    return hash_value(digests), [name for name in found if name.startswith((f"{OURS}.", "."))]
 
 
 def _own_file(module: str) -> Path | None:

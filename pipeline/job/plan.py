@@ -59,7 +59,7 @@ def make_plan(recipe: Recipe) -> Plan:
     original = {"original": ORIGINAL} if any(stage.id == ORIGINAL for stage in stages) else {}
     if recipe.precision != FP32:
         rest = recipe.rest or _rest(engines)
-        stages += lowering(recipe, rest, _estimated(engines), model, first, expected, original)
+        stages += lowering(recipe, rest, estimated(engines), model, first, expected, original)
         exact, model, expected = expected, "precision", "compare precision"
         gate = stages[-1].id
     elif original:
@@ -77,9 +77,9 @@ def _rest(engines: Sequence[tuple[Backend, str]]) -> Rest:
     return "fp16" if any(backend.half for backend, _ in engines) else "fp32"
 
 
-def _estimated(engines: Sequence[tuple[Backend, str]]) -> str:
+def estimated(engines: Sequence[tuple[Backend, str]]) -> str:
     """The target that a search estimates latencies for: a GPU, where there is one among them."""
-    return next((target for _, target in engines if target.startswith("sm_")), engines[0][1])
+    return next((target for backend, target in engines if backend.gpu), engines[0][1])
 
 
 def _front(recipe: Recipe, source: Source, specs: tuple[InputSpec, ...]) -> Iterator[PlannedStage]:
@@ -223,7 +223,7 @@ def _engines(recipe: Recipe) -> list[tuple[Backend, str]]:
     if recipe.backend == "auto":
         backends = [get_backend(name) for name in buildable()]
         if not backends:
-            reasons = "; ".join(f"{name}: {get_backend(name).available()}" for name in BACKENDS)
+            reasons = "; ".join(f"{name}: {backend.available()}" for name, backend in BACKENDS.items())
             raise UserError(f"this machine can build for no backend ({reasons})")
     else:
         backends = [get_backend(name) for name in dict.fromkeys(_words(recipe.backend))]
@@ -253,8 +253,7 @@ def _left_out(recipe: Recipe) -> tuple[str, ...]:
     """Backends that are installed and yet can't build: whoever installed one expects its engine."""
     if recipe.backend != "auto":
         return ()
-    backends = [get_backend(name) for name in BACKENDS]
-    reasons = {backend.name: backend.available() for backend in backends if backend.version()}
+    reasons = {name: backend.available() for name, backend in BACKENDS.items() if backend.version()}
     return tuple(f"no engine for {name}: {reason}" for name, reason in reasons.items() if reason)
 
 

@@ -13,7 +13,6 @@ from enginesmith.pipeline.job.environment import machine_id
 from enginesmith.pipeline.job.hashing import code_version
 from enginesmith.pipeline.job.recipe import Recipe
 
-TVM = "tvm"
 KERNELS = "enginesmith.converters.backends.tvm.kernels.workload"
 """What kernels and schedules are is decided by this module and those that it imports."""
 
@@ -25,8 +24,7 @@ def check_tuning(recipe: Recipe, engines: Sequence[tuple[Backend, str]]) -> None
             if getattr(recipe, name):
                 raise UserError(f"{name} is for a search: give tune too, such as --tune 10m")
         return
-    targets = [target for backend, target in engines if backend.name == TVM]
-    if not targets:
+    if not any(backend.tunable for backend, _ in engines):
         names = ", ".join(dict.fromkeys(backend.name for backend, _ in engines))
         raise UserError(f"tune is for TVM modules, and the backend is {names}: give --backend tvm, or leave --tune out")
     if not recipe.kernels:
@@ -35,7 +33,7 @@ def check_tuning(recipe: Recipe, engines: Sequence[tuple[Backend, str]]) -> None
         reach(parse_tracker(recipe.tuners))
         return
     for backend, target in engines:
-        if backend.name == TVM and (reason := backend.runnable(target)):
+        if backend.tunable and (reason := backend.runnable(target)):
             raise UserError(
                 f"can't tune for {target} here: {reason}; "
                 "measure on such machines with --tuners HOST:PORT/KEY, or leave --tune out"
@@ -44,10 +42,10 @@ def check_tuning(recipe: Recipe, engines: Sequence[tuple[Backend, str]]) -> None
 
 def tune_options(recipe: Recipe, backend: Backend, target: str) -> TuneOptions | None:
     """None where nothing is to be searched for. Raises UserError for a database of something else."""
-    if not recipe.tune or backend.name != TVM:
+    if not recipe.tune or not backend.tunable:
         return None
     options = TuneOptions(
-        backend=TVM,
+        backend=backend.name,
         target=target,
         seconds=recipe.tune,
         threads=recipe.threads,

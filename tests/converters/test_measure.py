@@ -75,6 +75,9 @@ class Fake:
                 fake.threads.append(threads)
                 return runners["engine"]
 
+            def layer_times(self, *given: Any) -> None:
+                return None
+
         def reference_runner(path: Path, threads: int) -> Runner:
             assert path == fake.folder / "model.onnx"
             fake.threads.append(threads)

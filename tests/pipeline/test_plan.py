@@ -205,7 +205,7 @@ def test_a_detector_keeps_its_flags():
     ("settings", "message"),
     [
         ({"backend": "tensort-rtx"}, "unknown backend 'tensort-rtx'; did you mean tensorrt-rtx"),
-        ({"backend": "openvino"}, "unknown backend 'openvino'"),
+        ({"backend": "coreml"}, "unknown backend 'coreml'"),
         ({"backend": ","}, "no backend in ','"),
         ({"backend": "tensorrt"}, "backend tensorrt can't build here: not installed: pip install tensorrt"),
         ({"backend": "tensorrt-rtx", "target": "sm_88"}, "unknown target of tensorrt-rtx 'sm_88'; did you mean sm_8"),
