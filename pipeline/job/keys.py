@@ -6,9 +6,9 @@ import platform
 from collections.abc import Mapping
 
 from enginesmith.converters.backends import BACKENDS, OURS
+from enginesmith.converters.core.hashing import code_version, hash_value, package_versions, plugin_version
+from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.stages.registry import load_stage, stage_module
-from enginesmith.pipeline.job.hashing import code_version, hash_value, package_versions, plugin_version
-from enginesmith.pipeline.job.planned import PlannedStage
 
 
 def stage_tools(planned: PlannedStage) -> dict[str, str]:
