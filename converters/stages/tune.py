@@ -16,6 +16,7 @@ from pydantic import Field
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import Backend, BuildRequest
+from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.backends.tvm.tuning.database import Database, Header
 from enginesmith.converters.backends.tvm.tuning.machine import parse_tracker, reach
@@ -29,8 +30,8 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import TunedKernel, Tuning
-from enginesmith.converters.core.samples import SAMPLES, SampleSet
-from enginesmith.converters.core.stage import SCHEDULES, Context, Stage, accepted
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
 
 if TYPE_CHECKING:
     from enginesmith.converters.backends.tvm.kernels.workload import Tuned
@@ -56,6 +57,7 @@ class TuneOptions(Options):
     seconds: float = Field(gt=0)
     threads: int = 0
     winograd: bool = True
+    repair: bool = True
     tuners: str = ""
     """A tracker of TVM's RPC and the key of the machines to measure on, `HOST:PORT/KEY`; this machine where left out."""
     database: Path | None = None
@@ -88,7 +90,7 @@ class Tune(Stage[TuneOptions]):
     without_torch = True
 
     def packages_of(self, options: TuneOptions) -> tuple[str, ...]:
-        return get_backend(options.backend).packages
+        return (*get_backend(options.backend).packages, *(REPAIR_PACKAGES if options.repair else ()))
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         _check(recipe, so_far.engines)
@@ -101,6 +103,7 @@ class Tune(Stage[TuneOptions]):
             seconds=recipe.tune,
             threads=recipe.threads,
             winograd=recipe.winograd,
+            repair=recipe.repair,
             tuners=recipe.tuners,
             database=recipe.tune_database and recipe.tune_database.absolute(),
             code=code_version(KERNELS),
@@ -108,9 +111,9 @@ class Tune(Stage[TuneOptions]):
         )
         if options.database is not None:
             Database(options.database, options.header)  # raises UserError for a database of something else
-        needs = so_far.needs("model", "samples", "checked")
+        needs = so_far.needs("model", "samples")
         id = f"{self.name} {so_far.branch.name}"
-        yield PlannedStage(id, self.name, options, needs=needs, backend=backend, target=target)
+        yield PlannedStage(id, self.name, options, needs=needs, after=so_far.after, backend=backend, target=target)
         so_far.roles["tuned"] = id
 
     def run(self, inputs: Mapping[str, Path], options: TuneOptions, context: Context) -> TuneFacts:
@@ -128,15 +131,18 @@ class Tune(Stage[TuneOptions]):
         if not options.tuners and (reason := backend.runnable(options.target)):
             raise UserError(f"can't tune for {options.target} here: {reason}; give --tuners HOST:PORT/KEY")
         count = machines(options.tuners) if options.tuners else 1
-        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
+        samples, feeds = SampleSet.load(inputs["samples"])
         request = BuildRequest(
-            onnx=accepted(inputs),
+            onnx=inputs["model"] / MODEL,
             target=options.target,
             profile=profile_of(samples.specs),
-            out=context.scratch,
+            out=context.scratch / "default",
             shapes=listed_shapes(samples.specs),
             winograd=options.winograd,
         )
+        request.out.mkdir()
+        built = build(backend, request, context, feeds, context.scratch / MODEL if options.repair else None)
+        request = replace(request, onnx=built.onnx)
         context.progress("looking for kernels", 0.0)
         groups = groups_of(workloads(request), winograd=options.winograd)
         if not groups:
@@ -226,16 +232,16 @@ def _race(
 class _Comparison:
     """Of whole modules with that of default schedules, in turn in one process."""
 
-    def __init__(self, backend: Backend, request: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
-        self.backend, self.request, self.where, self.scratch = backend, request, where, scratch
+    def __init__(self, backend: Backend, default: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
+        """`default` is what the module of default schedules was built by."""
+        self.backend, self.default, self.where, self.scratch = backend, default, where, scratch
         self.built = 0
-        self.default = self._build(None)
 
     def times(self, tuned: Tuned) -> tuple[float, float]:
         """Milliseconds of the default module, and of one with other schedules."""
         file = self.scratch / SCHEDULES
         file.write_text(json.dumps(tuned.dump()), encoding="utf-8")
-        engines = [self.default, self._build(file)]
+        engines = [str(folder / self.backend.engine_file) for folder in (self.default.out, self._build(file))]
         try:
             with Isolated(without_torch=True) as process:
                 default, other = process.call(f"{PACKAGE}.network:race", engines, *self.where, timeout=WHOLE)
@@ -243,12 +249,12 @@ class _Comparison:
             raise ConversionError(f"the whole module could not be timed: {error}") from None
         return default, other
 
-    def _build(self, schedules: Path | None) -> str:
-        backend, out = self.backend, self.scratch / f"module{self.built}"
+    def _build(self, schedules: Path) -> Path:
+        out = self.scratch / f"module{self.built}"
         self.built += 1
         out.mkdir()
-        backend.build(replace(self.request, out=out, schedules=schedules), Context(out, out, out))
-        return str(out / backend.engine_file)
+        self.backend.build(replace(self.default, out=out, schedules=schedules), Context(out, out, out))
+        return out
 
 
 def _nothing_learnt(failures: Sequence[str], stopped: str) -> ConversionError:

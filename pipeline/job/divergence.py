@@ -17,7 +17,7 @@ from enginesmith.converters.core.recipe import AUTO
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 from enginesmith.converters.torch_models.prepare import PrepareOptions
-from enginesmith.pipeline.job.finished import TORCH, Run, Side
+from enginesmith.pipeline.job.finished import TORCH, Run, Side, graph_name
 
 MOST_SAMPLES = 3
 
@@ -77,7 +77,7 @@ def choose(run: Run, stages: str | None) -> tuple[list[tuple[Side, Side]], bool]
             )
         return [(first, second)], False
     failed = {
-        record.needs.get("candidate", record.id)
+        record.needs.get("candidate") or graph_name(record)
         for record in run.manifest.stages
         if isinstance(record.facts, ComparedFacts) and record.facts.shortcoming
     }

@@ -17,7 +17,7 @@ from enginesmith.pipeline.job.source import resolve_source
 
 MODEL = ("import", "export", "finetune", "export", "compare", "simplify", "compare")
 LOWER = ("calibrate", "precision", "search", "compare", "evaluate")
-ENGINE = ("check", "tune", "compile", "compare", "measure")
+ENGINE = ("tune", "compile", "compare", "measure")
 """For each backend and target."""
 SENSITIVITY = ("calibrate", "sensitivity")
 """In the place of all that comes after the model."""

@@ -179,7 +179,7 @@ def test_tvm(tmp_path: Path) -> None:
 
             def compiled(name):
                 Compile().run(
-                    {"samples": front, "model": front, "checked": front},
+                    {"samples": front, "model": front},
                     CompileOptions(backend="tvm", target=target), context(folder / name))
                 return Compare().run(
                     {"samples": front, "expected": front, "candidate": folder / name},

@@ -11,7 +11,7 @@ import pytest
 from enginesmith.converters.core import hashing
 from enginesmith.converters.core.hashing import code_version, hash_tree, hash_value, package_versions
 from enginesmith.converters.core.plan import PlannedStage
-from enginesmith.converters.stages.check import CheckOptions
+from enginesmith.converters.stages.compile import CompileOptions
 from enginesmith.converters.stages.registry import STAGES, stage_module
 from enginesmith.converters.stages.simplify import SimplifyOptions
 from enginesmith.pipeline.job import keys
@@ -44,9 +44,9 @@ def test_a_package_of_the_stage_changes_the_key_and_no_other(monkeypatch):
 
 
 def test_the_backend_says_which_packages_count(monkeypatch):
-    check = PlannedStage("check", "check", CheckOptions(backend="tvm", target="x86-64"))
-    assert "apache-tvm" in stage_tools(check)
-    assert not any("tensorrt" in package for package in stage_tools(check))
+    compilation = PlannedStage("compile", "compile", CompileOptions(backend="tvm", target="x86-64"))
+    assert "apache-tvm" in stage_tools(compilation)
+    assert not any("tensorrt" in package for package in stage_tools(compilation))
 
 
 @pytest.mark.parametrize("part", ["python_version", "machine"])
@@ -170,10 +170,10 @@ def test_a_key_reaches_what_is_imported_as_it_runs_and_the_backend_that_is_named
 
     monkeypatch.setattr(hashing, "_read", spy)
     code_version.cache_clear()
-    options = CheckOptions(backend=backend, target="native")
-    stage_key(PlannedStage("check", "check", options, backend=backend, target="native"), {})
+    options = CompileOptions(backend=backend, target="native")
+    stage_key(PlannedStage("compile", "compile", options, backend=backend, target="native"), {})
     code_version.cache_clear()
-    assert {"check.py", "backend.py", "folding.py", "findings.py", reached} <= files
+    assert {"compile.py", "backend.py", "folding.py", "findings.py", reached} <= files
     assert not files & {"export.py", others}
 
 
@@ -184,7 +184,7 @@ def test_a_plug_in_counts_with_its_code(monkeypatch, tmp_path):
     monkeypatch.setitem(keys.BACKENDS._loaded, "plugged", keys.BACKENDS["tvm"])
     (tmp_path / "edited_plug_in.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    planned = PlannedStage("check", "check", CheckOptions(backend="plugged", target="native"), backend="plugged")
+    planned = PlannedStage("compile", "compile", CompileOptions(backend="plugged", target="native"), backend="plugged")
     found = []
     for text in ("x = 1", "x = 1", "x = 2"):
         (tmp_path / "edited_plug_in.py").write_text(text)

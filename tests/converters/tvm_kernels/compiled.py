@@ -210,10 +210,10 @@ def compile_stage(folder: str, shapes: str) -> dict[str, Any]:
 
     here = Path(folder)
     samples, feeds = make_samples(parse_shapes(shapes), "tensor", 1, 0)
-    for name in ("samples", "checked", "out"):
+    for name in ("samples", "out"):
         (here / name).mkdir()
     samples.save(here / "samples", feeds)
-    inputs = {"model": here, "samples": here / "samples", "checked": here / "checked"}
+    inputs = {"model": here, "samples": here / "samples"}
     options = CompileOptions(backend="tvm", target="x86-64-v3")
     return Compile().run(inputs, options, Context(here / "out", here / "out", here / "out")).model_dump()
 

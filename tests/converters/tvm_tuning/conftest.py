@@ -49,7 +49,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "pixels": None,
         }
     )
-    for name in ("import", "scratch", "checked"):
+    for name in ("import", "scratch"):
         (folder / name).mkdir()
     OnnxImport().run({}, options, Context(folder / "import", folder / "scratch", folder / "scratch"))
-    return {"model": str(folder / "import"), "samples": str(folder / "import"), "checked": str(folder / "checked")}
+    return {"model": str(folder / "import"), "samples": str(folder / "import")}
