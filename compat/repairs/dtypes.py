@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import infer, opset, walk
+from enginesmith.compat.graphs import infer, opset
 from enginesmith.compat.interface import record
 from enginesmith.compat.repairs.graph_form import MODERN
 from enginesmith.compat.repairs.integers import bitwise, wrapped
@@ -16,6 +16,7 @@ from enginesmith.compat.repairs.quantized import dequantized_linear, quantized_l
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, attribute, constant_tensor, dtype, required
+from enginesmith.compat.walk import graphs
 
 
 def operators(names: str) -> frozenset[str]:
@@ -63,13 +64,13 @@ def carried_integers(model: ir.Model, target: Target) -> int:
         return 0
     infer(model)
     carried = _carried(model)
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in graph:
             _check(node, carried)
     before = [[carried.get(value) for value in ends] for ends in (model.graph.inputs, model.graph.outputs)]
     for value, original in carried.items():
         _retype(value, CARRIERS[original])
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in list(graph):
             if any(value in carried for value in (*node.inputs, *node.outputs)):
                 _rewrite(node, carried, target)
@@ -92,7 +93,7 @@ def _carried(model: ir.Model) -> Carried:
     carried: Carried = {}
     touched: list[ir.Value] = []
     linked: dict[ir.Value, set[ir.Value]] = {}
-    for graph in walk(model):
+    for graph in graphs(model):
         for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
             kind = dtype(value)
             if kind in CARRIERS and kind not in AT_THE_ENDS:

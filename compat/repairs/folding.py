@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import walk
 from enginesmith.compat.reference import evaluate
 from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array, attribute, constant, shape, used
+from enginesmith.compat.walk import graphs
 
 MAX_BYTES = 1 << 24
 """Results above this stay computed at run time: they would make the file large for little."""
@@ -52,7 +52,7 @@ flatten (float[2, 3, 4] x) => (float[2, 12] y) {
 def fold(model: ir.Model, target: Target) -> int:
     """Nodes that only depend on constants and on known sizes are computed once, and become initializers."""
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         known: dict[ir.Value, Partial] = {}
         for node in list(graph):
             results = _results(node, known)
