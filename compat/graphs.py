@@ -10,8 +10,6 @@ from onnx_ir.passes import common
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array, label
 from enginesmith.compat.walk import graphs, subgraphs
 
-MAX_PROTO = 2**31 - 1
-"""Bytes that a protobuf message may have."""
 ELEMENTWISE = frozenset((
     "Abs", "Cast", "CastLike", "Ceil", "Clip", "Cos", "Exp", "Floor", "Identity", "Log", "Neg", "Not", "Relu", "Round",
     "Sigmoid", "Sin", "Sqrt", "Tanh",

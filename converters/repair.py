@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from enginesmith.compat.findings import Finding, Proof
 from enginesmith.compat.repairs import Engine
 from enginesmith.compat.repairs.local import fixed
+from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.converters.prove import prove
 from enginesmith.converters.records import RepairReport
@@ -52,7 +53,7 @@ def repair_file(
         progress(f"repairing, round {trial + 1}")
         if not engine.run(_errors(left)):
             break
-        _save(engine.model, out)
+        save(engine.model, out)
         left = refused(out) if refused is not None else engine.left()
         if not _errors(left):
             break
@@ -75,7 +76,3 @@ def _tolerances(report: RepairReport) -> list[float]:
 
 def _inputs(model: onnx.ModelProto) -> set[str]:
     return {value.name for value in model.graph.input}
-
-
-def _save(model: ir.Model, path: Path) -> None:
-    ir.save(model, path)

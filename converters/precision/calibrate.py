@@ -34,14 +34,13 @@ class Calibrate(Stage[CalibrateOptions]):
     def run(self, inputs: Mapping[str, Path], options: CalibrateOptions, context: Context) -> Facts:
         import onnx_ir as ir
 
-        from enginesmith.compat.graphs import weight_bytes
+        from enginesmith.compat.saving import save
         from enginesmith.converters.finetune.ranges import trained_ranges
         from enginesmith.converters.finetune.record import FineTuning
         from enginesmith.converters.precision.int8.calibration import calibrate
         from enginesmith.converters.precision.int8.equalize import equalize
         from enginesmith.converters.precision.int8.placement import observed
         from enginesmith.converters.precision.lower import prepare
-        from enginesmith.converters.precision.ranges import LARGE
 
         dataset = options.data.open(inputs["samples"])
         model = prepare(ir.load(inputs["model"] / MODEL), options.precision, options.rest)
@@ -63,7 +62,7 @@ class Calibrate(Stage[CalibrateOptions]):
                     f"like others: {', '.join(lost[:3])}" + (", ..." if len(lost) > 3 else "")
                 )
         found.save(context.out)
-        ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)
+        save(model, context.out / MODEL)
         for warning in warnings:
             context.warn(warning)
         return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")
