@@ -11,6 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from enginesmith.compat.findings import Finding, Proof
+from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.mending import with_repairs
 from enginesmith.compat.repairs import Engine
 from enginesmith.compat.repairs.local import fixed
 from enginesmith.compat.saving import save
@@ -62,6 +64,15 @@ def repair_file(
         before, after = (fixed(model, engine.assumed) for model in (original, onnx.load(str(out))))
         report.proof = prove(before, after, max(_tolerances(report), default=0.0), given, FINAL_SECONDS)
     return report
+
+
+def name_repairs(path: Path, target: Target, findings: list[Finding]) -> list[Finding]:
+    """What a backend found about an ONNX file, each with the repair that would mend it."""
+    if not findings:
+        return findings
+    model = infer(ir.load(path))
+    named(model)
+    return with_repairs(model, target, findings)
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:

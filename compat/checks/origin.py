@@ -6,12 +6,12 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from enginesmith.compat.operators import RANDOM
 from enginesmith.compat.values import DEFAULT_DOMAINS, constant_tensor, static_shape
 from enginesmith.compat.walk import subgraphs
 
 Origin = Literal["constant", "shapes", "data"]
 SIZES = ("Shape", "Size")
-RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 MAX_WALK = 4096
 """Values looked at before a value is taken to depend on data."""
 

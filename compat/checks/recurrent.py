@@ -46,7 +46,7 @@ def recurrent_directions(node: ir.Node, target: Target) -> str | None:
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 affine (float[5, 2, 3] x, float[1, 4, 3] w, float[1, 4, 4] r) => (float[5, 1, 2, 4] y) {
-  y = RNN <hidden_size = 4, activations = ["Affine"]> (x, w, r)
+  y = RNN <hidden_size = 4, activations = ["Affine"], activation_alpha = [2.0], activation_beta = [0.5]> (x, w, r)
 }
 """,
 )

@@ -16,7 +16,7 @@ CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
     "pad-mode",
     ops="Pad",
     backends=TENSORRT,
-    remedy="write the padding with Slice and Concat, or let `doctor --fix` do so",
+    remedy="write the padding with Slice and Concat",
     source=f"{CHECKERS}, Pad",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>

@@ -8,12 +8,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.operators import REDUCTIONS
 from enginesmith.compat.target import TVM, Target
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, used
 
 SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
-REDUCTIONS = ("ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean", "ReduceProd", "ReduceLogSumExp", "ReduceLogSum",
-              "ReduceSumSquare", "ReduceL1", "ReduceL2")  # fmt: skip
 CONSTANT = {
     **{op: {1: "axes"} for op in REDUCTIONS},
     "CumSum": {1: "axis"},

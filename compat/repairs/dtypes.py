@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from enginesmith.compat.graphs import infer, opset
 from enginesmith.compat.interface import record
+from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.repairs.graph_form import MODERN
 from enginesmith.compat.repairs.integers import bitwise, wrapped
 from enginesmith.compat.repairs.local import replace
@@ -19,7 +20,7 @@ from enginesmith.compat.values import DEFAULT_DOMAINS, attribute, constant_tenso
 from enginesmith.compat.walk import graphs
 
 
-def operators(names: str) -> frozenset[str]:
+def _names(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
@@ -29,18 +30,17 @@ CARRIERS = {ir.DataType.INT16: INT32, ir.DataType.UINT16: INT32, ir.DataType.UIN
 """The dtype that carries each one. TensorRT takes uint8 at the ends of a graph only, between Cast nodes."""
 AT_THE_ENDS = {UINT8}
 """Dtypes that an input or output may keep."""
-KEPT = operators(
+KEPT = _names(
     "Identity Reshape Transpose Squeeze Unsqueeze Flatten Concat Slice Gather GatherElements GatherND Split Expand "
     "Tile Where Pad DepthToSpace SpaceToDepth ScatterElements ScatterND ReduceMax ReduceMin ArgMax ArgMin "
     "TopK Equal Less LessOrEqual Greater GreaterOrEqual Shape Size NonZero Compress Unique If Loop Scan Clip Trilu "
     "ReverseSequence Constant ConstantOfShape Mod Sign OneHot CenterCropPad"
 )
 """Operators that only move or compare numbers: the same in the wider dtype."""
-WRAPPED = operators("Add Sub Mul Div Neg Abs Sum ReduceSum ReduceProd ReduceL1 ReduceSumSquare CumSum Pow")
+WRAPPED = _names("Add Sub Mul Div Neg Abs Sum ReduceSum ReduceProd ReduceL1 ReduceSumSquare CumSum Pow")
 """Operators that may leave the range: the result is brought back into it, as an overflow in the narrow dtype would."""
-IN_FLOAT = operators("MaxPool Resize Upsample MatMul")
+IN_FLOAT = _names("MaxPool Resize Upsample MatMul")
 """Operators that ONNX or TensorRT doesn't have for int32: done in float32, exact for numbers of 16 bits or fewer."""
-QUANTIZING = operators("QuantizeLinear DequantizeLinear")
 
 Carried = dict[ir.Value, ir.DataType]
 """The dtype that each carried value had."""
@@ -118,7 +118,7 @@ def _carried(model: ir.Model) -> Carried:
 def _check(node: ir.Node, carried: Carried) -> None:
     kinds = {carried[value] for value in (*node.inputs, *node.outputs) if value in carried}
     known = node.domain in DEFAULT_DOMAINS and (
-        node.op_type in KEPT | WRAPPED | QUANTIZING | {"Cast", *_REWRITES}
+        node.op_type in KEPT | WRAPPED | {*QUANTIZING, "Cast", *_REWRITES}
         or (node.op_type in IN_FLOAT and all(kind.bitwidth <= 16 for kind in kinds))
     )
     reduction = attribute(node, "reduction", "none") if node.op_type.startswith("Scatter") else "none"

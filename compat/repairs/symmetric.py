@@ -6,13 +6,13 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.graphs import initializer
+from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, constant, dtype, required, static_shape
 from enginesmith.compat.walk import graphs
 
 MIDDLE = 128
-QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 
 
 @graph_repair(
