@@ -6,11 +6,12 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
 
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp and onnxOpImporters.cpp, QuantDequantLinearHelper"
+SOURCE = f"{CHECKERS} and onnxOpImporters.cpp, QuantDequantLinearHelper"
 QUANTIZED = {ir.DataType[name] for name in ("INT8", "FLOAT8E4M3FN", "INT4", "FLOAT4E2M1")}
 """What there is to quantize to. A zero point of uint8 is read as one of int8."""
 
@@ -20,7 +21,7 @@ QUANTIZED = {ir.DataType[name] for name in ("INT8", "FLOAT8E4M3FN", "INT4", "FLO
     ops=QUANTIZING,
     backends=TENSORRT,
     remedy="quantize symmetrically, to int8 with zero points of 0",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 shifted (float[4] x) => (float[4] y) <float s = {0.5}, int8 z = {3}> { q = QuantizeLinear (x, s, z)  y = DequantizeLinear (q, s, z) }
@@ -68,7 +69,7 @@ def quantized_to(node: ir.Node, target: Target) -> str | None:
     ops=QUANTIZING,
     backends=TENSORRT,
     remedy="quantize again, with scales above 0",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 none (float[4] x) => (float[4] y) <float s = {0}, int8 z = {0}> { q = QuantizeLinear (x, s, z)  y = DequantizeLinear (q, s, z) }
@@ -89,7 +90,7 @@ def quantization_scale(node: ir.Node, target: Target) -> str | None:
     ops=QUANTIZING,
     backends=TENSORRT,
     remedy="give one scale per element of the axis, or blocks of one size along one axis",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 21]>
 blocks (float[4, 6] x) => (float[4, 6] y) <float[2, 3] s = {1, 1, 1, 1, 1, 1}, int8[2, 3] z = {0, 0, 0, 0, 0, 0}> {
