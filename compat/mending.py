@@ -26,28 +26,28 @@ def with_repairs(model: ir.Model, target: Target, found: Sequence[Finding]) -> l
     """
     nodes = {}
     for node in model.graph.all_nodes():
-        for name in (*(value.name for value in node.outputs), node.name):
-            nodes[name or "", qualified(node)] = node
+        for name in filter(None, (*(value.name for value in node.outputs), node.name)):
+            nodes[name, qualified(node)] = node
     result = []
     for finding in found:
         refused = nodes.get((finding.node, finding.op)) if finding.severity == "error" else None
         id = applicable(refused, model, target) if refused is not None else ""
         result.append(finding.model_copy(update={"repair_id": id or None}))
-    left = [finding for finding in result if finding.repair_id is None]
-    whole = _by_graph_repairs(model, target) if left else {}
+    left = {_about(finding) for finding in result if finding.rule and finding.repair_id is None}
+    whole = _by_graph_repairs(model, target, left) if left else {}
     return [
         finding if finding.repair_id else finding.model_copy(update={"repair_id": whole.get(_about(finding))})
         for finding in result
     ]
 
 
-def _by_graph_repairs(model: ir.Model, target: Target) -> dict[About, str]:
-    """What the rules say about the model and no longer about a copy that graph repairs changed: the repair of each."""
+def _by_graph_repairs(model: ir.Model, target: Target, left: set[About]) -> dict[About, str]:
+    """Those of `left` that the rules no longer say of a copy that graph repairs changed, with the repair of each."""
     said = {_about(finding) for finding in findings(model, target)}
     mended: dict[About, str] = {}
     before, after = model, model.clone()
     for repair in graph_repairs(target.backend):
-        if not said:
+        if left <= mended.keys():
             break
         try:
             changes = repair.rewrite(after, target)
@@ -60,9 +60,7 @@ def _by_graph_repairs(model: ir.Model, target: Target) -> dict[About, str]:
         now = {_about(finding) for finding in findings(after, target)}
         # A node with another name is not mended: the rule must have less to say.
         fewer = _by_rule(said) - _by_rule(now)
-        for about in said - now:
-            if fewer[about[2]]:
-                mended[about] = repair.id
+        mended |= {about: repair.id for about in left & said - now if fewer[about[2]]}
         said &= now
         before, after = after, after.clone()
     return mended

@@ -48,8 +48,8 @@ def repair_file(
         return prove(before, after, tolerance, given if _inputs(before) <= _inputs(original) else ())
 
     engine = Engine(ir.from_proto(original), target, proved)
-    left = refused(source) if refused is not None else []
-    if not _errors(left) and (refused is not None or not _errors(engine.left())):
+    left = refused(source) if refused is not None else engine.left()
+    if not _errors(left):
         return RepairReport(left=left)
     for trial in range(MAX_TRIALS):
         progress(f"repairing, round {trial + 1}")

@@ -85,3 +85,12 @@ def test_a_repair_is_tried_on_each_change_but_not_for_ever() -> None:
     of_graph = [attempt for attempt in engine.attempts if not attempt.node and attempt.proof is not None]
     assert of_graph
     assert calls[True] <= 4 * len(of_graph)
+
+
+def test_without_a_backend_to_ask_what_no_repair_mends_is_left(tmp_path: Path) -> None:
+    text = '<ir_version: 10, opset_import: ["" : 18, "acme" : 1]> g (float[2] x) => (float[2] y) { y = acme.Twice (x) }'
+    ir.save(ir.from_onnx_text(text), tmp_path / "given.onnx")
+    report = repair_file(tmp_path / "given.onnx", tmp_path / "out.onnx", RTX)
+    assert [finding.op for finding in report.left] == ["acme::Twice"]
+    assert not report.made
+    assert not (tmp_path / "out.onnx").exists()
