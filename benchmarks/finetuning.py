@@ -81,7 +81,7 @@ def build(subject: Subject, flags: list[str], out: Path) -> dict[str, Any]:
     file = TRAINED / subject.file
     calibration, evaluation = (f"{file}:{name}" for name in subject.data)
     command = [
-        *(sys.executable, "-m", "enginesmith.pipeline.cli", "build", f"{file}:{subject.factory}"),
+        *(sys.executable, "-m", "enginesmith", "build", f"{file}:{subject.factory}"),
         *("--calib", calibration, "--eval", evaluation, "--metric", subject.metric),
         *("--backend", "tensorrt-rtx", "--measure", "0", "--keep-going", "--out", str(out)),
         *flags,

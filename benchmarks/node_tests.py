@@ -27,7 +27,7 @@ import onnx
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.interface import fed, fetched
 from enginesmith.converters.backends.trial import trial
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 TIMEOUT = 120.0
 TARGETS = {"tensorrt-rtx": "sm_89", "tvm": "x86-64-v3"}
@@ -140,7 +140,9 @@ def compiled(folder: str, path: str | None = None) -> str:
     import tvm
     from tvm import relax
 
-    from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.tvm import schedule as tvm_schedule
+    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
 
     case = Case(folder)
     model = onnx.load(str(case.onnx))
@@ -181,7 +183,7 @@ def one(backend: str, folder: str, repair: bool) -> dict[str, Any]:
     if repair:
         from enginesmith.compat.target import Target
         from enginesmith.converters.backends import get_backend
-        from enginesmith.converters.repair import repair_file
+        from enginesmith.converters.graphs.repair import repair_file
 
         path = case.folder / f"{backend}-repaired.onnx"
         target = Target(backend, get_backend(backend).version())

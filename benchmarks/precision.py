@@ -29,8 +29,8 @@ from precision_cases import CASES, Case, archive, evaluator
 from precision_peers import TOOLS
 from pydantic import BaseModel
 
-from enginesmith.converters.errors import ConversionError
-from enginesmith.converters.precision.evaluate import Evaluator
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.data.evaluation import Evaluator
 from enginesmith.converters.precision.standin import stand_in
 
 PEERS = ("nvidia-modelopt[onnx]", "onnxconverter-common")
@@ -170,8 +170,8 @@ def build_apart(graph: Path, engine: Path) -> tuple[int | None, str]:
 
 def build(graph: Path, engine: Path) -> tuple[int | None, str]:
     """Parse and build with TensorRT-RTX; the engine's size, or the message that refuses the graph."""
-    from enginesmith.converters.backends import trt_session
-    from enginesmith.converters.backends.tensorrt import TENSORRT_RTX, TensorRTBackend
+    from enginesmith.converters.backends.tensorrt import session as trt_session
+    from enginesmith.converters.backends.tensorrt.backend import TENSORRT_RTX, TensorRTBackend
 
     backend = TensorRTBackend(TENSORRT_RTX)
     parsed = trt_session.parse(backend.session(), graph)

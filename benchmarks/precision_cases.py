@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from enginesmith.converters.datasets import Dataset, open_dataset
-from enginesmith.converters.inputs import InputSpec
-from enginesmith.converters.metrics import load_metric
-from enginesmith.converters.precision.evaluate import Evaluator
-from enginesmith.converters.samples import SampleSet
-from enginesmith.pipeline.store import Store
+from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.data.datasets import Dataset, open_dataset
+from enginesmith.converters.data.evaluation import Evaluator
+from enginesmith.converters.data.metrics import load_metric
+from enginesmith.pipeline.job.store import Store
 
 TRAINED = Path(__file__).parent / "trained"
 SEED = 0

@@ -28,7 +28,7 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 NEEDS_PROFILE = re.compile("no optimization profile has been defined|has dynamic dimensions .*: give its range")
 """Said of models with dynamic shapes, and with inputs that decide on shapes: their own values are known to no one."""

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.ops import box_iou
 
-from enginesmith.converters import pictures as shipped
-from enginesmith.converters.detectors import StockDetector, fix_input_size, make_static
-from enginesmith.converters.seeding import seed_weights, seeded
+from enginesmith.converters.data import pictures as shipped
+from enginesmith.converters.torch_models.detectors import StockDetector, fix_input_size, make_static
+from enginesmith.converters.torch_models.seeding import seed_weights, seeded
 
 NAMES = ["boxes", "scores", "labels"]
 

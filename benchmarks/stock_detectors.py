@@ -26,15 +26,15 @@ from torchvision.models import detection
 
 from enginesmith.compat.interface import fetched
 from enginesmith.compat.target import Target
-from enginesmith.converters import pictures as shipped
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.detectors import fix_input_size
-from enginesmith.converters.isolated import Isolated
-from enginesmith.converters.matching import match_detections, merge, pictures_of
-from enginesmith.converters.repair import repair_file
-from enginesmith.converters.seeding import seed_weights, seeded
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.isolated import Isolated
+from enginesmith.converters.data import pictures as shipped
+from enginesmith.converters.graphs.matching import match_detections, merge, pictures_of
+from enginesmith.converters.graphs.repair import repair_file
+from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.torch_models.detectors import fix_input_size
+from enginesmith.converters.torch_models.seeding import seed_weights, seeded
 
 MODELS = {
     "frcnn": detection.fasterrcnn_resnet50_fpn,

@@ -19,7 +19,7 @@ import onnx
 
 from enginesmith.compat.support import probes
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 BACKEND, TARGET = "tensorrt-rtx", "sm_89"
 

@@ -71,7 +71,7 @@ def measure(model: Path, out: Path, arguments: argparse.Namespace, threads: int)
 
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
-    from enginesmith.converters.stage import Context
+    from enginesmith.converters.core.stage import Context
 
     backend = get_backend("tvm")
     out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def noise(shape: list[int]) -> Any:
 
 def picture(shape: list[int]) -> Any:
     """A photograph, float32[1, 3, H, W] in 0..1: a detector finds boxes where there is something to see."""
-    from enginesmith.converters import pictures
+    from enginesmith.converters.data import pictures
 
     pixels = pictures.load(pictures.names()[0], shape[2], shape[3])
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32) / 255
@@ -152,7 +152,7 @@ def matched_errors(found: list[Any], expected: list[Any]) -> list[float]:
     """Of boxes and scores, relative to the largest, over the detections that have a partner of the same label and place;
     at last the share of detections that have none.
     """
-    from enginesmith.converters.matching import iou, pictures_of
+    from enginesmith.converters.graphs.matching import iou, pictures_of
 
     names = ("boxes", "scores", "labels")
     side, other = (pictures_of(dict(zip(names, outputs, strict=True)))[0] for outputs in (expected, found))

@@ -34,9 +34,9 @@ def main() -> None:
     os.environ["TVM_NUM_THREADS"] = str(arguments.threads)
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
-    from enginesmith.converters.layers import Group
-    from enginesmith.converters.profiling.profile import profile
-    from enginesmith.converters.stage import Context
+    from enginesmith.converters.backends.tvm.profiling.profile import profile
+    from enginesmith.converters.core.engine_layers import Group
+    from enginesmith.converters.core.stage import Context
 
     backend = get_backend("tvm")
     target = backend.resolve_target(arguments.target)

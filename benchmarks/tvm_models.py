@@ -18,9 +18,9 @@ import torch
 import torchvision
 from torch import nn
 
-from enginesmith.converters.detectors import fix_input_size, make_static
-from enginesmith.converters.seeding import seed_weights, seeded
-from enginesmith.converters.small_models import lenet, mlp
+from enginesmith.converters.torch_models.detectors import fix_input_size, make_static
+from enginesmith.converters.torch_models.seeding import seed_weights, seeded
+from enginesmith.converters.torch_models.small_models import lenet, mlp
 
 DETECTORS = {
     "fasterrcnn_resnet50_fpn": 320,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 # examples anew each time at a desk, where a failure can be looked into; the same ones each time where a change lands
 settings.register_profile("ci", derandomize=True)

@@ -16,7 +16,7 @@ def digits_weights(tmp: Path) -> Path:
     sys.path.insert(0, str(TRAINED))
     import train
 
-    from enginesmith.pipeline.store import Store
+    from enginesmith.pipeline.job.store import Store
 
     weights, _ = train.weights("digits", Store(), progress=lambda text: None)
     return Path(shutil.copy(weights, tmp / "digits.pt"))

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from enginesmith.converters.detectors import is_detector, make_static
-from enginesmith.converters.files import hash_file
-from enginesmith.converters.metrics import load_metric
-from enginesmith.converters.stage import Facts
-from enginesmith.pipeline.hashing import hash_value, package_versions
-from enginesmith.pipeline.store import Entry, Store, record_files
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.stage import Facts
+from enginesmith.converters.data.metrics import load_metric
+from enginesmith.converters.torch_models.detectors import is_detector, make_static
+from enginesmith.pipeline.job.hashing import hash_value, package_versions
+from enginesmith.pipeline.job.store import Entry, Store, record_files
 
 WEIGHTS = "weights.pt"
 PACKAGES = ("numpy", "pillow", "scikit-image", "scikit-learn", "torch", "torchvision")

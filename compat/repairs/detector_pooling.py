@@ -2,7 +2,7 @@
 
 torchvision's MultiScaleRoIAlign pools the regions of each level with a RoiAlign of its own and puts the results together.
 With fixed shapes each RoiAlign has to take all regions, and all but one result is thrown away. Here the levels are laid
-end to end, and every region reads the cells of its own one (as converters/detectors/roi_pooling.py does in PyTorch).
+end to end, and every region reads the cells of its own one (as converters/torch_models/detectors/roi_pooling.py does in PyTorch).
 The choice of the level: Lin et al., Feature Pyramid Networks, arXiv 1612.03144, eq. 1.
 """
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enginesmith.converters.backends.base import Backend
-from enginesmith.converters.backends.names import unknown
-from enginesmith.converters.backends.tensorrt import TENSORRT, TENSORRT_RTX, TensorRTBackend
-from enginesmith.converters.backends.tvm import TvmBackend
+from enginesmith.converters.backends.tensorrt.backend import TENSORRT, TENSORRT_RTX, TensorRTBackend
+from enginesmith.converters.backends.tvm.backend import TvmBackend
+from enginesmith.converters.core.names import unknown
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend

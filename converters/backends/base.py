@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.records import EngineInfo
-from enginesmith.converters.stage import Context
+from enginesmith.converters.core.records import EngineInfo
+from enginesmith.converters.core.stage import Context
 
 if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner

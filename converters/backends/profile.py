@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from enginesmith.converters.backends.base import BuildRequest, Profile
-from enginesmith.converters.inputs import InputSpec
+from enginesmith.converters.core.inputs import InputSpec
 
 
 def profile_of(specs: Sequence[InputSpec]) -> Profile:

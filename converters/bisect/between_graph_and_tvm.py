@@ -15,8 +15,8 @@ from enginesmith.converters.bisect.layers import Divergence, Figures, layers_of,
 from enginesmith.converters.bisect.oracles import run_onnxruntime, run_tvm
 from enginesmith.converters.bisect.search import fix_sizes
 from enginesmith.converters.bisect.surgery import prune, used_by
-from enginesmith.converters.isolated import Died, Isolated, Raised
-from enginesmith.converters.samples import SampleSet
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.samples import SampleSet
 
 COMPARE = f"{__name__}:compare_outputs"
 CUTS = 8

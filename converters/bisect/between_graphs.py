@@ -9,10 +9,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from enginesmith.converters.backends.onnxruntime import session
 from enginesmith.converters.bisect import facts, files
 from enginesmith.converters.bisect.layers import Divergence, Figures, layers_of, measure, pair_up, worst_of
-from enginesmith.converters.samples import SampleSet
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.graphs.runner import session
 
 COMPARE = f"{__name__}:compare"
 

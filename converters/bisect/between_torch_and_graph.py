@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from enginesmith.converters.backends.onnxruntime import session
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.layers import Divergence, Figures, Layer, measure
 from enginesmith.converters.bisect.surgery import used_by
-from enginesmith.converters.samples import Feed, SampleSet
+from enginesmith.converters.core.samples import Feed, SampleSet
+from enginesmith.converters.graphs.runner import session
 
 if TYPE_CHECKING:
     import torch
@@ -55,17 +55,17 @@ def compare(
     relative: float,
     finetuned: str = "",
 ) -> dict[str, Any]:
-    """A `Divergence` of the model that the export stage's `options` describe, and the graph that it wrote. `finetuned` is
+    """A `Divergence` of the model that `options` (of `PrepareOptions`) describe, and the graph that it wrote. `finetuned` is
     the folder that the export took the weights from, empty for the model's own.
     """
     import torch
 
-    from enginesmith.converters.export import ExportOptions, rebuild
+    from enginesmith.converters.torch_models.prepare import PrepareOptions, rebuild
 
     names, feeds = SampleSet.load(Path(samples))
     model = files.read(Path(graph))
     with torch.no_grad():
-        module = rebuild(ExportOptions.model_validate(options), feeds, Path(finetuned) if finetuned else None)
+        module = rebuild(PrepareOptions.model_validate(options), feeds, Path(finetuned) if finetuned else None)
         calls = [record_calls(module, feeds[index]) for index in indices]
     tensors, behind = match(model, calls[0])
     notes: list[str] = []

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from enginesmith.converters.backends import BACKENDS, get_backend
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 COMMAND = "command:"
 SIDES = ("onnxruntime", "reference", "tvm")

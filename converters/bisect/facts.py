@@ -19,7 +19,7 @@ from enginesmith.compat.walk import proto_subgraphs
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.feeds import SHAPE, make_feed, record
 from enginesmith.converters.bisect.surgery import bodies, graph_at
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 INFER = f"{__name__}:infer"
 MEASURE = f"{__name__}:measure"
@@ -94,7 +94,7 @@ def infer(path: str) -> dict[str, tuple[int, list[int | str | None] | None]]:
 
 def measure(path: str, chunks: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
     """Type, shape and metadata of tensors as they are in a run on made-up inputs."""
-    from enginesmith.converters.backends.onnxruntime import session
+    from enginesmith.converters.graphs.runner import session
 
     feed = make_feed(onnx.load(path, load_external_data=False))
     running = session(Path(path), optimize=False)

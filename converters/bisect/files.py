@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from enginesmith.compat.saving import save
 from enginesmith.converters.bisect.surgery import bodies, graph_at
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.onnx_import import external_files, load_graph
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.graphs.files import external_files, load_graph
 
 
 def read(path: Path) -> ir.Model:

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from enginesmith.converters.bisect import facts, files
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.oracles import Standard
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 EXAMINE = "enginesmith.converters.bisect.oracles:examine"
 STANDARD = "enginesmith.converters.bisect.oracles:standard_of"

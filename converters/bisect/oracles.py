@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.feeds import Feed, known_values, make_feed
-from enginesmith.converters.errors import UserError, first_line
+from enginesmith.converters.core.errors import UserError, first_line
 
 Standard = Literal["nothing", "checked", "inferred", "loads", "runs"]
 """How sound a model is, each level containing those before it: it passes `onnx.checker`; its shapes contradict each
@@ -72,7 +72,7 @@ def run_tvm(path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
     """Outputs of a compiled module. Raises ConversionError where TVM doesn't take the graph."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
-    from enginesmith.converters.stage import Context
+    from enginesmith.converters.core.stage import Context
 
     backend = get_backend("tvm")
     with tempfile.TemporaryDirectory(prefix="enginesmith-") as name:
@@ -91,7 +91,7 @@ def _graph(path: Path) -> onnx.ModelProto:
 def _session(path: Path) -> Any:
     import onnxruntime
 
-    from enginesmith.converters.backends.onnxruntime import session
+    from enginesmith.converters.graphs.runner import session
 
     onnxruntime.set_default_logger_severity(4)
     return session(path, optimize=False)
@@ -120,18 +120,18 @@ def _raises(call: Any) -> dict[str, Any] | None:
 def _parse(path: Path, condition: Condition) -> dict[str, Any] | None:
     """The part of a trial that reads the graph, without the build."""
     from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.backends.tensorrt import TensorRTBackend
+    from enginesmith.converters.backends.tensorrt.backend import TensorRTBackend
 
     backend = get_backend(condition.backend)
     if isinstance(backend, TensorRTBackend):
-        from enginesmith.converters.backends import trt_session
+        from enginesmith.converters.backends.tensorrt import session as trt_session
 
         parsed = trt_session.parse(backend.session(), path)
         if not parsed.errors:
             return None
         error = parsed.errors[0]
         return _failure("parse", error.message, error.node, error.op)
-    from enginesmith.converters.backends import tvm_import
+    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
 
     try:
         tvm_import.import_onnx(path, {})

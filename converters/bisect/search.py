@@ -16,9 +16,9 @@ from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.judge import Failure, Judge, OutOfTime
 from enginesmith.converters.bisect.reduce import Reducer, count
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.files import hash_file
-from enginesmith.converters.inputs import InputSpec
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.inputs import InputSpec
 
 MADE_BY = "enginesmith bisect"
 

@@ -21,7 +21,7 @@ from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.values import attribute, constant_tensor, dtype, static_shape
-from enginesmith.converters.precision.structure import is_constant, is_standard, ordered, subgraphs
+from enginesmith.converters.graphs.structure import is_constant, is_standard, ordered, subgraphs
 
 
 @dataclass(frozen=True)

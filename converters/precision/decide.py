@@ -11,17 +11,10 @@ import onnx_ir as ir
 
 from enginesmith.compat.graphs import opset
 from enginesmith.compat.values import Array, constant_tensor
+from enginesmith.converters.graphs.structure import is_constant, is_float, ordered, owners, quantized_from, subgraphs
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.formats import Format
 from enginesmith.converters.precision.ports import Ports, ports
-from enginesmith.converters.precision.structure import (
-    is_constant,
-    is_float,
-    ordered,
-    owners,
-    quantized_from,
-    subgraphs,
-)
 
 HEADROOM = 4.0
 """Other inputs than those measured may give results this much larger."""

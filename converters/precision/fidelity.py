@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.matching import Found, iou, pictures_of
+from enginesmith.converters.graphs.matching import Found, iou, pictures_of
 
 if TYPE_CHECKING:
     import numpy as np

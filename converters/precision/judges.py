@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.metrics.base import Metric, Outputs
+from enginesmith.converters.data.metrics.base import Metric, Outputs
 from enginesmith.converters.precision.fidelity import outputs_error
 
 if TYPE_CHECKING:
-    from enginesmith.converters.datasets import Example, Examples
-    from enginesmith.converters.precision.evaluate import Evaluator
+    from enginesmith.converters.data.datasets import Example, Examples
+    from enginesmith.converters.data.evaluation import Evaluator
 
 FEW = 16
 """Examples of a sensitivity run, where time allows."""
@@ -103,7 +103,7 @@ def timely_judge(
     Halved until they fit: a second run, that is a little faster or slower, shall take as many and find its trials
     remembered.
     """
-    from enginesmith.converters.precision.evaluate import Evaluator
+    from enginesmith.converters.data.evaluation import Evaluator
 
     count = min(most, len(dataset))
     while True:

@@ -12,19 +12,12 @@ from enginesmith.compat import interface
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer, named, opset, weight_bytes
 from enginesmith.compat.values import constant_tensor, label
+from enginesmith.converters.core.records import Kept, Lowering
+from enginesmith.converters.graphs.structure import FLOAT, is_constant, is_float, name_uniquely, ordered, quantization
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.decide import Decision, decide, magnitudes
 from enginesmith.converters.precision.formats import FORMATS, Format
 from enginesmith.converters.precision.rewrite import rewrite
-from enginesmith.converters.precision.structure import (
-    FLOAT,
-    is_constant,
-    is_float,
-    name_uniquely,
-    ordered,
-    quantization,
-)
-from enginesmith.converters.records import Kept, Lowering
 
 MODERN = {"bf16": 22, "int8": 19, "auto": 19}
 """The first opset in which Conv, the pools and most activations are defined for bfloat16; and in which the scales of

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.converters.errors import ConversionError, first_line
+from enginesmith.converters.core.errors import ConversionError, UserError, first_line
+from enginesmith.converters.core.records import Kept, Lowering
+from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.records import Kept, Lowering
-from enginesmith.converters.stage import MODEL
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Rest = Literal["fp32", "fp16", "bf16"]
 STAND_IN = "standin.onnx"
 """File name of the stand-in, beside the graph that it stands for."""
+STAND_IN_LABEL = "ONNX Runtime, rounding where the graph does"
+"""What the stand-in's results are called in a comparison."""
 
 
 class Mix(BaseModel):
@@ -37,6 +40,30 @@ class Mix(BaseModel):
     """Leave inputs and outputs in float32."""
 
 
+def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:
+    """The lowest precision that was asked for, wherever it can be had. Raises UserError where that is nowhere."""
+    from enginesmith.converters.precision import rules
+    from enginesmith.converters.precision.int8.placement import candidates
+
+    if not rules.products(model):
+        raise UserError(
+            f"asked {precision}, and the graph has nothing to lower: no convolution, no product, no table of weights; "
+            "build it in fp32"
+        )
+    if precision != "int8":
+        return Mix.model_validate({"rest": precision})
+    found = candidates(model)
+    names = tuple(node.name or "" for node, reason in found.items() if not reason)
+    if not names:
+        why = Counter(found.values()).most_common(1)
+        raise UserError(
+            "asked int8, and the graph has nothing to quantize"
+            + (f": of {len(found)} products, {why[0][1]} can't be: {why[0][0]}" if why else "")
+            + "; build it in fp16"
+        )
+    return Mix(rest=rest, int8=names)
+
+
 def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options) -> Lowering:
     """Rewrite a prepared float32 model in place.
 
@@ -44,9 +71,9 @@ def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: I
     float32.
     """
     from enginesmith.compat.graphs import weight_bytes
+    from enginesmith.converters.graphs.structure import INT8
     from enginesmith.converters.precision.int8.quantize import quantize
     from enginesmith.converters.precision.lower import lower, summary
-    from enginesmith.converters.precision.structure import INT8
 
     before = weight_bytes(model)
     kept: list[Kept] = []
@@ -82,7 +109,7 @@ def write(model: ir.Model, mix: Mix, folder: Path) -> Written:
     import onnx
 
     from enginesmith.compat.saving import save
-    from enginesmith.converters.backends import onnxruntime
+    from enginesmith.converters.graphs import runner as onnxruntime
     from enginesmith.converters.precision.formats import FORMATS
     from enginesmith.converters.precision.standin import stand_in
 

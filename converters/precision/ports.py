@@ -8,8 +8,8 @@ from functools import cache
 import onnx
 import onnx_ir as ir
 
+from enginesmith.converters.graphs.structure import is_float, is_standard
 from enginesmith.converters.precision.formats import Format
-from enginesmith.converters.precision.structure import is_float, is_standard
 
 NOT_DATA = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that say where to read, not what: regions and scales stay in float32."""

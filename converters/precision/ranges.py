@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.saving import save
-from enginesmith.converters.backends import onnxruntime
-from enginesmith.converters.precision.structure import FLOAT, is_float, subgraphs
+from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs.structure import FLOAT, is_float, subgraphs
 
 Ranges = dict[str, float]
 """Value name to the largest magnitude that it had, NaN or infinity among them. Values that no run reached are left out."""

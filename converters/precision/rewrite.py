@@ -7,9 +7,9 @@ from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import opset
 from enginesmith.compat.values import constant_tensor
+from enginesmith.converters.graphs.structure import FLOAT, is_dequantized, is_float, ordered, subgraphs
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.decide import Decision
-from enginesmith.converters.precision.structure import FLOAT, is_dequantized, is_float, ordered, subgraphs
 
 FIRST_LOW_SCALES = 19
 """The first opset in which QuantizeLinear and DequantizeLinear take 16 bits."""

@@ -11,13 +11,7 @@ import onnx_ir as ir
 from enginesmith.compat import support
 from enginesmith.compat.target import EVERY
 from enginesmith.compat.values import attribute, constant, dtype, shape
-from enginesmith.converters.precision.structure import (
-    is_constant,
-    is_fractional,
-    is_standard,
-    ordered,
-    subgraphs,
-)
+from enginesmith.converters.graphs.structure import is_constant, is_fractional, is_standard, ordered, subgraphs
 
 
 def _names(text: str) -> frozenset[str]:

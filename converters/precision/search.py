@@ -15,15 +15,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from enginesmith.converters.core.clock import Clock, Stop
+from enginesmith.converters.core.records import ROUNDING, Candidate, LayerLoss, Search
 from enginesmith.converters.precision import sensitivity
-from enginesmith.converters.precision.clock import Clock, Stop
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.judges import Judge
 from enginesmith.converters.precision.levels import Levels, counted, described, mix_of
 from enginesmith.converters.precision.mix import Mix
 from enginesmith.converters.precision.sensitivity import Layer, Progress
 from enginesmith.converters.precision.trial import Outcome, Trials
-from enginesmith.converters.records import ROUNDING, Candidate, LayerLoss, Search
 
 REFINEMENTS = 24
 """Evaluations spent on lowering raised layers again."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from enginesmith.converters.core.records import LayerLoss
 from enginesmith.converters.precision.cost import milliseconds_of
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.judges import Judge
 from enginesmith.converters.precision.mix import Mix
 from enginesmith.converters.precision.trial import Trials, products_of
-from enginesmith.converters.records import LayerLoss
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from enginesmith.compat.interface import KEY
-from enginesmith.converters.precision.structure import FLOAT, ordered
+from enginesmith.converters.graphs.structure import FLOAT, ordered
 
 MOVING = frozenset((
     "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "If", "MaxPool", "Pad", "Relu",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from enginesmith.converters.errors import ConversionError
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.judges import Judge
 from enginesmith.converters.precision.mix import Mix
-from enginesmith.converters.stage import MODEL
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -145,8 +145,8 @@ class Trials:
 
 def products_of(model: ir.Model) -> dict[str, ir.Node]:
     """The products of a prepared model by name, in order."""
+    from enginesmith.converters.graphs.structure import ordered
     from enginesmith.converters.precision.rules import products
-    from enginesmith.converters.precision.structure import ordered
 
     found = products(model)
     return {node.name or "": node for node in ordered(model.graph) if node in found}

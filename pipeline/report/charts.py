@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from enginesmith.pipeline.manifest import EngineRecord, Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, StageRecord
 from enginesmith.pipeline.report import text
 
 Figure = dict[str, Any]

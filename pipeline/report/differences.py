@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from enginesmith.converters.records import ClassMatch, Comparison, OutputDifference, SampleComparison, Verdict
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.core.records import ClassMatch, Comparison, OutputDifference, SampleComparison, Verdict
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import spread, text
 from enginesmith.pipeline.report.charts import Chart
 from enginesmith.pipeline.report.sides import Sides, compared

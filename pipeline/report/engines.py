@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from enginesmith.converters.records import Latency
-from enginesmith.pipeline.manifest import EngineRecord, Manifest
+from enginesmith.converters.core.records import Latency
+from enginesmith.pipeline.job.manifest import EngineRecord, Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import dtype_colours
 from enginesmith.pipeline.report.summary import VERIFIED_TONE, Tone

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.bisect.layers import Divergence, Layer
+from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.report.charts import plain
 
 FLOOR = 1e-6
 """Where an exact tensor is drawn, on a scale that has no zero."""
 COLOURS = {"agrees": "#3b7dd8", "differs": "#d9822b", "starts here": "#c0392b"}
+
+
+def write(compared: Sequence[Divergence], folder: Path) -> None:
+    """`divergence.json` with all figures, and `divergence.html` with a chart of them. Raises UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "divergence.json").write_text(
+            json.dumps(
+                [{**summary(d), "layers": [layer.model_dump() for layer in d.layers]} for d in compared], indent=1
+            )
+        )
+        (folder / "divergence.html").write_text(render(compared), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't write into {folder} ({error.strerror}); give another folder with --out") from None
+
+
+def summary(divergence: Divergence) -> dict[str, object]:
+    first = divergence.first
+    return {
+        **divergence.model_dump(exclude={"layers"}),
+        "compared": len(divergence.layers),
+        "differing": sum(layer.differs for layer in divergence.layers),
+        "first": first.model_dump() if first else None,
+        "origins": [layer.model_dump() for layer in divergence.layers if layer.origin],
+    }
 
 
 def render(compared: Sequence[Divergence]) -> str:

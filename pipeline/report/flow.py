@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.summary import STATUS_TONE, SYMBOL, VERDICT_TONE, Tone
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from enginesmith.converters.layers import Group, Layer, Profile, Rates, behind, told
-from enginesmith.pipeline.manifest import EngineRecord, Manifest
+from enginesmith.converters.core.engine_layers import Group, Layer, Profile, Rates, behind, told
+from enginesmith.pipeline.job.manifest import EngineRecord, Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import Chart, axis, bars, figure, room
 from enginesmith.pipeline.report.precision_charts import shortened

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import (
     charts,
     differences,

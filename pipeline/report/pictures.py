@@ -7,9 +7,9 @@ import io
 import math
 from dataclasses import dataclass, field
 
-from enginesmith.converters import pictures
-from enginesmith.converters.records import Detections, SampleComparison
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.core.records import Detections, SampleComparison
+from enginesmith.converters.data import pictures
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.sides import compared
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from enginesmith.converters.records import Accuracy, Candidate, LayerLoss, Search
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.converters.core.records import Accuracy, Candidate, LayerLoss, Search
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import Chart
 from enginesmith.pipeline.report.precision_charts import candidates, sensitivity, states

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from enginesmith.converters.records import Candidate, LayerLoss, Search
+from enginesmith.converters.core.records import Candidate, LayerLoss, Search
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import Chart, Figure, axis, figure, plain
 

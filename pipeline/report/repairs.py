@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enginesmith.compat.findings import Attempted
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.summary import Tone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from enginesmith.converters.records import LayerLoss, SensitivityRecord
+from enginesmith.converters.core.records import LayerLoss, SensitivityRecord
 from enginesmith.pipeline.report import precision_charts, text
 from enginesmith.pipeline.report.page import environment, plotly_script, raw, script_json, write_page
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from enginesmith.converters.records import Comparison
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.converters.core.records import Comparison
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 
 
 @dataclass(frozen=True)

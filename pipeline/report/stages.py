@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from enginesmith.compat.findings import Finding, Severity
-from enginesmith.converters.records import Lowering
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.converters.core.records import Lowering
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.differences import VERDICTS, largest
 from enginesmith.pipeline.report.sides import Sides, judgements

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from enginesmith.converters.records import TensorInfo, Verdict
-from enginesmith.pipeline.manifest import EngineRecord, Manifest, Status
+from enginesmith.converters.core.records import TensorInfo, Verdict
+from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, Status
 from enginesmith.pipeline.report import text
 
 Tone = Literal["good", "bad", "warn", "mute"]

@@ -6,7 +6,7 @@ import math
 import re
 from datetime import UTC, datetime
 
-from enginesmith.converters.records import Latency
+from enginesmith.converters.core.records import Latency
 
 NOTHING = "\N{EN DASH}"
 """Where there is no figure to show."""

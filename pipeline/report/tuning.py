@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from enginesmith.converters.records import TunedKernel, Tuning
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.core.records import TunedKernel, Tuning
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.summary import Tone
 

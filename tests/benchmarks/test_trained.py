@@ -9,8 +9,8 @@ import pytest
 import torch
 import trained
 
-from enginesmith.converters.detectors import make_static
-from enginesmith.pipeline.store import Store
+from enginesmith.converters.torch_models.detectors import make_static
+from enginesmith.pipeline.job.store import Store
 
 sys.path.insert(0, str(trained.TRAINED))
 import detector

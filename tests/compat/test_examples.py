@@ -16,8 +16,8 @@ from enginesmith.compat.target import Target
 from enginesmith.compat.values import qualified
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.isolated import Isolated
-from enginesmith.converters.prove import prove
+from enginesmith.converters.core.isolated import Isolated
+from enginesmith.converters.graphs.proof import prove
 
 TARGETS = {"tensorrt-rtx": "sm_89", "tvm": "x86-64-v3"}
 VERSIONS = {"tensorrt": "10.3", **{name: get_backend(name).version() for name in TARGETS}}

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from enginesmith.compat import saving
-from enginesmith.converters.prove import prove
+from enginesmith.converters.graphs.proof import prove
 
 
 @pytest.fixture

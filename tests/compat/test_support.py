@@ -18,7 +18,7 @@ from enginesmith.compat.support.table import ANY, Table
 from enginesmith.compat.target import EVERY, Target, numbers
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 RTX = Target("tensorrt-rtx", get_backend("tensorrt-rtx").version())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from enginesmith.converters.metrics import Metric, load_metric
+from enginesmith.converters.data.metrics import Metric, load_metric
 
 
 def metric(spec: str, *examples: tuple[Any, Any, Any]) -> Metric:

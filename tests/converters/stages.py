@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from enginesmith.converters.compare import Compare, CompareOptions
-from enginesmith.converters.export import Export, ExportOptions
-from enginesmith.converters.onnx_import import ImportOptions, OnnxImport
-from enginesmith.converters.records import Comparison
-from enginesmith.converters.samples import SampleSet, make_samples, save_results
-from enginesmith.converters.simplify import Simplify, SimplifyOptions
-from enginesmith.converters.stage import Context, Facts
-from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.samples import SampleSet, save_results
+from enginesmith.converters.core.stage import Context, Facts
+from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.stages.compare import Compare, CompareOptions
+from enginesmith.converters.stages.export import Export, ExportOptions
+from enginesmith.converters.stages.import_onnx import ImportOptions, OnnxImport
+from enginesmith.converters.stages.simplify import Simplify, SimplifyOptions
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 
 def context(folder: Path) -> Context:

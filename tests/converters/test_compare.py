@@ -12,11 +12,12 @@ from onnx import TensorProto, helper
 from polygraphy.comparator import IterationResult
 from stages import compare, write_samples
 
-from enginesmith.converters.compare import DECADES, as_close, compare_outputs, reason
-from enginesmith.converters.errors import ConversionError
-from enginesmith.converters.records import Comparison, SampleComparison
-from enginesmith.converters.samples import Sample
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.records import Comparison, SampleComparison
+from enginesmith.converters.core.samples import Sample
+from enginesmith.converters.graphs.comparison import reason
+from enginesmith.converters.graphs.difference import DECADES, as_close, compare_outputs
+from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 FP32 = TOLERANCES["fp32"]
 F, NAN, INF = np.float32, np.nan, np.inf

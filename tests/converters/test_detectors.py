@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import detection
 
-from enginesmith.converters import pictures as shipped
-from enginesmith.converters.detectors import (
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.data import pictures as shipped
+from enginesmith.converters.torch_models.detectors import (
     Detections,
     StockDetector,
     fix_input_size,
@@ -22,8 +23,7 @@ from enginesmith.converters.detectors import (
     make_static,
     reference_forward,
 )
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.seeding import seed_weights, seeded
+from enginesmith.converters.torch_models.seeding import seed_weights, seeded
 
 BUILDERS = {
     "fasterrcnn_resnet50_fpn": detection.fasterrcnn_resnet50_fpn,

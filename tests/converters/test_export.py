@@ -13,10 +13,10 @@ from stages import compare, export, load_samples
 from torch import nn
 
 from enginesmith.compat import saving
-from enginesmith.converters import exporters
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.files import hash_file
-from enginesmith.converters.samples import load_results
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.samples import load_results
+from enginesmith.converters.torch_models import exporters
 
 __all__ = ["imports", "models"]  # the fixtures
 

@@ -9,7 +9,7 @@ import pytest
 from export_models import imports, models
 from stages import compare, export
 
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
 
 __all__ = ["imports", "models"]  # the fixtures
 

@@ -10,9 +10,9 @@ import torch
 from export_models import imports, models
 from stages import compare, export, load_samples
 
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.outputs import distinct, flatten
-from enginesmith.converters.samples import load_results
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.samples import load_results
+from enginesmith.converters.torch_models.outputs import distinct, flatten
 
 __all__ = ["imports", "models"]  # the fixtures
 

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from enginesmith.converters.errors import ConversionError, UserError, first_line
-from enginesmith.converters.files import hash_file, is_installed
-from enginesmith.converters.graph import all_nodes, describe, operator_name
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.errors import ConversionError, UserError, first_line
+from enginesmith.converters.core.files import hash_file, is_installed
+from enginesmith.converters.graphs.describe import all_nodes, describe, operator_name
+from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 FLOAT = TensorProto.FLOAT
 tensor = helper.make_tensor_value_info

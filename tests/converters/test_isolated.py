@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from enginesmith.converters.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 HERE = Path(__file__).parent
 FUNCTIONS = "isolated_functions"
@@ -110,7 +110,7 @@ def test_a_crash_takes_with_it_what_it_started(isolated, tmp_path):
 def test_it_dies_with_its_parent(tmp_path):
     code = (
         "import os, signal\n"
-        "from enginesmith.converters.isolated import Isolated\n"
+        "from enginesmith.converters.core.isolated import Isolated\n"
         f"print(Isolated().call('{FUNCTIONS}:process', timeout=30), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enginesmith.converters.matching import Found, drawable, iou, match_classes, match_detections, merge, pictures_of
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.graphs.matching import (
+    Found,
+    drawable,
+    iou,
+    match_classes,
+    match_detections,
+    merge,
+    pictures_of,
+)
+from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 FP32 = TOLERANCES["fp32"]
 settings.register_profile("quick", deadline=None, max_examples=60)

@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 from stages import context, write_samples
 
-from enginesmith.converters import measure
-from enginesmith.converters.measure import FEWEST_RUNS, MOST_RUNS, Measure, MeasureOptions
-from enginesmith.converters.records import Latency
+from enginesmith.converters.core.records import Latency
+from enginesmith.converters.stages import measure
+from enginesmith.converters.stages.measure import FEWEST_RUNS, MOST_RUNS, Measure, MeasureOptions
 
 
 class Clock:
@@ -158,9 +158,9 @@ def test_tvm(tmp_path: Path) -> None:
             from onnx import TensorProto, helper, numpy_helper
             from stages import compare, context, import_onnx
             from enginesmith.converters.backends import get_backend
-            from enginesmith.converters.compare import Compare, CompareOptions
-            from enginesmith.converters.compile import Compile, CompileOptions
-            from enginesmith.converters.measure import Measure, MeasureOptions
+            from enginesmith.converters.stages.compare import Compare, CompareOptions
+            from enginesmith.converters.stages.compile import Compile, CompileOptions
+            from enginesmith.converters.stages.measure import Measure, MeasureOptions
 
             folder = Path(sys.argv[1])
             weights = numpy_helper.from_array(np.random.default_rng(0).standard_normal((8, 4)).astype("f"), "w")
@@ -194,7 +194,7 @@ def test_tvm(tmp_path: Path) -> None:
             assert 0 < latency.engine_ms < 1000 and 0 < latency.onnxruntime_ms < 1000
             assert (latency.shapes, [other.shapes for other in latency.others]) == ("x:2x8", ["x:5x8"])
             assert facts.note.count("ONNX Runtime") == 4
-            from enginesmith.converters.tvm_kernels.emit import Simd
+            from enginesmith.converters.backends.tvm.kernels.emit import Simd
             Simd.fma = lambda simd, a, b, c: a + b + c
             assert compiled("broken").comparison.verdict == "fail"
             print("measured", latency.runs)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from metric_cases import A, B, boxes, classes, detections, metric
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.metrics import load_metric, metric_sources
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.data.metrics import load_metric, metric_sources
 
 FIRST, SECOND = [2.0, 1.0, 0.0], [0.0, 3.0, 1.0]
 

@@ -14,8 +14,8 @@ from metric_cases import A, B, C, boxes, detections, metric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.metrics import load_metric
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.data.metrics import load_metric
 
 
 def test_map_by_hand() -> None:

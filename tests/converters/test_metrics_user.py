@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from metric_cases import metric
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.metrics import load_metric, metric_sources
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.data.metrics import load_metric, metric_sources
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from stages import compare, import_onnx, load_samples
 
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.files import hash_file
-from enginesmith.converters.samples import load_results
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.samples import load_results
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 tensor = helper.make_tensor_value_info

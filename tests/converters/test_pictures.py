@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from enginesmith.converters import pictures
+from enginesmith.converters.data import pictures
 
 
 def test_names_are_the_files() -> None:
@@ -76,6 +76,6 @@ def test_bad_requests() -> None:
 
 
 def test_import_is_cheap() -> None:
-    code = "import sys, enginesmith.converters.pictures; print(*sys.modules)"
+    code = "import sys, enginesmith.converters.data.pictures; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "PIL"}.intersection(loaded)

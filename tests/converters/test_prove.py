@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from enginesmith.converters.prove import prove
+from enginesmith.converters.graphs.proof import prove
 
 
 def parsed(text: str) -> onnx.ModelProto:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
-from enginesmith.converters.detectors.roi_pooling import PyramidPooling
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.torch_models.detectors.roi_pooling import PyramidPooling
 
 STRIDES = (4, 8, 16, 32)
 

@@ -8,17 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from enginesmith.converters import pictures
-from enginesmith.converters.inputs import DTYPES, Dim, InputSpec
-from enginesmith.converters.samples import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SampleSet,
-    load_results,
-    make_samples,
-    save_results,
-)
-from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.converters.core.inputs import DTYPES, Dim, InputSpec
+from enginesmith.converters.core.samples import SampleSet, load_results, save_results
+from enginesmith.converters.data import pictures
+from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD, make_samples
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 
 def make(shape: str, count: int = 3, seed: int = 0, **options: Any):

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from enginesmith.converters.seeding import seed_weights, seeded
+from enginesmith.converters.torch_models.seeding import seed_weights, seeded
 
 INPUTS = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 

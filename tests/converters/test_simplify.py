@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from stages import simplify
 
-from enginesmith.converters import simplify as simplify_module
+from enginesmith.converters.stages import simplify as simplify_module
 
 FLOAT = TensorProto.FLOAT
 tensor = helper.make_tensor_value_info

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import box_iou, nms
 
-from enginesmith.converters.detectors.nms import BLOCK, GreedySelection, GroupedSuppression
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.torch_models.detectors.nms import BLOCK, GreedySelection, GroupedSuppression
 
 
 def random_boxes(generator: torch.Generator, shape: tuple[int, ...], grid: bool) -> Tensor:

@@ -13,9 +13,9 @@ import torchvision
 from export_models import imports
 from torch import nn
 
-from enginesmith.converters import torch_source
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.torch_source import LoadedModel, load_model
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.torch_models import source as torch_source
+from enginesmith.converters.torch_models.source import LoadedModel, load_model
 
 __all__ = ["imports"]  # the fixture
 

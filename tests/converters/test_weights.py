@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from enginesmith.converters import weights
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.weights import load_weights, reachable, read_pickle
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.torch_models import weights
+from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
 
 class Odd:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from enginesmith.converters.torch_source import load_model
-from enginesmith.pipeline.shapes import format_shapes, parse_shapes
-from enginesmith.pipeline.source import resolve_source
-from enginesmith.pipeline.zoo import zoo
+from enginesmith.converters.torch_models.source import load_model
+from enginesmith.pipeline.job.shapes import format_shapes, parse_shapes
+from enginesmith.pipeline.job.source import resolve_source
+from enginesmith.pipeline.job.zoo import zoo
 
 
 @pytest.mark.parametrize("name", zoo())
@@ -51,7 +51,7 @@ def test_about_is_one_line() -> None:
 @pytest.mark.parametrize("name", zoo())
 def test_build(name: str, tmp_path: Path) -> None:
     """From PyTorch to an engine by the real command line; without a GPU the engine itself is not run."""
-    command = [sys.executable, "-m", "enginesmith.pipeline.cli"]
+    command = [sys.executable, "-m", "enginesmith"]
     script = Path(sys.executable).with_name("enginesmith")
     flags = ["--backend", "tensorrt-rtx", "--target", "sm_89", "--measure", "0", "--out", str(tmp_path / "out")]
     done = subprocess.run(

@@ -15,8 +15,8 @@ sys.path.insert(0, str(PROBE))
 
 from running import Answer, Built, CommandLine, Probes  # noqa: E402
 
-from enginesmith.converters.registry import STAGES  # noqa: E402
-from enginesmith.pipeline.store import Store  # noqa: E402
+from enginesmith.converters.stages.registry import STAGES  # noqa: E402
+from enginesmith.pipeline.job.store import Store  # noqa: E402
 
 
 def _build(shell: CommandLine, out: Path, *arguments: str) -> Built:
@@ -51,7 +51,7 @@ def enginesmith(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Answer]:
     """The command line in this process, in the folder `tmp_path`."""
-    from enginesmith.pipeline import cli
+    from enginesmith.pipeline.cli import app as cli
 
     monkeypatch.chdir(tmp_path)
 

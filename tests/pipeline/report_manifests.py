@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.records import (
+from enginesmith.converters.core.records import (
     Attempt,
     ClassMatch,
     Comparison,
@@ -16,7 +16,7 @@ from enginesmith.converters.records import (
     TensorInfo,
     Weights,
 )
-from enginesmith.pipeline.manifest import EngineRecord, MachineRecord, Manifest, ModelRecord, StageRecord
+from enginesmith.pipeline.job.manifest import EngineRecord, MachineRecord, Manifest, ModelRecord, StageRecord
 
 PICTURES = ("astronaut", "cat", "coffee", "camera")
 MACHINE = MachineRecord(

@@ -12,8 +12,8 @@ import pytest
 import report_manifests as manifests
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.records import Attempt
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.core.records import Attempt
+from enginesmith.pipeline.job.manifest import Manifest
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> \"'&amp; {{ 7*7 }} &lt;"
 

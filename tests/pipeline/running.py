@@ -11,13 +11,13 @@ from pathlib import Path
 
 from probe_stage import ProbeOptions
 
-from enginesmith.pipeline.build import Build, Builder
-from enginesmith.pipeline.events import Event
-from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.planned import Plan, PlannedStage
-from enginesmith.pipeline.recipe import Recipe
-from enginesmith.pipeline.source import Source
-from enginesmith.pipeline.store import Store
+from enginesmith.pipeline.job.builder import Build, Builder
+from enginesmith.pipeline.job.events import Event
+from enginesmith.pipeline.job.manifest import Manifest
+from enginesmith.pipeline.job.planned import Plan, PlannedStage
+from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.pipeline.job.source import Source
+from enginesmith.pipeline.job.store import Store
 
 PROBE = Path(__file__).with_name("probe")
 ENGINESMITH = str(Path(sys.executable).with_name("enginesmith"))

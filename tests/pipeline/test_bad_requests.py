@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import tiny_onnx
 
-from enginesmith.converters.backends import BACKENDS, tvm_target
-from enginesmith.converters.backends.tensorrt import TENSORRT
+from enginesmith.converters.backends import BACKENDS
+from enginesmith.converters.backends.tensorrt.backend import TENSORRT
+from enginesmith.converters.backends.tvm import target as tvm_target
 
 FACTORIES = """
     import torch

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from running import CommandLine
 
 from enginesmith.converters.bisect.judge import Judge
-from enginesmith.converters.files import hash_file
+from enginesmith.converters.core.files import hash_file
 
 node = helper.make_node
 

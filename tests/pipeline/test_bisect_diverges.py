@@ -12,8 +12,8 @@ import pytest
 from onnx import numpy_helper
 from running import Built
 
-from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.store import Store, record_files
+from enginesmith.pipeline.job.manifest import Manifest
+from enginesmith.pipeline.job.store import Store, record_files
 
 MODEL = "model.onnx"
 
@@ -98,8 +98,8 @@ def test_a_run_in_which_all_agrees(enginesmith, run):
 
 def test_tvm_is_asked_for_ever_shorter_graphs(enginesmith, run, monkeypatch):
     """A tolerance of nothing: rounding then counts, and its first layer is found by bisection."""
-    from enginesmith.converters import tolerances
-    from enginesmith.converters.tolerances import Tolerance
+    from enginesmith.converters.graphs import tolerances
+    from enginesmith.converters.graphs.tolerances import Tolerance
 
     monkeypatch.setitem(tolerances.TOLERANCES, "fp32", Tolerance(1e-12, 1e-12, 0.0, 1.0, 1.0))
     answer = bisect(enginesmith, run, "--stages", "simplify,tvm", "--json")
@@ -175,7 +175,7 @@ def test_a_model_that_is_gone_does_not_hide_the_rest(enginesmith, run):
 
 
 def test_a_process_that_dies_is_one_line(enginesmith, run, monkeypatch):
-    from enginesmith.converters.isolated import Died, Isolated
+    from enginesmith.converters.core.isolated import Died, Isolated
 
     def die(self, *arguments, timeout):
         raise Died("the tool crashed (SIGSEGV)")

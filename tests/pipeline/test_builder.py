@@ -17,13 +17,13 @@ import pytest
 from probe_stage import ProbeOptions
 from running import PROBE, Probes
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.registry import STAGES
-from enginesmith.pipeline.build import Builder
-from enginesmith.pipeline.plan import Plan, PlannedStage
-from enginesmith.pipeline.recipe import Recipe
-from enginesmith.pipeline.source import Source
-from enginesmith.pipeline.store import Store
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.stages.registry import STAGES
+from enginesmith.pipeline.job.builder import Builder
+from enginesmith.pipeline.job.plan import Plan, PlannedStage
+from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.pipeline.job.source import Source
+from enginesmith.pipeline.job.store import Store
 
 
 def statuses(build):
@@ -32,7 +32,7 @@ def statuses(build):
 
 MAKE = "(context.out / 'file').write_text('1')"
 PASS_ON = "(context.out / 'file').write_bytes((inputs['before'] / 'file').read_bytes() + b'2')"
-FAIL = "from enginesmith.converters.errors import ConversionError; raise ConversionError('broken', 'mend it')"
+FAIL = "from enginesmith.converters.core.errors import ConversionError; raise ConversionError('broken', 'mend it')"
 
 
 def test_stages_take_the_products_of_those_before(probes):
@@ -88,7 +88,9 @@ def test_a_crash_a_time_out_and_a_bug_are_records(probes):
 
 def test_a_bad_request_ends_the_build(probes):
     with pytest.raises(UserError, match=r"^give another$"):
-        probes.build(a=MAKE, b="from enginesmith.converters.errors import UserError; raise UserError('give another')")
+        probes.build(
+            a=MAKE, b="from enginesmith.converters.core.errors import UserError; raise UserError('give another')"
+        )
     assert statuses(probes.build(a=MAKE)) == {"a": "cached"}
     assert list((probes.store.root / "tmp").iterdir()) == []
 

@@ -15,10 +15,11 @@ import pytest
 from running import ENGINESMITH
 from test_store import put
 
-from enginesmith.pipeline import __version__, command
-from enginesmith.pipeline.recipe import Recipe
-from enginesmith.pipeline.store import Store
-from enginesmith.pipeline.zoo import zoo
+from enginesmith.pipeline import __version__
+from enginesmith.pipeline.cli import command
+from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.pipeline.job.store import Store
+from enginesmith.pipeline.job.zoo import zoo
 
 HEAVY = {"torch", "tvm", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "polygraphy", "numpy", "plotly"}
 
@@ -28,7 +29,7 @@ def test_help_imports_nothing_heavy(arguments):
     code = f"""
 import sys
 sys.argv = ["enginesmith", *{arguments!r}]
-from enginesmith.pipeline.cli import main
+from enginesmith.pipeline.cli.app import main
 try:
     main()
 except SystemExit:

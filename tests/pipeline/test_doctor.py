@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import Answer
 
-from enginesmith.converters.doctor import EXAMINE, Examination
-from enginesmith.converters.isolated import Died, Isolated
+from enginesmith.converters.backends.examination import EXAMINE, Examination
+from enginesmith.converters.core.isolated import Died, Isolated
 
 Doctor = Callable[..., Answer]
 

@@ -13,9 +13,9 @@ import pytest
 import tiny_onnx
 from running import CommandLine
 
-from enginesmith.converters.backends.gpu import local_gpus
-from enginesmith.converters.files import hash_file
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.backends.tensorrt.gpu import local_gpus
+from enginesmith.converters.core.files import hash_file
+from enginesmith.pipeline.job.manifest import Manifest
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None or bool(local_gpus()), reason="needs TensorRT-RTX and no GPU"
@@ -185,7 +185,7 @@ def test_the_second_run_takes_all_from_the_store_and_loads_no_framework(tiny):
     code = f"""
 import sys
 sys.argv = ["enginesmith", *{tiny.again!r}]
-from enginesmith.pipeline.cli import main
+from enginesmith.pipeline.cli.app import main
 try:
     main()
 except SystemExit as end:

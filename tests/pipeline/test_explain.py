@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from enginesmith.pipeline.build import _fail
-from enginesmith.pipeline.manifest import StageRecord
-from enginesmith.pipeline.worker import Result
+from enginesmith.pipeline.job.builder import _fail
+from enginesmith.pipeline.job.manifest import StageRecord
+from enginesmith.pipeline.job.worker import Result
 
 LOG = """[W] Your ONNX model has been generated with INT64 weights, while TensorRT does not natively support INT64.
 [E] [TRT] ModelImporter.cpp:140: While parsing node number 7 [Resize -> "y"]:

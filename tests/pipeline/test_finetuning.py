@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import tiny_onnx
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.files import hash_file
-from enginesmith.pipeline.plan import make_plan
-from enginesmith.pipeline.planned import Plan, PlannedStage
-from enginesmith.pipeline.recipe import Recipe
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.pipeline.job.plan import make_plan
+from enginesmith.pipeline.job.planned import Plan, PlannedStage
+from enginesmith.pipeline.job.recipe import Recipe
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 import tiny_onnx
 from running import CommandLine
 
-from enginesmith.pipeline.manifest import Manifest
-from enginesmith.pipeline.store import Store
+from enginesmith.pipeline.job.manifest import Manifest
+from enginesmith.pipeline.job.store import Store
 
 ARGUMENTS = ("build", "net.onnx", "--backend", "tvm", "--measure", "0", "--no-simplify")
 

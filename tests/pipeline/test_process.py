@@ -13,9 +13,9 @@ import psutil
 import pytest
 from running import PROBE
 
-from enginesmith.pipeline import process
-from enginesmith.pipeline.events import Event
-from enginesmith.pipeline.process import Ended, Limits, run_worker
+from enginesmith.pipeline.job import process
+from enginesmith.pipeline.job.events import Event
+from enginesmith.pipeline.job.process import Ended, Limits, run_worker
 
 
 @dataclass
@@ -132,7 +132,7 @@ def test_our_own_bugs_are_told_apart(workers):
 
 
 def test_the_two_expected_errors(workers):
-    header = "from enginesmith.converters.errors import *; "
+    header = "from enginesmith.converters.core.errors import *; "
     result = workers.run(header + "raise UserError('give\\n another')").result
     assert (result.outcome, result.message) == ("user error", "give another")
     result = workers.run(header + "raise ConversionError('it failed', 'try that')").result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enginesmith.converters.errors import UserError
-from enginesmith.pipeline.recipe import Recipe, make_recipe
+from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.job.recipe import Recipe, make_recipe
 
 
 @pytest.fixture

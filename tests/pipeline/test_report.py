@@ -15,8 +15,8 @@ import pytest
 import report_manifests as manifests
 from report_pages import HOSTILE, MANIFESTS, Page, hostile
 
-from enginesmith.converters.records import Comparison, TunedKernel, Tuning
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.converters.core.records import Comparison, TunedKernel, Tuning
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import charts, differences, render, sides, summary, write
 
 
@@ -285,7 +285,7 @@ def test_import_is_cheap() -> None:
 def test_rendering_imports_no_framework(tmp_path: Path) -> None:
     manifests.detector().write(tmp_path / "manifest.json")
     code = (
-        "import sys, pathlib; from enginesmith.pipeline.manifest import Manifest; import enginesmith.pipeline.report as r;"
+        "import sys, pathlib; from enginesmith.pipeline.job.manifest import Manifest; import enginesmith.pipeline.report as r;"
         f"r.render(Manifest.model_validate_json(pathlib.Path({str(tmp_path / 'manifest.json')!r}).read_text()));"
         "print(*sys.modules)"
     )

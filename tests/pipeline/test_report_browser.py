@@ -12,7 +12,7 @@ import pytest
 import report_manifests as manifests
 from report_pages import Page, browse, chromium, drawn_plots, hostile
 
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import render
 
 __all__ = ["chromium"]  # the fixture

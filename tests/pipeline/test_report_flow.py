@@ -6,7 +6,7 @@ import report_manifests as manifests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import flow, summary
 
 

@@ -12,10 +12,10 @@ import report_manifests as manifests
 from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 from rich.console import Console
 
-from enginesmith.converters.layers import Group, Layer, Profile, Rates, behind, told
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.core.engine_layers import Group, Layer, Profile, Rates, behind, told
+from enginesmith.pipeline.cli.terminal import show_manifest
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import render
-from enginesmith.pipeline.terminal import show_manifest
 
 __all__ = ["chromium"]  # the fixture
 

@@ -11,8 +11,8 @@ import pytest
 import report_manifests as manifests
 from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 
-from enginesmith.converters.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search
-from enginesmith.pipeline.manifest import Manifest
+from enginesmith.converters.core.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import precision, precision_charts, render, summary
 
 __all__ = ["chromium"]  # the fixture

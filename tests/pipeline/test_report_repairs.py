@@ -5,7 +5,7 @@ from __future__ import annotations
 import report_manifests as manifests
 
 from enginesmith.compat.findings import Attempted, Finding, Proof
-from enginesmith.pipeline.manifest import StageRecord
+from enginesmith.pipeline.job.manifest import StageRecord
 from enginesmith.pipeline.report import render, repairs
 
 

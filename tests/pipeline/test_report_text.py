@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginesmith.converters.records import Latency
+from enginesmith.converters.core.records import Latency
 from enginesmith.pipeline.report import text
 
 

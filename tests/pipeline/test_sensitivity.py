@@ -14,9 +14,9 @@ from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 from rich.console import Console
 from running import Answer, CommandLine
 
-from enginesmith.converters.records import LayerLoss, SensitivityRecord
+from enginesmith.converters.core.records import LayerLoss, SensitivityRecord
+from enginesmith.pipeline.cli.sensitivity import SHOWN, show
 from enginesmith.pipeline.report import render_sensitivity, write_sensitivity
-from enginesmith.pipeline.sensitivity import SHOWN, show
 
 __all__ = ["chromium"]  # the fixture
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.inputs import DTYPES, Dim, InputSpec, listed_shapes
-from enginesmith.pipeline.shapes import format_shapes, parse_shapes
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.inputs import DTYPES, Dim, InputSpec, listed_shapes
+from enginesmith.pipeline.job.shapes import format_shapes, parse_shapes
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C"), exclude_characters=",;"), min_size=1)
 dims = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from enginesmith.converters.errors import UserError
-from enginesmith.pipeline.source import resolve_source
-from enginesmith.pipeline.zoo import zoo
+from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.job.source import resolve_source
+from enginesmith.pipeline.job.zoo import zoo
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.stage import Facts
-from enginesmith.pipeline import store as store_module
-from enginesmith.pipeline.store import ENTRY, Entry, FileRecord, Store, record_files
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.stage import Facts
+from enginesmith.pipeline.job import store as store_module
+from enginesmith.pipeline.job.store import ENTRY, Entry, FileRecord, Store, record_files
 
 KEY = "ab" + 62 * "0"
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from test_store import KEY, put
 
-from enginesmith.pipeline.store import Store
+from enginesmith.pipeline.job.store import Store
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import tiny_onnx
 from running import CommandLine
 
-from enginesmith.pipeline.manifest import Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 
 
 def test_a_tuned_build_and_the_next_one(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from enginesmith.compat.saving import save
 from enginesmith.compat.values import static_shape
-from enginesmith.converters.backends import onnxruntime
-from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.precision.int8.options import METHODS, Method
 from enginesmith.converters.precision.int8.placement import candidates
 from enginesmith.converters.precision.int8.thresholds import LARGEST, Counts, threshold

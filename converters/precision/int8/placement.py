@@ -9,16 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.values import argument, attribute, constant, rank
+from enginesmith.converters.graphs.structure import is_constant, is_dequantized, is_float, is_standard, ordered, owners
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.int8.weights import OPERATORS, factors
-from enginesmith.converters.precision.structure import (
-    is_constant,
-    is_dequantized,
-    is_float,
-    is_standard,
-    ordered,
-    owners,
-)
 
 PASSING = frozenset((
     "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth", "Squeeze",

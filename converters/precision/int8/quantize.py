@@ -12,7 +12,8 @@ from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import initializer
 from enginesmith.compat.values import Array, constant, label
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.records import Kept
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.int8 import weights
 from enginesmith.converters.precision.int8.bias import correct_bias
@@ -27,7 +28,6 @@ from enginesmith.converters.precision.int8.placement import (
     skip_ports,
 )
 from enginesmith.converters.precision.int8.thresholds import LARGEST
-from enginesmith.converters.records import Kept
 
 ZERO = "int8/zero"
 ENDS = ("first", "last")

@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from enginesmith.compat.values import attribute, constant_tensor, rank
+from enginesmith.converters.graphs.structure import is_constant
 from enginesmith.converters.precision.int8.thresholds import LARGEST
-from enginesmith.converters.precision.structure import is_constant
 
 Floats = NDArray[np.float32]
 OPERATORS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from enginesmith.compat.checks import MODEL_RULES, whole
 from enginesmith.compat.target import EVERY, Target
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 TENSORRT = Target("tensorrt", "10.3")
 RTX = Target("tensorrt-rtx", "1.7")

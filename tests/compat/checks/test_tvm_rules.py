@@ -12,7 +12,7 @@ from enginesmith.compat.checks import problems
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 TVM = Target("tvm", "0.27.0.post1")
 FINE = {

@@ -14,7 +14,7 @@ from enginesmith.compat.findings import Proof
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import REPAIRS, local
 from enginesmith.compat.target import Target
-from enginesmith.converters.prove import prove
+from enginesmith.converters.graphs.proof import prove
 
 Shape = Sequence[int | str]
 RTX = Target("tensorrt-rtx", "1.7")

@@ -17,8 +17,8 @@ from enginesmith.compat.families.topk import MAX_K
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
-from enginesmith.converters.prove import runner
-from enginesmith.converters.repair import repair_file
+from enginesmith.converters.graphs.proof import runner
+from enginesmith.converters.graphs.repair import repair_file
 
 FLOAT, INT32, INT64 = 1, 6, 7
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)

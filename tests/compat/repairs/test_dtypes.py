@@ -18,7 +18,7 @@ from enginesmith.compat.interface import changed, fed, fetched
 from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.repairs.dtypes import CARRIERS
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import prove, runner
+from enginesmith.converters.graphs.proof import prove, runner
 
 KINDS = sorted(CARRIERS, key=int)
 WIDE = {"Add", "Sub", "Mul", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}

@@ -11,8 +11,8 @@ from one_node import RTX
 from enginesmith.compat.findings import Proof
 from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS, Engine, candidates, graph_repairs, order
 from enginesmith.compat.target import EVERY
-from enginesmith.converters.prove import prove
-from enginesmith.converters.repair import repair_file
+from enginesmith.converters.graphs.proof import prove
+from enginesmith.converters.graphs.repair import repair_file
 
 DYNAMICALLY_QUANTIZED = """
 <ir_version: 10, opset_import: ["" : 18]>

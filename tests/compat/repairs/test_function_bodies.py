@@ -15,7 +15,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import REPAIRS, Engine, local
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import prove
+from enginesmith.converters.graphs.proof import prove
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 HEADS = [[1, 4, 5, 8], [1, 2, 6, 8], [1, 2, 6, 8]]

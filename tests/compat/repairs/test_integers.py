@@ -13,7 +13,7 @@ from one_node import one_node, proof, repaired
 
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
-from enginesmith.converters.prove import runner
+from enginesmith.converters.graphs.proof import runner
 
 FLOAT, INT8, INT32, INT64, DOUBLE = 1, 3, 6, 7, 11
 TVM = Target("tvm", "0.27")

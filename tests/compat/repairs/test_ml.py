@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
-from enginesmith.converters.prove import difference, runner
+from enginesmith.converters.graphs.proof import difference, runner
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 VERSION = {"TreeEnsemble": 5, "LabelEncoder": 4, "TreeEnsembleRegressor": 3}

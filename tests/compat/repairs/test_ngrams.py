@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from one_node import one_node, repaired
 
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import runner
+from enginesmith.converters.graphs.proof import runner
 
 INT32, INT64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64
 grams = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), unique=True, min_size=1, max_size=5)

@@ -14,7 +14,7 @@ from one_node import RTX, one_node, proof, repaired
 
 from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import prove, runner
+from enginesmith.converters.graphs.proof import prove, runner
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
 Array = np.ndarray[Any, Any]

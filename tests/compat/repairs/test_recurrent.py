@@ -15,7 +15,7 @@ from one_node import one_node, proof, repaired
 from enginesmith.compat.repairs.recurrent import MAX_STEPS
 from enginesmith.compat.repairs.recurrent_cell import DEFAULTS, GATES, PARAMETERS, WITH_BETA
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import feeds, runner
+from enginesmith.converters.graphs.proof import feeds, runner
 
 REPAIR = {"RNN": "rnn-steps", "GRU": "gru-steps", "LSTM": "lstm-steps"}
 BOUNDED = ["Sigmoid", "HardSigmoid", "Tanh", "Softsign"]

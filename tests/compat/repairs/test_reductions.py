@@ -13,7 +13,7 @@ from one_node import one_node, proof, repaired
 
 from enginesmith.compat.repairs.reductions import EMPTY, MAX_CHOICES, REDUCTIONS
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import runner
+from enginesmith.converters.graphs.proof import runner
 
 FLOAT, INT64, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
 sizes = st.lists(st.integers(1, 3), min_size=1, max_size=4)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from one_node import one_node, repaired
 
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.prove import difference, runner
+from enginesmith.converters.graphs.proof import difference, runner
 
 FLOAT, INT32, INT64 = 1, 6, 7
 REDUCTIONS = st.sampled_from(["add", "mul", "max", "min"])

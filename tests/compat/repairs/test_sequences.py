@@ -13,7 +13,7 @@ from onnx_ir.passes import common
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.target import Target
-from enginesmith.converters.prove import prove, runner
+from enginesmith.converters.graphs.proof import prove, runner
 
 TVM = Target("tvm", "0.27.0.post1")
 

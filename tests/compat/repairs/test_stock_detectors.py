@@ -19,13 +19,13 @@ from enginesmith.compat.interface import fetched
 from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
-from enginesmith.converters import pictures
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.detectors import StockDetector, fix_input_size
-from enginesmith.converters.isolated import Isolated
-from enginesmith.converters.matching import match_detections, pictures_of
-from enginesmith.converters.seeding import seed_weights, seeded
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.isolated import Isolated
+from enginesmith.converters.data import pictures
+from enginesmith.converters.graphs.matching import match_detections, pictures_of
+from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.torch_models.detectors import StockDetector, fix_input_size
+from enginesmith.converters.torch_models.seeding import seed_weights, seeded
 
 SIZE = 224
 NAMES = ["boxes", "scores", "labels"]

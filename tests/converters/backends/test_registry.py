@@ -3,10 +3,11 @@ import sys
 
 import pytest
 
-from enginesmith.converters.backends import BACKENDS, buildable, get_backend, tensorrt
-from enginesmith.converters.backends.gpu import Gpu, local_gpus
-from enginesmith.converters.backends.tvm_target import CpuTarget, parse
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.backends import BACKENDS, buildable, get_backend
+from enginesmith.converters.backends.tensorrt import backend as tensorrt
+from enginesmith.converters.backends.tensorrt.gpu import Gpu, local_gpus
+from enginesmith.converters.backends.tvm.target import CpuTarget, parse
+from enginesmith.converters.core.errors import UserError
 
 no_gpu = pytest.mark.skipif(bool(local_gpus()), reason="for machines without a GPU")
 
@@ -104,7 +105,7 @@ def test_tvm_native_runs_here_and_is_a_name_of_its_own():
 
 
 def test_tvm_says_what_an_engine_for_another_cpu_lacks(monkeypatch):
-    from enginesmith.converters.backends import tvm_target
+    from enginesmith.converters.backends.tvm import target as tvm_target
 
     backend = get_backend("tvm")
     assert "aarch64" in (backend.runnable("aarch64-linux-gnu") or "")
@@ -122,7 +123,7 @@ def test_tvm_names_the_nearest_target():
 
 
 def test_tvm_asks_llvm_for_processors_before_anything_runs(monkeypatch):
-    from enginesmith.converters.backends import tvm_target
+    from enginesmith.converters.backends.tvm import target as tvm_target
 
     backend = get_backend("tvm")
     with pytest.raises(UserError, match="unknown processor of x86_64-linux-gnu 'znver44'; did you mean znver4"):

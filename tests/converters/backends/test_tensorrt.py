@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from backend_models import FLOAT, constant, convnet, node, refused_by_rtx, save, value
 
-from enginesmith.converters.backends import get_backend, trt_session
+from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.backends.tensorrt import TENSORRT_RTX, TensorRTBackend, inspect
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.stage import Context
+from enginesmith.converters.backends.tensorrt import session as trt_session
+from enginesmith.converters.backends.tensorrt.backend import TENSORRT_RTX, TensorRTBackend, inspect
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.stage import Context
 
 pytest.importorskip("tensorrt_rtx")
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.stage import Context
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.stage import Context
 
 backend = get_backend("tvm")
 folder = Path(sys.argv[1])
@@ -234,7 +234,8 @@ def test_scheduled_kernels_compute_the_same(tmp_path):
 import tvm
 from onnx import TensorProto, helper
 from tvm import relax
-from enginesmith.converters.backends import tvm_import, tvm_schedule
+from enginesmith.converters.backends.tvm import schedule as tvm_schedule
+from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
 
 tvm_schedule.SERIAL_WORK = 0
 target = backend.llvm_target(backend.resolve_target("native"))

@@ -18,7 +18,7 @@ import pytest
 from backend_models import convnet
 from test_tvm import ask, expected
 
-from enginesmith.converters.backends.tvm_target import CpuTarget
+from enginesmith.converters.backends.tvm.target import CpuTarget
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SITE = Path(sysconfig.get_path("purelib"))

@@ -94,7 +94,7 @@ class _Here:
     def call(self, function: str, *arguments: object, timeout: float) -> object:
         from importlib import import_module
 
-        from enginesmith.converters.isolated import Raised
+        from enginesmith.converters.core.isolated import Raised
 
         module, _, name = function.partition(":")
         try:

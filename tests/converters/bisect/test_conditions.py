@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from enginesmith.converters.bisect.conditions import forms, parse_condition
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.tolerances import TOLERANCES
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 
 @pytest.mark.parametrize(

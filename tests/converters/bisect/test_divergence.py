@@ -15,8 +15,8 @@ from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs
 from enginesmith.converters.bisect.between_torch_and_graph import choose, match, modules_of, record_calls, run_marked
 from enginesmith.converters.bisect.layers import MOST, Divergence, measure, pair_up
 from enginesmith.converters.bisect.oracles import exceeds
-from enginesmith.converters.samples import make_samples
-from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.converters.data.samples import make_samples
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 node = helper.make_node
 

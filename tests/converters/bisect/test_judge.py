@@ -14,7 +14,7 @@ from onnx import helper
 
 from enginesmith.converters.bisect.conditions import parse_condition
 from enginesmith.converters.bisect.judge import Failure, Judge, OutOfTime
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
 
 node = helper.make_node
 

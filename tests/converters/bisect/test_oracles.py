@@ -14,7 +14,7 @@ from onnx import helper
 from enginesmith.converters.bisect.conditions import parse_condition
 from enginesmith.converters.bisect.feeds import RANGE, VALUE, make_feed
 from enginesmith.converters.bisect.judge import EXAMINE, STANDARD
-from enginesmith.converters.isolated import Raised
+from enginesmith.converters.core.isolated import Raised
 
 node = helper.make_node
 

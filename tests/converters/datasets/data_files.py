@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from enginesmith.converters.datasets import Dataset, Role, open_dataset
-from enginesmith.converters.samples import Pixels, SampleSet
-from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.converters.core.samples import Pixels, SampleSet
+from enginesmith.converters.data.datasets import Dataset, Role, open_dataset
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 
 def samples(shape: str = "x:1x3x32x32", task: str = "tensor", pixels: Pixels = "unknown") -> SampleSet:

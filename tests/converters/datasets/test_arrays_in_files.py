@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from data_files import feeds, opened, samples, targets
 
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 X = RNG.random((20, 3, 32, 32), np.float32)

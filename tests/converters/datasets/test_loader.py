@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from enginesmith.converters.datasets import Dataset
-from enginesmith.converters.datasets.loader import Loader
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.data.datasets import Dataset
+from enginesmith.converters.data.datasets.loader import Loader
 
 VECTOR = samples("x:1x4")
 TWO = samples("x:1x4 ids:1x6:int64")

@@ -9,8 +9,9 @@ import pytest
 from data_files import coco, feeds, opened, picture, samples, targets
 from PIL import Image
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.samples import IMAGENET_MEAN, IMAGENET_STD, Pixels
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.samples import Pixels
+from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD
 
 CLASSIFIER = samples(task="classification", pixels="unit")
 DETECTOR = samples(task="detection", pixels="unit")

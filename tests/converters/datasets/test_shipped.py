@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_files import feeds, opened, samples
 
-from enginesmith.converters.datasets.shipped import PICTURES
+from enginesmith.converters.data.datasets.shipped import PICTURES
 
 
 def test_shipped_pictures() -> None:

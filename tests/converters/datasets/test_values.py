@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from enginesmith.converters.datasets.arrays import cast
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.inputs import DTYPES, InputSpec
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.inputs import DTYPES, InputSpec
+from enginesmith.converters.data.datasets.arrays import cast
 
 RNG = np.random.default_rng(0)
 UNIT = RNG.random((40, 3, 32, 32), np.float32)

@@ -11,9 +11,9 @@ import torch
 from stripes import Net, accuracy, stripes, unbalanced
 from torch import nn
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.finetune.distilling import BATCH, distillation
-from enginesmith.converters.finetune.stage import fine_tune
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.stages.finetune import fine_tune
+from enginesmith.converters.training.distilling import BATCH, distillation
 
 
 def feeds() -> Iterator[dict[str, Any]]:

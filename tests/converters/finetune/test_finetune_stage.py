@@ -14,24 +14,24 @@ import stages
 import torch
 from stripes import Net, stripes, unbalanced
 
-from enginesmith.converters.backends import onnxruntime
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.export import Export, ExportOptions
-from enginesmith.converters.files import hash_file
-from enginesmith.converters.finetune.artifact import WEIGHTS
-from enginesmith.converters.finetune.pattern import sparsity
-from enginesmith.converters.finetune.ranges import trained_ranges
-from enginesmith.converters.finetune.record import FineTuning
-from enginesmith.converters.finetune.stage import Finetune, FinetuneOptions
-from enginesmith.converters.precision.data import DataOptions
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.stage import MODEL
+from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs.sparsity import sparsity
 from enginesmith.converters.precision.int8.calibration import Calibration, calibrate
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import observed
 from enginesmith.converters.precision.int8.quantize import quantize
 from enginesmith.converters.precision.lower import prepare
-from enginesmith.converters.samples import make_samples
-from enginesmith.converters.stage import MODEL
-from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.converters.stages.export import Export, ExportOptions
+from enginesmith.converters.stages.finetune import Finetune, FinetuneOptions
+from enginesmith.converters.torch_models.prepare import WEIGHTS
+from enginesmith.converters.training.ranges import trained_ranges
+from enginesmith.converters.training.record import FineTuning
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 MODEL_OPTIONS = {
     "kind": "factory-file",

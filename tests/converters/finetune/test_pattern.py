@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.compile import _sparsity
-from enginesmith.converters.errors import ConversionError
-from enginesmith.converters.finetune.pattern import is_sparse, sparsity
-from enginesmith.converters.stage import Context
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.stage import Context
+from enginesmith.converters.graphs.sparsity import is_sparse, sparsity
+from enginesmith.converters.stages.compile import _sparsity
 
 
 def pruned(shape: tuple[int, ...], axis: int) -> np.ndarray[Any, Any]:
@@ -110,7 +110,7 @@ def test_a_graph_without_zeros_is_no_answer_to_a_request_for_sparse_weights(tmp_
 
 def test_the_builder_is_told(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    from enginesmith.converters.backends import trt_session
+    from enginesmith.converters.backends.tensorrt import session as trt_session
 
     make, x, shape, axis = PRODUCTS["Conv"]
     path = save(tmp_path / "m.onnx", [make("w")], x, {"w": pruned(shape, axis)})

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from stripes import Net, accuracy, train
 from torch import nn
 
-from enginesmith.converters.finetune.layers import pooled, weighted
-from enginesmith.converters.finetune.pattern import is_sparse
-from enginesmith.converters.finetune.pruning import mask_of, prune, why_dense
-from enginesmith.converters.finetune.stage import fine_tune
+from enginesmith.converters.graphs.sparsity import is_sparse
+from enginesmith.converters.stages.finetune import fine_tune
+from enginesmith.converters.training.layers import pooled, weighted
+from enginesmith.converters.training.pruning import mask_of, prune, why_dense
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([(), (1,), (3, 2)]), st.integers(0, 99))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from stripes import Net, accuracy, stripes, train, unbalanced
 from torch import nn
 
-from enginesmith.converters.finetune.layers import output_axis, settle, weighted
-from enginesmith.converters.finetune.rounding import Rounding
-from enginesmith.converters.finetune.stage import fine_tune
 from enginesmith.converters.precision.int8.weights import along, rounded, scales
+from enginesmith.converters.stages.finetune import fine_tune
+from enginesmith.converters.training.layers import output_axis, settle, weighted
+from enginesmith.converters.training.rounding import Rounding
 
 LAYERS = {
     "conv": lambda: nn.Conv2d(4, 6, 3),

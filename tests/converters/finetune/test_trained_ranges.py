@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginesmith.converters.finetune.ranges import fingerprint, trained_ranges
-from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.precision.int8.weights import along, rounded, scales
 from enginesmith.converters.precision.lower import prepare
+from enginesmith.converters.training.ranges import fingerprint, trained_ranges
+from enginesmith.converters.training.record import FineTuning
 
 Array = np.ndarray[Any, Any]
 

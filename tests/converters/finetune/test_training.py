@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.finetune.training import train
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.training.training import train
 
 
 def run(function: Any, told: list[str] | None = None) -> tuple[int, list[float]]:

@@ -12,12 +12,12 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import numpy_helper, parser
 
+from enginesmith.converters.core.records import Lowering
+from enginesmith.converters.graphs.structure import ordered
 from enginesmith.converters.precision.formats import FORMATS
 from enginesmith.converters.precision.lower import lower, prepare
 from enginesmith.converters.precision.ranges import measure_ranges
 from enginesmith.converters.precision.standin import stand_in
-from enginesmith.converters.precision.structure import ordered
-from enginesmith.converters.records import Lowering
 
 HEAD = '<ir_version: 10, opset_import: ["" : 18]>\n'
 

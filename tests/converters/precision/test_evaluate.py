@@ -11,13 +11,13 @@ import onnx
 import onnx.parser
 import pytest
 
-from enginesmith.converters.datasets import Dataset, open_dataset
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.metrics import load_metric
-from enginesmith.converters.precision import evaluate
-from enginesmith.converters.precision.evaluate import Evaluator
-from enginesmith.converters.samples import SampleSet
-from enginesmith.pipeline.shapes import parse_shapes
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.data import evaluation as evaluate
+from enginesmith.converters.data.datasets import Dataset, open_dataset
+from enginesmith.converters.data.evaluation import Evaluator
+from enginesmith.converters.data.metrics import load_metric
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 WEIGHTS = np.random.default_rng(0).standard_normal((16, 5)).astype(np.float32)
 SAMPLES = SampleSet(task="classification", specs=parse_shapes("x:1x16"), samples=[])

@@ -11,9 +11,9 @@ import onnx_ir as ir
 import pytest
 from graphs import model, normal
 
-from enginesmith.converters.datasets import Example
-from enginesmith.converters.metrics import Metric, load_metric
-from enginesmith.converters.precision.evaluate import Evaluator
+from enginesmith.converters.data.datasets import Example
+from enginesmith.converters.data.evaluation import Evaluator
+from enginesmith.converters.data.metrics import Metric, load_metric
 from enginesmith.converters.precision.int8.calibration import calibrate
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import observed
@@ -122,7 +122,7 @@ def test_a_trial_is_remembered_and_a_damaged_memory_is_made_anew(trials: Trials,
 
 
 def test_a_graph_that_is_refused_is_an_outcome(trials: Trials, evaluator: Evaluator, monkeypatch: Any) -> None:
-    from enginesmith.converters.errors import ConversionError
+    from enginesmith.converters.core.errors import ConversionError
     from enginesmith.converters.precision import mix
 
     def refuse(*_: object) -> None:

@@ -11,12 +11,13 @@ import pytest
 from graphs import lowered, model, normal
 from lowered_nets import BRANCHES, IMAGE, NET, NET_WEIGHTS
 
-from enginesmith.converters.backends import get_backend, trt_session
+from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.errors import ConversionError
+from enginesmith.converters.backends.tensorrt import session as trt_session
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.stage import Context
+from enginesmith.converters.graphs.products import products_of, shortfall
 from enginesmith.converters.precision import rules
-from enginesmith.converters.precision.proof import products_of, shortfall
-from enginesmith.converters.stage import Context
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 

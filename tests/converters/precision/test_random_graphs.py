@@ -11,7 +11,7 @@ from graphs import casts, lowered, model, normal, run, run_stand_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enginesmith.converters.precision.structure import ordered
+from enginesmith.converters.graphs.structure import ordered
 
 UNARY = (
     "Relu",

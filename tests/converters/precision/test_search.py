@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enginesmith.converters.core.records import LayerLoss, Search
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.levels import counted, described
 from enginesmith.converters.precision.mix import Mix
 from enginesmith.converters.precision.search import RAISED, REFINEMENTS, UNTRIED, harms, search
 from enginesmith.converters.precision.sensitivity import Layer
 from enginesmith.converters.precision.trial import Ground, Outcome, Trials
-from enginesmith.converters.records import LayerLoss, Search
 
 BEST = "minmax" if Int8Options().method != "minmax" else "entropy"
 """A method that a search does not begin with."""

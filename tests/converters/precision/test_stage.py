@@ -12,17 +12,17 @@ import pytest
 from graphs import model, normal
 from lowered_nets import IMAGE, NET, NET_WEIGHTS
 
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.inputs import InputSpec
-from enginesmith.converters.precision.accuracy import AccuracyOptions, MeasureAccuracy
-from enginesmith.converters.precision.calibrate import Calibrate, CalibrateOptions
-from enginesmith.converters.precision.data import DataOptions, MetricOptions
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Sample, SampleSet
+from enginesmith.converters.core.stage import MODEL, Context
+from enginesmith.converters.data.options import DataOptions, MetricOptions
 from enginesmith.converters.precision.int8.calibration import Calibration
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.mix import STAND_IN
-from enginesmith.converters.precision.stage import Lower, PrecisionOptions
-from enginesmith.converters.samples import Sample, SampleSet
-from enginesmith.converters.stage import MODEL, Context
+from enginesmith.converters.stages.calibrate import Calibrate, CalibrateOptions
+from enginesmith.converters.stages.evaluate import AccuracyOptions, MeasureAccuracy
+from enginesmith.converters.stages.precision import Lower, PrecisionOptions
 
 
 class Road:

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from enginesmith.converters.backends import onnxruntime
-from enginesmith.converters.layers import Layer
-from enginesmith.converters.profiling.coverage import Coverage
-from enginesmith.converters.profiling.groups import groups
-from enginesmith.converters.profiling.reference import KernelTimes, Untimed
+from enginesmith.converters.backends.tvm.profiling.coverage import Coverage
+from enginesmith.converters.backends.tvm.profiling.groups import groups
+from enginesmith.converters.backends.tvm.profiling.reference import KernelTimes, Untimed
+from enginesmith.converters.core.engine_layers import Layer
+from enginesmith.converters.graphs import runner as onnxruntime
 
 RNG = np.random.default_rng(0)
 

@@ -31,7 +31,7 @@ def run(
 
 def build(folder: str, name: str, winograd: bool, drawn: int | None = None, dot: str = "") -> tuple[Any, Any, Any]:
     """The executable of `model.onnx` of a folder, the account of its kernels, and its inputs."""
-    from enginesmith.converters.backends import tvm_import
+    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
 
     lowered, target, applied, inputs = lower(folder, name, winograd, drawn, dot)
     return tvm_import.compile_module(lowered, target), applied, inputs
@@ -41,10 +41,13 @@ def lower(
     folder: str, name: str, winograd: bool = True, drawn: int | None = None, dot: str = ""
 ) -> tuple[Any, Any, Any, Any]:
     """The scheduled module of `model.onnx` of a folder, its target, the account of its kernels, and its inputs."""
-    from enginesmith.converters.backends import get_backend, tvm_import, tvm_schedule, tvm_target
-    from enginesmith.converters.tvm_kernels.anchors import Settings
-    from enginesmith.converters.tvm_kernels.apply import simd_for, use_kernels
-    from enginesmith.converters.tvm_kernels.int8 import dots
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.tvm import schedule as tvm_schedule
+    from enginesmith.converters.backends.tvm import target as tvm_target
+    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.kernels.anchors import Settings
+    from enginesmith.converters.backends.tvm.kernels.apply import simd_for, use_kernels
+    from enginesmith.converters.backends.tvm.kernels.int8 import dots
 
     cpu = tvm_target.parse(name)
     target = get_backend("tvm").llvm_target(name)
@@ -73,8 +76,8 @@ def draw(settings: Any, module: Any, seed: int) -> Any:
     import random
     from dataclasses import replace
 
-    from enginesmith.converters.tvm_kernels.apply import use_kernels
-    from enginesmith.converters.tvm_kernels.workload import Tuned, geometry
+    from enginesmith.converters.backends.tvm.kernels.apply import use_kernels
+    from enginesmith.converters.backends.tvm.kernels.workload import Tuned, geometry
 
     random.seed(seed)
     use_kernels(module, settings)
@@ -100,10 +103,10 @@ def step(op: str, folder: str) -> None:
     import tvm
 
     from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.tvm_kernels.emit import Simd
-    from enginesmith.converters.tvm_kernels.expression import Expression, Step
-    from enginesmith.converters.tvm_kernels.layout import Blocked
-    from enginesmith.converters.tvm_kernels.pointwise import Concat
+    from enginesmith.converters.backends.tvm.kernels.emit import Simd
+    from enginesmith.converters.backends.tvm.kernels.expression import Expression, Step
+    from enginesmith.converters.backends.tvm.kernels.layout import Blocked
+    from enginesmith.converters.backends.tvm.kernels.pointwise import Concat
 
     x = np.load(Path(folder, "x.npy"))
     layout = Blocked(1, 8, 1, x.size // 8, 8)
@@ -118,11 +121,12 @@ def assembly(name: str) -> str:
     """The machine code of a convolution for a target, which this machine needs not to be."""
     import tvm
 
-    from enginesmith.converters.backends import get_backend, tvm_target
-    from enginesmith.converters.tvm_kernels.apply import simd_for
-    from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
-    from enginesmith.converters.tvm_kernels.expression import Expression
-    from enginesmith.converters.tvm_kernels.layout import Blocked, Window
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.tvm import target as tvm_target
+    from enginesmith.converters.backends.tvm.kernels.apply import simd_for
+    from enginesmith.converters.backends.tvm.kernels.convolution import DirectConvolution
+    from enginesmith.converters.backends.tvm.kernels.expression import Expression
+    from enginesmith.converters.backends.tvm.kernels.layout import Blocked, Window
 
     cpu = tvm_target.parse(name)
     simd = simd_for(cpu.arch, cpu.mcpu)
@@ -136,7 +140,7 @@ def account(folder: str, kernels: bool) -> tuple[list[dict[str, Any]], list[str]
     """Build `model.onnx` of a folder and run it once: its layers, and the functions that the virtual machine calls."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
-    from enginesmith.converters.stage import Context
+    from enginesmith.converters.core.stage import Context
 
     out = Path(folder, f"kernels_{kernels}")
     out.mkdir()
@@ -160,8 +164,8 @@ def profiled(folder: str) -> dict[str, Any]:
     """Build `model.onnx` of a folder for this machine and take its profile; the record with the layers beside it."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
-    from enginesmith.converters.profiling.profile import profile
-    from enginesmith.converters.stage import Context
+    from enginesmith.converters.backends.tvm.profiling.profile import profile
+    from enginesmith.converters.core.stage import Context
 
     out = Path(folder)
     backend = get_backend("tvm")
@@ -178,8 +182,8 @@ def profiled_shapes(folder: str) -> list[int | None]:
     """Build `model.onnx` of a folder for several batches; for each of them the number of layers with a time."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
-    from enginesmith.converters.profiling.profile import profile
-    from enginesmith.converters.stage import Context
+    from enginesmith.converters.backends.tvm.profiling.profile import profile
+    from enginesmith.converters.core.stage import Context
 
     out = Path(folder)
     backend = get_backend("tvm")
@@ -200,10 +204,10 @@ def profiled_shapes(folder: str) -> list[int | None]:
 
 def compile_stage(folder: str, shapes: str) -> dict[str, Any]:
     """Run the stage on `model.onnx` of a folder; what it says."""
-    from enginesmith.converters.compile import Compile, CompileOptions
-    from enginesmith.converters.samples import make_samples
-    from enginesmith.converters.stage import Context
-    from enginesmith.pipeline.shapes import parse_shapes
+    from enginesmith.converters.core.stage import Context
+    from enginesmith.converters.data.samples import make_samples
+    from enginesmith.converters.stages.compile import Compile, CompileOptions
+    from enginesmith.pipeline.job.shapes import parse_shapes
 
     here = Path(folder)
     samples, feeds = make_samples(parse_shapes(shapes), "tensor", 1, 0)
@@ -224,7 +228,8 @@ def checks(folder: str) -> dict[str, Any]:
     import tvm
     from tvm import relax
 
-    from enginesmith.converters.backends import tvm_codegen, tvm_import
+    from enginesmith.converters.backends.tvm.frontend import codegen as tvm_codegen
+    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
 
     module, target, _, inputs = lower(folder, "x86-64-v3")
     inner: dict[bool, list[str]] = {False: [], True: []}

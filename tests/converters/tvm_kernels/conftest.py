@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 from quantized_graphs import Array, Graph, Run
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 HERE = Path(__file__).parent
 Check = Callable[..., dict[str, Any]]

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 RNG = np.random.default_rng(0)
 GRAPH = """<ir_version: 10, opset_import: ["" : 18]> main (float[1, 8, 10, 12] x) => (float[1, 5, 7] y) {

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 22]>
 main (float[2, 3, 12, 11] x) => (float[2, 5] y) <int64[2] flat = {{0, -1}}> {{

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from quantized_graphs import ZEROS, Graph, Run, integer_weights, powers
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 QUICK = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ACTIVATION, RESULT = 2.0**-4, 2.0**-1

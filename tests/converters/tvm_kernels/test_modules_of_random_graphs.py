@@ -17,7 +17,7 @@ from random_operators import drawn
 
 from enginesmith.compat.checks import silent
 from enginesmith.compat.target import Target
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 STEP = 1e-6
 """How far inputs are moved, relatively, to see how far results move by it: a choice may hang on a digit."""

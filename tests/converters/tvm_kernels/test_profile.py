@@ -10,7 +10,7 @@ import onnx
 import pytest
 import test_account
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_the_machine_is_measured_before_and_after(found: Any) -> None:
 
 def test_nothing_is_left_beside_the_engine_but_what_was_asked_for(found: Any, tmp_path: Path) -> None:
     """An engine whose layers nobody has written down has no profile."""
-    from enginesmith.converters.layers import Layers
+    from enginesmith.converters.core.engine_layers import Layers
 
     assert Layers.beside(tmp_path / "module.so") is None
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enginesmith.converters.tvm_kernels.views import View, nest
+from enginesmith.converters.backends.tvm.kernels.views import View, nest
 
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sizes = st.lists(st.integers(1, 6), min_size=1, max_size=4)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from enginesmith.converters.detectors.nms import GreedySelection, GroupedSuppression
+from enginesmith.converters.torch_models.detectors.nms import GreedySelection, GroupedSuppression
 
 QUICK = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 MULTIPLY_ADD = {
     "x86-64-v3": r"\tvfmadd\w+ps\t.*%ymm",

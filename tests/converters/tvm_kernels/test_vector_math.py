@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from enginesmith.converters.isolated import Isolated
+from enginesmith.converters.core.isolated import Isolated
 
 ERF = np.vectorize(erf)
 CASES: dict[str, tuple[Callable[[Any], Any], float, float]] = {

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from enginesmith.converters.isolated import Isolated
-from enginesmith.converters.onnx_import import ImportOptions, OnnxImport
-from enginesmith.converters.stage import Context
+from enginesmith.converters.core.isolated import Isolated
+from enginesmith.converters.core.stage import Context
+from enginesmith.converters.stages.import_onnx import ImportOptions, OnnxImport
 
 HERE = Path(__file__).parent
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from enginesmith.converters.isolated import Isolated, Raised
+from enginesmith.converters.core.isolated import Isolated, Raised
 
 OPTIONS = {"backend": "tvm", "target": "x86-64-v3", "seconds": 2.0, "threads": 1, "code": "1", "machine": ""}
 
@@ -93,6 +93,8 @@ def test_over_a_tracker_on_two_servers(tuner: Isolated, tune: Any, tracker: str)
 def servers(tuner: Isolated, tracker: str) -> int:
     """That the tracker knows by now."""
     try:
-        return int(tuner.call("enginesmith.converters.tvm_tuning.machine:machines", f"{tracker}/board", timeout=60))
+        return int(
+            tuner.call("enginesmith.converters.backends.tvm.tuning.machine:machines", f"{tracker}/board", timeout=60)
+        )
     except Raised:
         return 0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from enginesmith.converters.errors import UserError
-from enginesmith.converters.tvm_tuning.database import Choice, Database, Header, Record
+from enginesmith.converters.backends.tvm.tuning.database import Choice, Database, Header, Record
+from enginesmith.converters.core.errors import UserError
 
 HEADER = Header(tvm="0.27.0", kernels="abc", target="x86-64-v3")
 

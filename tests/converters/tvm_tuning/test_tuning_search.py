@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enginesmith.converters.isolated import Isolated
-from enginesmith.converters.tvm_kernels.schedule import WinogradSchedule
-from enginesmith.converters.tvm_tuning.walk import Walk
+from enginesmith.converters.backends.tvm.kernels.schedule import WinogradSchedule
+from enginesmith.converters.backends.tvm.tuning.walk import Walk
+from enginesmith.converters.core.isolated import Isolated
 
 EVEN = {"0": 2.0, "2": 2.0, "4": 2.0}
 

@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from enginesmith.converters.errors import ConversionError, UserError
-from enginesmith.converters.isolated import Raised
-from enginesmith.converters.precision.clock import Clock
-from enginesmith.converters.stage import Context
-from enginesmith.converters.tune import Tune
-from enginesmith.converters.tvm_kernels.convolution import DirectConvolution
-from enginesmith.converters.tvm_kernels.emit import Simd
-from enginesmith.converters.tvm_kernels.expression import Expression, Operand, Step
-from enginesmith.converters.tvm_kernels.layout import Blocked, Halo, Window
-from enginesmith.converters.tvm_kernels.workload import Workload
-from enginesmith.converters.tvm_tuning import trial
-from enginesmith.converters.tvm_tuning.database import Database, Header
-from enginesmith.converters.tvm_tuning.search import Search, entrant
-from enginesmith.converters.tvm_tuning.tasks import groups_of
+from enginesmith.converters.backends.tvm.kernels.convolution import DirectConvolution
+from enginesmith.converters.backends.tvm.kernels.emit import Simd
+from enginesmith.converters.backends.tvm.kernels.expression import Expression, Operand, Step
+from enginesmith.converters.backends.tvm.kernels.layout import Blocked, Halo, Window
+from enginesmith.converters.backends.tvm.kernels.workload import Workload
+from enginesmith.converters.backends.tvm.tuning import trial
+from enginesmith.converters.backends.tvm.tuning.database import Database, Header
+from enginesmith.converters.backends.tvm.tuning.search import Search, entrant
+from enginesmith.converters.backends.tvm.tuning.tasks import groups_of
+from enginesmith.converters.core.clock import Clock
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.isolated import Raised
+from enginesmith.converters.core.stage import Context
+from enginesmith.converters.stages.tune import Tune
 
 SIMD = Simd(8, 16)
 HEADER = Header(tvm="1", kernels="2", target="x86-64-v3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from enginesmith.converters.stage import Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import Context, Facts, Options, Stage
 
 
 class ProbeOptions(Options):

@@ -1,6 +1,6 @@
 """With this folder in PYTHONPATH a worker knows the stages `probe` and `patient`."""
 
-from enginesmith.converters.registry import STAGES
+from enginesmith.converters.stages.registry import STAGES
 
 STAGES["probe"] = "probe_stage:Probe"
 STAGES["patient"] = "probe_stage:Patient"

@@ -13,12 +13,12 @@ import onnx_ir as ir
 from graphs import model
 
 from enginesmith.compat.values import constant
+from enginesmith.converters.graphs.structure import ordered
 from enginesmith.converters.precision.int8.calibration import Calibration, calibrate
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import observed
 from enginesmith.converters.precision.int8.quantize import Quantized, quantize
 from enginesmith.converters.precision.lower import prepare
-from enginesmith.converters.precision.structure import ordered
 
 MINMAX = Int8Options(method="minmax", correct_bias=False)
 

@@ -12,9 +12,9 @@ from int8_graphs import calibrated, prepared, quantized
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.core.stage import Context
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.mix import Mix, apply
-from enginesmith.converters.stage import Context
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 

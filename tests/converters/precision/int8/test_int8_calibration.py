@@ -11,7 +11,7 @@ import pytest
 from graphs import normal, run
 from int8_graphs import calibrated, prepared
 
-from enginesmith.converters.errors import ConversionError, UserError
+from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.precision.int8 import calibration as module
 from enginesmith.converters.precision.int8.calibration import Calibration, calibrate
 from enginesmith.converters.precision.int8.options import METHODS

@@ -7,7 +7,7 @@ import pytest
 from graphs import normal
 from int8_graphs import MINMAX, calibrated, copy, prepared, quantized, scale_of, sources
 
-from enginesmith.converters.errors import UserError
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import candidates, first_and_last, observed
 from enginesmith.converters.precision.int8.quantize import quantize

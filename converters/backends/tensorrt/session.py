@@ -1,0 +1,367 @@
+"""The part of the TensorRT Python API that both products share: logger, progress, parser, profile, build.
+
+Every function takes the module (`tensorrt` or `tensorrt_rtx`) or an object made from it, hence the many `Any`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from enginesmith.converters.backends.base import Profile
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.names import unknown
+from enginesmith.converters.core.stage import Context
+
+PROGRESS_INTERVAL = 0.3
+"""Seconds between two progress events of a builder that reports hundreds of steps."""
+
+DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "FP8": "float8",
+    "FP4": "float4",
+    "INT4": "int4",
+    "INT8": "int8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "UINT8": "uint8",
+    "BOOL": "bool",
+}
+"""Names of `trt.DataType` to the names that the manifest uses."""
+
+
+PRODUCTS = {
+    "CONVOLUTION": "convolutions",
+    "DECONVOLUTION": "transposed convolutions",
+    "MATRIX_MULTIPLY": "matrix products",
+}
+"""Names of `trt.LayerType` to the kinds of products."""
+
+
+REARRANGING = ("SHUFFLE", "IDENTITY")
+"""Names of `trt.LayerType` that change no element: the parser transposes the factors of a Gemm so."""
+
+
+@dataclass
+class Log:
+    """What TensorRT said at ERROR or worse since the last `clear`, also told to stderr unless `quiet`."""
+
+    errors: list[str] = field(default_factory=list)
+    quiet: bool = False
+
+    def clear(self) -> None:
+        self.errors.clear()
+
+    @contextmanager
+    def hushed(self) -> Iterator[None]:
+        """Keep errors off stderr: probes fail by the dozen, and each failure becomes a finding anyway."""
+        self.quiet = True
+        try:
+            yield
+        finally:
+            self.quiet = False
+
+
+@dataclass(frozen=True)
+class Session:
+    """The module with the one logger that it accepts per process, and the log that this one fills."""
+
+    trt: Any
+    logger: Any
+    log: Log
+
+
+@cache
+def open_session(module: str) -> Session:
+    """Import `module`, give it its logger and load its plugins. Later calls return the same session."""
+    trt = importlib.import_module(module)
+    log = Log()
+    severity = trt.ILogger.Severity if hasattr(trt.ILogger, "Severity") else trt.ILogger
+
+    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, level: Any, message: str) -> None:
+            if level in (severity.INTERNAL_ERROR, severity.ERROR):
+                log.errors.append(message)
+                if not log.quiet:
+                    print(f"{module}: {message}", file=sys.stderr)
+            elif level == severity.WARNING and not log.quiet:
+                print(f"{module}: {message}", file=sys.stderr)
+            elif level == severity.INFO and not log.quiet:
+                print(f"{module}: {message}")
+
+    logger = Logger()
+    trt.init_libnvinfer_plugins(logger, "")
+    return Session(trt, logger, log)
+
+
+@dataclass(frozen=True)
+class ParseError:
+    """What the parser says about the node at which it stopped.
+
+    `index` is the node's place in its graph, -1 where the parser doesn't know; `node` is empty where it has no name.
+    """
+
+    index: int
+    node: str
+    op: str
+    message: str
+
+
+@dataclass
+class Network:
+    """A parsed network with the objects that must outlive it."""
+
+    session: Session
+    builder: Any
+    network: Any
+    parser: Any
+    errors: list[ParseError]
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.network.get_input(index) for index in range(self.network.num_inputs)]
+
+    def layers_by_dtype(self) -> dict[str, int]:
+        """Layers by the dtype of their first output, constants left out.
+
+        The network is strongly typed: what it says is what the engine computes in, give or take fused layers.
+        """
+        counts: Counter[str] = Counter()
+        for index in range(self.network.num_layers):
+            layer = self.network.get_layer(index)
+            if layer.num_outputs and layer.type != self.session.trt.LayerType.CONSTANT:
+                name = layer.get_output(0).dtype.name
+                counts[DTYPES.get(name, name.lower())] += 1
+        return dict(counts.most_common())
+
+    def products(self) -> dict[str, dict[str, int]]:
+        """Convolutions and matrix products by kind and by what they compute in, as `precision.proof` names them: `int8`
+        where both factors come from dequantized integers, `int8 weights` where the second does, else the dtype of the
+        output.
+        """
+        layers = [self.network.get_layer(index) for index in range(self.network.num_layers)]
+        integers = self._dequantized(layers)
+        counts: dict[str, Counter[str]] = {}
+        for layer in layers:
+            if (kind := PRODUCTS.get(layer.type.name)) is not None:
+                name = layer.get_output(0).dtype.name
+                found = _quantization(layer, integers) or DTYPES.get(name, name.lower())
+                counts.setdefault(kind, Counter())[found] += 1
+        return {kind: dict(found) for kind, found in counts.items()}
+
+    def _dequantized(self, layers: Sequence[Any]) -> set[str]:
+        """Names of the tensors that are dequantized from int8, also where they were only rearranged since."""
+        found: set[str] = set()
+        for layer in layers:
+            if not layer.num_inputs or layer.get_input(0) is None:
+                continue
+            source = layer.get_input(0)
+            if (layer.type.name == "DEQUANTIZE" and source.dtype.name == "INT8") or (
+                layer.type.name in REARRANGING and source.name in found
+            ):
+                found.add(layer.get_output(0).name)
+        return found
+
+
+def _quantization(layer: Any, integers: Collection[str]) -> str:
+    """As `precision.structure.quantization` of the node that the layer comes from."""
+    factors = [layer.get_input(index) for index in range(min(layer.num_inputs, 2))]
+    data, weights = ([bool(factor and factor.name in integers) for factor in factors] + [False, False])[:2]
+    return ("int8" if data else "int8 weights") if weights else ""
+
+
+def parse(session: Session, model: Path | onnx.ModelProto) -> Network:
+    """Parse a file, with its external data beside it, or a model in memory. `errors` is empty on success."""
+    trt = session.trt
+    session.log.clear()
+    builder = trt.Builder(session.logger)
+    # TensorRT 10 has the flag; later versions know nothing but strong typing and may drop it.
+    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if typed is None else 1 << int(typed))
+    parser = trt.OnnxParser(network, session.logger)
+    done = parser.parse_from_file(str(model)) if isinstance(model, Path) else parser.parse(model.SerializeToString())
+    errors = [] if done else [_parse_error(parser.get_error(index)) for index in range(parser.num_errors)]
+    if not done and not errors:
+        errors = [ParseError(-1, "", "", _last(session.log, "the parser failed and gave no reason"))]
+    return Network(session, builder, network, parser, errors)
+
+
+def config_for(
+    parsed: Network,
+    profile: Profile,
+    capability: str | None,
+    level: int | None = None,
+    values: Mapping[str, Sequence[int]] | None = None,
+    sparse: bool = False,
+) -> Any:
+    """A builder configuration: `capability` (`sm_89`) for a product that builds for any, the profile's ranges,
+    builder optimization `level` (0 fastest build .. 5; None: the product's default), the `values` that inputs
+    which decide on shapes may have, and with `sparse` the kernels for weights that are 2:4 sparse.
+
+    Raises UserError where the profile does not fit the network's inputs.
+    """
+    trt = parsed.session.trt
+    config = parsed.builder.create_builder_config()
+    if level is not None:
+        config.builder_optimization_level = level
+    if capability is not None:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_capability(trt, capability), 0)
+    if sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    _check_profile(parsed, profile)
+    dynamic = [tensor for tensor in parsed.inputs if -1 in tuple(tensor.shape)]
+    steering = [tensor for tensor in parsed.inputs if tensor.is_shape_tensor and tensor.name in (values or {})]
+    if dynamic or steering:
+        ranges = parsed.builder.create_optimization_profile()
+        for tensor in steering:
+            value = list((values or {})[tensor.name])
+            ranges.set_shape_input(tensor.name, value, value, value)
+        for tensor in dynamic:
+            ranges.set_shape(tensor.name, *(tuple(shape) for shape in profile[tensor.name]))
+        if config.add_optimization_profile(ranges) < 0:
+            raise UserError(_last(parsed.session.log, f"TensorRT refuses the shape ranges {dict(profile)}"))
+    return config
+
+
+def build(parsed: Network, config: Any) -> Any:
+    """The serialized engine as a buffer, or None; the reason is then in the session's log."""
+    parsed.session.log.clear()
+    return parsed.builder.build_serialized_network(parsed.network, config)
+
+
+def load(session: Session, engine: bytes) -> Any:
+    """The engine, ready to run on the GPU here. Raises ConversionError with what TensorRT has against it."""
+    session.log.clear()
+    loaded = session.trt.Runtime(session.logger).deserialize_cuda_engine(engine)
+    if loaded is None:
+        raise ConversionError(
+            plain(next(iter(session.log.errors), "TensorRT doesn't load the engine and gives no reason"))
+        )
+    return loaded
+
+
+def plain(message: str) -> str:
+    """One line, without the place in NVIDIA's sources where it was raised."""
+    text = re.sub(r"^\[\w+\.cpp::\w+::\d+\]\s*", "", " ".join(message.split()))
+    return re.sub(r"\s*In \w+ at \S+\.cpp:\d+", "", text)
+
+
+def watch(session: Session, config: Any, context: Context) -> None:
+    """Report the build's phases as progress of `context`. Products before 8.6 have no monitor: nothing is reported."""
+    trt = session.trt
+    if not hasattr(trt, "IProgressMonitor"):
+        return
+    phases = _Phases()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.lock = threading.Lock()
+            self.told = 0.0
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            with self.lock:
+                phases.start(phase_name, parent_phase, num_steps)
+                self.tell(phase_name)
+
+        def phase_finish(self, phase_name: str) -> None:
+            with self.lock:
+                phases.finish(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            with self.lock:
+                phases.step(phase_name, step)
+                self.tell(phase_name)
+            return True  # False would cancel the build
+
+        def tell(self, phase: str) -> None:
+            now = time.monotonic()
+            if now - self.told >= PROGRESS_INTERVAL:
+                self.told = now
+                context.progress(phase, phases.fraction())
+
+    config.progress_monitor = Monitor()
+
+
+class _Phases:
+    """How far a tree of phases has come. A builder runs some phases twice, so the fraction never goes back."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, tuple[str | None, int, int]] = {}
+        self.best = 0.0
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        self.running[name] = (parent, max(steps, 1), 0)
+
+    def step(self, name: str, index: int) -> None:
+        if name in self.running:
+            parent, steps, _ = self.running[name]
+            self.running[name] = (parent, steps, index + 1)
+
+    def finish(self, name: str) -> None:
+        self.running.pop(name, None)
+
+    def fraction(self) -> float:
+        """In 0..1: steps done of the outermost phases, each running step refined by the phases within it."""
+        roots = [name for name, (parent, _, _) in self.running.items() if parent not in self.running]
+        self.best = max([self.best, *(self._fraction(name) for name in roots)])
+        return self.best
+
+    def _fraction(self, name: str) -> float:
+        _, steps, done = self.running[name]
+        within = [self._fraction(child) for child, (parent, _, _) in self.running.items() if parent == name]
+        return min(1.0, (done + max(within, default=0.0)) / steps)
+
+
+def _check_profile(parsed: Network, profile: Profile) -> None:
+    by_name = {tensor.name: tuple(tensor.shape) for tensor in parsed.inputs}
+    for name, shapes in profile.items():
+        if name not in by_name:
+            raise unknown("input in the shapes", name, by_name)
+        for shape in shapes:
+            fits = len(shape) == len(by_name[name]) and all(
+                size in (-1, given) for size, given in zip(by_name[name], shape, strict=True)
+            )
+            if not fits:
+                raise UserError(
+                    f"input {name} of the model has shape {by_name[name]}, which {tuple(shape)} doesn't fit"
+                )
+    for name, shape in by_name.items():
+        if -1 in shape and name not in profile:
+            raise UserError(
+                f"input {name} has dynamic dimensions {shape}: give its range, such as {name}:1..4..16x3x224x224"
+            )
+
+
+def _capability(trt: Any, target: str) -> Any:
+    member = getattr(trt.ComputeCapability, target.replace("sm_", "SM"), None)
+    if member is None:
+        known = [f"sm_{name[2:]}" for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+        raise unknown(f"target of {trt.__name__} {trt.__version__}", target, known)
+    return member
+
+
+def _parse_error(error: Any) -> ParseError:
+    return ParseError(error.node(), error.node_name() or "", error.node_operator() or "", error.desc())
+
+
+def _last(log: Log, default: str) -> str:
+    return log.errors[-1] if log.errors else default

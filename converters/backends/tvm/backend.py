@@ -1,0 +1,268 @@
+"""TVM: compiles a graph into a shared library for a CPU, weights inside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
+from enginesmith.converters.backends.profile import static_profiles
+from enginesmith.converters.backends.tvm import (
+    processors as tvm_processors,
+)
+from enginesmith.converters.backends.tvm import (
+    signature as tvm_signature,
+)
+from enginesmith.converters.backends.tvm import (
+    target as tvm_target,
+)
+from enginesmith.converters.backends.tvm.signature import Signature
+from enginesmith.converters.core.engine_layers import Layer, Layers
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.inputs import written
+from enginesmith.converters.core.isolated import Died, Raised
+from enginesmith.converters.core.names import unknown
+from enginesmith.converters.core.records import EngineInfo
+from enginesmith.converters.core.stage import Context
+from enginesmith.converters.graphs.products import Products, products_of
+
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
+
+    from enginesmith.converters.backends.tvm.frontend.importer import Imported
+    from enginesmith.converters.backends.tvm.kernels.apply import Applied
+
+ENGINE = "module.so"
+
+
+class TvmBackend:
+    """Builds `module.so` and, beside it, `module.json`, which says what to feed it."""
+
+    name = "tvm"
+    packages: tuple[str, ...] = ("apache-tvm", "apache-tvm-ffi")
+    requirement = "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi==0.1.14.*'"
+    engine_file = ENGINE
+    without_torch = True
+    dynamic_shapes = False
+    half = False
+
+    def version(self) -> str:
+        try:
+            return importlib.metadata.version("apache-tvm")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def available(self) -> str | None:
+        if importlib.util.find_spec("tvm") is None:
+            return f"not installed: {self.requirement}"
+        if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+            return "no C++ compiler to link with (c++, g++ or clang++): apt install g++"
+        return None
+
+    def buildable(self, target: str) -> str | None:
+        cpu = tvm_target.parse(target)
+        try:
+            if cpu.by_name:
+                tvm_processors.processor(cpu.triple, cpu.mcpu)
+        except (Died, Raised) as error:
+            return f"TVM doesn't say which processors it knows: {error}"
+        return tvm_target.unlinkable(cpu)
+
+    def runnable(self, target: str) -> str | None:
+        cpu = tvm_target.parse(target)
+        here = cpu.by_name and cpu.arch == platform.machine()
+        features = tvm_processors.processor(cpu.triple, cpu.mcpu).features if here else frozenset()
+        return tvm_target.runnable(cpu, features)
+
+    def resolve_target(self, target: str) -> str:
+        return tvm_target.parse(target).name
+
+    def lacks(self, precision: str, target: str) -> str:
+        return ""
+
+    def sparse_kernels(self, target: str) -> bool:
+        return False
+
+    def check(self, request: BuildRequest, context: Context) -> list[Finding]:
+        """Ask the frontend's table of operators, our list of wrong conversions, and a real import and lowering.
+
+        No machine code is made: that takes nearly all of the time, and what can be lowered compiles.
+        """
+        from enginesmith.converters.backends.tvm import check as tvm_check
+
+        return tvm_check.check(self, request, context)
+
+    def trial(self, onnx: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]) -> Rejection | None:
+        """Import and lower: what can be lowered compiles. `values` mean nothing here."""
+        from enginesmith.converters.backends.tvm import check as tvm_check
+
+        return tvm_check.trial(self, onnx, target, profile)
+
+    def build(self, request: BuildRequest, context: Context) -> EngineInfo:
+        """Import, optimize, compile and link. With a profile, every dynamic dimension is fixed at its optimum, or
+        the module has code for each of the shapes asked for.
+
+        Raises UserError for a target that LLVM or this machine's linker doesn't know, ConversionError otherwise.
+        """
+        if reason := self.available() or tvm_target.unlinkable(tvm_target.parse(request.target)):
+            raise UserError(f"tvm: {reason}")
+        from enginesmith.converters.backends.tvm import check as tvm_check
+        from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+
+        cpu = tvm_target.parse(request.target)
+        target = self.llvm_target(request.target)
+        context.progress("importing the graph", 0.0)
+        findings = tvm_check.listed(self, request.onnx)
+        if findings:
+            first = findings[0]
+            raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
+        try:
+            made = [_lower(request, profile, cpu, target, context) for profile in static_profiles(request)]
+        except tvm_import.ImportFailed as error:
+            findings = tvm_check.check(self, request, context)
+            remedy = next((finding.remedy for finding in findings if finding.remedy), "")
+            raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
+        imported, applied, module = made[0].imported, made[0].applied, made[0].module
+        scheduled = made[0].scheduled
+        if len(made) > 1:
+            from enginesmith.converters.backends.tvm import shapes as tvm_shapes
+
+            scheduled = tvm_shapes.join([one.scheduled for one in made], request.shapes)
+        context.progress("compiling", 0.3)
+        executable = tvm_import.compile_module(scheduled, target)
+        context.progress("linking", 0.9)
+        path = request.out / ENGINE
+        self._link(executable, cpu, path)
+        libraries, python = tvm_signature.called(path)
+        signature = Signature(
+            inputs=imported.inputs,
+            outputs=imported.outputs,
+            shapes=[{name: list(shape) for name, shape in shapes.items()} for shapes in request.shapes],
+            libraries=libraries,
+            python=python,
+        )
+        signature.save(path)
+        Layers(layers=made[0].layers).write(path)
+        by_dtype = _kernels_by_dtype(module)
+        return EngineInfo(
+            backend=self.name,
+            target=request.target,
+            file=path.name,
+            size=path.stat().st_size,
+            layers=sum(by_dtype.values()),
+            layers_by_dtype=by_dtype,
+            kernels=made[0].layers,
+            products_asked=products_of(request.onnx),
+            products_built=made[0].products,
+            details={
+                "tvm": self.version(),
+                "layers": "calls of compiled kernels, by what they compute in: int8 for products of integers",
+                **applied.details(),
+                "runs with": signature.runs_with,
+                **({"shapes": _told(request)} if request.profile else {}),
+            },
+        )
+
+    def runner(self, engine: Path, threads: int | None = None) -> BaseRunner:
+        """A runner in this process, which must not have imported torch: the two together take a minute to load."""
+        from enginesmith.converters.backends.tvm.runner import TvmRunner
+
+        return TvmRunner(engine, threads=threads)
+
+    def llvm_target(self, name: str) -> Any:
+        """The `tvm.target.Target` of a canonical name. Raises UserError for a processor that LLVM doesn't know."""
+        from tvm.target import Target
+
+        cpu = tvm_target.parse(name)
+        known = tvm_processors.processors(cpu.triple)
+        if cpu.mcpu and cpu.mcpu not in known:
+            raise unknown(f"processor of {cpu.triple}", cpu.mcpu, known)
+        return Target(cpu.config())
+
+    def _link(self, executable: Any, cpu: tvm_target.CpuTarget, path: Path) -> None:
+        from tvm.support import cc
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix tells TVM what to make, so the partial file keeps it.
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+        try:
+            executable.export_library(str(partial), fcompile=cc.cross_compiler(cpu.linker()))
+        except RuntimeError as error:
+            lines = str(error).strip().splitlines()
+            raise ConversionError(f"linking failed: {next((x for x in lines if 'error: ' in x), lines[-1])}") from error
+        os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """The graph at fixed shapes: as it was imported, with kernels, lowered, and with everything scheduled."""
+
+    imported: Imported
+    applied: Applied
+    layers: list[Layer]
+    products: Products
+    module: Any
+    scheduled: Any
+
+
+def _lower(
+    request: BuildRequest, profile: Profile, cpu: tvm_target.CpuTarget, target: Any, context: Context
+) -> _Lowered:
+    """All before machine code is made. Raises ImportFailed, UserError."""
+    from enginesmith.converters.backends.tvm import schedule as tvm_schedule
+    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.kernels import account, apply
+    from enginesmith.converters.backends.tvm.kernels.workload import Tuned
+
+    imported = tvm_import.import_onnx(request.onnx, profile)
+    context.progress("optimizing the graph", 0.1)
+    prepared = tvm_import.prepare(imported.module, target)
+    applied = apply.Applied(prepared)
+    if request.kernels:
+        settings = apply.settings_for(cpu, request.winograd, Tuned.read(request.schedules))
+        applied = apply.use_kernels(prepared, settings)
+    legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
+    grouped, module = tvm_import.fuse(legal, target)
+    layers = account.layers(legal, grouped, applied.works, imported.nodes)
+    products = account.products(applied.works, imported.nodes)
+    return _Lowered(
+        imported, applied, layers, products, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu))
+    )
+
+
+def _told(request: BuildRequest) -> str:
+    """Which of the shapes that a dynamic graph takes its module takes."""
+    if not request.shapes:
+        return "fixed at the profile's optimum"
+    return f"{', '.join(map(written, request.shapes))}; layers and kernels are those of the first"
+
+
+def _kernels_by_dtype(module: Any) -> dict[str, int]:
+    """Calls of compiled kernels in the optimized module's functions, by what they compute in; of TVM's own lowering, that
+    is the dtype of their first output.
+    """
+    from tvm import relax
+
+    from enginesmith.converters.backends.tvm.kernels.emit import COMPUTES_IN
+
+    counts: Counter[str] = Counter()
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Call) and getattr(expr.op, "name", "") == "relax.call_tir":
+            kind = expr.ty.fields[0] if isinstance(expr.ty, relax.TupleType) else expr.ty
+            told = (module[expr.args[0]].attrs or {}).get(COMPUTES_IN)
+            counts[str(told or kind.dtype)] += 1
+
+    for function in module.functions.values():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
+    return dict(counts.most_common())

@@ -1,0 +1,1 @@
+"""From an ONNX file to a TVM module, before kernels are chosen."""

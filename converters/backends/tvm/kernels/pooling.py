@@ -1,0 +1,139 @@
+"""Pooling of blocked planes: windows of maxima and means, and the mean of a whole plane."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from enginesmith.converters.backends.tvm.kernels import tiles
+from enginesmith.converters.backends.tvm.kernels.emit import Simd, argument, function, tasks
+from enginesmith.converters.backends.tvm.kernels.expression import Expression
+from enginesmith.converters.backends.tvm.kernels.layout import NO_HALO, Blocked, Window
+from enginesmith.converters.backends.tvm.kernels.output import BlockedOutput
+
+Kind = Literal["max", "mean", "mean_with_pads"]
+SUMS = 8
+"""Partial sums of a plane's mean: they hide the latency of the additions, and lose fewer digits than one long sum."""
+
+
+class Pool:
+    """Parameters of `kernel()`: source, operands of the expression, result.
+
+    A maximum takes the window's nearest row within the plane in the place of one beyond it. A mean reads zeros there, so it
+    needs the halo.
+    """
+
+    def __init__(
+        self, simd: Simd, kind: Kind, window: Window, source: Blocked, target: Blocked, expression: Expression
+    ) -> None:
+        self.simd, self.kind, self.window = simd, kind, window
+        self.source, self.target, self.expression = source, target, expression
+
+    @staticmethod
+    def refusal(kind: Kind, window: Window, source: tuple[int, int], target: tuple[int, int]) -> str:
+        """Why a pool isn't covered, empty where it is."""
+        for axis, (size, count) in enumerate(zip(source, target, strict=True)):
+            if not all(any(0 <= tap < size for tap in window.along(axis, place)) for place in range(count)):
+                return "a window beyond the input"
+        reach = window.reach(source, target)
+        if kind == "mean_with_pads" and (reach.bottom > window.pads[2] or reach.right > window.pads[3]):
+            return "a mean that counts pads, with windows beyond them"
+        return ""
+
+    def kernel(self, name: str) -> Any:
+        simd, target = self.simd, self.target
+        rows = target.height if target.blocks >= 8 else tiles.divisor(target.height, -(-target.height // 4))
+        parts = target.height // rows
+        reach = self.window.reach((self.source.height, self.source.width), (target.height, target.width))
+        stride, left = self.window.strides[1], self.window.pads[1]
+        inside = [x for x in range(target.width)
+                  if x * stride - left >= 0 and self.window.along(1, x)[-1] < self.source.width]  # fmt: skip
+        first, last = (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+        def body() -> None:
+            data = argument("source", self.source.shape, self.source.dtype)
+            output = BlockedOutput(simd, target, self.expression)
+            with tasks(target.batch * target.blocks * parts, target.size * self.window.taps) as task:
+                image, block = task // (target.blocks * parts), task // parts % target.blocks
+                start = task % parts * rows
+                with T.serial(rows) as row:
+                    y = start + row
+                    ys = self._rows(y, clamped=bool(reach.top or reach.bottom))
+                    with T.serial(last - first) as x:
+                        self._pixel(data, output, image, block, y, x + first, ys, edge=False)
+                    for x in (*range(first), *range(last, target.width)):
+                        self._pixel(data, output, image, block, y, x, ys, edge=True)
+                output.clear_halo(image, block, start, rows, task % parts == 0, task % parts == parts - 1)
+
+        return function(name, body)
+
+    def _rows(self, y: Any, clamped: bool) -> list[Any]:
+        """The rows of the source under the window of output row `y`."""
+        ys = self.window.along(0, y)
+        if clamped and self.kind == "max":
+            first, count = self._inside(y)
+            last = first + (count - 1) * self.window.dilations[0]
+            ys = [T.Bind(T.max(first, T.min(last, row))) for row in ys]
+        return ys
+
+    def _pixel(
+        self, data: Any, output: BlockedOutput, image: Any, block: Any, y: Any, x: Any, ys: list[Any], *, edge: bool
+    ) -> None:
+        simd, source = self.simd, self.source
+        xs = self.window.along(1, x)
+        if edge:
+            xs = [column for column in xs if 0 <= column < source.width]
+        value = None
+        for row in ys:
+            for column in xs:
+                tap = T.Bind(source.read(simd, data, image, block, row, column))
+                value = tap if value is None else T.Bind(T.max(tap, value) if self.kind == "max" else value + tap)
+        if self.kind == "mean_with_pads":
+            value = value * simd.splat(1.0 / self.window.taps)
+        elif self.kind == "mean":
+            value = value / simd.splat(T.cast(self._inside(y)[1] * len(xs), "float32"))
+        output.write(value, image, block, y, x)
+
+    def _inside(self, y: Any) -> tuple[Any, Any]:
+        """Of the rows under the window of output row `y` the first that lies in the plane, and how many do."""
+        first, step = y * self.window.strides[0] - self.window.pads[0], self.window.dilations[0]
+        above = T.Bind(T.max(0, tirx.floordiv(step - 1 - first, step)))
+        below = tirx.floordiv(self.source.height - 1 - first, step) + 1
+        return T.Bind(first + above * step), T.Bind(T.min(below, self.window.kernel[0]) - above)
+
+
+class PlaneMean:
+    """The mean of each plane. Parameters of `kernel()`: source, operands of the expression, result."""
+
+    def __init__(self, simd: Simd, source: Blocked, target: Blocked, expression: Expression) -> None:
+        self.simd, self.source, self.target, self.expression = simd, source, target, expression
+
+    def kernel(self, name: str) -> Any:
+        simd = self.simd
+        source = self.source.flat() if self.source.halo == NO_HALO else self.source
+        steps = min(SUMS, source.width)
+
+        def body() -> None:
+            data = argument("source", self.source.shape, self.source.dtype)
+            output = BlockedOutput(simd, self.target, self.expression)
+            with tasks(source.batch * source.blocks, source.size) as task:
+                image, block = task // source.blocks, task % source.blocks
+                sums = simd.zeros(steps)
+
+                def add(y: Any, x: Any, step: int) -> None:
+                    value = source.read(simd, data, image, block, y, x)
+                    simd.store(sums, simd.load(sums, step * simd.lanes) + value, step * simd.lanes)
+
+                with T.serial(source.height) as y:
+                    with T.serial(source.width // steps) as run:
+                        for step in range(steps):
+                            add(y, run * steps + step, step)
+                    for step in range(source.width % steps):
+                        add(y, source.width // steps * steps + step, step)
+                mean = simd.total(sums, 0, 1, steps) * simd.splat(1.0 / (source.height * source.width))
+                output.write(mean, image, block, 0, 0)
+                output.clear_halo(image, block, 0, 1, True, True)
+
+        return function(name, body)

@@ -1,0 +1,16 @@
+"""Turn a name that nobody knows into a helpful error."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from enginesmith.converters.core.errors import UserError
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
+    """The error for a `kind` (`backend`, `target of tvm`) that is not among `known`, with the nearest names first."""
+    names = list(known)
+    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UserError(f"unknown {kind} {given!r}; {hint}")

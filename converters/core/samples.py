@@ -1,0 +1,79 @@
+"""The inputs that every comparison runs on, and what came out, as files.
+
+They are kept in Polygraphy's own (`polygraphy run --load-inputs` takes them).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pydantic import BaseModel
+
+from enginesmith.converters.core.inputs import InputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from polygraphy.comparator import RunResults
+
+Array: TypeAlias = "NDArray[np.generic]"
+Feed: TypeAlias = "OrderedDict[str, Array]"
+"""Input names to arrays, in the order of the model's inputs."""
+
+INPUTS = "inputs.json"
+RESULTS = "results.json"
+SAMPLES = "samples.json"
+
+
+class Sample(BaseModel):
+    """One input. `picture` is empty for random data."""
+
+    name: str
+    picture: str = ""
+    optimum: bool = True
+    """At the optimum shape, the only one that a static engine takes where no more were listed."""
+    listed: bool = False
+    """At a shape that was asked for beside the optimum, which a static engine takes too."""
+
+
+Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
+"""What a model takes pictures as: in 0..1, less ImageNet's mean and by its deviation, in 0..255; a file doesn't say."""
+
+
+class SampleSet(BaseModel):
+    """What `samples.json` holds; the arrays are in `inputs.json`, in the same order."""
+
+    task: str
+    pixels: Pixels = "unknown"
+    specs: tuple[InputSpec, ...]
+    samples: list[Sample]
+
+    def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
+        from polygraphy.json import save_json
+
+        (folder / SAMPLES).write_text(self.model_dump_json(indent=1))
+        save_json(list(feeds), str(folder / INPUTS))
+
+    @classmethod
+    def load(cls, folder: Path) -> tuple[SampleSet, list[Feed]]:
+        from polygraphy.json import load_json
+
+        return cls.model_validate_json((folder / SAMPLES).read_bytes()), load_json(str(folder / INPUTS))
+
+
+def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]]) -> None:
+    """Write outputs that no Polygraphy runner made as Polygraphy's `RunResults`."""
+    from polygraphy.comparator import IterationResult, RunResults
+
+    results = RunResults()
+    results.append((runner, [IterationResult(outputs=o, runtime=0.0, runner_name=runner) for o in outputs]))
+    results.save(str(folder / RESULTS))
+
+
+def load_results(folder: Path) -> RunResults:
+    from polygraphy.comparator import RunResults
+
+    return RunResults.load(str(folder / RESULTS))

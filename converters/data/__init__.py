@@ -1,0 +1,1 @@
+"""Examples, pictures, samples and metrics."""

@@ -1,0 +1,65 @@
+"""What precision stages are given by the user: examples, and a metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from enginesmith.converters.core.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.stage import MODEL, Context, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from enginesmith.converters.data.datasets import Dataset
+    from enginesmith.converters.data.evaluation import Evaluator
+    from enginesmith.converters.data.metrics import Metric
+
+
+class DataOptions(Options):
+    """Where examples come from: `spec` as the user gives it (empty: the pictures shipped with the package), at most
+    `examples` of them. `sources` are the files that it reads with their SHA-256, and only make a key.
+    """
+
+    spec: str
+    sources: dict[str, str]
+    role: Literal["calibration", "evaluation"]
+    examples: int
+    seed: int
+
+    def open(self, samples: Path) -> Dataset:
+        """The `Dataset`, for the inputs that the artifact `samples` describes. Raises UserError."""
+        from enginesmith.converters.data.datasets import open_dataset
+
+        return open_dataset(self.spec, described(samples), role=self.role, limit=self.examples, seed=self.seed)
+
+
+class MetricOptions(Options):
+    """A metric as the user gives it, empty for the task's own. `sources` is the user's file with its SHA-256, and only
+    makes a key.
+    """
+
+    spec: str
+    sources: dict[str, str]
+
+    def load(self, task: str, labelled: bool) -> Metric:
+        """Raises UserError for one that can't be had on such data."""
+        from enginesmith.converters.data.metrics import load_metric
+
+        return load_metric(self.spec, task, labelled)
+
+
+def described(samples: Path) -> SampleSet:
+    """What the artifact `samples` says of the model's inputs and its task."""
+    return SampleSet.model_validate_json((samples / SAMPLES).read_bytes())
+
+
+def open_evaluator(data: DataOptions, metric: MetricOptions, inputs: Mapping[str, Path], context: Context) -> Evaluator:
+    """What scores graphs against the float32 graph, as it was before any fine-tuning. Raises UserError for data or a
+    metric that don't fit the model.
+    """
+    from enginesmith.converters.data.evaluation import Evaluator
+
+    dataset = data.open(inputs["samples"])
+    judge = metric.load(described(inputs["samples"]).task, dataset.labelled)
+    return Evaluator(inputs.get("original", inputs["model"]) / MODEL, dataset, judge, context.progress)

@@ -1,0 +1,1 @@
+"""ONNX graphs: walked, written, run, held against each other, proved, repaired."""

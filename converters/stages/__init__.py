@@ -1,0 +1,1 @@
+"""The stages: one module each, by name in the registry."""

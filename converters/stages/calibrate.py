@@ -1,0 +1,68 @@
+"""Run the calibration data through the float32 graph once, and keep what its tensors' ranges are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.data.options import DataOptions
+
+
+class CalibrateOptions(Options):
+    """`precision` and `rest` as the user asks for them: they decide on the graph's opset, and whether histograms are
+    needed.
+    """
+
+    precision: str
+    rest: str
+    data: DataOptions
+    equalize: bool = False
+
+
+class Calibrate(Stage[CalibrateOptions]):
+    """The artifact is a `Calibration`, and the graph that it is of: prepared and, if asked to, equalized. One example is
+    in memory at a time.
+    """
+
+    name = "calibrate"
+    options = CalibrateOptions
+    packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "pillow")
+
+    def run(self, inputs: Mapping[str, Path], options: CalibrateOptions, context: Context) -> Facts:
+        import onnx_ir as ir
+
+        from enginesmith.compat.saving import save
+        from enginesmith.converters.precision.int8.calibration import calibrate
+        from enginesmith.converters.precision.int8.equalize import equalize
+        from enginesmith.converters.precision.int8.placement import observed
+        from enginesmith.converters.precision.lower import prepare
+        from enginesmith.converters.training.ranges import trained_ranges
+        from enginesmith.converters.training.record import FineTuning
+
+        dataset = options.data.open(inputs["samples"])
+        model = prepare(ir.load(inputs["model"] / MODEL), options.precision, options.rest)
+
+        def feeds() -> Iterator[Mapping[str, Any]]:
+            return (example.feed for example in dataset)
+
+        if options.equalize:
+            context.progress("equalizing channels")
+            equalize(model, feeds(), context.scratch)
+        names = observed(model) if options.precision in ("int8", "auto") else []
+        found = calibrate(model, feeds, context.scratch, names, context.progress)
+        warnings = list(dataset.warnings)
+        if "finetuned" in inputs:
+            found.trained, lost = trained_ranges(model, FineTuning.load(inputs["finetuned"]))
+            if lost:
+                warnings.append(
+                    f"{len(lost)} of the layers that were trained in int8 are not found in the graph, and calibrated "
+                    f"like others: {', '.join(lost[:3])}" + (", ..." if len(lost) > 3 else "")
+                )
+        found.save(context.out)
+        save(model, context.out / MODEL)
+        for warning in warnings:
+            context.warn(warning)
+        return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")

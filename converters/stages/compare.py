@@ -1,0 +1,89 @@
+"""Run a stage's product on the samples, and hold its outputs against those of the stage before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.core.samples import SampleSet, load_results, save_results
+from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.graphs import interface
+from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs.comparison import (
+    ONNXRUNTIME,
+    compare_samples,
+    conclude,
+    run_samples,
+    runner_label,
+    worst_figures,
+)
+from enginesmith.converters.graphs.difference import as_close
+from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
+
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
+
+
+class CompareOptions(Options):
+    """`backend` is `onnxruntime` or a backend's name; `expected` is what the other side is called. With `judged_by`
+    differences are told and no verdict: a metric judges them, which that stage measures.
+    """
+
+    backend: str
+    precision: str
+    expected: str
+    judged_by: str = ""
+
+
+class Compare(Stage[CompareOptions]):
+    """The outputs are kept, for the next stage's comparison.
+
+    With the results in float32 as `wide`, a difference that is only one of roundings is told, and doesn't fail.
+    """
+
+    name = "compare"
+    options = CompareOptions
+    without_torch = True
+
+    def packages_of(self, options: CompareOptions) -> tuple[str, ...]:
+        runner = ("onnxruntime", "onnxruntime-gpu")
+        return ("polygraphy", *(runner if options.backend == ONNXRUNTIME else get_backend(options.backend).packages))
+
+    def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> Facts:
+        samples, feeds = SampleSet.load(inputs["samples"])
+        expected = load_results(inputs["expected"])
+        chosen = list(range(len(feeds)))
+        if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
+            chosen = [i for i, sample in enumerate(samples.samples) if sample.optimum or sample.listed]
+        named = [(samples.samples[index].name, feeds[index]) for index in chosen]
+        runner = _runner(options.backend, inputs["candidate"])
+        found = run_samples(runner, options.backend, named, context, interface.load(inputs["candidate"]))
+        save_results(context.out, runner_label(options.backend), found)
+        results = load_results(context.out)[0][1]
+        before = [expected[0][1][index] for index in chosen]
+        compared = compare_samples(samples, chosen, feeds, before, results, TOLERANCES[options.precision])
+        label = STAND_IN_LABEL if (inputs["candidate"] / STAND_IN).exists() else runner_label(options.backend)
+        comparison = conclude(compared, options.expected, label, options.judged_by)
+        if comparison.verdict == "fail" and "wide" in inputs:
+            exact = load_results(inputs["wide"])[0][1]
+            rows = zip(compared, before, results, (exact[index] for index in chosen), strict=True)
+            tolerance = TOLERANCES[options.precision]
+            if all(
+                sample.passed or (not sample.retyped and as_close(samples.task, stand_in, engine, wide, tolerance))
+                for sample, stand_in, engine, wide in rows
+            ):
+                comparison.verdict = "differs"
+                comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
+        return Facts(comparison=comparison, note=worst_figures(compared))
+
+
+def _runner(backend: str, candidate: Path) -> BaseRunner:
+    if backend == ONNXRUNTIME:
+        if (candidate / STAND_IN).exists():
+            return onnxruntime.runner(candidate / STAND_IN, optimize=False)  # optimized, it might not round
+        return onnxruntime.runner(candidate / MODEL)
+    engine = get_backend(backend)
+    return engine.runner(candidate / engine.engine_file)

@@ -1,0 +1,122 @@
+"""PyTorch to ONNX: the model, its weights, its sample inputs, and the outputs that PyTorch itself gives for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
+from enginesmith.converters.core.stage import MODEL, Context, Facts, Stage
+from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.exporters import export_onnx
+from enginesmith.converters.torch_models.outputs import distinct, flatten
+from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
+from enginesmith.converters.torch_models.source import LoadedModel
+
+if TYPE_CHECKING:
+    pass
+
+DETECTION_OUTPUTS = ("boxes", "scores", "labels")
+
+
+class ExportOptions(PrepareOptions):
+    """The model, its exporter, and the inputs to compare it on."""
+
+    exporter: Literal["auto", "dynamo", "torchscript"]
+    opset: int
+    samples: int
+    pixels: Pixels | None = None
+    """None: as the model's library has it."""
+
+
+class Export(Stage[ExportOptions]):
+    """Exports with the dynamo exporter, then TorchScript's where that fails, or the other way round."""
+
+    name = "export"
+    options = ExportOptions
+    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
+
+    def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> Facts:
+        import torch
+
+        context.progress("loading the model")
+        loaded = load(options, inputs.get("finetuned"))
+        for warning in loaded.warnings:
+            context.warn(warning)
+        with torch.no_grad():
+            prepared = prepare(loaded, options)
+            samples, feeds = make_samples(
+                prepared.specs, prepared.task, options.samples, options.seed, pixels=options.pixels or prepared.pixels
+            )
+            if loaded.weights.origin == "random":
+                seed(loaded, prepared.task, feeds, options.seed)
+            context.progress("PyTorch's own outputs")
+            results = _reference(prepared, feeds)
+            warnings = [*loaded.warnings]
+            if not _repeats(results):
+                warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
+                context.warn(warnings[-1])
+            save_results(context.out, "PyTorch", results)
+            samples.save(context.out, feeds)
+            tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
+            tools.sort(key=lambda tool: tool != prepared.first)
+            names = list(results[0])
+            attempts = export_onnx(prepared.build(), prepared.specs, names, tools, options.opset, context)
+        facts = describe(context.out / MODEL)
+        return facts.model_copy(
+            update={
+                "weights": loaded.weights.model_copy(
+                    update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
+                ),
+                "attempts": attempts,
+                "warnings": warnings,
+                "task": prepared.task,
+                "unreachable": loaded.unreachable,
+                "note": next(attempt.tool for attempt in attempts if not attempt.error),
+                "source_files": own_sources(),
+            }
+        )
+
+
+def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
+    """Of the file that the weights were in; a library's are known by their name, a factory's by its source."""
+    if loaded.weights.origin == "file":
+        return options.weights_sha256
+    return options.sha256 if options.kind in ("exported-program", "torchscript") else ""
+
+
+def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+    """The outputs by name, on every sample, of the model as its author wrote it."""
+    import torch
+
+    inputs = [spec.name for spec in prepared.specs]
+    results = []
+    for feed in feeds:
+        arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
+        made = guard(lambda arguments=arguments: prepared.reference(*arguments), feed)  # type: ignore[misc]
+        names, tensors = flatten(made)
+        if not tensors:
+            raise UserError("the model returns no tensor")
+        names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
+        for name, tensor in zip(names, tensors, strict=True):
+            if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
+                raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
+        # copied, since a tensor may be the model's own, which the next call changes
+        results.append({name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)})
+    return results
+
+
+def _repeats(results: Sequence[dict[str, Array]]) -> bool:
+    """Whether the last sample, which is the first one again, gave the same outputs."""
+    import numpy as np
+
+    first, again = results[0], results[-1]
+    return all(
+        array.shape == again[name].shape
+        and np.allclose(array.astype(np.float64), again[name].astype(np.float64), rtol=1e-4, atol=1e-6, equal_nan=True)
+        for name, array in first.items()
+    )

@@ -1,0 +1,180 @@
+"""A torch model to the same model with other weights: trained for int8, for 2:4 sparsity, or for both."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.stage import Context, Facts, Stage
+from enginesmith.converters.core.user_code import function_from_file, function_from_module, own_sources
+from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.torch_models.prepare import WEIGHTS
+from enginesmith.converters.torch_models.source import TorchModelOptions
+from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
+from enginesmith.converters.training.record import FineTuning
+
+if TYPE_CHECKING:
+    from torch import nn
+
+UNSEEN = "no input reached it in the training: its range will be that of the calibration"
+
+
+class FinetuneOptions(TorchModelOptions):
+    """`function` is one of the file `function_path`, or `package.module:function` without
+    a file. Where it is empty the model learns from itself on `data`, and without these it is pruned alone."""
+
+    function: str
+    function_path: Path | None
+    function_sha256: str
+    data: DataOptions | None
+    qat: bool
+    sparse: bool
+
+
+class Finetune(Stage[FinetuneOptions]):
+    """The artifact is a state dict that fits the model as it was given."""
+
+    name = "finetune"
+    options = FinetuneOptions
+    packages = ("torch", "torchvision", "timm")
+
+    def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> Facts:
+        import torch
+
+        context.progress("loading the model")
+        loaded = options.load()
+        warnings = [*loaded.warnings]
+        function, name = None, ""
+        if options.function and options.function_path:
+            name = f"{options.function_path}:{options.function}"
+            function = function_from_file(options.function_path, options.function)
+        elif options.function:
+            name = options.function
+            function = function_from_module(name)
+        elif options.data is not None:
+            _check_teachable(loaded.module)
+            dataset = options.data.open(inputs["samples"])
+            name = f"distillation on {dataset.name}"
+            rate = PRUNED_RATE if options.sparse else RATE
+            feeds = partial(map, attrgetter("feed"), dataset)
+            function = distillation(copy.deepcopy(loaded.module), feeds, rate=rate)
+            warnings += dataset.warnings
+        torch.manual_seed(options.seed)
+        record = fine_tune(
+            loaded.module, function, name, qat=options.qat, sparse=options.sparse, progress=context.progress
+        )
+        if function is None:
+            warnings.append("pruned and not trained since (--finetune none): expect the accuracy to fall")
+        elif not record.trained:
+            warnings.append(f"{name} has changed no weight")
+        for warning in warnings:
+            context.warn(warning)
+        torch.save(loaded.module.state_dict(), context.out / WEIGHTS)
+        record.save(context.out)
+        return Facts(
+            weights=loaded.weights,
+            warnings=warnings,
+            unreachable=loaded.unreachable,
+            findings=_left(loaded.module, record),
+            note=_note(record),
+            source_files=own_sources(),
+        )
+
+
+def _check_teachable(model: nn.Module) -> None:
+    """Raises UserError for a detector: which of its boxes is which changes with its weights."""
+    from enginesmith.converters.torch_models.detectors import is_detector
+
+    if is_detector(model):
+        raise UserError(
+            "a detector learns from labelled boxes: give --finetune file.py:function, or none to prune alone"
+        )
+
+
+def fine_tune(
+    model: nn.Module,
+    function: Callable[[nn.Module], Any] | None,
+    name: str = "",
+    *,
+    qat: bool,
+    sparse: bool,
+    progress: Callable[[str], None] = lambda text: None,
+) -> FineTuning:
+    """Change the model's weights in place, and nothing else of it. Without a function it is only pruned.
+
+    With both, the zeros are made first, and the rounding keeps them. Raises UserError where nothing can be pruned or
+    rounded, and as `train` does.
+    """
+    from enginesmith.converters.training.layers import change, output_axis, pooled, settle, weight_of, weighted
+    from enginesmith.converters.training.pruning import prune
+    from enginesmith.converters.training.ranges import fingerprint
+    from enginesmith.converters.training.rounding import Rounding
+    from enginesmith.converters.training.training import train
+
+    started = time.monotonic()
+    layers, left = weighted(model)
+    if not layers:
+        raise UserError("the model has no convolution and no linear layer: nothing to fine-tune for int8 or sparsity")
+    pruned, dense = prune(layers, pooled(model)) if sparse else ({}, {})
+    if sparse and not pruned:
+        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(dense.items())[:3])
+        raise UserError(f"no layer can be 2:4 sparse ({reasons}); leave --sparse out")
+    rounding = Rounding(layers) if qat else None
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    steps, losses = train(function, name, model, progress) if function else (0, [])
+    moved = change(model, before)
+    ranges = rounding.remove() if rounding else {}
+    unseen = dict.fromkeys(layers.keys() - ranges.keys(), UNSEEN) if rounding else {}
+    settle(layers.values())
+    model.eval()
+    marks = {
+        layer: fingerprint(weight_of(module).detach().numpy(), output_axis(module)) for layer, module in layers.items()
+    }
+    return FineTuning(
+        function=name,
+        rounded=list(layers) if qat else [],
+        pruned=list(pruned),
+        left={**left, **dense, **unseen},
+        ranges=ranges,
+        fingerprints=marks if qat else {},
+        steps=steps,
+        losses=losses,
+        trained=moved,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _left(model: nn.Module, record: FineTuning) -> list[Finding]:
+    return [
+        Finding(
+            severity="info",
+            op=type(model.get_submodule(layer)).__name__,
+            node=layer,
+            backend="",
+            versions="",
+            message=why,
+        )
+        for layer, why in record.left.items()
+    ]
+
+
+def _note(record: FineTuning) -> str:
+    parts = []
+    if record.rounded:
+        parts.append(f"{len(record.rounded)} layers trained with int8's rounding")
+    if record.pruned:
+        parts.append(f"{len(record.pruned)} layers 2:4 sparse")
+    if record.left:
+        parts.append(f"{len(record.left)} left out")
+    if record.steps:
+        parts.append(f"{record.steps} steps")
+    if len(record.losses) > 1:
+        parts.append(f"loss {record.losses[0]:.3g} to {record.losses[-1]:.3g}")
+    return ", ".join(parts)

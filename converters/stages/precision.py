@@ -1,0 +1,56 @@
+"""ONNX in float32 to ONNX in fewer bits, with its stand-in for ONNX Runtime beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.records import Lowering
+from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.precision.lowered import lowered_facts
+from enginesmith.converters.precision.mix import Rest, apply, whole, write
+
+
+class PrecisionOptions(Options):
+    """`precision` is `fp16`, `bf16` or `int8`, and `rest` what computes in no integers then."""
+
+    precision: str
+    rest: Rest = "fp16"
+    int8: Int8Options = Int8Options()
+    keep_io: bool = True
+
+
+class Lower(Stage[PrecisionOptions]):
+    """Writes the graph and its stand-in. Fails where nothing could be lowered: an fp16 engine in float32 is none."""
+
+    name = "precision"
+    options = PrecisionOptions
+    packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "ml-dtypes")
+
+    def run(self, inputs: Mapping[str, Path], options: PrecisionOptions, context: Context) -> Facts:
+        import onnx_ir as ir
+
+        from enginesmith.converters.precision.int8.calibration import Calibration
+        from enginesmith.converters.precision.lower import prepare
+
+        calibrated = inputs.get("calibration")
+        model = prepare(ir.load((calibrated or inputs["model"]) / MODEL), options.precision, options.rest)
+        mix = whole(model, options.precision, options.rest).model_copy(update={"keep_io": options.keep_io})
+        context.progress("rewriting")
+        lowering = apply(model, mix, Calibration.load(calibrated) if calibrated else None, options.int8)
+        _check_lowered(lowering, options.precision)
+        write(model, mix, context.out)
+        return lowered_facts(context.out, lowering)
+
+
+def _check_lowered(lowering: Lowering, precision: str) -> None:
+    """Raises ConversionError where no product is in the precision asked for."""
+    if any(dtype.startswith(lowering.dtype) for dtype in lowering.products_by_dtype):
+        return
+    total = sum(lowering.products_by_dtype.values())
+    reasons = Counter(kept.reason for kept in lowering.kept if kept.product)
+    often = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+    raise ConversionError(f"asked {precision}, 0 of {total} products are {lowering.dtype}{often}", "build it in fp32")

@@ -1,0 +1,106 @@
+"""The stage behind `--precision auto`: a search for the fastest mix of precisions within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.data.options import DataOptions, MetricOptions, described, open_evaluator
+from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.precision.lowered import lowered_facts
+from enginesmith.converters.precision.mix import apply, write
+
+
+class SearchOptions(Options):
+    """`budget` in units of the metric, `seconds` to spend, `target` for the latency's estimate."""
+
+    data: DataOptions
+    metric: MetricOptions
+    budget: float
+    target: str
+    seconds: float
+    int8: Int8Options
+    keep_io: bool = True
+    code: str
+    """Version of the code: what was evaluated by another one is not remembered."""
+
+
+class SearchMix(Stage[SearchOptions]):
+    """The artifact is the best mix's graph and stand-in, as the stage `precision` leaves them. Ctrl-C takes the best so
+    far. What was evaluated is remembered in the cache, so that a search that was stopped goes on.
+    """
+
+    name = "search"
+    options = SearchOptions
+    packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "ml-dtypes", "pillow")
+    interruptible = True
+
+    def run(self, inputs: Mapping[str, Path], options: SearchOptions, context: Context) -> Facts:
+        from enginesmith.converters.precision.cost import with_shapes
+        from enginesmith.converters.precision.judges import Judge, quick_judge
+        from enginesmith.converters.precision.search import search
+        from enginesmith.converters.precision.sensitivity import layers_of
+        from enginesmith.converters.precision.trial import Ground, Trials
+
+        evaluator = open_evaluator(options.data, options.metric, inputs, context)
+        grounds = {role: Ground.load(inputs[role]) for role in ("calibration", "equalized") if role in inputs}
+        plain = grounds["calibration"]
+        shapes = {spec.name: spec.opt for spec in described(inputs["samples"]).specs}
+        layers = layers_of(plain.model, with_shapes(plain.model, shapes), options.target)
+        quick = quick_judge(inputs["model"] / MODEL, evaluator, len(layers), options.seconds)
+        trials = Trials(
+            plain=plain,
+            equalized=grounds.get("equalized"),
+            target=options.target,
+            identity=_identity(inputs, options),
+            scratch=context.scratch,
+            cache=context.cache,
+            shapes=shapes,
+        )
+        mix, int8, record = search(
+            trials,
+            Judge(evaluator),
+            quick,
+            layers,
+            options.budget,
+            options=options.int8,
+            seconds=options.seconds,
+            stop=context.stopped,
+            progress=context.progress,
+        )
+        tried = [candidate for candidate in record.candidates if candidate.chosen]
+        if not record.candidates:
+            raise ConversionError(f"no mix was evaluated; it stopped {record.stopped}", "give it more TIME")
+        best = tried[0] if tried else min(record.candidates, key=lambda candidate: candidate.loss)
+        mix = mix.model_copy(update={"keep_io": options.keep_io})
+        ground = trials.ground_of(mix, int8)
+        model = ground.copy()
+        lowering = apply(model, mix, ground.calibration, int8)
+        write(model, mix, context.out)
+        accuracy = evaluator.record(best.accuracy, options.budget)
+        warnings = list(evaluator.warnings)
+        if record.stopped:
+            warnings.append(f"the search stopped {record.stopped}: there may be a faster mix within the budget")
+        for warning in warnings:
+            context.warn(warning)
+        facts = lowered_facts(context.out, lowering)
+        return facts.model_copy(
+            update={
+                "accuracy": accuracy,
+                "search": record,
+                "warnings": warnings,
+                "source_files": own_sources(),
+                "note": f"{best.name}; {accuracy.verdict}; {len(record.candidates)} candidates",
+            }
+        )
+
+
+def _identity(inputs: Mapping[str, Path], options: SearchOptions) -> str:
+    """Whatever the accuracy of a mix depends on, but for the mix."""
+    files = [inputs["model"] / MODEL, *(inputs[role] / MODEL for role in sorted(inputs) if role != "samples")]
+    given = (options.data.model_dump_json(), options.metric.model_dump_json(), options.code)
+    return " ".join([*map(hash_file, files), *given])

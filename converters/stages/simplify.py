@@ -1,0 +1,150 @@
+"""ONNX to a simpler ONNX: onnxsim, else onnxslim, else the graph as it was; each try in a process with limits.
+
+A simplified graph that differs is no simplification: each is run beside its input before it is taken.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enginesmith.converters.core.errors import first_line
+from enginesmith.converters.core.processes import die_with_parent
+from enginesmith.converters.core.records import Attempt
+from enginesmith.converters.core.samples import Feed, SampleSet
+from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs.comparison import reason
+from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.graphs.difference import compare_outputs
+from enginesmith.converters.graphs.tolerances import TOLERANCES
+
+if TYPE_CHECKING:
+    from polygraphy.comparator import IterationResult
+
+TOOLS = {
+    # through their Python APIs: both command lines print tables and exit 0 on some failures
+    "onnxsim": (
+        "import sys, onnx, onnxsim; "
+        "model, good = onnxsim.simplify(sys.argv[1]); "
+        "assert good, 'the simplified model is not equivalent by its own check'; "
+        "onnx.save(model, sys.argv[2], **{extra})"
+    ),
+    "onnxslim": "import sys, onnx, onnxslim; onnx.save(onnxslim.slim(sys.argv[1]), sys.argv[2], **{extra})",
+}
+EXTERNAL = f"dict(save_as_external_data=True, location={MODEL + '.data'!r}, size_threshold=1024)"
+
+
+class SimplifyOptions(Options):
+    """Limits of one try: `seconds` of wall time, `memory` in bytes of address space."""
+
+    seconds: float = 300.0
+    memory: int = 16 * 2**30
+
+
+class Simplify(Stage[SimplifyOptions]):
+    """Folds constants and removes what has no effect. A result with a new operator domain is thrown away: onnxsim can
+    fuse nodes into ONNX Runtime's private operators, which other backends refuse. So is one that gives other outputs."""
+
+    name = "simplify"
+    options = SimplifyOptions
+    packages = ("onnx", "onnxsim", "onnxslim", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+
+    def run(self, inputs: Mapping[str, Path], options: SimplifyOptions, context: Context) -> Facts:
+        source = inputs["model"] / MODEL
+        before = describe(source)
+        samples, feeds = SampleSet.load(inputs["samples"])
+        expected = _outputs(source, feeds[0])
+        attempts = []
+        for tool in TOOLS:
+            context.progress(tool)
+            started = time.monotonic()
+            error = _attempt(tool, source, context.out / MODEL, options)
+            if not error:
+                try:
+                    after = describe(context.out / MODEL)
+                    error = _fault(before, after) or _difference(samples, feeds[0], expected, context.out / MODEL)
+                except Exception as caught:  # noqa: BLE001 - a broken graph, which onnx or ONNX Runtime refuses in its own way
+                    traceback.print_exc()
+                    error = f"the result can't be used: {first_line(caught)}"
+            attempts.append(Attempt(tool=tool, seconds=round(time.monotonic() - started, 2), error=error))
+            if not error:
+                return after.model_copy(
+                    update={"attempts": attempts, "note": f"{tool}, {before.nodes} to {after.nodes} nodes"}
+                )
+            for path in context.out.iterdir():
+                path.unlink()
+        for path in inputs["model"].glob(f"{MODEL}*"):
+            shutil.copyfile(path, context.out / path.name)
+        warning = "no simplifier took the graph; it goes on as it was"
+        context.warn(warning)
+        return before.model_copy(update={"attempts": attempts, "warnings": [warning], "note": "unsimplified"})
+
+
+def _attempt(tool: str, source: Path, target: Path, options: SimplifyOptions) -> str:
+    """Run a tool; returns its error, empty on success."""
+    external = len(list(source.parent.glob(f"{MODEL}.*"))) > 0
+    code = TOOLS[tool].replace("{extra}", EXTERNAL if external else "{}")
+
+    def limit() -> None:  # in the child only
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        die_with_parent()
+        resource.setrlimit(resource.RLIMIT_AS, (min(options.memory, hard) if hard >= 0 else options.memory, hard))
+
+    try:
+        done = subprocess.run(
+            # -P: the folder where the user is may hold an onnx.py
+            [sys.executable, "-P", "-c", code, str(source), str(target)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=options.seconds,
+            preexec_fn=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"stopped after {options.seconds:.0f} s"
+    print(done.stdout, done.stderr, sep="")
+    if done.returncode < 0:
+        return f"it crashed (signal {-done.returncode})"
+    if done.returncode or not target.exists():
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        return lines[-1][:500] if lines else f"exit status {done.returncode}"
+    return ""
+
+
+def _fault(before: Facts, after: Facts) -> str:
+    """What is wrong with a result on the face of it."""
+    if new := _domains(after) - _domains(before):
+        return f"the result uses the operator domain {', '.join(sorted(new))}, which the model did not"
+    if after.inputs != before.inputs:
+        return "the result has other inputs than the model"
+    return ""
+
+
+def _outputs(model: Path, feed: Feed) -> IterationResult:
+    from polygraphy.comparator import IterationResult
+
+    session = onnxruntime.session(model)
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, session.run(None, dict(feed)), strict=True))
+    return IterationResult(outputs=outputs, runtime=0.0, runner_name=model.parent.name)
+
+
+def _difference(samples: SampleSet, feed: Feed, expected: IterationResult, result: Path) -> str:
+    """How the result's outputs differ from the model's, beyond rounding; empty when they don't."""
+    compared = compare_outputs(
+        samples.task, samples.samples[0], feed, expected, _outputs(result, feed), TOLERANCES["fp32"]
+    )
+    return "" if compared.passed else f"the result gives other outputs than the model: {reason([compared])}"
+
+
+def _domains(facts: Facts) -> set[str]:
+    return {op.rpartition(".")[0] for op in facts.ops if "." in op}

@@ -1,0 +1,228 @@
+"""The stage behind `--tune`: a search for better schedules of the kernels in a TVM module."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.profile import profile_of
+from enginesmith.converters.backends.tvm import target as tvm_target
+from enginesmith.converters.backends.tvm.tuning.database import Database, Header
+from enginesmith.converters.core.clock import Clock
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.inputs import listed_shapes
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.records import TunedKernel, Tuning
+from enginesmith.converters.core.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage, accepted
+
+if TYPE_CHECKING:
+    from enginesmith.converters.backends.tvm.kernels.workload import Tuned
+    from enginesmith.converters.backends.tvm.tuning.search import Search
+
+LIMIT = 30.0
+"""Seconds for one measurement: a kernel that takes longer, with its compilation, has failed."""
+WHOLE = 300.0
+"""Seconds for the timing of both whole modules."""
+SLOWER = 0.995
+"""Of the default module's time: a tuned one that takes more isn't kept. Less than that is noise."""
+PACKAGE = "enginesmith.converters.backends.tvm.tuning"
+
+
+class TuneOptions(Options):
+    """`seconds` to search for, about; `threads` that the module will have, 0 for one per core."""
+
+    backend: str
+    target: str
+    seconds: float = Field(gt=0)
+    threads: int = 0
+    winograd: bool = True
+    tuners: str = ""
+    """A tracker of TVM's RPC and the key of the machines to measure on, `HOST:PORT/KEY`; this machine where left out."""
+    database: Path | None = None
+    """What was measured before, and is added to; a file in the store where left out."""
+    code: str
+    """Version of the kernels: what was measured with another one is worth nothing."""
+    machine: str
+    """Only makes the machine part of the key."""
+
+    @property
+    def header(self) -> Header:
+        """Of the database."""
+        return Header(tvm=get_backend(self.backend).version(), kernels=self.code, target=self.target)
+
+
+class Tune(Stage[TuneOptions]):
+    """The artifact is a file of schedules, which the compilation takes; it names none where the default module is faster.
+
+    Ctrl-C takes the best so far. What was measured stays in a database, from which every later search goes on.
+    """
+
+    name = "tune"
+    options = TuneOptions
+    interruptible = True
+    without_torch = True
+
+    def packages_of(self, options: TuneOptions) -> tuple[str, ...]:
+        return get_backend(options.backend).packages
+
+    def run(self, inputs: Mapping[str, Path], options: TuneOptions, context: Context) -> Facts:
+        from enginesmith.converters.backends.tvm.kernels.workload import Tuned
+        from enginesmith.converters.backends.tvm.tuning.machine import machines
+        from enginesmith.converters.backends.tvm.tuning.network import workloads
+        from enginesmith.converters.backends.tvm.tuning.search import Search
+        from enginesmith.converters.backends.tvm.tuning.tasks import groups_of
+
+        started = time.monotonic()
+        threads = options.threads or len(os.sched_getaffinity(0))
+        header = options.header
+        database = Database(options.database or context.cache / f"{options.target}-{header.short}.jsonl", header)
+        if not options.tuners and (reason := tvm_target.runnable(tvm_target.parse(options.target))):
+            raise UserError(f"can't tune for {options.target} here: {reason}; give --tuners HOST:PORT/KEY")
+        count = machines(options.tuners) if options.tuners else 1
+        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
+        request = BuildRequest(
+            onnx=accepted(inputs),
+            target=options.target,
+            profile=profile_of(samples.specs),
+            out=context.scratch,
+            shapes=listed_shapes(samples.specs),
+            winograd=options.winograd,
+        )
+        context.progress("looking for kernels", 0.0)
+        groups = groups_of(workloads(request), winograd=options.winograd)
+        if not groups:
+            raise ConversionError(
+                f"tvm {header.tvm}: no kernel of this graph has schedules to choose from", "leave TUNE out"
+            )
+        where = (options.target, threads, options.tuners)
+        with ExitStack() as stack:
+            workers = [stack.enter_context(Isolated(without_torch=True)) for _ in range(count)]
+            for worker in workers:
+                _get_ready(worker, where)
+            clock = Clock(options.seconds, context.stopped)
+            search = Search(groups, database, threads, clock, context.progress, remote=bool(options.tuners))
+            search.run([partial(_race, worker, where) for worker in workers])
+        known = search.made + search.remembered
+        if not known or (search.failures and len(search.failures) == search.made and not search.remembered):
+            raise _nothing_learnt(search.failures, search.stopped)
+        tuned, times = search.tuned(), None
+        context.progress("comparing the whole modules", 1.0)
+        if tuned.schedules or any(search.size(group) != group.size for group in groups):
+            comparison = _Comparison(request, where, context.scratch)
+            times = comparison.times(tuned)
+            if times[1] >= SLOWER * times[0] and (light := search.tuned(heavy=False)) != tuned:
+                tuned, times = light, comparison.times(light)
+        kept = times is not None and times[1] < SLOWER * times[0]
+        schedules = (tuned if kept else Tuned()).dump()
+        (context.out / SCHEDULES).write_text(json.dumps(schedules, indent=1), encoding="utf-8")
+        record = Tuning(
+            database=str(database.path),
+            seconds=round(time.monotonic() - started, 1),
+            threads=threads,
+            machines=count,
+            measurements=search.made,
+            remembered=search.remembered,
+            failed=len(search.failures),
+            failure=search.failures[-1] if search.failures else "",
+            kernels=_kernels(search),
+            predicted=search.gain(),
+            default_ms=times[0] if times else None,
+            tuned_ms=times[1] if times else None,
+            kept=kept,
+            stopped=search.stopped,
+        )
+        return Facts(tuning=record, note=_note(record))
+
+
+def _get_ready(worker: Isolated, where: tuple[str, int, str]) -> None:
+    """Raises UserError where there is no machine to measure on."""
+    try:
+        worker.call(f"{PACKAGE}.trial:ready", *where, timeout=WHOLE)
+    except (Died, Raised) as error:
+        raise UserError(str(error).removeprefix("UserError: ")) from None
+
+
+def _race(
+    worker: Isolated, where: tuple[str, int, str], entrants: Sequence[Mapping[str, object]], more: int
+) -> list[float]:
+    """`trial.race` in a process of its own. Raises Died and Raised."""
+    times: list[float] = worker.call(f"{PACKAGE}.trial:race", entrants, *where, more, timeout=LIMIT)
+    return times
+
+
+class _Comparison:
+    """Of whole modules with that of default schedules, in turn in one process."""
+
+    def __init__(self, request: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
+        self.request, self.where, self.scratch = request, where, scratch
+        self.built = 0
+        self.default = self._build(None)
+
+    def times(self, tuned: Tuned) -> tuple[float, float]:
+        """Milliseconds of the default module, and of one with other schedules."""
+        file = self.scratch / SCHEDULES
+        file.write_text(json.dumps(tuned.dump()), encoding="utf-8")
+        engines = [self.default, self._build(file)]
+        try:
+            with Isolated(without_torch=True) as process:
+                default, other = process.call(f"{PACKAGE}.network:race", engines, *self.where, timeout=WHOLE)
+        except (Died, Raised) as error:
+            raise ConversionError(f"the whole module could not be timed: {error}") from None
+        return default, other
+
+    def _build(self, schedules: Path | None) -> str:
+        backend, out = get_backend("tvm"), self.scratch / f"module{self.built}"
+        self.built += 1
+        out.mkdir()
+        backend.build(replace(self.request, out=out, schedules=schedules), Context(out, out, out))
+        return str(out / backend.engine_file)
+
+
+def _nothing_learnt(failures: Sequence[str], stopped: str) -> ConversionError:
+    if failures:
+        return ConversionError(
+            f"no kernel could be measured: all {len(failures)} failed, the last one with: {failures[-1]}",
+            "leave TUNE out: the default kernels need no measurement",
+        )
+    return ConversionError(f"no kernel was measured: it stopped {stopped}", "give it more time, such as TUNE=10m")
+
+
+def _kernels(search: Search) -> list[TunedKernel]:
+    """Of the network, those that take most of the time first."""
+    found = []
+    for group in search.groups:
+        size, (before, after) = search.size(group), search.times(group)
+        task = group.rivals[size]
+        default = size == group.size and task.walk.ratio == 1
+        found.append(
+            TunedKernel(
+                kernel=task.workload.label,
+                calls=group.calls,
+                measurements=sum(rival.measurements for rival in group.rivals.values()),
+                failed=sum(len(rival.failures) for rival in group.rivals.values()),
+                default_ms=before,
+                best_ms=after,
+                schedule={} if default else vars(task.walk.best),
+            )
+        )
+    return sorted(found, key=lambda kernel: kernel.calls * kernel.default_ms, reverse=True)
+
+
+def _note(record: Tuning) -> str:
+    spent = f"{record.measurements} measurements, {record.remembered} remembered"
+    if record.default_ms is None or record.tuned_ms is None:
+        return f"nothing better than the default; {spent}"
+    times = f"{record.tuned_ms:.4g} ms, {record.default_ms:.4g} ms before"
+    return f"{times}; {spent}" if record.kept else f"the default is kept: {times}; {spent}"

@@ -1,0 +1,1 @@
+"""PyTorch models: where they come from, their weights, their exporters, static detectors."""

@@ -1,0 +1,195 @@
+"""A PyTorch model made ready for export: loaded, its inputs known, tensors in and a flat tuple of tensors out."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.samples import Feed, Pixels
+from enginesmith.converters.torch_models.outputs import flat
+from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions
+from enginesmith.converters.torch_models.weights import load_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "weights.pt"
+"""File name of the state dict that a training leaves to the export."""
+
+
+class PrepareOptions(TorchModelOptions):
+    """The model, and the form in which it is exported."""
+
+    stock: bool
+    proposals: int | None
+    inputs: tuple[InputSpec, ...]
+    task: str
+
+
+@dataclass
+class Prepared:
+    """A model ready for export: tensors in, a flat tuple of tensors out."""
+
+    build: Callable[[], nn.Module]
+    """Makes the module to export; called once the weights are what they will be, since it may rearrange them."""
+    reference: Callable[..., Any]
+    """What the outputs are compared with: the model as its author wrote it."""
+    specs: tuple[InputSpec, ...]
+    task: str
+    pixels: Pixels
+    first: Literal["dynamo", "torchscript"] = "dynamo"
+    """The exporter to try first."""
+
+
+def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
+    """The module that the export stage gave to the exporter; `feeds` are the samples that it made, `finetuned` is the
+    artifact that it took the weights from.
+    """
+    import torch
+
+    loaded = load(options, finetuned)
+    with torch.no_grad():
+        prepared = prepare(loaded, options)
+        if loaded.weights.origin == "random":
+            seed(loaded, prepared.task, feeds, options.seed)
+        return prepared.build().eval()
+
+
+def load(options: PrepareOptions, finetuned: Path | None) -> LoadedModel:
+    loaded = options.load()
+    if finetuned is not None:
+        take_weights(loaded, finetuned)
+    return loaded
+
+
+def take_weights(loaded: LoadedModel, folder: Path) -> None:
+    """Give a loaded model the weights of an artifact, in place."""
+    load_weights(loaded.module, folder / WEIGHTS, trust=False)
+    was = loaded.weights
+    loaded.weights = was.model_copy(
+        update={
+            "origin": "file",
+            "detail": f"fine-tuned from {was.origin} weights ({was.detail})",
+            "sha256": hash_file(folder / WEIGHTS),
+        }
+    )
+
+
+def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
+    from enginesmith.converters.torch_models.detectors import is_detector
+
+    specs = _resolve_inputs(loaded, options)
+    if is_detector(loaded.module):
+        return _prepare_detector(loaded.module, specs, options)
+    if options.stock or options.proposals:
+        raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
+    task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
+    return Prepared(
+        build=lambda: flat(loaded.module),
+        reference=loaded.module,
+        specs=specs,
+        task=task,
+        pixels="imagenet" if loaded.library else "unknown",
+        first="torchscript" if options.kind == "torchscript" else "dynamo",
+    )
+
+
+def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: PrepareOptions) -> Prepared:
+    from enginesmith.converters.torch_models import detectors
+
+    if len(specs) != 1 or len(specs[0].dims) != 4 or specs[0].opt[1] != 3 or specs[0].dtype != "float32":
+        raise UserError("a detector takes one float32 input of shape Nx3xHxW; write for example SHAPE=1x3x320x320")
+    spec = specs[0]
+    if spec.dynamic:
+        raise UserError("a detector is exported with one fixed shape; give one without `..`, such as SHAPE=1x3x320x320")
+    batch, _, height, width = spec.opt
+    detectors.fix_input_size(module, height, width)
+    if options.stock:
+        if batch != 1:
+            raise UserError("--stock exports torchvision's own graph for one picture; give a batch of 1")
+        build: Callable[[], nn.Module] = partial(detectors.StockDetector, module)
+    else:
+        build = partial(detectors.make_static, module, height, width, proposals=options.proposals)
+    return Prepared(
+        build=build,
+        reference=lambda images: detectors.reference_forward(module, images),
+        specs=specs,
+        task="detection",
+        pixels="unit",
+        # dynamo's stops at the stock graph's data-dependent shapes, and takes ten times as long over the static one's
+        # unrolled suppression (99 s against 11 s)
+        first="torchscript",
+    )
+
+
+def _resolve_inputs(loaded: LoadedModel, options: PrepareOptions) -> tuple[InputSpec, ...]:
+    """Shapes as asked for, else from the factory's example, else the library's default; names from `forward`."""
+    specs = options.inputs
+    if not specs and loaded.example:
+        specs = tuple(
+            InputSpec.static("", tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            for tensor in loaded.example
+        )
+    if not specs and loaded.library:
+        size = tuple(getattr(loaded.module, "pretrained_cfg", {}).get("input_size", (3, 224, 224)))
+        specs = (InputSpec.static("images", (1, *size)),)
+    if not specs:
+        raise UserError("this model has no default shape; give SHAPE, such as SHAPE=1x3x224x224 or 'ids:1x128:int64'")
+    parameters = _positional(loaded.module)
+    names = [spec.name for spec in specs]
+    if parameters and all(name in parameters for name in names):
+        specs = tuple(sorted(specs, key=lambda spec: parameters.index(spec.name)))
+        if [spec.name for spec in specs] != parameters[: len(specs)]:  # they are given by position
+            raise UserError(f"the model's inputs are {', '.join(parameters)}; give the first ones without a gap")
+        return specs
+    if any(names) and len(specs) > 1 and parameters:
+        raise UserError(f"the model's inputs are {', '.join(parameters)}, not {', '.join(names)}")
+    defaults = [*parameters, *(f"input{i}" for i in range(len(specs)))]
+    return tuple(
+        spec if spec.name else spec.model_copy(update={"name": default})
+        for spec, default in zip(specs, defaults, strict=False)
+    )
+
+
+def _positional(module: nn.Module) -> list[str]:
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # a ScriptModule shows none
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> None:
+    """Make random weights behave on the samples: a factory's model on the first one, since it may count on its batch
+    size, a library's on all of the same size."""
+    import torch
+
+    from enginesmith.converters.torch_models.seeding import seed_weights
+
+    shapes = [array.shape for array in feeds[0].values()]
+    alike = (
+        [feed for feed in feeds if [array.shape for array in feed.values()] == shapes] if loaded.library else feeds[:1]
+    )
+    tensors = [torch.cat([torch.from_numpy(feed[name].copy()) for feed in alike]) for name in feeds[0]]
+    guard(lambda: seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed), feeds[0])
+
+
+def guard(call: Callable[[], Any], feed: Feed) -> Any:
+    """Run the user's model; whatever it raises is the fault of the input."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+        traceback.print_exc()
+        shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
+        raise UserError(
+            f"the model refuses the input {shapes}: {type(error).__name__}: {first_line(error)}; give another SHAPE"
+        ) from None

@@ -1,0 +1,259 @@
+"""A PyTorch model from wherever it is: torchvision, timm, a factory, an exported program, TorchScript."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+import traceback
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.inputs import DTYPES
+from enginesmith.converters.core.records import Weights
+from enginesmith.converters.core.stage import Options
+from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
+from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+HOSTS = {"torchvision": "download.pytorch.org", "timm": "huggingface.co"}
+
+
+@dataclass
+class LoadedModel:
+    """A module in eval mode, and what is known of it."""
+
+    module: nn.Module
+    weights: Weights
+    example: tuple[torch.Tensor, ...] = ()
+    """The factory's own example inputs, if it gave any."""
+    warnings: tuple[str, ...] = ()
+    unreachable: str = ""
+    library: str = ""
+    """`torchvision` or `timm`, whose models take pictures with ImageNet's normalisation."""
+
+
+class TorchModelOptions(Options):
+    """Which model a stage loads. The hashes only make the content of the files part of the stage's key."""
+
+    kind: str
+    ref: str
+    path: Path | None
+    sha256: str
+    weights: str
+    weights_sha256: str
+    trust: bool
+    seed: int
+    """Of random weights, and of whatever else the stage draws."""
+
+    def load(self) -> LoadedModel:
+        """Raises UserError."""
+        return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
+
+
+def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:
+    """`weights` is `auto`, `pretrained`, `random` or a path. Raises UserError."""
+    import torch
+
+    if kind in ("torchvision", "timm"):
+        return _from_library(kind, ref, weights, trust, seed)
+    if kind in ("exported-program", "torchscript"):
+        assert path is not None
+        if weights != "auto":
+            raise UserError(f"{path.name} carries its weights; leave WEIGHTS out")
+        origin = Weights(origin="model", detail=f"in {path.name}")
+        if kind == "torchscript":
+            return LoadedModel(_torchscript(path, trust), origin)
+        program = _exported_program(path)
+        positional, named = program.example_inputs or ((), {})
+        plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
+        return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
+    factory = function_from_file(path, ref) if path else function_from_module(ref)
+    loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
+    if weights == "pretrained":
+        raise UserError(
+            "a factory's model comes with the weights that it has; give WEIGHTS a path, random, or leave it out"
+        )
+    return _with_weights(loaded, weights, trust)
+
+
+def _from_library(library: str, name: str, weights: str, trust: bool, seed: int) -> LoadedModel:
+    build = _torchvision(name) if library == "torchvision" else _timm(name)
+    host, warning, unreachable = HOSTS[library], "", ""
+    if weights in ("auto", "pretrained"):
+        try:
+            module, detail = build(True)
+        except _NoPretrained as error:
+            if weights == "pretrained":
+                raise UserError(f"{library}:{name} has no pretrained weights: {error}") from None
+            warning = f"{library} has no pretrained weights for {name}; the weights are random, with seed {seed}"
+        except _Unreachable as error:
+            if weights == "pretrained":
+                raise UserError(f"can't fetch the pretrained weights of {library}:{name}: {error}") from None
+            unreachable = host
+            warning = (
+                f"pretrained weights can't be had ({error}); the weights are random, with seed {seed}: "
+                "the engine is only good for trying the road. Give WEIGHTS=path"
+            )
+        else:
+            return LoadedModel(module.eval(), Weights(origin="pretrained", detail=detail), library=library)
+    import torch
+
+    torch.manual_seed(seed)
+    module, _ = build(False)
+    loaded = LoadedModel(
+        module.eval(),
+        Weights(origin="random", detail=f"seed {seed}"),
+        warnings=(warning,) if warning else (),
+        unreachable=unreachable,
+        library=library,
+    )
+    return _with_weights(loaded, weights, trust)
+
+
+def _with_weights(loaded: LoadedModel, weights: str, trust: bool) -> LoadedModel:
+    if weights not in ("auto", "pretrained", "random"):
+        load_weights(loaded.module, Path(weights), trust)
+        loaded.weights = Weights(origin="file", detail=weights)
+    elif weights == "random":
+        loaded.weights = Weights(origin="random", detail=loaded.weights.detail)
+    return loaded
+
+
+class _NoPretrained(Exception):
+    pass
+
+
+class _Unreachable(Exception):
+    pass
+
+
+Builder = Callable[[bool], tuple["nn.Module", str]]
+"""Takes whether to load pretrained weights; returns the module, and the weights' name."""
+
+
+def _torchvision(name: str) -> Builder:
+    import torch
+    from torchvision import models
+
+    if name not in models.list_models():
+        raise UserError(_unknown("torchvision", name, models.list_models()))
+
+    def build(pretrained: bool) -> tuple[nn.Module, str]:
+        if not pretrained:
+            extra = (
+                {"weights_backbone": None} if "weights_backbone" in _parameters(models.get_model_builder(name)) else {}
+            )
+            return models.get_model(name, weights=None, **extra), ""
+        weights = models.get_model_weights(name).DEFAULT if len(models.get_model_weights(name)) else None
+        if weights is None:
+            raise _NoPretrained("torchvision lists none")
+        local = (Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name).is_file()
+        if not local and not reachable(HOSTS["torchvision"]):
+            raise _Unreachable(f"{HOSTS['torchvision']} does not answer")
+        try:
+            return models.get_model(name, weights=weights), f"{type(weights).__name__}.{weights.name}"
+        except OSError as error:  # urllib's errors are OSErrors
+            raise _Unreachable(str(error)) from None
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            folder = Path(torch.hub.get_dir()) / "checkpoints"
+            raise UserError(
+                f"the downloaded weights {folder / Path(weights.url).name} are damaged; delete them ({first_line(error)})"
+            ) from None
+
+    return build
+
+
+def _timm(name: str) -> Builder:
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise UserError(_unknown("timm", name, timm.list_models()))
+    if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+        raise UserError(_unknown("timm", name, tagged))
+
+    def build(pretrained: bool) -> tuple[nn.Module, str]:
+        if not pretrained:
+            return timm.create_model(name, pretrained=False), ""
+        if not timm.is_model_pretrained(name):
+            raise _NoPretrained("timm lists none")
+        # the hub's client looks into its cache by itself once it knows that there is no network
+        import huggingface_hub.constants
+
+        if not reachable(HOSTS["timm"]):
+            huggingface_hub.constants.HF_HUB_OFFLINE = True
+        try:
+            return timm.create_model(name, pretrained=True), name
+        except (OSError, RuntimeError) as error:
+            raise _Unreachable(f"{HOSTS['timm']}: {first_line(error)}") from None
+
+    return build
+
+
+def _unknown(library: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"{library} has no model {name!r}" + (f"; nearest: {', '.join(near)}" if near else f" (it has {len(known)})")
+
+
+def _parameters(function: Callable[..., Any]) -> set[str]:
+    import inspect
+
+    return set(inspect.signature(function).parameters)
+
+
+def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
+    import torch
+
+    torch.manual_seed(seed)
+    made = guarded(factory, f"the factory {name} failed")
+    example: Any = ()
+    if isinstance(made, tuple) and len(made) == 2:
+        made, example = made
+    if not isinstance(made, torch.nn.Module):
+        raise UserError(
+            f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, or (module, inputs)"
+        )
+    example = (example,) if isinstance(example, torch.Tensor) else example
+    if not isinstance(example, (tuple, list)) or not all(isinstance(tensor, torch.Tensor) for tensor in example):
+        raise UserError(f"the factory {name} must return its inputs as a tensor or a tuple of tensors")
+    for tensor in example:
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
+            raise UserError(f"the factory {name} returned a {tensor.dtype} input; one of {' '.join(DTYPES)}")
+    with suppress(NotImplementedError):  # an exported program's module is what it was exported as
+        made.eval()
+    return LoadedModel(made, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
+
+
+def _exported_program(path: Path) -> torch.export.ExportedProgram:
+    import torch
+
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # noqa: BLE001 - torch raises a dozen types for a file that is none
+        traceback.print_exc()
+        raise UserError(f"{path} is no exported program (torch.export.save): {first_line(error)}") from None
+
+
+def _torchscript(path: Path, trust: bool) -> nn.Module:
+    import torch
+
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no TorchScript file: it is truncated, or text, or an old pickle")
+    try:
+        module: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()
+        return module
+    except RuntimeError as error:
+        if "constants.pkl" not in str(error):
+            raise UserError(f"{path} is no TorchScript file: {first_line(error)}") from None
+    content = read_pickle(path, trust)  # torch.save wrote it: a state dict, or a pickled module
+    if isinstance(content, torch.nn.Module):
+        return content.eval()
+    raise UserError(f"{path} holds weights but no model; give MODEL the model that they belong to, and WEIGHTS={path}")

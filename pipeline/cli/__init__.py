@@ -1,0 +1,1 @@
+"""The command line: what the commands take, do and show."""

@@ -1,0 +1,299 @@
+"""The command line. Imports little at the top: `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from enginesmith.pipeline.cli import options
+
+app = typer.Typer(
+    name="enginesmith",
+    help="From a PyTorch or ONNX model to a verified inference engine: TensorRT, TensorRT-RTX, TVM.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+STOPPED = 130
+RUN = ("file", "store", "verbose", "json")
+"""Options that are no part of what is asked for."""
+
+cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from enginesmith.pipeline import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a PyTorch or ONNX model to a verified inference engine: TensorRT, TensorRT-RTX, TVM."""
+
+
+@app.command()
+def build(
+    model: options.Model = None,
+    file: options.File = None,
+    backend: options.Backend = None,
+    target: options.Target = None,
+    precision: options.Precision = None,
+    calib: options.Calib = None,
+    eval: options.Eval = None,
+    metric: options.Metric = None,
+    budget: options.Budget = None,
+    time: options.Time = None,
+    examples: options.Examples = None,
+    evaluated: options.Evaluated = None,
+    rest: options.Rest = None,
+    method: options.Method = None,
+    keep: options.Keep = None,
+    weight_only: options.WeightOnly = None,
+    equalize: options.Equalize = None,
+    correct_bias: options.CorrectBias = None,
+    low_io: options.LowIo = None,
+    pixels: options.Pixels = None,
+    shape: options.Shape = None,
+    weights: options.Weights = None,
+    finetune: options.Finetune = None,
+    qat: options.Qat = None,
+    sparse: options.Sparse = None,
+    trust: options.Trust = None,
+    stock: options.Stock = None,
+    proposals: options.Proposals = None,
+    exporter: options.Exporter = None,
+    opset: options.Opset = None,
+    simplify: options.Simplify = None,
+    repair: options.Repair = None,
+    kernels: options.Kernels = None,
+    winograd: options.Winograd = None,
+    tune: options.Tune = None,
+    tuners: options.Tuners = None,
+    tune_database: options.TuneDatabase = None,
+    samples: options.Samples = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    measure: options.Measure = None,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
+    keep_going: options.KeepGoing = None,
+    out: options.Out = None,
+    store: options.Store = None,
+    verbose: options.Verbose = False,
+    json: options.Json = False,
+) -> None:
+    """Build verified engines from a model."""
+    given = {name: value for name, value in locals().items() if name not in RUN and value is not None}
+    from enginesmith.pipeline.cli.command import run_build
+
+    raise typer.Exit(run_build(given, file, store, verbose=verbose, as_json=json))
+
+
+@app.command()
+def sensitivity(
+    model: Annotated[str, typer.Argument(help="An .onnx file, or whatever `build` takes.")],
+    precision: Annotated[str | None, typer.Option(help="int8 or fp16: what each layer alone is lowered to.")] = None,
+    calib: options.Calib = None,
+    eval: options.Eval = None,
+    metric: options.Metric = None,
+    time: Annotated[
+        str | None, typer.Option(help="What it may take, such as 10m; the layers that save least are left out then.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="sm_89: what the time that a layer saves is estimated for.")
+    ] = None,
+    pixels: options.Pixels = None,
+    shape: Annotated[str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max).")] = None,
+    weights: options.Weights = None,
+    trust: options.Trust = None,
+    simplify: options.Simplify = None,
+    threads: options.Threads = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; build/MODEL/sensitivity-PRECISION where left out.")
+    ] = None,
+    store: options.Store = None,
+    json: options.Json = False,
+) -> None:
+    """Rank the layers of a model by what each alone loses in a lower precision."""
+    given = {name: value for name, value in locals().items() if name not in RUN and value is not None}
+    from enginesmith.pipeline.cli.sensitivity import run
+
+    raise typer.Exit(run(given, store, as_json=json))
+
+
+@app.command()
+def bisect(
+    subject: Annotated[Path, typer.Argument(help="An ONNX file (--fails), or a build's output folder (--diverges).")],
+    fails: Annotated[
+        str | None,
+        typer.Option(
+            help="'build on tensorrt-rtx', 'parse on tvm', 'load in onnxruntime', 'run in onnxruntime', 'check', "
+            "'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
+        ),
+    ] = None,
+    diverges: Annotated[
+        bool, typer.Option("--diverges", help="Find the first tensor at which two stages of a build differ.")
+    ] = False,
+    stages: Annotated[
+        str | None, typer.Option(help="The two stages to hold against each other, such as export,simplify.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="What the backend builds for.")] = "auto",
+    shape: Annotated[str | None, typer.Option(help="Shapes of dynamic inputs, such as x:1x3x224x224.")] = None,
+    any_failure: Annotated[
+        bool, typer.Option("--any-failure", help="A smaller model may fail in another way than the whole.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one test may take.")] = 120.0,
+    time: Annotated[float | None, typer.Option(min=1, help="Seconds for all; the best so far is saved then.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
+    ] = None,
+    store: options.Store = None,
+    json: options.Json = False,
+) -> None:
+    """Find what is to blame. Exit status 0: found, 1: nothing fails or differs, 2: a bad request."""
+    from enginesmith.pipeline.cli import bisect
+
+    raise typer.Exit(
+        bisect.run(
+            subject,
+            fails,
+            diverges=diverges,
+            stages=stages,
+            target=target,
+            shape=shape,
+            any_failure=any_failure,
+            timeout=timeout,
+            seconds=time,
+            out=out,
+            store=store,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def doctor(
+    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    for_: Annotated[
+        str,
+        typer.Option(
+            "--for", help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted; all where left out."
+        ),
+    ] = "",
+    fix: Annotated[Path | None, typer.Option(help="Write the repaired graph here.")] = None,
+    shape: Annotated[str | None, typer.Option(help="Of dynamic inputs: x:1..4..16x3x224x224.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="A .npz file with an array for each input, to prove repairs on.")
+    ] = None,
+    trial: Annotated[
+        bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
+    ] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
+    json: options.Json = False,
+) -> None:
+    """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
+    from enginesmith.pipeline.cli.command import run_doctor
+
+    raise typer.Exit(run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
+
+
+@app.command()
+def pages(
+    id: Annotated[
+        str | None, typer.Argument(help="Id of a rule, a repair or a diagnosis; all are listed without.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every page as Markdown into this folder.")] = None,
+) -> None:
+    """What is known about conversions: a page for every rule, repair and diagnosis, with an example."""
+    from enginesmith.pipeline.cli.command import show_pages
+
+    show_pages(id, out)
+
+
+@app.command()
+def models(json: options.Json = False) -> None:
+    """List the model zoo."""
+    from enginesmith.pipeline.cli.command import show_models
+
+    show_models(as_json=json)
+
+
+@app.command()
+def env(json: options.Json = False) -> None:
+    """What this machine can build and run, and why not the rest."""
+    from enginesmith.pipeline.cli.command import show_environment
+
+    show_environment(as_json=json)
+
+
+@app.command()
+def explain(
+    log: Annotated[str, typer.Argument(help="A log file; - or nothing for standard input.")] = "-",
+    json: options.Json = False,
+) -> None:
+    """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them."""
+    from enginesmith.pipeline.job.explain import run_explain
+
+    raise typer.Exit(run_explain(log, as_json=json))
+
+
+@cache_app.command("ls")
+def cache_ls(store: options.Store = None, json: options.Json = False) -> None:
+    """List the artifacts, least recently used first."""
+    from enginesmith.pipeline.cli.command import list_store
+
+    list_store(store, as_json=json)
+
+
+@cache_app.command("gc")
+def cache_gc(
+    keep: Annotated[str | None, typer.Option(help="Keep at most this much, such as 20GB.")] = None,
+    older: Annotated[
+        str | None, typer.Option(help="Remove what was not used for this long, such as 30d or 12h.")
+    ] = None,
+    store: options.Store = None,
+    json: options.Json = False,
+) -> None:
+    """Remove artifacts, least recently used first."""
+    from enginesmith.pipeline.cli.command import collect_store
+
+    collect_store(store, keep, older, as_json=json)
+
+
+@cache_app.command("verify")
+def cache_verify(store: options.Store = None, json: options.Json = False) -> None:
+    """Check every artifact against its hash, and remove the damaged ones."""
+    from enginesmith.pipeline.cli.command import verify_store
+
+    raise typer.Exit(verify_store(store, as_json=json))
+
+
+def main() -> None:
+    """The console script: turns errors into one line and an exit status (2 request, 1 conversion, 3 bug, 130 Ctrl-C)."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == STOPPED:  # what typer makes of Ctrl-C
+            typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost frame: every error becomes a line
+        from enginesmith.pipeline.cli.crash import explain
+
+        line, status = explain(error)
+        typer.echo(f"enginesmith: {line}", err=True)
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""What the commands do, behind the command line's flags."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.job.events import Event
+from enginesmith.pipeline.job.quantities import BYTES, SECONDS, quantity
+from enginesmith.pipeline.job.store import Store
+
+
+def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *, verbose: bool, as_json: bool) -> int:
+    """Build, show, and return the exit status: 0 all passed, 1 something failed, 3 a bug of ours."""
+    from enginesmith.pipeline import report
+    from enginesmith.pipeline.cli.terminal import Progress, show_manifest
+    from enginesmith.pipeline.job.builder import Builder, worker_environment
+    from enginesmith.pipeline.job.plan import make_plan
+    from enginesmith.pipeline.job.recipe import make_recipe
+    from enginesmith.pipeline.job.results import LOGS, output_folder, write_results
+
+    started = time.monotonic()
+    recipe = make_recipe(flags, file)
+    plan = make_plan(recipe)
+    store = Store(location)
+    console = _console(stderr=as_json)
+    with output_folder(recipe, plan) as folder:
+        logs = folder / LOGS
+        logs.mkdir(exist_ok=True)
+        with (
+            (logs / "events.jsonl").open("w") as event_log,
+            Progress(console, len(plan.stages), quiet=as_json) as progress,
+        ):
+
+            def listen(event: Event) -> None:
+                if event.event != "log":  # that is in the stage's own log
+                    event_log.write(event.model_dump_json(exclude_defaults=True) + "\n")
+                    event_log.flush()
+                    progress(event)
+                elif verbose:
+                    console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
+
+            build = Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
+    manifest = write_results(folder, recipe, plan, build, store, time.monotonic() - started)
+    report.write(manifest, folder / "report.html")
+    if as_json:
+        print(manifest.model_dump_json(indent=1))
+    else:
+        show_manifest(console, manifest, _short(folder))
+    if build.bugs:
+        return 3
+    return 0 if manifest.success else 1
+
+
+def run_doctor(
+    model: Path,
+    backends: str,
+    out: Path | None,
+    shape: str | None,
+    inputs: Path | None,
+    timeout: float,
+    *,
+    trial: bool,
+    as_json: bool,
+) -> int:
+    """Examine, repair if asked to, show, and return the exit status: 0 clean (or all repaired), 1 findings."""
+    from enginesmith.pipeline.cli.doctor_view import show_examination, show_repairs
+    from enginesmith.pipeline.job import doctor
+
+    wanted = doctor.wanted(backends)
+    if inputs is not None and out is None:
+        raise UserError("--inputs are for the proof of repairs: give --fix too")
+    if out is not None:
+        doctor.check_files(model, out, inputs)  # before the examination, which may take minutes
+    examination = doctor.examine(model, wanted, shape, trial=trial, timeout=timeout)
+    repairs = []
+    if out is not None and examination.nodes:
+        repairs = doctor.fix(model, out, wanted, shape, inputs, timeout, trial=trial)
+    clean = all(report.mended for report in repairs) if repairs else examination.clean
+    if as_json:
+        _print_json(
+            {**examination.model_dump(), "repairs": [report.model_dump() for report in repairs], "clean": clean}
+        )
+        return 0 if clean else 1
+    console = _console()
+    show_examination(console, examination)
+    if repairs:
+        made = any(report.made for report in repairs)
+        names = [f"{one.backend} {one.version}" for one in wanted]
+        show_repairs(console, names, repairs, str(out) if made else "")
+    return 0 if clean else 1
+
+
+def show_pages(id: str | None, out: Path | None) -> None:
+    """One page, or all of them into a folder, or the list. Raises UserError for an id that there isn't."""
+    from rich.markdown import Markdown
+
+    from enginesmith.compat.pages import index, pages
+    from enginesmith.converters.core.names import unknown
+
+    found = list(pages())
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for page in found:
+                (out / page.file).write_text(page.markdown)
+            (out / "index.md").write_text(index(found))
+        except OSError as error:
+            raise UserError(f"can't write into {out}: {error.strerror}") from None
+        print(f"{len(found)} pages in {out}, listed in {out / 'index.md'}")
+        return
+    console = _console()
+    if id is None:
+        table = _table("what", "id", "about")
+        for page in found:
+            table.add_row(page.kind, page.id, page.about)
+        console.print(table)
+        return
+    chosen = [page for page in found if page.id == id]
+    if not chosen:
+        raise unknown("rule, repair or diagnosis", id, [page.id for page in found])
+    for page in chosen:
+        console.print(Markdown(page.markdown))
+
+
+def show_models(*, as_json: bool) -> None:
+    from enginesmith.pipeline.job.zoo import zoo
+
+    if as_json:
+        _print_json({name: entry.model_dump() for name, entry in zoo().items()})
+        return
+    table = _table("name", "what", "task", "default shape", "source")
+    for name, entry in zoo().items():
+        table.add_row(name, entry.about, entry.task, entry.shape, entry.source)
+    _console().print(table)
+    print(
+        "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
+    )
+
+
+def show_environment(*, as_json: bool) -> None:
+    from enginesmith.pipeline.job.environment import abilities, machine_record
+
+    machine, rows = machine_record(), abilities()
+    if as_json:
+        _print_json({"machine": machine.model_dump(), "backends": [row.model_dump() for row in rows]})
+        return
+    print(
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb} GB, {machine.gpu or 'no GPU'}, {machine.os}, Python {machine.python}\n"
+    )
+    table = _table("backend", "version", "build", "run")
+    for row in rows:
+        table.add_row(
+            row.backend,
+            row.version or "-",
+            f"[red]no[/]: {row.build}" if row.build else f"[green]yes[/], for {row.targets}",
+            f"[yellow]no[/]: {row.run}" if row.run else "[green]yes[/]",
+        )
+    _console().print(table)
+
+
+def list_store(location: str | None, *, as_json: bool) -> None:
+    store = Store(location)
+    entries = list(store.entries())
+    if as_json:
+        _print_json(
+            [
+                {"used": used, "size": entry.size, **entry.model_dump(mode="json", exclude={"facts"})}
+                for entry, used in entries
+            ]
+        )
+        return
+    table = _table("key", "stage", "size", "took", "last used")
+    for entry, used in entries:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
+        table.add_row(entry.key[:12], entry.id, f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when)
+    _console().print(table)
+    print(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
+
+
+def collect_store(location: str | None, keep: str | None, older: str | None, *, as_json: bool) -> None:
+    if keep is None and older is None:
+        raise UserError(
+            "say what to remove: --keep 20GB (at most this much stays) or --older 30d (not used for so long)"
+        )
+    keep_bytes = int(quantity(keep, BYTES, "20GB")) if keep is not None else None
+    older_seconds = quantity(older, SECONDS, "30d") if older is not None else None
+    removed, freed = Store(location).gc(keep_bytes, older_seconds)
+    if as_json:
+        _print_json({"removed": removed, "bytes": freed})
+    else:
+        print(f"removed {removed} artifacts, {freed / 1e9:.2f} GB")
+
+
+def verify_store(location: str | None, *, as_json: bool) -> int:
+    store = Store(location)
+    damaged = store.verify()
+    if as_json:
+        _print_json({"damaged": damaged})
+    else:
+        for key in damaged:
+            print(f"damaged, removed: {key}")
+        print(
+            f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else "")
+        )
+    return 1 if damaged else 0
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A file or a pipe has no width of its own: give it one that a table fits in."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=160)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=1)
+    print()
+
+
+def _short(folder: Path) -> str:
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

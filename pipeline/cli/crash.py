@@ -1,0 +1,32 @@
+"""What ends a command: one line to the terminal, and for our own bugs the traceback in a file."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.pipeline import __version__
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """The line to show, and the exit status."""
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, ConversionError):
+        return str(error), 1
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk of {error.filename or 'the results'}; free some, or give another --out", 1
+    return report_crash(error), 3
+
+
+def report_crash(error: BaseException) -> str:
+    """Write the traceback to a file; returns the line to show."""
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="enginesmith-crash-", suffix=".txt", delete=False) as file:
+        file.write(f"enginesmith {__version__}\n{' '.join(sys.argv)}\n\n{text}")
+    summary = " ".join(str(error).split())[:200]
+    return f"a bug: {type(error).__name__}: {summary}; please report it with {Path(file.name)}"

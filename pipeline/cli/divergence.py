@@ -1,0 +1,75 @@
+"""`enginesmith bisect --diverges`: the first tensor at which two stages of a build differ, in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
+from enginesmith.pipeline.job.divergence import find_divergences
+from enginesmith.pipeline.job.finished import Run
+from enginesmith.pipeline.job.store import Store
+from enginesmith.pipeline.report.error_path import summary, write
+
+SHOWN = 8
+
+
+def run_diverges(
+    folder: Path, stages: str | None, *, timeout: float, out: Path | None, store: str | None, as_json: bool
+) -> int:
+    """Compare, write and show; the exit status: 0 a divergence was found, 1 nothing differs."""
+    target = out or folder
+    console = Console(stderr=as_json)
+    console = console if console.is_terminal else Console(stderr=as_json, width=160)
+    with console.status("comparing") as status:
+        compared = find_divergences(Run.open(folder, Store(store)), stages, timeout, status.update)
+    write(compared, target)
+    if as_json:
+        print(json.dumps([summary(divergence) for divergence in compared], indent=1))
+    else:
+        for divergence in compared:
+            show(console, divergence)
+        console.print(f"[bold]plot[/] {escape(str(target / 'divergence.html'))}", highlight=False, soft_wrap=True)
+    return 0 if any(divergence.first is not None for divergence in compared) else 1
+
+
+def show(console: Console, divergence: Divergence) -> None:
+    """The first layers that differ; origins first, for they are what to look at."""
+    title = f"{divergence.expected} against {divergence.found}"
+    first = divergence.first
+    if not divergence.layers:
+        console.print(f"[yellow]not compared[/] {escape(title)}", highlight=False)
+    elif first is None:
+        console.print(f"[green]agree[/] {escape(title)}: {len(divergence.layers)} tensors", highlight=False)
+    else:
+        console.print(f"[red]differ[/] {escape(title)}, first at [bold]{escape(first.node)}[/]", highlight=False)
+        console.print(_table([layer for layer in divergence.layers if layer.differs]))
+    if divergence.unmatched:
+        some = ", ".join(divergence.unmatched[:SHOWN]) + (", …" if len(divergence.unmatched) > SHOWN else "")
+        console.print(f"  without a counterpart: {len(divergence.unmatched)} ({escape(some)})", highlight=False)
+    for note in divergence.notes[:SHOWN]:
+        console.print(f"  {escape(note)}", highlight=False)
+
+
+def _table(differing: Sequence[Layer]) -> Table:
+    ordered = sorted(differing, key=lambda layer: (not layer.origin, layer.place))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("node", "op", "tensor", "expected", "difference", "scale", "times allowed", ""):
+        table.add_column(column, overflow="fold")
+    for layer in ordered[:SHOWN]:
+        table.add_row(
+            escape(layer.node),
+            layer.op,
+            escape(layer.tensor),
+            escape(layer.expected) if layer.expected != layer.tensor else "",
+            f"{layer.max_abs:.2e}",
+            f"{layer.scale:.2e}",
+            "unbounded" if layer.excess >= MOST else f"{layer.excess:.3g}",
+            "starts here" if layer.origin else "",
+        )
+    return table

@@ -1,0 +1,138 @@
+"""`enginesmith sensitivity`: what each layer alone loses in a lower precision, ranked, as a table and as a page."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.records import SensitivityRecord
+from enginesmith.converters.stages.evaluate import AccuracyOptions
+from enginesmith.converters.stages.registry import stage_module
+from enginesmith.converters.stages.sensitivity import FILE, SensitivityOptions
+from enginesmith.pipeline import report
+from enginesmith.pipeline.cli.terminal import Progress
+from enginesmith.pipeline.job.builder import Build, Builder, worker_environment
+from enginesmith.pipeline.job.events import Event
+from enginesmith.pipeline.job.hashing import code_version
+from enginesmith.pipeline.job.plan import make_plan
+from enginesmith.pipeline.job.planned import Plan, PlannedStage
+from enginesmith.pipeline.job.recipe import Recipe, make_recipe
+from enginesmith.pipeline.job.results import LOGS, output_folder
+from enginesmith.pipeline.job.store import Store
+
+STAGE = "sensitivity"
+PRECISIONS = ("int8", "fp16")
+LOWERING = "precision"
+"""Id of the stage of a build whose place this one takes."""
+SHOWN = 40
+"""Rows of the table on the terminal; the page has all."""
+
+
+def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
+    """Measure, show, and return the exit status: 0 measured, 1 it failed, 3 a bug of ours. Raises UserError."""
+    recipe = make_recipe({"precision": "int8", **flags})
+    if recipe.precision not in PRECISIONS:
+        raise UserError(f"precision = {recipe.precision!r}: layers are lowered to one of {', '.join(PRECISIONS)}")
+    plan = sensitivity_plan(recipe)
+    folder = recipe.out or Path("build") / plan.source.name / f"{STAGE}-{recipe.precision}"
+    console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=160)
+    place = Store(store)
+    with output_folder(recipe.model_copy(update={"out": folder}), plan) as out:
+        build = _build(plan, recipe, place, out, console, quiet=as_json)
+    if STAGE not in build.entries:
+        return _failed(build, console)
+    found = (place.files(build.entries[STAGE].key) / FILE).read_bytes()
+    record = SensitivityRecord.model_validate_json(found)
+    (out / FILE).write_bytes(found)
+    report.write_sensitivity(plan.source.name, record, out / "report.html")
+    if as_json:
+        print(record.model_dump_json(indent=1))
+    else:
+        show(console, record)
+        console.print(f"report    {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def sensitivity_plan(recipe: Recipe) -> Plan:
+    """The plan of a build up to the calibration, and the measurement in place of the lower precision."""
+    plan = make_plan(recipe)
+    lowering = next(stage for stage in plan.stages if stage.id == LOWERING)
+    judged = next(stage.options for stage in plan.stages if isinstance(stage.options, AccuracyOptions))
+    targets = [stage.target for stage in plan.stages if stage.target]
+    options = SensitivityOptions(
+        precision=recipe.precision,  # type: ignore[arg-type]
+        data=judged.data,
+        metric=judged.metric,
+        target=next((target for target in targets if target.startswith("sm_")), targets[0]),
+        seconds=recipe.time,
+        int8=recipe.int8,
+        code=code_version(stage_module(STAGE)),
+    )
+    before = itertools.takewhile(lambda stage: stage is not lowering, plan.stages)
+    last = PlannedStage(STAGE, STAGE, options, needs=lowering.needs, after=lowering.after)
+    return Plan(source=plan.source, stages=(*before, last), model=plan.model, warnings=plan.warnings)
+
+
+def _build(plan: Plan, recipe: Recipe, store: Store, folder: Path, console: Console, *, quiet: bool) -> Build:
+    logs = folder / LOGS
+    logs.mkdir(exist_ok=True)
+    with Progress(console, len(plan.stages), quiet=quiet) as progress:
+
+        def listen(event: Event) -> None:
+            if event.event != "log":
+                progress(event)
+
+        return Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
+
+
+def _failed(build: Build, console: Console) -> int:
+    failed = next(record for record in build.records if record.status == "failed")
+    console.print(f"[red]{failed.id}:[/] {escape(failed.error)}", highlight=False, soft_wrap=True)
+    if failed.remedy:
+        console.print(f"  [green]remedy:[/] {escape(failed.remedy)}", highlight=False, soft_wrap=True)
+    return 3 if build.bugs else 1
+
+
+def show(console: Console, record: SensitivityRecord) -> None:
+    """The ranked layers, and what is not among them."""
+    console.print(
+        f"\n[bold]{record.metric}[/] {record.baseline:.4f} in float32 on {record.examples} examples of "
+        f"{escape(record.data)}; each layer alone in {record.precision}:",
+        highlight=False,
+    )
+    if record.weak:
+        console.print("[yellow]weak:[/] no labels, agreement with the float32 graph's own answers", highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", justify="right")
+    table.add_column("layer", overflow="fold")
+    table.add_column("operator")
+    for column in ("loss", "outputs change", f"saves on {record.target} ≈"):
+        table.add_column(column, justify="right")
+    for number, layer in enumerate(record.layers[:SHOWN], 1):
+        saved = "" if layer.saved is None else f"{1e3 * layer.saved:.3g} µs"
+        table.add_row(
+            str(number), escape(layer.node), layer.op, f"{round(layer.loss, 4) + 0.0:+.4f}", _share(layer.error), saved
+        )
+    console.print(table)
+    if len(record.layers) > SHOWN:
+        console.print(f"and {len(record.layers) - SHOWN} layers that lose less, in the report")
+    if record.left:
+        console.print(
+            f"[yellow]time ran out:[/] {len(record.left)} layers that save less are not among them; give more --time",
+            highlight=False,
+        )
+    if record.barred:
+        console.print(f"{len(record.barred)} layers can't be lowered, for reasons that the report gives")
+
+
+def _share(error: float) -> str:
+    return f"{100 * error:.2g}%" if math.isfinite(error) else "NaN"

@@ -1,0 +1,290 @@
+"""The builder: takes a plan, and each stage's result from the store or from a worker, in order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.records import Accuracy
+from enginesmith.converters.stages.registry import load_stage
+from enginesmith.converters.torch_models.weights import reachable
+from enginesmith.pipeline.job.events import Event, Kind, Listener
+from enginesmith.pipeline.job.explain import explain_failure
+from enginesmith.pipeline.job.keys import stage_key, stage_tools
+from enginesmith.pipeline.job.manifest import StageRecord
+from enginesmith.pipeline.job.planned import Plan, PlannedStage
+from enginesmith.pipeline.job.process import Ended, Limits, run_worker
+from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.pipeline.job.store import Entry, Store, record_files
+from enginesmith.pipeline.job.worker import Result, disk_full
+
+PASSED = ("built", "cached")
+FULL = 2**20
+"""Bytes; with less the disk counts as full."""
+
+
+@dataclass
+class Build:
+    """What a run of a plan left: a record of every stage, and the entries of those that passed."""
+
+    records: list[StageRecord] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    bugs: list[str] = field(default_factory=list)
+
+    @property
+    def success(self) -> bool:
+        return all(record.status in (*PASSED, "not run") for record in self.records)
+
+
+@dataclass
+class Builder:
+    """Runs plans. `logs` is the folder for the tools' own output; `environment` goes to all workers."""
+
+    store: Store
+    recipe: Recipe
+    logs: Path
+    listener: Listener
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, plan: Plan) -> Build:
+        """Raises UserError when a stage finds the request to be bad; every other failure is a record."""
+        build = Build()
+        started = time.monotonic()
+        states: dict[str, StageRecord] = {}
+
+        def tell(kind: Kind, stage: str, text: str = "", fraction: float | None = None) -> None:
+            self.listener(
+                Event(event=kind, stage=stage, text=text, fraction=fraction, seconds=time.monotonic() - started)
+            )
+
+        with self.store.workspace() as workspace:
+            for number, planned in enumerate(plan.stages):
+                record = StageRecord(
+                    id=planned.id,
+                    stage=planned.stage,
+                    backend=planned.backend,
+                    target=planned.target,
+                    needs=planned.needs,
+                    after=list(planned.after),
+                    status="skipped",
+                )
+                build.records.append(record)
+                states[planned.id] = record
+                if reason := self._missing(planned, states):
+                    record.error = reason
+                    tell("skipped", planned.id, reason)
+                    continue
+                if planned.blocked:
+                    record.status, record.error = "not run", planned.blocked
+                    tell("not run", planned.id, planned.blocked)
+                    continue
+                folder = workspace / str(number)
+                folder.mkdir()
+                self._stage(planned, record, build, folder, tell)
+                shutil.rmtree(folder, ignore_errors=True)
+        return build
+
+    def _missing(self, planned: PlannedStage, states: dict[str, StageRecord]) -> str:
+        """Why a stage can't start, because of those before it."""
+        for need in planned.needs.values():
+            state = states[need]
+            if not self._passed(state):
+                return f"needs {need}, which {_fate(state)}"
+        for gate in planned.after:
+            if not self._passed(states[gate]) and not planned.blocked:
+                return f"comes after {gate}, which {_fate(states[gate])}"
+        return ""
+
+    def _passed(self, state: StageRecord) -> bool:
+        """A mismatch stops what comes after it, unless the user wants to go on; it has its outputs all the same."""
+        told = state.comparison is not None or state.accuracy is not None
+        return state.status in PASSED or (told and self.recipe.keep_going)
+
+    def _stage(
+        self,
+        planned: PlannedStage,
+        record: StageRecord,
+        build: Build,
+        folder: Path,
+        tell: Callable[..., None],
+    ) -> None:
+        record.key = stage_key(planned, {role: build.entries[need].digest for role, need in planned.needs.items()})
+        record.tools = stage_tools(planned)
+        record.log = str(self.logs / f"{planned.id.replace(' ', '-')}.log")
+        tell("start", planned.id)
+        try:
+            entry = self._obtain(planned, record, build, folder, tell)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            entry = None
+            _fail(record, disk_full(Path(error.filename or self.store.root)))
+        if entry is not None:
+            build.entries[planned.id] = entry
+            _fill(record, entry)
+            if record.comparison is not None and record.comparison.verdict == "fail":
+                record.status, record.error = "failed", record.comparison.reason
+            if record.accuracy is not None and not record.accuracy.passed:
+                _over_budget(record, record.accuracy)
+        if record.status == "failed":
+            tell("failed", planned.id, record.error)
+        else:
+            tell("cached" if record.status == "cached" else "built", planned.id, record.note)
+        if record.status == "failed" and record.error.startswith("bug: "):
+            build.bugs.append(f"{planned.id}: {record.error}")
+
+    def _obtain(
+        self,
+        planned: PlannedStage,
+        record: StageRecord,
+        build: Build,
+        folder: Path,
+        tell: Callable[..., None],
+    ) -> Entry | None:
+        """The stage's entry, from the store or from a worker; None after a failure, which is in the record then."""
+        self.store.pin(folder.parent, record.key)
+        record.status = "cached"
+        entry = self._fresh(record.key)
+        if entry is not None:
+            return entry
+        with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it")):
+            entry = self._fresh(record.key)  # whoever we waited for may have made it
+            if entry is not None:
+                return entry
+            record.status = "built"
+            ended = self._work(planned, record, build, folder, tell)
+            return self._publish(planned, record, ended, folder)
+
+    def _fresh(self, key: str) -> Entry | None:
+        """The store's entry, unless it was ended early, the user's sources have changed, or a host that was missing
+        answers again."""
+        entry = self.store.lookup(key)
+        if entry is None or entry.facts.interrupted:
+            return None
+        for name, digest in entry.facts.source_files.items():
+            path = Path(name)
+            if not path.is_file() or hash_file(path) != digest:
+                return None
+        if entry.facts.unreachable and reachable(entry.facts.unreachable):
+            return None
+        return entry
+
+    def _work(
+        self, planned: PlannedStage, record: StageRecord, build: Build, folder: Path, tell: Callable[..., None]
+    ) -> Ended:
+        def listen(event: Event) -> None:
+            tell(event.event, planned.id, event.text, event.fraction)
+
+        cache = self.store.root / "timing" / planned.stage / (planned.backend or "-")
+        cache.mkdir(parents=True, exist_ok=True)
+        memory = self.recipe.memory * 2**30 or 0.9 * psutil.virtual_memory().total
+        return run_worker(
+            planned.stage,
+            planned.options.model_dump(mode="json"),
+            {role: self.store.files(build.entries[need].key) for role, need in planned.needs.items()},
+            folder,
+            cache,
+            Path(record.log),
+            Limits(timeout=self.recipe.timeout, memory=int(memory)),
+            self.environment,
+            listen,
+            interruptible=load_stage(planned.stage).interruptible,
+        )
+
+    def _publish(self, planned: PlannedStage, record: StageRecord, ended: Ended, folder: Path) -> Entry | None:
+        """Put a worker's product into the store; a failure goes into the record, and None is returned."""
+        result = ended.result
+        record.seconds, record.peak_memory_mb = round(ended.seconds, 2), round(ended.peak_memory / 2**20, 1)
+        if result.outcome == "user error":
+            raise UserError(result.message)
+        if result.outcome != "ok":
+            # most tools don't say why they could not write
+            full = shutil.disk_usage(folder).free < FULL
+            _fail(record, disk_full(self.store.root) if full else result)
+            return None
+        entry = Entry(
+            key=record.key,
+            id=planned.id,
+            files=record_files(folder / "out"),
+            facts=result.facts,
+            seconds=record.seconds,
+            peak_memory_mb=record.peak_memory_mb,
+            tools=record.tools,
+            log=record.log,
+        )
+        self.store.publish(entry, folder / "out")
+        return entry
+
+
+def _fail(record: StageRecord, result: Result) -> None:
+    """Put a failure into the record."""
+    record.status = "failed"
+    record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
+    record.remedy = result.remedy
+    record.findings = result.findings
+    if (
+        result.outcome == "conversion error"
+        and not result.remedy
+        and (hit := explain_failure(result.message, Path(record.log)))
+    ):
+        record.error += f" ({hit.cause})"
+        record.remedy = "; ".join([hit.remedy, *hit.links[:1]])
+    record.repairs = result.repairs
+
+
+def _over_budget(record: StageRecord, accuracy: Accuracy) -> None:
+    """A lower precision that costs more than was allowed has failed, though its graph is there."""
+    record.status = "failed"
+    record.error = (
+        f"{accuracy.metric} falls from {accuracy.before:.4f} to {accuracy.after:.4f}: {accuracy.loss:.4f} lost, "
+        f"{accuracy.budget:.4f} allowed, on {accuracy.data}"
+    )
+    if record.stage != "search":
+        record.remedy = "PRECISION=auto finds the fastest mix within the budget; --qat --finetune trains int8 back"
+    elif record.search is not None and record.search.stopped:
+        record.remedy = f"it stopped {record.search.stopped}: give it more TIME, or a larger BUDGET"
+    else:
+        record.remedy = "nothing better was found: give a larger BUDGET, or train with --qat --finetune"
+
+
+def _fill(record: StageRecord, entry: Entry) -> None:
+    """Take over what the stage found out, also when it was found out in an earlier run."""
+    facts = entry.facts
+    record.seconds = entry.seconds
+    record.peak_memory_mb = entry.peak_memory_mb
+    record.tools = entry.tools
+    record.log = entry.log if Path(entry.log).is_file() else ""  # its folder may be gone, or on another machine
+    record.nodes = facts.nodes
+    record.ops = facts.ops
+    record.attempts = facts.attempts
+    record.findings = facts.findings
+    record.repairs = facts.repairs
+    record.warnings = facts.warnings
+    record.comparison = facts.comparison
+    record.lowering = facts.lowering
+    record.accuracy = facts.accuracy
+    record.search = facts.search
+    record.tuning = facts.tuning
+    record.latency = facts.latency
+    record.note = facts.note
+
+
+def _fate(state: StageRecord) -> str:
+    return {"failed": "failed", "skipped": "was skipped", "not run": "could not run here"}.get(
+        state.status, state.status
+    )
+
+
+def worker_environment(recipe: Recipe) -> dict[str, str]:
+    """What all workers get: the number of threads, for every runtime that reads it from the environment."""
+    threads = str(recipe.threads or len(os.sched_getaffinity(0)))
+    return {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads}

@@ -1,0 +1,200 @@
+"""Find the first tensor at which two stages of a finished build differ."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
+from enginesmith.converters.bisect.layers import Divergence
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
+from enginesmith.converters.torch_models.prepare import PrepareOptions
+from enginesmith.pipeline.job.finished import TORCH, Run, Side
+from enginesmith.pipeline.job.planned import AUTO
+
+MOST_SAMPLES = 3
+
+
+def find_divergences(
+    run: Run, stages: str | None, timeout: float, listen: Callable[[str], None] = lambda text: None
+) -> list[Divergence]:
+    """The pairs that `choose` names, up to the first that differs. `timeout` is in seconds, for each pair.
+
+    Raises UserError for unknown stages, ConversionError where a pair that was named can't be compared.
+    """
+    pairs, all_of_them = choose(run, stages)
+    compared: list[Divergence] = []
+    for expected, found in pairs:
+        listen(f"{expected.name} against {found.name}")
+        try:
+            compared.append(compare(run, expected, found, timeout, listen))
+        except (ConversionError, UserError) as error:
+            if not all_of_them:
+                raise
+            compared.append(_not_compared(run, expected, found, str(error)))
+        if all_of_them and compared[-1].first is not None:
+            break
+    return compared
+
+
+def _not_compared(run: Run, expected: Side, found: Side, reason: str) -> Divergence:
+    """A pair that can't be looked into must not keep the others from it."""
+    tolerance = _tolerance(run)
+    return Divergence(
+        expected=expected.name,
+        found=found.name,
+        tolerance_scale=tolerance.scale,
+        tolerance_relative=tolerance.relative,
+        samples=[],
+        layers=[],
+        notes=[reason],
+    )
+
+
+def choose(run: Run, stages: str | None) -> tuple[list[tuple[Side, Side]], bool]:
+    """The pairs to compare, and whether to stop at the first that differs: the two that were named; the first two whose
+    comparison failed in the build; else all neighbours, from PyTorch on. Raises UserError for an unknown stage."""
+    chains = run.chains()
+    neighbours = list(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
+    if stages is not None:
+        sides = {side.name: side for chain in chains for side in chain}
+        names = [name.strip() for name in stages.split(",")]
+        if len(names) != 2 or names[0] == names[1]:
+            raise UserError(f"--stages takes two stages with a comma between them, of {', '.join(sides)}")
+        first, second = (_find(name, sides) for name in names)
+        if first.is_engine or second.name == TORCH:
+            first, second = second, first
+        if first.is_engine or (first.name == TORCH and (second.is_engine or second.record is not first.record)):
+            raise UserError(
+                f"{first.name} and {second.name} have no tensors in common; compare both with a graph between them"
+            )
+        return [(first, second)], False
+    failed = {
+        record.needs.get("candidate", record.id)
+        for record in run.manifest.stages
+        if record.comparison is not None and record.comparison.verdict == "fail"
+    }
+    for pair in neighbours:
+        if pair[1].name in failed:
+            return [pair], False
+    if not neighbours:
+        raise UserError(
+            f"{run.folder} holds one graph only, and no engine that runs here: there is nothing to compare it with"
+        )
+    return neighbours, True
+
+
+def _find(name: str, sides: dict[str, Side]) -> Side:
+    if name in sides:
+        return sides[name]
+    starting = [side for known, side in sides.items() if known.removeprefix("compile ").startswith(name)]
+    if name and len(starting) == 1:
+        return starting[0]
+    near = difflib.get_close_matches(name, sides, n=2, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sides)}"
+    raise UserError(f"unknown stage {name!r}; {hint}")
+
+
+def compare(
+    run: Run, expected: Side, found: Side, timeout: float, listen: Callable[[str], None] = lambda text: None
+) -> Divergence:
+    """Hold two sides against each other. Raises ConversionError where one can't be run tensor by tensor."""
+    tolerance = _tolerance(run)
+    limits = (tolerance.scale, tolerance.relative)
+    samples = run.samples()
+    indices = _indices(samples)
+    # every tensor of the graph is computed twice over, so more time than for a single test
+    try:
+        if found.is_engine:
+            with tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as work:
+                divergence = between_graph_and_tvm.search(
+                    run.graph_of(expected),
+                    samples,
+                    indices[:1],
+                    found.record.target,
+                    Path(work),
+                    scale=limits[0],
+                    relative=limits[1],
+                    timeout=timeout,
+                    listen=listen,
+                )
+        else:
+            divergence = _in_one_call(run, expected, found, samples, indices, limits, timeout)
+    except (Died, Raised) as error:
+        kind, _, text = str(error).partition(": ")
+        if kind == "UserError":
+            raise UserError(text) from None
+        raise ConversionError(f"{expected.name} and {found.name} can't be compared tensor by tensor: {error}") from None
+    return divergence.model_copy(update={"expected": expected.name, "found": found.name})
+
+
+def _tolerance(run: Run) -> Tolerance:
+    """That of the lowest precision which the build may have come to."""
+    precision = run.manifest.precision
+    return TOLERANCES["int8" if precision == AUTO else precision]
+
+
+def _in_one_call(
+    run: Run,
+    expected: Side,
+    found: Side,
+    samples: Path,
+    indices: Sequence[int],
+    limits: tuple[float, float],
+    timeout: float,
+) -> Divergence:
+    if expected.name != TORCH:
+        arguments = (str(run.graph_of(expected)), str(run.graph_of(found)), str(samples), indices, *limits)
+        with Isolated(without_torch=True) as isolated:
+            return Divergence.model_validate(isolated.call(between_graphs.COMPARE, *arguments, timeout=10 * timeout))
+    options, finetuned, note = _export_options(run)
+    with Isolated() as isolated:
+        answer = isolated.call(
+            between_torch_and_graph.COMPARE,
+            options,
+            str(run.graph_of(found)),
+            str(samples),
+            indices,
+            *limits,
+            finetuned,
+            timeout=10 * timeout,
+        )
+    divergence = Divergence.model_validate(answer)
+    return divergence.model_copy(update={"notes": [*([note] if note else []), *divergence.notes]})
+
+
+def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
+    """The options that the model was exported with, planned anew from the recipe; the folder of its fine-tuned weights,
+    empty where there are none; and a note where the model has changed.
+    """
+    from enginesmith.pipeline.job.keys import stage_key
+    from enginesmith.pipeline.job.plan import make_plan
+    from enginesmith.pipeline.job.recipe import make_recipe
+
+    stages = make_plan(make_recipe(dict(run.manifest.recipe))).stages
+    planned = next(stage for stage in stages if stage.id == "export")
+    records = {role: run.record(id) for role, id in planned.needs.items()}
+    folders = {role: str(run.artifact(record)) for role, record in records.items()}
+    entries = {role: run.store.lookup(record.key) for role, record in records.items()}
+    inputs = {role: entry.digest for role, entry in entries.items() if entry is not None}
+    changed = stage_key(planned, inputs) != run.record("export").key
+    note = "the model, or a package that exports it, is no longer what it was when it was exported" if changed else ""
+    return (
+        planned.options.model_dump(mode="json", include=set(PrepareOptions.model_fields)),
+        folders.get("finetuned", ""),
+        note,
+    )
+
+
+def _indices(folder: Path) -> list[int]:
+    """The first samples at the optimum shape, and a random one, for what pictures don't show."""
+    names, _ = SampleSet.load(folder)
+    chosen = [i for i, sample in enumerate(names.samples) if sample.optimum and not sample.name.endswith(" again")]
+    chosen.sort(key=lambda i: bool(names.samples[i].picture))
+    return sorted(chosen[:MOST_SAMPLES])

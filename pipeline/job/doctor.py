@@ -1,0 +1,198 @@
+"""`enginesmith doctor`: what backends refuse about an ONNX file, why, what to do, and the repaired file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enginesmith.compat.findings import Finding
+from enginesmith.compat.target import EVERY, Target
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.examination import ASK, EXAMINE, FIX, Examination, merge
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.names import unknown
+from enginesmith.converters.core.records import RepairReport
+from enginesmith.pipeline.job.shapes import parse_shapes
+
+TIMEOUT = 600.0
+"""Seconds that one backend, or the rules, may take."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A backend and version to look at; `target` is what to build for where it can be asked, else empty."""
+
+    backend: str
+    version: str
+    target: str
+    reason: str
+    """Why it can't be asked; empty where it can."""
+
+
+def wanted(text: str) -> list[Wanted]:
+    """Read `tensorrt=8.6,tensorrt-rtx,tvm`. Empty: every backend, at the installed version or the newest one known.
+
+    Raises UserError for a backend or version that nothing is known of.
+    """
+    from enginesmith.compat import support
+
+    words = [word.strip() for word in text.split(",") if word.strip()] or list(EVERY)
+    found = []
+    for word in words:
+        name, _, version = word.partition("=")
+        if name not in EVERY:
+            raise unknown("backend", name, EVERY)
+        backend = get_backend(name)
+        installed = backend.version()
+        known = support.versions(name)
+        if version and not _numeric(version):
+            raise UserError(f"{word}: give a version such as {name}={known[-1]}")
+        asked = version or installed or known[-1]
+        if version and not (installed and Target(name, installed).within(f"=={version}")):
+            reason = f"{name} {version} is not installed" + (f" ({installed} is)" if installed else "")
+        else:
+            reason = backend.available() or ""
+        target = "" if reason else backend.resolve_target("auto")
+        found.append(Wanted(name, installed if not reason else asked, target, reason))
+    return list(dict.fromkeys(found))
+
+
+def _numeric(version: str) -> bool:
+    return all(part.isdigit() for part in version.split("."))
+
+
+def examine(
+    path: Path, wanted: Sequence[Wanted], shape: str | None, *, trial: bool, timeout: float = TIMEOUT
+) -> Examination:
+    """The rules' findings, held against what the backends that are here say themselves.
+
+    Raises UserError when the file can't be read.
+    """
+    _readable(path)
+    profile = _profile(shape)
+    targets = [(one.backend, one.version) for one in wanted]
+    with Isolated(without_torch=True) as process:
+        try:
+            found = process.call(EXAMINE, str(path), targets, timeout=timeout)
+        except (Died, Raised) as error:
+            return Examination(path=str(path), problems=[_fatal(str(error))])
+    examination = Examination.model_validate(found)
+    for one, report in zip(wanted, examination.targets, strict=False):
+        if one.reason:
+            report.trial = f"not run: {one.reason}"
+        elif not trial:
+            report.trial = "not run: not asked for"
+        else:
+            asked = _ask(one, path, profile, timeout)
+            if isinstance(asked, str):
+                report.trial = f"not run: {asked}"
+            else:
+                merge(report, asked)
+    return examination
+
+
+def fix(
+    path: Path,
+    out: Path,
+    wanted: Sequence[Wanted],
+    shape: str | None,
+    inputs: Path | None,
+    timeout: float = TIMEOUT,
+    *,
+    trial: bool = True,
+) -> list[RepairReport]:
+    """Repair the file for one target after the other; `out` holds the end result, if anything was repaired."""
+    import onnx_ir as ir
+
+    from enginesmith.compat.saving import save
+
+    check_files(path, out, inputs)
+    reports = []
+    profile = _profile(shape)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        current = path
+        for number, one in enumerate(wanted):
+            repaired = Path(scratch) / f"{number}.onnx"
+            with Isolated(without_torch=True) as process:
+                try:
+                    report = RepairReport.model_validate(
+                        process.call(
+                            FIX,
+                            one.backend,
+                            one.version,
+                            str(current),
+                            str(repaired),
+                            one.target if trial else "",
+                            profile,
+                            str(inputs or ""),
+                            timeout=timeout,
+                        )
+                    )
+                except (Died, Raised) as error:
+                    if str(error).startswith("UserError: "):
+                        raise UserError(str(error).removeprefix("UserError: ")) from None
+                    report = RepairReport(left=[_fatal(str(error), one.backend, one.version)])
+            reports.append(report)
+            if repaired.exists():
+                current = repaired
+        if current != path:
+            save(ir.load(current), out)
+    return reports
+
+
+def check_files(path: Path, out: Path, inputs: Path | None) -> None:
+    """Raises UserError where `fix` can't read or write what it is given."""
+    _readable(path)
+    if inputs is not None:
+        _readable(inputs)
+    if out.resolve() == path.resolve():
+        raise UserError(f"--fix {out} would overwrite the model; give another file")
+    if not out.parent.is_dir():
+        raise UserError(f"no folder {out.parent} to write {out.name} into")
+
+
+def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], timeout: float) -> list[Finding] | str:
+    """The backend's own findings, or why there are none."""
+    with Isolated(without_torch=True) as process:
+        try:
+            found = process.call(ASK, one.backend, str(path), one.target, profile, timeout=timeout)
+        except Died as error:
+            return [_fatal(str(error), one.backend, one.version)]
+        except Raised as error:
+            reason = str(error).removeprefix("UserError: ")
+            if profile and reason != str(error):  # the shapes don't fit the model
+                raise UserError(reason) from None
+            return reason
+    return [Finding.model_validate(finding) for finding in found]
+
+
+def _fatal(reason: str, backend: str = "", version: str = "") -> Finding:
+    return Finding(
+        severity="error",
+        op="",
+        node="",
+        backend=backend,
+        versions=version,
+        message=reason,
+        remedy="enginesmith bisect finds the smallest part of the model that does it",
+    )
+
+
+def _profile(shape: str | None) -> dict[str, Any]:
+    specs = parse_shapes(shape) if shape else ()
+    return {spec.name: (spec.min, spec.opt, spec.max) for spec in specs}
+
+
+def _readable(path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the .onnx file in it")
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None

@@ -1,0 +1,113 @@
+"""A finished build, read back: its manifest, and what the store still has of its artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.stage import MODEL
+from enginesmith.pipeline.job.builder import PASSED
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
+from enginesmith.pipeline.job.plan import ORIGINAL
+from enginesmith.pipeline.job.store import Store
+
+TORCH = "torch"
+"""Name of the side before the export."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One form of the model. `folder` is its artifact; `record` the stage that made it, or exported it from PyTorch."""
+
+    name: str
+    record: StageRecord = field(compare=False)
+    folder: Path = field(compare=False)
+
+    @property
+    def is_engine(self) -> bool:
+        return self.record.stage == "compile"
+
+
+@dataclass
+class Run:
+    """A build's output folder, with what the store still has of it."""
+
+    folder: Path
+    manifest: Manifest
+    store: Store
+    _found: set[str] = field(default_factory=set)
+    """Keys of artifacts that were looked up: each time reads and hashes all of their files."""
+
+    @classmethod
+    def open(cls, folder: Path, store: Store) -> Run:
+        """Raises UserError where it is no build's folder."""
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise UserError(f"{folder} is no build's output folder: it has no manifest.json")
+        try:
+            return cls(folder, Manifest.model_validate_json(path.read_bytes()), store)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path} is no manifest of this version: {place}: {first['msg']}") from None
+
+    def artifact(self, record: StageRecord) -> Path:
+        """The folder of a stage's files. Raises UserError where the store has them no more."""
+        if record.key not in self._found and self.store.lookup(record.key) is None:
+            raise UserError(
+                f"the artifact of {record.id} is not in the store {self.store.root} any more; build again: "
+                f"enginesmith {' '.join(self.manifest.command[1:])}"
+            )
+        self._found.add(record.key)
+        return self.store.files(record.key)
+
+    def record(self, id: str) -> StageRecord:
+        return next(record for record in self.manifest.stages if record.id == id)
+
+    def has_graph(self, record: StageRecord) -> bool:
+        made = bool(record.key) and (record.status in PASSED or record.comparison is not None)
+        on_the_road = record.stage != "compile" and record.id != ORIGINAL
+        return made and on_the_road and (self.artifact(record) / MODEL).is_file()
+
+    def chains(self) -> list[list[Side]]:
+        """The forms of the model from PyTorch to each engine that runs here, in order."""
+        graphs = {record.id: Side(record.id, record, self.artifact(record)) for record in self._with_graphs()}
+        if not graphs:
+            raise UserError(f"{self.folder} holds no graph: its build failed before the export was done")
+        first = next(iter(graphs.values()))
+        trunk = [Side(TORCH, first.record, first.folder)] if first.record.stage == "export" else []
+        trunk += [side for side in graphs.values() if not side.record.backend]
+        branches: dict[tuple[str, str], list[Side]] = {}
+        for record in self.manifest.stages:
+            if record.backend and record.id in graphs:  # repaired for that backend
+                branches.setdefault((record.backend, record.target), []).append(graphs[record.id])
+            elif record.stage == "compile" and record.status in PASSED and _can_be_looked_into(record):
+                side = Side(record.id, record, self.artifact(record))
+                branches.setdefault((record.backend, record.target), []).append(side)
+        return [[*trunk, *branch] for branch in branches.values()] or [trunk]
+
+    def _with_graphs(self) -> Iterator[StageRecord]:
+        return (record for record in self.manifest.stages if self.has_graph(record))
+
+    def samples(self) -> Path:
+        return self.artifact(next(record for record in self.manifest.stages if record.id in ("export", "import")))
+
+    def graph_of(self, side: Side) -> Path:
+        """The ONNX file of a side: of an engine, the one that it was compiled from."""
+        if not side.is_engine:
+            return side.folder / MODEL
+        needs = side.record.needs
+        for role in ("checked", "model"):
+            if role in needs and self.has_graph(self.record(needs[role])):
+                return self.artifact(self.record(needs[role])) / MODEL
+        raise UserError(f"{side.name} has no graph in the store {self.store.root}")
+
+
+def _can_be_looked_into(record: StageRecord) -> bool:
+    """Only TVM shows tensors within a graph, and only where its engine runs."""
+    return record.backend == "tvm" and get_backend(record.backend).runnable(record.target) is None

@@ -1,0 +1,84 @@
+"""Hashes of values and of the code behind a stage: what keys are made from."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+
+from enginesmith.converters.core.files import hash_file
+
+OURS = __name__.partition(".")[0]
+DATA = ("*.yaml", "*.jpg")
+"""Files beside a module that it may read."""
+
+
+def hash_value(value: object) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def hash_tree(files: Mapping[str, str]) -> str:
+    """One digest for an artifact, from its files' names and digests."""
+    return hash_value(dict(files))
+
+
+def package_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Versions of the installed ones among `packages`, without importing them."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@cache
+def code_version(module: str) -> str:
+    """Digest of a module's source and of all modules of ours that it imports, at any depth and at any place, with the
+    data files beside them. So an edit rebuilds the stages that it can reach, and no others.
+    """
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _own_file(name)
+        if name in found or path is None:
+            continue
+        found[name], imports = _read(path)
+        # importing a module runs the packages around it first
+        waiting += [*imports, name.rpartition(".")[0]]
+    return hash_value(found)
+
+
+@cache
+def _read(path: Path) -> tuple[str, list[str]]:
+    """Digest of a module's source and data, and the modules of ours that it imports."""
+    digests = {path.name: hash_file(path)}
+    for pattern in DATA:
+        digests |= {data.name: hash_file(data) for data in path.parent.glob(pattern)}
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # `from package import module` names a module too; what `from module import thing` makes is no file of ours
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return hash_value(digests), [name for name in found if name.startswith(f"{OURS}.")]
+
+
+def _own_file(module: str) -> Path | None:
+    """Source file of a module of ours. `find_spec` would import the packages around it, and with them torch."""
+    top, _, rest = module.partition(".")
+    part, _, inner = rest.partition(".")
+    spec = util.find_spec(f"{top}.{part}") if top == OURS and part else None
+    if spec is None or spec.origin is None:
+        return None
+    package = Path(spec.origin).parent
+    place = package / inner.replace(".", "/")
+    return next((path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()), None)

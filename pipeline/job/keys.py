@@ -1,0 +1,31 @@
+"""The key of a stage: the hash of everything that its result depends on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+
+from enginesmith.converters.stages.registry import load_stage, stage_module
+from enginesmith.pipeline.job.hashing import code_version, hash_value, package_versions
+from enginesmith.pipeline.job.planned import PlannedStage
+
+
+def stage_tools(planned: PlannedStage) -> dict[str, str]:
+    """Versions of the packages that do the stage's work."""
+    stage = load_stage(planned.stage)
+    return package_versions(stage.packages_of(planned.options))
+
+
+def stage_key(planned: PlannedStage, inputs: Mapping[str, str]) -> str:
+    """`inputs` maps a role to the digest of the artifact that fills it."""
+    return hash_value(
+        {
+            "stage": planned.stage,
+            "options": planned.options.model_dump(mode="json"),
+            "inputs": dict(inputs),
+            "tools": stage_tools(planned),
+            "code": code_version(stage_module(planned.stage)),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+    )

@@ -1,0 +1,148 @@
+"""`manifest.json`: the one record from model to engine. Stable and versioned; the report is drawn from it alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from enginesmith.compat.findings import Attempted, Finding
+from enginesmith.converters.core.engine_layers import Layer, Profile
+from enginesmith.converters.core.records import (
+    Accuracy,
+    Attempt,
+    Comparison,
+    Latency,
+    Lowering,
+    Search,
+    TensorInfo,
+    Tuning,
+    Weights,
+)
+
+SCHEMA_VERSION = 1
+"""Raised when a field changes its meaning or goes; a new field does not raise it."""
+
+Status = Literal["built", "cached", "failed", "skipped", "not run"]
+"""`skipped`: a stage that it needs failed. `not run`: this machine can't, for the reason in `error`."""
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelRecord(Record):
+    """The model as asked for, and what was found."""
+
+    spec: str
+    name: str
+    task: str
+    weights: Weights | None = None
+    inputs: list[TensorInfo] = []
+    outputs: list[TensorInfo] = []
+
+
+class MachineRecord(Record):
+    """Where the build ran. `gpu` is empty without one."""
+
+    cpu: str
+    cores: int
+    memory_gb: float
+    gpu: str
+    os: str
+    python: str
+
+
+class StageRecord(Record):
+    """One stage of the plan, in order."""
+
+    id: str
+    """`simplify`, `compile tvm native`, ..."""
+    stage: str
+    """Name of the stage's class: `compile`."""
+    backend: str = ""
+    target: str = ""
+    needs: dict[str, str] = {}
+    """Role to the id of the stage that fills it."""
+    after: list[str] = []
+    """Stages that had to pass first, though nothing is taken from them."""
+    key: str = ""
+    status: Status
+    seconds: float = 0.0
+    """Wall time of the worker that did the work; for a cached stage, what it took when it ran."""
+    peak_memory_mb: float = 0.0
+    tools: dict[str, str] = {}
+    """Versions of the packages that the stage uses."""
+    nodes: int | None = None
+    ops: dict[str, int] = {}
+    attempts: list[Attempt] = []
+    findings: list[Finding] = []
+    repairs: list[Attempted] = []
+    """Repairs of the graph in the order in which they were tried; `proof.agrees` says which were made."""
+    warnings: list[str] = []
+    comparison: Comparison | None = None
+    lowering: Lowering | None = None
+    accuracy: Accuracy | None = None
+    search: Search | None = None
+    tuning: Tuning | None = None
+    latency: Latency | None = None
+    note: str = ""
+    error: str = ""
+    remedy: str = ""
+    log: str = ""
+    """Path of the tools' own output."""
+
+
+class EngineRecord(Record):
+    """A finished engine. `verified` says `yes` only when this engine ran and its outputs were compared."""
+
+    backend: str
+    target: str
+    path: str
+    """Relative to the manifest."""
+    size: int
+    sha256: str
+    layers: int
+    layers_by_dtype: dict[str, int] = {}
+    products_asked: dict[str, dict[str, int]] = {}
+    """Of the graph that it was built from: kind of product (`convolutions`) to the number by dtype."""
+    products_built: dict[str, dict[str, int]] = {}
+    """The same of the network that the backend parsed; empty where it doesn't say."""
+    kernels: list[Layer] = []
+    """One for each call of a kernel, in the order in which they run; empty where the backend doesn't say."""
+    fp32_size: int | None = None
+    """Size of the same engine in fp32, where that build lies beside this one."""
+    details: dict[str, str] = {}
+    verified: Literal["yes", "no", "not run"]
+    verified_reason: str = ""
+    latency: Latency | None = None
+    profile: Profile | None = None
+    """Times of `kernels` beside those of ONNX Runtime's; only of an engine that ran and was measured."""
+
+
+class Manifest(Record):
+    """Everything about one build."""
+
+    schema_version: int = SCHEMA_VERSION
+    enginesmith: str
+    created: str
+    """ISO 8601, UTC."""
+    command: list[str]
+    recipe: dict[str, object]
+    """The validated recipe; `enginesmith build -f` takes it back."""
+    precision: str
+    success: bool
+    seconds: float
+    """Wall time of the whole build."""
+    machine: MachineRecord
+    model: ModelRecord
+    stages: list[StageRecord]
+    engines: list[EngineRecord] = []
+    warnings: list[str] = []
+
+    def write(self, path: Path) -> None:
+        """Write atomically: a reader sees the old manifest or the new one."""
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(self.model_dump_json(indent=1) + "\n")
+        temporary.replace(path)

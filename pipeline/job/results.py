@@ -1,0 +1,155 @@
+"""What a build leaves in its folder: the engines, the final graph, and `manifest.json`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline import __version__
+from enginesmith.pipeline.job.builder import PASSED, Build
+from enginesmith.pipeline.job.environment import machine_record
+from enginesmith.pipeline.job.hashing import hash_value
+from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, ModelRecord
+from enginesmith.pipeline.job.planned import FP32, Plan, PlannedStage
+from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.pipeline.job.store import Entry, Store
+
+LOGS = "logs"
+"""Folder of the tools' own output, within the results."""
+
+
+@contextmanager
+def output_folder(recipe: Recipe, plan: Plan) -> Iterator[Path]:
+    """Make the folder. A bad request leaves no trace: what was made for it goes again, unless something lies in it.
+
+    Raises UserError when it can't be written.
+    """
+    folder = (recipe.out or Path("build") / plan.source.name / recipe.precision).absolute()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"can't write the output folder {folder} ({error.strerror}); give another one with --out (OUT=)"
+        ) from None
+    try:
+        yield folder
+    except UserError:
+        if folder in made:
+            shutil.rmtree(folder / LOGS, ignore_errors=True)
+        with suppress(OSError):  # not empty: another run's
+            for path in made:
+                path.rmdir()
+        raise
+
+
+def write_results(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store, seconds: float) -> Manifest:
+    """Copy what was built, and write the manifest. Every file appears whole or not at all, and one run
+    at a time writes a folder."""
+    with store.lock(hash_value(str(folder))):
+        return _write(folder, recipe, plan, build, store, seconds)
+
+
+def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store, seconds: float) -> Manifest:
+    engines = []
+    for planned in plan.stages:
+        entry = build.entries.get(planned.id)
+        if planned.stage == "compile" and entry is not None:
+            target = folder / f"{planned.backend}_{planned.target}"
+            _copy(store.files(entry.key), entry, target)
+            engines.append(_engine(planned, entry, target.name, build, folder))
+        elif planned.stage == "check" and entry is not None:  # the graph as repaired for this backend, if it was
+            _copy(store.files(entry.key), entry, folder / f"{planned.backend}_{planned.target}")
+    if plan.model in build.entries:
+        _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
+    first = build.records[0]
+    facts = build.entries[first.id].facts if first.id in build.entries else None
+    manifest = Manifest(
+        enginesmith=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        recipe=recipe.model_dump(mode="json", exclude_defaults=True),
+        precision=recipe.precision,
+        success=build.success,
+        seconds=round(seconds, 2),
+        machine=machine_record(),
+        model=ModelRecord(
+            spec=recipe.model,
+            name=plan.source.name,
+            task=facts.task if facts else "",
+            weights=facts.weights if facts else None,
+            inputs=facts.inputs if facts else [],
+            outputs=facts.outputs if facts else [],
+        ),
+        stages=build.records,
+        engines=engines,
+        warnings=list(dict.fromkeys((*plan.warnings, *(told for record in build.records for told in record.warnings)))),
+    )
+    manifest.write(folder / "manifest.json")
+    return manifest
+
+
+def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, results: Path) -> EngineRecord:
+    """`verified` is what the comparison of this very engine says, and nothing else."""
+    records = {record.id: record for record in build.records}
+    name = f"{planned.backend} {planned.target}"
+    compare = records[f"compare {name}"]
+    measure = records.get(f"measure {name}")
+    profiled = build.entries.get(f"measure {name}")
+    info = entry.facts.engine
+    assert info is not None
+    file = get_backend(planned.backend).engine_file
+    if compare.status in PASSED:
+        difference = compare.comparison.reason if compare.comparison else ""
+        verified, reason = "yes", difference or compare.note
+    elif compare.status == "failed":
+        verified, reason = "no", compare.error
+    else:
+        verified, reason = "not run", compare.error
+    return EngineRecord.model_validate(
+        {
+            **info.model_dump(exclude={"file"}),
+            "path": f"{folder}/{file}",
+            "sha256": entry.files[file].sha256,
+            "verified": verified,
+            "verified_reason": reason,
+            "latency": measure.latency if measure else None,
+            "profile": profiled.facts.profile if profiled else None,
+            "fp32_size": _fp32_size(results, f"{folder}/{file}"),
+        }
+    )
+
+
+def _fp32_size(results: Path, path: str) -> int | None:
+    """Bytes of the same engine in the fp32 build of this model, whose folder lies beside this one's; None without it."""
+    beside = results.parent / FP32
+    if results.name == FP32 or not (beside / path).is_file():
+        return None
+    return (beside / path).stat().st_size
+
+
+def _copy(source: Path, entry: Entry, target: Path, only: str = "") -> None:
+    """Copy an artifact's files; one that is there already, of the same size and time, is left alone.
+
+    Copies and not links: whoever edits a result must not damage the store.
+    """
+    for name in entry.files:
+        if not name.startswith(only):
+            continue
+        file, copy = source / name, target / name
+        status = file.stat()
+        if copy.is_file() and (copy.stat().st_size, copy.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns):
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(copy.name + ".tmp")
+        shutil.copy2(file, temporary)
+        temporary.replace(copy)

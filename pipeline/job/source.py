@@ -1,0 +1,91 @@
+"""What `MODEL` means: a zoo name, a library's model, a factory, or a file. Looks, but loads nothing."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.job.zoo import Task, zoo
+
+Kind = Literal["torchvision", "timm", "factory-file", "factory-module", "onnx", "exported-program", "torchscript"]
+
+FILE_KINDS: dict[str, Kind] = {
+    ".onnx": "onnx",
+    ".pt2": "exported-program",
+    ".pt": "torchscript",
+    ".pth": "torchscript",
+    ".ts": "torchscript",
+    ".torchscript": "torchscript",
+}
+FORMS = (
+    "a zoo name (see `enginesmith models`), torchvision:NAME, timm:NAME, path/to/file.py:factory, "
+    "package.module:factory, or a .onnx, .pt2 or TorchScript file"
+)
+
+
+class Source(BaseModel):
+    """A resolved `MODEL`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    ref: str
+    """The name in its library, `factory` at `path`, `module:factory`, or nothing for a file."""
+    path: Path | None = None
+    name: str
+    """Folder name of the build."""
+    task: Task | None = None
+    shape: str | None = None
+    """Default shape, from the zoo."""
+
+
+def resolve_source(model: str) -> Source:
+    """Raises UserError for a model that is none of the known forms, or whose file is missing."""
+    if model in zoo():
+        entry = zoo()[model]
+        source = _resolve_form(entry.source)
+        return source.model_copy(update={"name": model, "task": entry.task, "shape": entry.shape})
+    return _resolve_form(model)
+
+
+def _resolve_form(model: str) -> Source:
+    prefix, _, rest = model.partition(":")
+    if prefix in ("torchvision", "timm") and rest:
+        return Source(kind="torchvision" if prefix == "torchvision" else "timm", ref=rest, name=_folder(rest))
+    suffix = Path(model).suffix.lower()
+    if suffix in FILE_KINDS:
+        return Source(kind=FILE_KINDS[suffix], ref="", path=_existing(Path(model)), name=_folder(Path(model).stem))
+    file, _, factory = model.rpartition(":")
+    if file.endswith(".py"):
+        _check_identifier(factory, model)
+        return Source(kind="factory-file", ref=factory, path=_existing(Path(file)), name=_folder(factory))
+    if model.endswith(".py"):
+        raise UserError(f"{model} is a Python file; say which function makes the model: {model}:factory")
+    if re.fullmatch(r"[A-Za-z_][\w.]*", file):
+        _check_identifier(factory, model)
+        return Source(kind="factory-module", ref=f"{file}:{factory}", name=_folder(factory))
+    near = difflib.get_close_matches(model, zoo(), n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(near)}" if near else f"the zoo has {', '.join(zoo())}"
+    raise UserError(f"unknown model {model!r} ({hint}); MODEL is {FORMS}")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, siblings, n=3)
+        raise UserError(f"no file {path}" + (f"; nearest: {', '.join(near)}" if near else "; give an existing path"))
+    return path.resolve()
+
+
+def _check_identifier(factory: str, model: str) -> None:
+    if not factory.isidentifier():
+        raise UserError(f"{model!r}: {factory!r} is no function name; write path/to/file.py:factory")
+
+
+def _folder(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"

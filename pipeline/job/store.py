@@ -1,0 +1,325 @@
+"""The artifact store: a stage's outputs under the hash of everything that they depend on.
+
+Layout below the root: `entries/ab/abcdef…/{entry.json, files/…}`, `locks/`, `tmp/`, `timing/`. An entry appears whole by
+one rename, so a killed builder leaves nothing half. Another place for the same entries, any fsspec URL (`s3://…`), can
+stand behind the local root and be shared by a farm: `entry.json` is written last there, and is what makes an entry.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+from pydantic import BaseModel, ValidationError, field_validator
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.stage import Facts
+from enginesmith.pipeline.job.hashing import hash_tree
+
+if TYPE_CHECKING:
+    import fsspec
+
+ENTRY = "entry.json"
+
+
+class FileRecord(BaseModel):
+    sha256: str
+    size: int
+
+
+class Entry(BaseModel):
+    """What one run of a stage left."""
+
+    key: str
+    id: str
+    """The stage's id in the plan that built it."""
+    files: dict[str, FileRecord]
+    facts: Facts
+    seconds: float
+    peak_memory_mb: float
+    tools: dict[str, str]
+    log: str = ""
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        """A record from a shared store must not write elsewhere."""
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{name!r} is outside the entry")
+        return files
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content, which the keys of later stages are made from."""
+        return hash_tree({name: record.sha256 for name, record in self.files.items()})
+
+    @property
+    def size(self) -> int:
+        return sum(record.size for record in self.files.values())
+
+
+class Store:
+    """`location` is a local folder, or an fsspec URL that is then mirrored in the user's cache folder."""
+
+    def __init__(self, location: str | Path | None = None) -> None:
+        text = str(location or os.environ.get("ENGINESMITH_STORE") or "")
+        self._remote: fsspec.AbstractFileSystem | None = None
+        self._remote_root = ""
+        if "://" in text and not text.startswith("file://"):
+            self._remote, self._remote_root = _open_remote(text)
+            text = ""
+        self.root = Path(text.removeprefix("file://")).absolute() if text else user_cache_path("enginesmith") / "store"
+        try:
+            for folder in ("entries", "locks", "tmp", "timing"):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def files(self, key: str) -> Path:
+        """Folder of an entry's files."""
+        return self._folder(key) / "files"
+
+    def lookup(self, key: str) -> Entry | None:
+        """The entry, with every file checked against its hash. None for a damaged one: `publish` takes its place."""
+        entry = self._sound(self._read(key))
+        if entry is None and self._remote is not None:
+            with self.lock(f"{key}-download"), self._remote_errors():
+                entry = self._sound(self._read(key)) or self._sound(self._download(key))
+        if entry is not None:
+            self._touch(key)
+        return entry
+
+    @contextmanager
+    def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the key; `waiting` is called once if another process has it. Freed by the kernel if we die."""
+        lock = FileLock(self.root / "locks" / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder on the store's file system that is removed at the end, or by the next run if we are killed."""
+        folder = self.root / "tmp" / uuid.uuid4().hex
+        lock = FileLock(self.root / "tmp" / f"{folder.name}.lock")
+        try:
+            self._sweep()
+            lock.acquire()
+            folder.mkdir()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+    def pin(self, workspace: Path, key: str) -> None:
+        """Keep `gc` from removing the entry as long as the workspace lives."""
+        pins = workspace / "pins"
+        pins.mkdir(exist_ok=True)
+        (pins / key).touch()
+
+    def publish(self, entry: Entry, files: Path) -> None:
+        """Move the folder `files` (on this file system) into the store as the files of `entry`."""
+        staging = files.parent / f"entry-{entry.key}"
+        staging.mkdir()
+        files.rename(staging / "files")
+        _write_synced(staging / ENTRY, entry.model_dump_json(indent=1))
+        self._place(staging, entry.key)
+        if self._remote is not None:
+            with self._remote_errors():
+                self._upload(entry)
+
+    def entries(self) -> Iterator[tuple[Entry, float]]:
+        """All local entries with the time of their last use (seconds since the epoch), oldest use first."""
+        found = []
+        for folder in (self.root / "entries").glob("*/*"):
+            entry = self._read(folder.name)
+            if entry is not None:
+                with suppress(FileNotFoundError):  # another process removes it
+                    found.append((entry, (folder / ENTRY).stat().st_mtime))
+        yield from sorted(found, key=lambda pair: pair[1])
+
+    def remove(self, key: str) -> None:
+        """Take an entry out: in one rename, then at leisure."""
+        grave = self.root / "tmp" / uuid.uuid4().hex
+        try:
+            self._folder(key).rename(grave)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def gc(self, keep_bytes: int | None = None, older_than: float | None = None) -> tuple[int, int]:
+        """Remove entries, least recently used first, until at most `keep_bytes` are left, and all that were not used
+        for `older_than` seconds. Entries that a running build has pinned stay. Returns entries and bytes removed.
+        """
+        self._sweep()
+        entries = list(self.entries())
+        total = sum(entry.size for entry, _ in entries)
+        removed = freed = 0
+        for entry, used in entries:
+            stale = older_than is not None and time.time() - used > older_than
+            over = keep_bytes is not None and total > keep_bytes
+            if not (stale or over) or any((self.root / "tmp").glob(f"*/pins/{entry.key}")):
+                continue
+            self.remove(entry.key)
+            total -= entry.size
+            freed += entry.size
+            removed += 1
+        return removed, freed
+
+    def verify(self) -> list[str]:
+        """Check every entry's files; damaged entries are removed, and their keys returned."""
+        keys = sorted(folder.name for folder in (self.root / "entries").glob("*/*"))
+        damaged = [key for key in keys if self._sound(self._read(key)) is None]
+        for key in damaged:
+            self.remove(key)
+        return damaged
+
+    def _folder(self, key: str) -> Path:
+        return self.root / "entries" / key[:2] / key
+
+    def _read(self, key: str) -> Entry | None:
+        try:
+            entry = Entry.model_validate_json((self._folder(key) / ENTRY).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return entry if entry.key == key else None
+
+    def _place(self, staging: Path, key: str) -> None:
+        """Make a whole folder the entry, in place of any that is there."""
+        final = self._folder(key)
+        final.parent.mkdir(exist_ok=True)
+        self.remove(key)
+        staging.rename(final)
+
+    def _unwritable(self, error: OSError) -> Exception:
+        if error.errno == errno.ENOSPC:
+            return error
+        reason = error.strerror or error
+        return UserError(
+            f"can't write the store {self.root} ({reason}); set ENGINESMITH_STORE to a folder that you can write"
+        )
+
+    def _touch(self, key: str) -> None:
+        try:
+            os.utime(self._folder(key) / ENTRY)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # a shared store may be read-only
+                raise
+
+    def _sound(self, entry: Entry | None) -> Entry | None:
+        """The entry if its files are what its record says."""
+        if entry is None:
+            return None
+        folder = self.files(entry.key)
+
+        def whole(item: tuple[str, FileRecord]) -> bool:
+            name, record = item
+            try:
+                return (folder / name).stat().st_size == record.size and hash_file(folder / name) == record.sha256
+            except OSError:
+                return False
+
+        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing frees the interpreter's lock
+            return entry if all(pool.map(whole, entry.files.items())) else None
+
+    def _sweep(self) -> None:
+        """Remove the workspaces of killed runs: those whose lock nobody holds."""
+        for path in (self.root / "tmp").glob("*.lock"):
+            lock = FileLock(path)
+            try:
+                with lock.acquire(timeout=0):
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                    path.unlink(missing_ok=True)
+            except Timeout:
+                continue
+        for path in (self.root / "tmp").iterdir():  # what a killed `remove` left
+            orphan = path.is_dir() and not path.with_name(path.name + ".lock").exists()
+            if orphan and time.time() - path.stat().st_mtime > 3600:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _upload(self, entry: Entry) -> None:
+        assert self._remote is not None
+        target = f"{self._remote_root}/{entry.key}"
+        for name in entry.files:
+            place = f"{target}/{entry.digest}/{name}"  # two builders of one key may differ: keep their files apart
+            self._remote.makedirs(place.rpartition("/")[0], exist_ok=True)
+            self._remote.put_file(str(self.files(entry.key) / name), place)
+        self._remote.makedirs(target, exist_ok=True)
+        self._remote.pipe_file(f"{target}/{ENTRY}", entry.model_dump_json(indent=1).encode())
+
+    def _download(self, key: str) -> Entry | None:
+        assert self._remote is not None
+        source = f"{self._remote_root}/{key}"
+        try:
+            entry = Entry.model_validate_json(self._remote.cat_file(f"{source}/{ENTRY}"))
+        except (FileNotFoundError, ValidationError):
+            return None
+        with self.workspace() as folder:
+            staging = folder / "entry"
+            for name in entry.files:
+                target = staging / "files" / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    self._remote.get_file(f"{source}/{entry.digest}/{name}", str(target))
+                except FileNotFoundError:
+                    return None
+            staging.mkdir(exist_ok=True)
+            _write_synced(staging / ENTRY, entry.model_dump_json(indent=1))
+            self._place(staging, key)
+        return self._read(key)
+
+    @contextmanager
+    def _remote_errors(self) -> Iterator[None]:
+        """Whatever an fsspec file system raises is a place that can't be reached or written; a full disk of ours isn't."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            raise UserError(f"the shared store {self._remote_root} fails: {type(error).__name__}: {error}") from None
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Size and hash of every file below a folder, by relative name."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): FileRecord(sha256=hash_file(p), size=p.stat().st_size) for p in paths}
+
+
+def _open_remote(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"store {url}: {error}") from None
+    return system, root.rstrip("/")
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
