@@ -16,34 +16,33 @@ from typing import Any
 
 GROUPS = ("enginesmith.rules", "enginesmith.repairs")
 
+_registries: list[dict[str, Any]] = []
 _said: dict[str, str] = {}
+
+
+def registry() -> dict[str, Any]:
+    """A place for rules or repairs by their id, to which plug-ins may add."""
+    _registries.append({})
+    return _registries[-1]
 
 
 @cache
 def load() -> None:
     """Import them all, the first time that it is called."""
-    from enginesmith.compat.checks.rule import MODEL_RULES, RULES
-    from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, REPAIRS
-
-    registries: list[dict[str, Any]] = [RULES, MODEL_RULES, REPAIRS, GRAPH_REPAIRS]
     named = {entry.value: entry for group in GROUPS for entry in entry_points(group=group)}
     for entry in named.values():
-        before = [dict(registry) for registry in registries]
+        before = [dict(known) for known in _registries]
         try:
             entry.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - another's module raises anything
             _warn(entry.value, f"the plug-in {entry.name} ({entry.value}) is left out: {_line(error)}")
-            for registry, known in zip(registries, before, strict=True):
-                registry.clear()
-                registry.update(known)
-        for registry, known in zip(registries[:2], before, strict=False):
-            registry.update(
-                {
-                    id: replace(rule, check=_guarded(rule.id, rule.check))
-                    for id, rule in registry.items()
-                    if id not in known
-                }
-            )
+            for now, known in zip(_registries, before, strict=True):
+                now.clear()
+                now.update(known)
+        for now, known in zip(_registries, before, strict=True):
+            for id in now.keys() - known.keys():
+                if hasattr(now[id], "check"):
+                    now[id] = replace(now[id], check=_guarded(id, now[id].check))
 
 
 def warnings() -> list[str]:

@@ -65,9 +65,9 @@ Replacement = ir.Value | Sequence[ir.Value | None]
 Rewrite = Callable[[ir.Node, Builder], Replacement]
 GraphRewrite = Callable[[ir.Model, Target], int]
 
-REPAIRS: dict[str, Repair] = {}
+REPAIRS: dict[str, Repair] = plugins.registry()
 """Every node repair by its id."""
-GRAPH_REPAIRS: dict[str, GraphRepair] = {}
+GRAPH_REPAIRS: dict[str, GraphRepair] = plugins.registry()
 """Every graph repair by its id."""
 
 
