@@ -86,7 +86,7 @@ def _load_plugin(place: EntryPoint) -> Backend:
     try:
         backend = _load(place)
         backend.available(), backend.version()  # what is asked of all backends, whichever is wanted
-    except Exception as error:  # noqa: BLE001 - others' code, which must not keep ours from its work
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - others' code, which must not keep ours from its work
         from enginesmith.converters.backends.broken import Broken
 
         return Broken(place, error)

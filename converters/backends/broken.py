@@ -17,7 +17,7 @@ class Broken(Backend):
 
     engine_file = ""
 
-    def __init__(self, place: EntryPoint, error: Exception) -> None:
+    def __init__(self, place: EntryPoint, error: BaseException) -> None:
         self.name = place.name
         distribution = place.dist.name if place.dist is not None else place.module
         self.packages = (distribution,)

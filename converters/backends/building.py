@@ -45,11 +45,12 @@ def build(
 
     Raises ConversionError with a finding for every node that is refused and that no repair could mend.
     """
-    from enginesmith.converters.graphs.repair import repair_file
+    from enginesmith.converters.graphs.repair import name_repairs, repair_file
 
     engine, findings = _attempt(backend, request, context)
     if engine is not None:
         return Built(engine, request.onnx, findings)
+    findings = name_repairs(request.onnx, backend.rules(), findings)
     refused = _errors(findings)
     if repaired is None:
         raise _refused(backend.name, refused, findings)

@@ -91,9 +91,7 @@ def test_a_repaired_graph_that_computes_something_else_falls_short(compiled, mon
 
 
 def test_every_node_that_no_repair_mends_is_named(compiled, tmp_path):
-    with pytest.raises(
-        ConversionError, match="tensorrt-rtx refuses 1 node: Multinomial; . repairs were made"
-    ) as caught:
+    with pytest.raises(ConversionError, match=r"refuses 1 node: Multinomial; \d repairs were made") as caught:
         compiled(HOPELESS)
     assert [finding.node for finding in caught.value.findings if finding.severity == "error"] == ["first"]
     assert "topk-in-parts" in [made.repair for made in caught.value.repairs if made.made]
