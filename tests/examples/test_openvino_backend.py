@@ -72,6 +72,18 @@ def test_doctor_asks_it_for_every_node(enginesmith, tmp_path):
     assert "No conversion rule found" in done.stdout
 
 
+def test_a_refusal_names_the_node(enginesmith, tmp_path):
+    """Nothing is on record about it, so that there are no rules and no repairs."""
+    text = '<ir_version: 10, opset_import: ["" : 18]> main (float[3, 3] x) => (float y) { [volume] y = Det (x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "det.onnx")
+    done = enginesmith("build", "det.onnx", "--backend", "openvino", "--out", "out", "--no-simplify")
+    assert done.returncode == 1, done.stderr
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    compiled = next(stage for stage in manifest["stages"] if stage["id"] == "compile openvino native")
+    assert compiled["error"].startswith("openvino refuses 1 node: Det")
+    assert [finding["node"] for finding in compiled["facts"]["findings"]] == ["volume"]
+
+
 def test_a_range_of_batches_runs_at_all_of_them(enginesmith, tmp_path):
     graph = "(float[N, 3, 8, 8] x) => (float[N, 3, 8, 8] y) { y = Relu (x) }"
     onnx.save(
@@ -82,5 +94,5 @@ def test_a_range_of_batches_runs_at_all_of_them(enginesmith, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     compared = next(stage for stage in manifest["stages"] if stage["id"] == "compare openvino native")
-    batches = {sample["shapes"]["x"][0] for sample in compared["comparison"]["samples"]}
+    batches = {sample["shapes"]["x"][0] for sample in compared["facts"]["comparison"]["samples"]}
     assert {1, 2, 4} <= batches

@@ -107,16 +107,13 @@ class TvmBackend(Backend):
         cpu = targets.parse(request.target)
         target = llvm_target(request.target)
         context.progress("importing the graph", 0.0)
-        findings = listed(self.rules(), request.onnx)
-        if findings:
-            first = findings[0]
-            raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
+        refused = [finding for finding in listed(self.rules(), request.onnx) if finding.severity == "error"]
+        if refused:
+            raise self._failure(request, context, f"{refused[0].op}: {refused[0].message}")
         try:
             made = [_lower(request, profile, cpu, target, context) for profile in static_profiles(request)]
         except ImportFailed as error:
-            findings = self.check(request, context)
-            remedy = next((finding.remedy for finding in findings if finding.remedy), "")
-            raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
+            raise self._failure(request, context, str(error)) from error
         imported, applied, module = made[0].imported, made[0].applied, made[0].module
         scheduled = made[0].scheduled
         if len(made) > 1:
@@ -180,6 +177,11 @@ class TvmBackend(Backend):
             return None
         with self.runner(engine, threads=threads) as runner:
             return profile(runner, target, model, feeds, threads, seconds, scratch)
+
+    def _failure(self, request: BuildRequest, context: Context, message: str) -> ConversionError:
+        findings = self.check(request, context)
+        remedy = next((finding.remedy for finding in findings if finding.remedy), "")
+        return ConversionError(f"tvm {self.version()}: {message}", remedy, findings)
 
     def _link(self, executable: Any, cpu: CpuTarget, path: Path) -> None:
         from tvm.support import cc
