@@ -23,7 +23,7 @@ from enginesmith.converters.samples import (
     make_samples,
     save_results,
 )
-from enginesmith.converters.stage import MODEL, Context, Facts, Stage
+from enginesmith.converters.stage import GRAPHS, MODEL, Context, Facts, Stage
 from enginesmith.converters.torch_source import LoadedModel, TorchModelOptions
 from enginesmith.converters.user_code import own_sources
 
@@ -68,6 +68,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
+    preload = (*GRAPHS, "torch", "torch.onnx._internal.exporter._compat", "onnxscript")
 
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> Facts:
         import torch

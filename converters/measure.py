@@ -44,6 +44,7 @@ class Measure(Stage[MeasureOptions]):
 
     name = "measure"
     options = MeasureOptions
+    alone = True
     without_torch = True
 
     def packages_of(self, options: MeasureOptions) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ class OnnxImport(Stage[ImportOptions]):
     name = "import"
     options = ImportOptions
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    without_torch = True
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> Facts:
         model = load_graph(options.path)

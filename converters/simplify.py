@@ -55,6 +55,7 @@ class Simplify(Stage[SimplifyOptions]):
     name = "simplify"
     options = SimplifyOptions
     packages = ("onnx", "onnxsim", "onnxslim", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    without_torch = True
 
     def run(self, inputs: Mapping[str, Path], options: SimplifyOptions, context: Context) -> Facts:
         source = inputs["model"] / MODEL

@@ -72,6 +72,7 @@ class Tune(Stage[TuneOptions]):
     name = "tune"
     options = TuneOptions
     interruptible = True
+    alone = True
     without_torch = True
 
     def packages_of(self, options: TuneOptions) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ def build(
     samples: options.Samples = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
+    jobs: options.Jobs = None,
     measure: options.Measure = None,
     timeout: options.Timeout = None,
     memory: options.Memory = None,

@@ -103,6 +103,7 @@ TuneDatabase = Annotated[
 Samples = Annotated[int | None, typer.Option(help="Inputs to compare on.")]
 Seed = Annotated[int | None, typer.Option(help="Of random weights and inputs.")]
 Threads = Annotated[int | None, typer.Option(help="Threads of CPU runs; 0 for all cores.")]
+Jobs = Annotated[int | None, typer.Option(help="Stages side by side; 0: by cores and memory.")]
 Measure = Annotated[float | None, typer.Option(help="Seconds to time an engine for; 0 for not at all.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds that one stage may take.")]
 Memory = Annotated[float | None, typer.Option(help="GB that one stage may use; 0 for 90 % of the machine's.")]

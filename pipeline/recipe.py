@@ -103,6 +103,8 @@ class Recipe(BaseModel):
     """Of random weights and inputs."""
     threads: int = Field(default=0, ge=0)
     """Threads of CPU runs; 0 takes all cores."""
+    jobs: int = Field(default=0, ge=0)
+    """Stages that run side by side where none needs the other; 0: as many as there are cores, and memory for."""
     measure: float = Field(default=10.0, ge=0)
     """Seconds to spend on timing an engine; 0 skips it."""
     timeout: float = Field(default=3600.0, gt=0)

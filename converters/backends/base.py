@@ -68,6 +68,8 @@ class Backend(Protocol):
     """Name of the file in `BuildRequest.out` that `runner` takes."""
     without_torch: bool
     """Its processes need torch made unimportable."""
+    preload: tuple[str, ...]
+    """Modules that it works with, as of a stage's `preload`."""
     dynamic_shapes: bool
     """Its engines take every shape of the profile, not the optimum alone."""
     half: bool

@@ -85,6 +85,7 @@ class TensorRTBackend:
         self.product = product
         self.name = product.name
         self.packages = product.packages
+        self.preload = (product.module,)
         self.requirement = product.requirement
 
     def version(self) -> str:

@@ -16,7 +16,7 @@ from enginesmith.converters.finetune import artifact
 from enginesmith.converters.finetune.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.precision.data import DataOptions
-from enginesmith.converters.stage import Context, Facts, Stage
+from enginesmith.converters.stage import GRAPHS, Context, Facts, Stage
 from enginesmith.converters.torch_source import TorchModelOptions
 from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
 
@@ -44,6 +44,7 @@ class Finetune(Stage[FinetuneOptions]):
     name = "finetune"
     options = FinetuneOptions
     packages = ("torch", "torchvision", "timm")
+    preload = (*GRAPHS, "torch")
 
     def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> Facts:
         import torch

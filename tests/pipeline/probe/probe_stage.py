@@ -17,6 +17,7 @@ class Probe(Stage[ProbeOptions]):
 
     name = "probe"
     options = ProbeOptions
+    preload = ()
 
     def run(self, inputs: Mapping[str, Path], options: ProbeOptions, context: Context) -> Facts:
         exec(options.code, {"inputs": inputs, "context": context})
