@@ -43,10 +43,6 @@ class Check(Stage[CheckOptions]):
         return (*get_backend(options.backend).packages, *repair)
 
     def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> Facts:
-        from enginesmith.compat.target import Target
-        from enginesmith.converters.compare import compare_graph
-        from enginesmith.converters.repair import repair_file
-
         samples, feeds = SampleSet.load(inputs["samples"])
         backend = get_backend(options.backend)
         profile = profile_of(samples.specs)
@@ -68,6 +64,10 @@ class Check(Stage[CheckOptions]):
             return Facts(findings=findings, note=f"{describe(onnx).nodes} nodes accepted")
         if not options.repair:
             raise _refused(options.backend, refused, findings)
+        from enginesmith.compat.target import Target
+        from enginesmith.converters.compare import compare_graph
+        from enginesmith.converters.repair import repair_file
+
         context.progress(f"repairing {_listed(refused)}")
         out = context.out / MODEL
         target = Target(options.backend, backend.version())

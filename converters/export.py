@@ -24,12 +24,13 @@ from enginesmith.converters.samples import (
     save_results,
 )
 from enginesmith.converters.stage import GRAPHS, MODEL, Context, Facts, Stage
-from enginesmith.converters.torch_source import LoadedModel, TorchModelOptions
+from enginesmith.converters.torch_source import LoadedModel, TorchModelOptions, is_detector
 from enginesmith.converters.user_code import own_sources
 
 if TYPE_CHECKING:
     from torch import nn
 
+TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
 
 
@@ -68,7 +69,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
-    preload = (*GRAPHS, "torch", "torch.onnx._internal.exporter._compat", "onnxscript")
+    preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> Facts:
         import torch
@@ -141,8 +142,6 @@ def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
 
 
 def _prepare(loaded: LoadedModel, options: ExportOptions) -> Prepared:
-    from enginesmith.converters.detectors import is_detector
-
     specs = _resolve_inputs(loaded, options)
     if is_detector(loaded.module):
         return _prepare_detector(loaded.module, specs, options)

@@ -24,3 +24,13 @@ def die_with_parent(parent: int | None = None) -> None:
 def block_torch() -> None:
     """Make `import torch` an ImportError, for the optional imports of TVM, Polygraphy and onnxsim too."""
     sys.modules["torch"] = None  # type: ignore[assignment]
+
+
+def threads_left() -> int:
+    """Threads of this process after a fork, which ends those that can be started again (OpenBLAS joins its pool). More than
+    one: a child would lose them, with the locks that they hold.
+    """
+    if (probe := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(probe, 0)
+    return len(os.listdir("/proc/self/task"))

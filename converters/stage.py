@@ -30,7 +30,7 @@ MODEL = "model.onnx"
 SCHEDULES = "schedules.json"
 """File name of what a search for better schedules found, which a compilation takes."""
 
-GRAPHS = ("onnx", "onnx_ir", "polygraphy.comparator", "polygraphy.backend.onnxrt")
+GRAPHS = ("onnx", "onnx_ir", "polygraphy.comparator", "polygraphy.backend.onnxrt", "polygraphy.cuda")
 """What most stages work with. Not onnxruntime, which starts a thread."""
 
 

@@ -14,13 +14,13 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import psutil
 from pydantic import ValidationError
 
 from enginesmith.pipeline.events import WORKERS, Event
-from enginesmith.pipeline.templates import Gone, Template, python_environment
+from enginesmith.pipeline.templates import Gone, Process, Template, python_environment
 from enginesmith.pipeline.worker import PARENT, Request, Result
 
 POLL = 0.2
@@ -46,15 +46,6 @@ class Ended:
 
 class Stopped(Exception):
     """The build ends, for a reason that lies elsewhere."""
-
-
-class Process(Protocol):
-    """What is used of `subprocess.Popen`."""
-
-    @property
-    def pid(self) -> int: ...
-    def wait(self, timeout: float | None = None) -> int: ...
-    def send_signal(self, sig: int) -> None: ...
 
 
 def run_worker(

@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.registry import load_stage, stage_module
+from enginesmith.converters.stage import GRAPHS
 from enginesmith.pipeline.planned import PlannedStage
 from enginesmith.pipeline.warm import MESSAGE, READY
 
@@ -29,11 +31,26 @@ class Gone(Exception):
     """The warm process has died, or was never there."""
 
 
+class Process(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+
+
 class Imports(NamedTuple):
     """What a stage wants to have imported. One warm process serves all stages for which it is the same."""
 
     modules: tuple[str, ...]
     without_torch: bool
+
+    @property
+    def base(self) -> Imports | None:
+        """Those of the process from which that for these is forked in turn."""
+        further = self.without_torch and self.modules[: len(GRAPHS)] == GRAPHS != self.modules
+        return Imports(GRAPHS, True) if further else None
 
 
 def imports_of(planned: PlannedStage) -> Imports:
@@ -43,16 +60,27 @@ def imports_of(planned: PlannedStage) -> Imports:
 
 
 class Template:
-    """One warm process. It is told to end by the end of its socket, so also when this process is killed."""
+    """One warm process. It ends with its socket, so also when this process is killed."""
 
-    def __init__(
-        self, modules: Iterable[str], environment: Mapping[str, str], log: Path, *, without_torch: bool
-    ) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, process: Process, end: socket.socket) -> None:
+        self._process = process
+        self._socket = end
+        self._socket.settimeout(START)
+        self._lock = Lock()
+        self._was_ready = False
+        self.lost = False
+        """It was there, and has died."""
+
+    @classmethod
+    def start(
+        cls, modules: Iterable[str], environment: Mapping[str, str], log: Path, *, without_torch: bool
+    ) -> Template:
+        """In a fresh Python."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         torch = "without" if without_torch else "with"
         log.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log.open("ab") as output:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "enginesmith.pipeline.warm", str(theirs.fileno()), torch, *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -61,9 +89,14 @@ class Template:
                 env=python_environment(environment),
                 start_new_session=True,
             )
-        self._socket.settimeout(START)
-        self._lock = Lock()
-        self._was_ready = False
+        return cls(process, ours)
+
+    def branch(self, modules: Iterable[str]) -> Template:
+        """One that has imported more. Raises Gone."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            pid = int(self._ask(f"branch {' '.join(modules)}", [theirs.fileno()]))
+        return Template(Forked(self._ask, pid), ours)
 
     def ready(self) -> bool:
         """Wait for its imports. False where it can't be forked: they failed, or left threads running."""
@@ -72,19 +105,14 @@ class Template:
                 try:
                     self._was_ready = self._socket.recv(MESSAGE) == READY
                 except OSError:
-                    self._process.kill()
+                    self._process.send_signal(signal.SIGKILL)
             return self._was_ready
-
-    @property
-    def lost(self) -> bool:
-        """It was there, and has died."""
-        return self._was_ready and self._process.poll() is not None
 
     def fork(self, request_file: Path, log: int, events: int) -> Forked:
         """Start a worker that writes to these two file descriptors. Raises Gone."""
-        return Forked(self, int(self.ask(f"fork {request_file}", [log, events])))
+        return Forked(self._ask, int(self._ask(f"fork {request_file}", [log, events])))
 
-    def ask(self, message: str, files: Sequence[int] = ()) -> str:
+    def _ask(self, message: str, files: Sequence[int] = ()) -> str:
         """The answer to a message. Raises Gone."""
         with self._lock:
             try:
@@ -92,23 +120,25 @@ class Template:
                 answer = self._socket.recv(MESSAGE)
             except OSError:
                 answer = b""
+            self.lost = not answer
         if not answer:
             raise Gone
         return answer.decode()
 
     def close(self) -> None:
         """End it, and the workers that still run."""
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         with self._lock:  # whoever waits for an answer has got the end of the socket
             self._socket.close()
 
 
 class Forked:
-    """A worker, with what is needed of the methods of `subprocess.Popen`. Its parent is the warm process."""
+    """A process that a warm one forked, with what is needed of the methods of `subprocess.Popen`. `ask` asks its parent."""
 
-    def __init__(self, template: Template, pid: int) -> None:
-        self._template = template
+    def __init__(self, ask: Callable[[str], str], pid: int) -> None:
+        self._ask_parent = ask
         self.pid = pid
 
     def wait(self, timeout: float | None = None) -> int:
@@ -121,16 +151,16 @@ class Forked:
         deadline = time.monotonic() + timeout
         while (status := self._ask("poll")) is None:
             if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(f"worker {self.pid}", timeout)
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
             time.sleep(POLL)
         return status
 
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+    def send_signal(self, sig: int) -> None:
+        os.kill(self.pid, sig)
 
     def _ask(self, verb: str) -> int | None:
         try:
-            answer = self._template.ask(f"{verb} {self.pid}")
+            answer = self._ask_parent(f"{verb} {self.pid}")
         except Gone:  # and the kernel has killed the worker with it
             return -signal.SIGKILL
         return None if answer == "-" else int(answer)
@@ -144,9 +174,7 @@ class Templates:
         self._log = log
         self._modules: dict[Imports, dict[str, None]] = {}
         for planned in stages:
-            imports = imports_of(planned)
-            modules = self._modules.setdefault(imports, dict.fromkeys(imports.modules))
-            modules[stage_module(planned.stage)] = None
+            self._modules.setdefault(imports_of(planned), {})[stage_module(planned.stage)] = None
         self._templates: dict[Imports, Template] = {}
         self._lock = Lock()
         self._loading: list[Thread] = []
@@ -188,10 +216,12 @@ class Templates:
 
     def keep(self, stages: Iterable[PlannedStage]) -> None:
         """End those that none of these stages wants: they hold memory."""
-        wanted = set(map(imports_of, stages))
+        wanted: set[Imports | None] = set(map(imports_of, stages))
+        wanted |= {imports.base for imports in wanted if imports}  # who reaps it must live as long
         with self._lock:
-            useless = [self._templates.pop(imports) for imports in self._templates.keys() - wanted]
-        for template in useless:
+            useless = sorted(self._templates.keys() - wanted, key=lambda imports: imports.base is None)
+            ended = [self._templates.pop(imports) for imports in useless]
+        for template in ended:
             template.close()
 
     def close(self) -> None:
@@ -201,7 +231,11 @@ class Templates:
         self.settle()
 
     def _started(self, imports: Imports) -> Template:
-        """Raises Gone after `close`."""
+        """Raises Gone after `close`, and where that fails which it is to be forked from."""
+        base = self._started(imports.base) if imports.base else None
+        modules = [*imports.modules, *self._modules.get(imports, ())]
+        if base is not None and not base.ready():
+            raise Gone
         with self._lock:
             if self._closed:
                 raise Gone
@@ -209,9 +243,11 @@ class Templates:
             if known is None or known.lost:
                 if known is not None:
                     known.close()
-                known = self._templates[imports] = Template(
-                    self._modules[imports], self._environment, self._log, without_torch=imports.without_torch
-                )
+                if base is not None:
+                    known = base.branch(modules)
+                else:
+                    known = Template.start(modules, self._environment, self._log, without_torch=imports.without_torch)
+                self._templates[imports] = known
             return known
 
 

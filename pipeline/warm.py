@@ -2,8 +2,9 @@
 
 Started as `python -m enginesmith.pipeline.warm FD TORCH MODULE...`: FD is its end of a socket of whole messages, TORCH is
 `without` to make torch unimportable. It imports the modules and runs nothing of them, says `ready`, and then answers, in
-order, `fork REQUEST.json` (with the log and the pipe for events) by the worker's process id, `poll ID` by the exit status
-or `-`, and `reap ID` by the exit status. It ends with its builder, and its workers with it.
+order: `fork REQUEST.json` (with the log and the pipe for events) by the worker's process id; `branch MODULE...` (with a
+socket) by the id of a process like this one, which has imported these too; `poll ID` by the exit status or `-`; `reap ID` by
+the exit status. It ends with its builder, and its workers with it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from enginesmith.converters.processes import block_torch, die_with_parent
+from enginesmith.converters.processes import block_torch, die_with_parent, threads_left
 from enginesmith.pipeline.worker import work
 
 MESSAGE = 65536
@@ -30,13 +32,7 @@ def main() -> NoReturn:
     builder.set_inheritable(False)
     if sys.argv[2] == "without":
         block_torch()
-    gc.disable()  # a fifth of the time of importing torch; what is imported stays
-    for module in sys.argv[3:]:
-        import_module(module)
-    gc.freeze()
-    gc.enable()
-    if (threads := threads_left()) > 1:
-        sys.exit(f"{threads} threads run after importing {' '.join(sys.argv[3:])}: a fork would lose them")
+    _warm_up(sys.argv[3:])
     builder.send(READY)
     while True:
         message, files, _, _ = socket.recv_fds(builder, MESSAGE, 2)
@@ -44,6 +40,17 @@ def main() -> NoReturn:
         match verb:
             case "fork":
                 builder.send(str(_fork(builder, Path(rest), *files)).encode())
+            case "branch":
+                if branch := os.fork():
+                    os.close(files[0])
+                    builder.send(str(branch).encode())
+                else:
+                    os.setsid()
+                    builder.close()
+                    builder = socket.socket(fileno=files[0])
+                    builder.set_inheritable(False)
+                    _warm_up(rest.split())
+                    builder.send(READY)
             case "poll":
                 builder.send(_status(int(rest), os.WNOHANG | os.WNOWAIT))
             case "reap":
@@ -52,12 +59,18 @@ def main() -> NoReturn:
                 os._exit(0)
 
 
-def threads_left() -> int:
-    """Threads of this process after a fork, which ends those that can be started again (OpenBLAS joins its pool)."""
-    if (probe := os.fork()) == 0:
-        os._exit(0)
-    os.waitpid(probe, 0)
-    return len(os.listdir("/proc/self/task"))
+def _warm_up(modules: Sequence[str]) -> None:
+    """Import them. Ends the process where it could not be forked afterwards."""
+    gc.disable()  # a fifth of the time of importing torch; what is imported stays
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:  # another version of a tool: the stage knows better than its list of modules
+            print(f"{module} is not imported ahead: {error}", file=sys.stderr)
+    gc.freeze()
+    gc.enable()
+    if (threads := threads_left()) > 1:
+        sys.exit(f"{threads} threads run after importing {' '.join(modules)}: a fork would lose them")
 
 
 def _fork(builder: socket.socket, request: Path, log: int, events: int) -> int:

@@ -85,7 +85,7 @@ class TensorRTBackend:
         self.product = product
         self.name = product.name
         self.packages = product.packages
-        self.preload = (product.module,)
+        self.preload: tuple[str, ...] = (product.module, "enginesmith.converters.backends.trt_check")
         self.requirement = product.requirement
 
     def version(self) -> str:

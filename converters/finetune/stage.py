@@ -17,7 +17,7 @@ from enginesmith.converters.finetune.distilling import PRUNED_RATE, RATE, distil
 from enginesmith.converters.finetune.record import FineTuning
 from enginesmith.converters.precision.data import DataOptions
 from enginesmith.converters.stage import GRAPHS, Context, Facts, Stage
-from enginesmith.converters.torch_source import TorchModelOptions
+from enginesmith.converters.torch_source import TorchModelOptions, is_detector
 from enginesmith.converters.user_code import function_from_file, function_from_module, own_sources
 
 if TYPE_CHECKING:
@@ -90,8 +90,6 @@ class Finetune(Stage[FinetuneOptions]):
 
 def _check_teachable(model: nn.Module) -> None:
     """Raises UserError for a detector: which of its boxes is which changes with its weights."""
-    from enginesmith.converters.detectors import is_detector
-
     if is_detector(model):
         raise UserError(
             "a detector learns from labelled boxes: give --finetune file.py:function, or none to prune alone"
