@@ -140,18 +140,21 @@ class Forked:
     def __init__(self, ask: Callable[[str], str], pid: int) -> None:
         self._ask_parent = ask
         self.pid = pid
+        self._status: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, negative for a signal. Its process id stays its own until a wait without `timeout`.
 
         Raises subprocess.TimeoutExpired.
         """
-        if timeout is None:
-            return self._ask("reap") or 0
-        deadline = time.monotonic() + timeout
+        if self._status is None and timeout is None:
+            self._status = self._ask("reap")
+        if self._status is not None:
+            return self._status
+        deadline = time.monotonic() + (timeout or 0)
         while (status := self._ask("poll")) is None:
             if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
             time.sleep(POLL)
         return status
 

@@ -44,7 +44,11 @@ class TvmBackend:
     requirement = "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi==0.1.14.*'"
     engine_file = ENGINE
     without_torch = True
-    preload: tuple[str, ...] = ("tvm", "enginesmith.converters.backends.tvm_check", "enginesmith.converters.tvm_kernels.apply")
+    preload: tuple[str, ...] = (
+        "tvm",
+        "enginesmith.converters.backends.tvm_check",
+        "enginesmith.converters.tvm_kernels.apply",
+    )
     dynamic_shapes = False
     half = False
 

@@ -29,3 +29,10 @@ class Patient(Probe):
 
     name = "patient"
     interruptible = True
+
+
+class Timed(Probe):
+    """Wants the machine for itself."""
+
+    name = "timed"
+    alone = True
