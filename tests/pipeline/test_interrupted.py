@@ -30,8 +30,8 @@ def run_until(process, stage: str) -> list[psutil.Process]:
             break
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if any(child.children() for child in (children := psutil.Process(process.pid).children())):
-            return [*children, *(worker for child in children for worker in child.children())]
+        if len(started := psutil.Process(process.pid).children(recursive=True)) > 1:
+            return started
     pytest.fail("no worker came")
 
 
