@@ -26,7 +26,7 @@ from enginesmith.pipeline.manifest import StageRecord
 from enginesmith.pipeline.planned import Plan, PlannedStage
 from enginesmith.pipeline.process import Ended, Limits, Stopped, run_worker
 from enginesmith.pipeline.recipe import Recipe
-from enginesmith.pipeline.schedule import default_jobs, later, schedule
+from enginesmith.pipeline.schedule import later, schedule
 from enginesmith.pipeline.store import Entry, Store, record_files
 from enginesmith.pipeline.templates import Template, Templates
 from enginesmith.pipeline.worker import Result, disk_full
@@ -110,7 +110,7 @@ class Builder:
                 self._stopping.set()
                 templates.close()
 
-            schedule(plan.stages, self.recipe.jobs or default_jobs(), work, stop)
+            schedule(plan.stages, self.recipe.jobs, work, stop)
         return build
 
     def _missing(self, planned: PlannedStage, states: dict[str, StageRecord]) -> str:

@@ -15,15 +15,11 @@ A_JOB = 4 * 2**30
 """Bytes of free memory that count as enough for one more stage."""
 
 
-def default_jobs() -> int:
-    """One a core, as far as memory goes."""
-    return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().available // A_JOB))
-
-
 def schedule(
     stages: Sequence[PlannedStage], jobs: int, work: Callable[[PlannedStage], None], stop: Callable[[], None]
 ) -> None:
-    """Call `work` for every stage, in threads, after all stages that it needs or comes after; at most `jobs` at a time.
+    """Call `work` for every stage, in threads, after all stages that it needs or comes after; at most `jobs` at a
+    time, and with 0 as many as there are cores, as long as memory is free.
 
     A stage that wants to be alone is called in this thread, when nothing else runs or could. Among those that could run the
     order is that of the plan. The first exception calls `stop`, by which the others must come to an end, and is raised.
@@ -31,14 +27,16 @@ def schedule(
     waiting = list(stages)
     done: set[str] = set()
     running: dict[Future[None], PlannedStage] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    most = jobs or len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(most) as pool:
         try:
             while waiting or running:
                 ready = [stage for stage in waiting if done.issuperset(before(stage))]
                 together = [stage for stage in ready if not _alone(stage)]
-                for stage in together[: jobs - len(running)]:
-                    waiting.remove(stage)
-                    running[pool.submit(work, stage)] = stage
+                for stage in together[: most - len(running)]:
+                    if not running or jobs or psutil.virtual_memory().available > A_JOB:
+                        waiting.remove(stage)
+                        running[pool.submit(work, stage)] = stage
                 if running:
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         done.add(running.pop(future).id)
