@@ -193,7 +193,7 @@ class Templates:
         """The stage's template, once it is ready; None where a process of its own must do."""
         try:
             template = self._started(imports_of(planned))
-        except Gone:
+        except (Gone, OSError):  # OSError: no memory or no file descriptors for one more process
             return None
         return template if template.ready() else None
 
@@ -205,7 +205,7 @@ class Templates:
             for imports in wanted:
                 try:
                     self._started(imports).ready()
-                except Gone:
+                except (Gone, OSError):  # who needs it will see
                     return
 
         if wanted:

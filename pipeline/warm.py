@@ -25,6 +25,8 @@ from enginesmith.pipeline.worker import work
 MESSAGE = 65536
 """Bytes of the longest message."""
 READY = b"ready"
+GPU = "/dev/nvidia"
+"""Start of the names of devices that CUDA opens when it is initialised, which it can't be again after a fork."""
 
 
 def main() -> NoReturn:
@@ -69,8 +71,16 @@ def _warm_up(modules: Sequence[str]) -> None:
             print(f"{module} is not imported ahead: {error}", file=sys.stderr)
     gc.freeze()
     gc.enable()
+    imported = f"after importing {' '.join(modules)}"
     if (threads := threads_left()) > 1:
-        sys.exit(f"{threads} threads run after importing {' '.join(modules)}: a fork would lose them")
+        sys.exit(f"{threads} threads run {imported}: a fork would lose them")
+    if _holds_gpu():
+        sys.exit(f"a GPU is in use {imported}: a fork could not use it")
+
+
+def _holds_gpu() -> bool:
+    links = (Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))
+    return any(os.readlink(link).startswith(GPU) for link in links if link.is_symlink())
 
 
 def _fork(builder: socket.socket, request: Path, log: int, events: int) -> int:

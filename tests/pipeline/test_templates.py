@@ -14,6 +14,7 @@ from running import PROBE
 
 from enginesmith.converters.backends import BACKENDS
 from enginesmith.converters.registry import STAGES, load_stage
+from enginesmith.pipeline import warm as warm_process
 from enginesmith.pipeline.planned import PlannedStage
 from enginesmith.pipeline.process import Limits, run_worker
 from enginesmith.pipeline.templates import Template, Templates
@@ -78,6 +79,13 @@ def test_what_leaves_threads_running_is_not_forked(pool, tmp_path, monkeypatch):
     with Templates([PROBES], {"PYTHONPATH": f"{PROBE}:{tmp_path}"}, tmp_path / "log") as pool:
         assert pool.get(PROBES) is None
     assert "2 threads run after importing threaded" in (tmp_path / "log").read_text()
+
+
+def test_a_gpu_in_use_bars_the_fork(tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_process, "GPU", f"{tmp_path}/nvidia")
+    assert not warm_process._holds_gpu()
+    with (tmp_path / "nvidia0").open("w"):
+        assert warm_process._holds_gpu()
 
 
 def test_branches_have_imported_what_their_root_has_and_more(tmp_path):
