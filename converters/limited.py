@@ -49,8 +49,9 @@ def run_python(code: str, arguments: list[str], seconds: float, memory: int) -> 
         else:
             # -P: the folder where the user is may hold an onnx.py
             command = [sys.executable, "-P", "-c", code, *arguments]
-            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-            with subprocess.Popen(command, preexec_fn=limit, **streams) as process:
+            with subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=limit
+            ) as process:
                 status = _wait(process.pid, seconds)
                 process.returncode = 0 if status is None else status
         output.seek(0)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
-from threading import Lock
+from threading import RLock
 
 import psutil
 
@@ -69,7 +69,7 @@ class Builder:
         records = {record.id: record for record in build.records}
         left = {planned.id: planned for planned in plan.stages}
         started = time.monotonic()
-        one_by_one = Lock()
+        one_by_one = RLock()  # Ctrl-C may come while it is held, and has something to tell
         self._stopping.clear()
 
         def tell(kind: Kind, stage: str, text: str = "", fraction: float | None = None) -> None:
