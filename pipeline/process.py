@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import psutil
 from pydantic import ValidationError
 
+from enginesmith.pipeline import worker
 from enginesmith.pipeline.events import WORKERS, Event
 from enginesmith.pipeline.templates import Gone, Process, Template, python_environment
 from enginesmith.pipeline.worker import PARENT, Request, Result
@@ -119,7 +120,7 @@ def _start(
         with suppress(Gone):
             return template.fork(request_file, log.fileno(), events)
     return subprocess.Popen(
-        [sys.executable, "-m", "enginesmith.pipeline.worker", str(request_file), str(events)],
+        [sys.executable, "-m", worker.__name__, str(request_file), str(events)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import psutil
 
+from enginesmith.converters.backends import get_backend
 from enginesmith.converters.registry import load_stage
 from enginesmith.pipeline.planned import PlannedStage
 
@@ -68,4 +69,5 @@ def later(stages: Sequence[PlannedStage], first: PlannedStage) -> Iterator[Plann
 def _alone(stage: PlannedStage) -> bool:
     """What takes times wants the machine for itself; what Ctrl-C asks to end must be the only one that it can mean."""
     kind = load_stage(stage.stage)
-    return not stage.blocked and (kind.alone or kind.interruptible)
+    backend = get_backend(stage.backend).alone if stage.backend else False
+    return not stage.blocked and (kind.alone or kind.interruptible or backend)

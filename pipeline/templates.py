@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol, Self
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.registry import load_stage, stage_module
 from enginesmith.converters.stage import GRAPHS
+from enginesmith.pipeline import warm
 from enginesmith.pipeline.planned import PlannedStage
 from enginesmith.pipeline.warm import MESSAGE, READY
 
@@ -81,7 +82,7 @@ class Template:
         log.parent.mkdir(parents=True, exist_ok=True)
         with theirs, log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "enginesmith.pipeline.warm", str(theirs.fileno()), torch, *modules],
+                [sys.executable, "-m", warm.__name__, str(theirs.fileno()), torch, *modules],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

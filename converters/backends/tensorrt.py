@@ -85,7 +85,8 @@ class TensorRTBackend:
         self.product = product
         self.name = product.name
         self.packages = product.packages
-        self.preload: tuple[str, ...] = (product.module, "enginesmith.converters.backends.trt_check")
+        self.alone = not product.capabilities
+        self.preload: tuple[str, ...] = (product.module, f"{__package__}.trt_check")
         self.requirement = product.requirement
 
     def version(self) -> str:

@@ -46,9 +46,10 @@ class TvmBackend:
     without_torch = True
     preload: tuple[str, ...] = (
         "tvm",
-        "enginesmith.converters.backends.tvm_check",
+        f"{__package__}.tvm_check",
         "enginesmith.converters.tvm_kernels.apply",
     )
+    alone = False
     dynamic_shapes = False
     half = False
 

@@ -74,6 +74,14 @@ def test_what_takes_times_runs_alone_and_after_what_can_run_beside_others():
     assert work.beside["time a"] == set()
 
 
+def test_builds_that_time_kernels_run_alone():
+    """TensorRT's, on the GPU that they are for; TensorRT-RTX's time nothing."""
+    work = Work()
+    backends = ("tensorrt", "tensorrt-rtx", "tvm")
+    schedule([PlannedStage(name, "probe", ProbeOptions(), backend=name) for name in backends], 3, work, never)
+    assert work.beside == {"tensorrt-rtx": {"tvm"}, "tvm": {"tensorrt-rtx"}, "tensorrt": set()}
+
+
 def test_it_runs_in_the_thread_that_gets_ctrl_c():
     threads = {}
     stages = (stage("a"), stage("timed", kind="timed"), stage("not here", kind="timed", blocked="no GPU"))

@@ -31,7 +31,7 @@ def pool(tmp_path, monkeypatch):
 
 def warm() -> list[int]:
     """Ids of the warm processes that this one has started."""
-    return [child.pid for child in psutil.Process().children() if "enginesmith.pipeline.warm" in child.cmdline()]
+    return [child.pid for child in psutil.Process().children() if warm_process.__name__ in child.cmdline()]
 
 
 def run(template: Template | None, tmp_path: Path, code: str) -> str:
