@@ -184,11 +184,11 @@ def fine_tune(
     With both, the zeros are made first, and the rounding keeps them. Raises UserError where nothing can be pruned or
     rounded, and as `train` does.
     """
-    from enginesmith.converters.training.layers import change, output_axis, pooled, settle, weight_of, weighted
     from enginesmith.converters.training.pruning import prune
     from enginesmith.converters.training.ranges import fingerprint
     from enginesmith.converters.training.rounding import Rounding
     from enginesmith.converters.training.training import train
+    from enginesmith.converters.training.weighted import change, output_axis, pooled, settle, weight_of, weighted
 
     started = time.monotonic()
     layers, left = weighted(model)
