@@ -58,7 +58,7 @@ class Stage(Generic[OptionsT]):
     facts: ClassVar[type[Facts]] = Facts
     """What `run` returns."""
     follows: ClassVar[str] = ""
-    """Of a third party's stage: the name of the one after which it is planned, each time."""
+    """Of a stage that the order of the pipeline doesn't name: the one after which it is planned, each time."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions are part of the stage's key."""
     interruptible: ClassVar[bool] = False
