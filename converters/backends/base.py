@@ -82,6 +82,10 @@ class Backend(ABC):
     table: str = ""
     """Name of the table in `compat.support` that says what it takes; empty where there is none, and so no rule and no
     repair."""
+    preload: tuple[str, ...] = ()
+    """Modules that it works with, as of a stage's `preload`."""
+    alone: bool = False
+    """Its builds time kernels on the device: nothing else runs beside them."""
     gpu: bool = False
     """Its targets are compute capabilities (`sm_89`); else its engines run on CPUs."""
     dynamic_shapes: bool = False

@@ -45,11 +45,11 @@ def build(
 
     Raises ConversionError with a finding for every node that is refused and that no repair could mend.
     """
-    from enginesmith.converters.graphs.repair import name_repairs, repair_file
-
     engine, findings = _attempt(backend, request, context)
     if engine is not None:
         return Built(engine, request.onnx, findings)
+    from enginesmith.converters.graphs.repair import name_repairs, repair_file
+
     findings = name_repairs(request.onnx, backend.rules(), findings)
     refused = _errors(findings)
     if repaired is None:

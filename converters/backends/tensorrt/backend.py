@@ -58,6 +58,8 @@ class TensorRTBackend(Backend):
         self.product = product
         self.name = self.table = product.name
         self.packages = product.packages
+        self.alone = not product.capabilities
+        self.preload: tuple[str, ...] = (product.module, f"{__package__}.check")
         self.requirement = product.requirement
 
     def available(self) -> str | None:

@@ -46,6 +46,7 @@ class TvmBackend(Backend):
     requirement = "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi==0.1.14.*'"
     engine_file = ENGINE
     table = "tvm"
+    preload: tuple[str, ...] = ("tvm", f"{__package__}.check", f"{__package__}.kernels.apply")
     tunable = True
 
     def available(self) -> str | None:
