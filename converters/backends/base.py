@@ -78,7 +78,7 @@ class Backend(ABC):
     requirement: str
     """The pip line that installs it."""
     engine_file: str
-    """Name of the file in `BuildRequest.out` that `runner` takes."""
+    """Name of the file in `BuildRequest.out` that `runner` takes; not `model.onnx`, which a repaired graph has there."""
     table: str = ""
     """Name of the table in `compat.support` that says what it takes; empty where there is none, and so no rule and no
     repair."""
