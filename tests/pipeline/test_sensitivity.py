@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from browser import browse, chromium, drawn_plots
 from onnx import TensorProto, helper, numpy_helper
-from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
+from report_pages import HOSTILE, Page
 from rich.console import Console
 from running import Answer, CommandLine
 
