@@ -184,7 +184,7 @@ def bisect(
 
 @app.command()
 def doctor(
-    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="An .onnx file, or several.")],
     for_: Annotated[
         str,
         typer.Option(
@@ -205,7 +205,7 @@ def doctor(
     """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
     from enginesmith.pipeline.cli.command import run_doctor
 
-    raise typer.Exit(run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
+    raise typer.Exit(run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
 
 
 @app.command()

@@ -60,7 +60,7 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
 
 
 def run_doctor(
-    model: Path,
+    models: list[Path],
     backends: str,
     out: Path | None,
     shape: str | None,
@@ -70,32 +70,39 @@ def run_doctor(
     trial: bool,
     as_json: bool,
 ) -> int:
-    """Examine, repair if asked to, show, and return the exit status: 0 clean (or all repaired), 1 findings."""
+    """Examine, repair if asked to, show, and return the exit status: 0 all clean (or repaired), 1 findings."""
     from enginesmith.pipeline.cli.doctor_view import show_examination, show_repairs
     from enginesmith.pipeline.job import doctor
 
     wanted = doctor.wanted(backends)
     if inputs is not None and out is None:
         raise UserError("--inputs are for the proof of repairs: give --fix too")
-    if out is not None:
-        doctor.check_files(model, out, inputs)  # before the examination, which may take minutes
-    examination = doctor.examine(model, wanted, shape, trial=trial, timeout=timeout)
-    repairs = []
-    if out is not None and examination.nodes:
-        repairs = doctor.fix(model, out, wanted, shape, inputs, timeout, trial=trial)
-    clean = all(report.mended for report in repairs) if repairs else examination.clean
-    if as_json:
-        _print_json(
+    if out is not None and len(models) > 1:
+        raise UserError("--fix writes one graph: give one model")
+    told: list[dict[str, Any]] = []
+    for model in models:
+        if out is not None:
+            doctor.check_files(model, out, inputs)  # before the examination, which may take minutes
+        examination = doctor.examine(model, wanted, shape, trial=trial, timeout=timeout)
+        repairs = []
+        if out is not None and examination.nodes:
+            repairs = doctor.fix(model, out, wanted, shape, inputs, timeout, trial=trial)
+        clean = all(report.mended for report in repairs) if repairs else examination.clean
+        told.append(
             {**examination.model_dump(), "repairs": [report.model_dump() for report in repairs], "clean": clean}
         )
-        return 0 if clean else 1
-    console = _console()
-    show_examination(console, examination)
-    if repairs:
-        made = any(report.made for report in repairs)
-        names = [f"{one.backend} {one.version}" for one in wanted]
-        show_repairs(console, names, repairs, str(out) if made else "")
-    return 0 if clean else 1
+        if not as_json:
+            console = _console()
+            if len(told) > 1:
+                console.print()
+            show_examination(console, examination)
+            if repairs:
+                made = any(report.made for report in repairs)
+                names = [f"{one.backend} {one.version}" for one in wanted]
+                show_repairs(console, names, repairs, str(out) if made else "")
+    if as_json:
+        _print_json(told[0] if len(models) == 1 else told)
+    return 0 if all(one["clean"] for one in told) else 1
 
 
 def show_pages(id: str | None, out: Path | None) -> None:
