@@ -6,9 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.precision.mix import rest_of
 
 
 class CalibrateOptions(Options):
@@ -31,15 +36,33 @@ class Calibrate(Stage[CalibrateOptions]):
     options = CalibrateOptions
     packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "pillow")
 
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        if recipe.precision in (FP32, "bf16"):  # bf16 has the range of float32
+            return
+        integers = recipe.precision in ("int8", AUTO)
+        roles = {"calibration": integers and recipe.equalize}
+        if recipe.precision == AUTO and not recipe.equalize and not recipe.qat:
+            roles["equalized"] = True  # the search tries both
+        for role, equalize in roles.items():
+            id = self.name if role == "calibration" else f"{self.name} {role}"
+            options = CalibrateOptions(
+                precision=recipe.precision,
+                rest=rest_of(recipe, half=so_far.half),
+                data=DataOptions.calibration(recipe),
+                equalize=equalize,
+            )
+            needs = so_far.needs("model", "samples", *(["finetuned"] if recipe.qat else []))
+            yield PlannedStage(id, self.name, options, needs=needs, after=(so_far.roles["expected"],))
+            so_far.roles[role] = id
+
     def run(self, inputs: Mapping[str, Path], options: CalibrateOptions, context: Context) -> Facts:
         import onnx_ir as ir
 
-        from enginesmith.compat.graphs import weight_bytes
+        from enginesmith.compat.saving import save
         from enginesmith.converters.precision.int8.calibration import calibrate
         from enginesmith.converters.precision.int8.equalize import equalize
         from enginesmith.converters.precision.int8.placement import observed
         from enginesmith.converters.precision.lower import prepare
-        from enginesmith.converters.precision.ranges import LARGE
         from enginesmith.converters.training.ranges import trained_ranges
         from enginesmith.converters.training.record import FineTuning
 
@@ -63,7 +86,7 @@ class Calibrate(Stage[CalibrateOptions]):
                     f"like others: {', '.join(lost[:3])}" + (", ..." if len(lost) > 3 else "")
                 )
         found.save(context.out)
-        ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)
+        save(model, context.out / MODEL)
         for warning in warnings:
             context.warn(warning)
         return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")

@@ -18,11 +18,11 @@ from probe_stage import ProbeOptions
 from running import PROBE, Probes
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import STAGES
 from enginesmith.pipeline.job.builder import Builder
 from enginesmith.pipeline.job.plan import Plan, PlannedStage
-from enginesmith.pipeline.job.recipe import Recipe
-from enginesmith.pipeline.job.source import Source
 from enginesmith.pipeline.job.store import Store
 
 
@@ -170,7 +170,7 @@ from pathlib import Path
 sys.path[:0] = {[str(PROBE), str(PROBE.parent)]!r}
 import sitecustomize, json
 from running import Probes
-from enginesmith.pipeline.store import Store
+from enginesmith.pipeline.job.store import Store
 folder = Path(sys.argv[1])
 build = Probes(Store(folder / "store"), folder).build(**json.loads(sys.argv[2]))
 print(json.dumps({{record.id: record.status for record in build.records}}))
