@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
+from enginesmith.converters.bisect.divergence import MOST, Divergence, Layer
 from enginesmith.pipeline.job.divergence import find_divergences
 from enginesmith.pipeline.job.finished import Run
 from enginesmith.pipeline.job.store import Store
