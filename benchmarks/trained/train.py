@@ -84,7 +84,7 @@ def _train(
             stage="trained",
             id=f"trained {name}",
             files=record_files(files),
-            facts=Facts(note=note, task=of.task),
+            facts=Facts(note=note),
             seconds=wall,
             peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             tools=tools,
