@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from enginesmith.converters.core.errors import ConversionError, UserError, dump_error, load_error
 from enginesmith.converters.core.processes import die_with_parent
 
 IDLE_START = 120.0
@@ -35,7 +36,11 @@ class Died(Exception):
 
 
 class Raised(Exception):
-    """The function raised; the text is `Type: message`, in one line."""
+    """The function raised what is none of our errors; the text is `Type: message`, in one line."""
+
+
+FAILED = (Died, Raised, ConversionError)
+"""How a call ends that was a fair request and came to nothing."""
 
 
 class Isolated:
@@ -62,7 +67,8 @@ class Isolated:
     def call(self, function: str, *arguments: Any, timeout: float) -> Any:
         """The result of `package.module:function`. `timeout` in seconds.
 
-        Raises Died when the process crashed or was stopped, Raised when the function raised.
+        Raises Died when the process crashed or was stopped; UserError and ConversionError as the function raised them,
+        and Raised for whatever else it raised.
         """
         process = self._start()
         line = json.dumps({"function": function, "arguments": arguments}) + "\n"
@@ -85,6 +91,8 @@ class Isolated:
             raise Died(_fate(status))
         self._fresh = False
         reply = json.loads(answer)
+        if "error" in reply:
+            raise load_error(reply["error"])
         if "raised" in reply:
             raise Raised(reply["raised"])
         return reply["result"]
@@ -189,6 +197,8 @@ def serve(writer: int, parent: int) -> None:
         module, _, name = request["function"].partition(":")
         try:
             reply = json.dumps({"result": getattr(import_module(module), name)(*request["arguments"])})
+        except (UserError, ConversionError) as error:
+            reply = json.dumps({"error": dump_error(error)})
         except Exception as error:  # noqa: BLE001 - the caller gets it as Raised
             text = " ".join(str(error).split())
             reply = json.dumps({"raised": f"{type(error).__name__}: {text}" if text else type(error).__name__})
