@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
-from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.core.engine_layers import Profile
-from enginesmith.converters.core.records import (
-    Accuracy,
-    Attempt,
-    Comparison,
-    EngineInfo,
-    Latency,
-    Lowering,
-    Search,
-    TensorInfo,
-    Tuning,
-    Weights,
-)
+from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 
 MODEL = "model.onnx"
 """File name of the graph in every artifact that holds one; its external data lies beside it."""
 
 SCHEDULES = "schedules.json"
 """File name of what a search for better schedules found, which a compilation takes."""
-
-
-class Options(BaseModel):
-    """Base of every stage's options: frozen, and closed so that a misspelt one is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Facts(BaseModel):
-    """What a stage found out, beside the files that it wrote. Goes into the manifest."""
-
-    nodes: int | None = None
-    ops: dict[str, int] = {}
-    """Operator histogram of the graph that the stage wrote."""
-    inputs: list[TensorInfo] = []
-    outputs: list[TensorInfo] = []
-    weights: Weights | None = None
-    attempts: list[Attempt] = []
-    findings: list[Finding] = []
-    repairs: list[Attempted] = []
-    """Repairs that were made, taken back or found not to apply, in order."""
-    warnings: list[str] = []
-    comparison: Comparison | None = None
-    lowering: Lowering | None = None
-    accuracy: Accuracy | None = None
-    search: Search | None = None
-    tuning: Tuning | None = None
-    engine: EngineInfo | None = None
-    latency: Latency | None = None
-    profile: Profile | None = None
-    task: str = ""
-    """`detection`, `classification` or `tensor`, once a model has been looked at."""
-    unreachable: str = ""
-    """A host that could not be reached and whose absence shaped the result: it is taken from the store only as long
-    as that stays so."""
-    interrupted: bool = False
-    """The user ended the stage early: what it has found is good for this run, and the next one goes on."""
-    note: str = ""
-    """A few words for the table, such as the tool that did the work."""
-    source_files: dict[str, str] = {}
-    """The user's own source files that the stage executed, with their SHA-256: a change of one is a change of input."""
 
 
 @dataclass
@@ -98,13 +45,17 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class Stage(Generic[OptionsT]):
-    """One hop. Subclasses import their framework inside `run`, so that the orchestrator can read their options cheaply.
+    """One hop: its options, where it stands in a plan, what it does, and the facts that it finds.
 
-    Raises from `run`: UserError for a request that can't be met, ConversionError for a failed conversion.
+    Subclasses import their framework inside `run`, so that the orchestrator can read their options cheaply.
     """
 
     name: ClassVar[str]
     options: type[OptionsT]
+    facts: ClassVar[type[Facts]] = Facts
+    """What `run` returns."""
+    follows: ClassVar[str] = ""
+    """Of a third party's stage: the name of the one after which it is planned, each time."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions are part of the stage's key."""
     interruptible: ClassVar[bool] = False
@@ -116,8 +67,17 @@ class Stage(Generic[OptionsT]):
         """The distributions for these options, where the options choose the tool."""
         return self.packages
 
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        """What of this stage a recipe asks for at this place of the order: nothing, one, or several. Says in `so_far` which
+        roles its artifact fills from then on. Raises UserError for requests that make no sense.
+        """
+        yield from ()
+
     def run(self, inputs: Mapping[str, Path], options: OptionsT, context: Context) -> Facts:
-        """`inputs` maps a role to the artifact directory of the stage that fills it."""
+        """`inputs` maps a role to the artifact directory of the stage that fills it.
+
+        Raises UserError for a request that can't be met, ConversionError for a failed conversion.
+        """
         raise NotImplementedError
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import SAMPLES, SampleSet
-from enginesmith.converters.core.stage import MODEL, Context, Options
+from enginesmith.converters.core.stage import MODEL, Context
+from enginesmith.converters.data.datasets import data_sources
+from enginesmith.converters.data.metrics import metric_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +31,24 @@ class DataOptions(Options):
     examples: int
     seed: int
 
+    @classmethod
+    def calibration(cls, recipe: Recipe, examples: int | None = None) -> DataOptions:
+        """What a recipe calibrates on; at most so many `examples`, its own number where left out."""
+        sources = data_sources(recipe.calib, "calibration")
+        most = recipe.examples if examples is None else examples
+        return cls(spec=recipe.calib, sources=sources, role="calibration", examples=most, seed=recipe.seed)
+
+    @classmethod
+    def evaluation(cls, recipe: Recipe) -> DataOptions:
+        """What a recipe measures the accuracy on."""
+        return cls(
+            spec=recipe.eval,
+            sources=data_sources(recipe.eval, "evaluation"),
+            role="evaluation",
+            examples=recipe.evaluated or (500 if recipe.eval else 32),
+            seed=recipe.seed,
+        )
+
     def open(self, samples: Path) -> Dataset:
         """The `Dataset`, for the inputs that the artifact `samples` describes. Raises UserError."""
         from enginesmith.converters.data.datasets import open_dataset
@@ -41,6 +63,11 @@ class MetricOptions(Options):
 
     spec: str
     sources: dict[str, str]
+
+    @classmethod
+    def asked(cls, recipe: Recipe) -> MetricOptions:
+        """What a recipe is judged by."""
+        return cls(spec=recipe.metric, sources=metric_sources(recipe.metric))
 
     def load(self, task: str, labelled: bool) -> Metric:
         """Raises UserError for one that can't be had on such data."""

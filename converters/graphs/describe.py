@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.records import TensorInfo
-from enginesmith.converters.core.stage import Facts
 
 if TYPE_CHECKING:
     import onnx
 
 
-def describe(path: Path) -> Facts:
+def describe(path: Path) -> GraphFacts:
     """Node count and operator histogram (subgraphs and functions included), inputs and outputs of an ONNX file."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     ops = Counter(operator_name(node) for node in all_nodes(model))
     initializers = {tensor.name for tensor in model.graph.initializer}
-    return Facts(
+    return GraphFacts(
         nodes=sum(ops.values()),
         ops=dict(ops.most_common()),
         inputs=[_tensor(value) for value in model.graph.input if value.name not in initializers],

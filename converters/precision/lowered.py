@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from enginesmith.converters.core.facts import GraphFacts
+from enginesmith.converters.core.plan import Draft
 from enginesmith.converters.core.records import Lowering
-from enginesmith.converters.core.stage import MODEL, Facts
+from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.precision.mix import STAND_IN_LABEL
 
 
-def lowered_facts(out: Path, lowering: Lowering) -> Facts:
+class LoweredFacts(GraphFacts):
+    """Of a stage that wrote a graph in a lower precision."""
+
+    lowering: Lowering
+
+
+def lowered_facts(out: Path, lowering: Lowering) -> LoweredFacts:
     """What is known of the lowered graph in `out`."""
     total = sum(lowering.products_by_dtype.values())
     counts = ", ".join(
@@ -17,11 +26,18 @@ def lowered_facts(out: Path, lowering: Lowering) -> Facts:
         for dtype in ("int8", "int8 weights", "float16", "bfloat16", "float32")
         if lowering.products_by_dtype.get(dtype)
     )
-    return describe(out / MODEL).model_copy(
-        update={
+    return LoweredFacts(
+        **{
+            **dict(describe(out / MODEL)),
             "lowering": lowering,
             "findings": lowering.findings,
             "note": f"{total} products: {counts}; {lowering.casts} casts, weights "
             f"{lowering.weights_before / 1e6:.1f} to {lowering.weights_after / 1e6:.1f} MB",
         }
     )
+
+
+def lowered(so_far: Draft, id: str) -> None:
+    """From here on the graph is that of the stage `id`, and the float32 one keeps what it was held against."""
+    so_far.roles |= {"exact": so_far.roles["expected"], "wide": so_far.roles["model"], "model": id, "product": id}
+    so_far.labels[f"compare {id}"] = STAND_IN_LABEL

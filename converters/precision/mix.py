@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
+from enginesmith.converters.core.recipe import Recipe, Rest
 from enginesmith.converters.core.records import Kept, Lowering
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from enginesmith.converters.precision.int8.calibration import Calibration
 
-Rest = Literal["fp32", "fp16", "bf16"]
 STAND_IN = "standin.onnx"
 """File name of the stand-in, beside the graph that it stands for."""
 STAND_IN_LABEL = "ONNX Runtime, rounding where the graph does"
@@ -38,6 +38,13 @@ class Mix(BaseModel):
     """Nodes that stay in float32."""
     keep_io: bool = True
     """Leave inputs and outputs in float32."""
+
+
+def rest_of(recipe: Recipe, *, half: bool) -> Rest:
+    """What computes in no integers. Where no engine computes in 16 bits (`half`), a graph that rounds to them would be
+    compared with engines that don't.
+    """
+    return recipe.rest or ("fp16" if half else "fp32")
 
 
 def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:

@@ -6,9 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.precision.mix import rest_of
 
 
 class CalibrateOptions(Options):
@@ -30,6 +35,25 @@ class Calibrate(Stage[CalibrateOptions]):
     name = "calibrate"
     options = CalibrateOptions
     packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "pillow")
+
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        if recipe.precision in (FP32, "bf16"):  # bf16 has the range of float32
+            return
+        integers = recipe.precision in ("int8", AUTO)
+        roles = {"calibration": integers and recipe.equalize}
+        if recipe.precision == AUTO and not recipe.equalize and not recipe.qat:
+            roles["equalized"] = True  # the search tries both
+        for role, equalize in roles.items():
+            id = self.name if role == "calibration" else f"{self.name} {role}"
+            options = CalibrateOptions(
+                precision=recipe.precision,
+                rest=rest_of(recipe, half=so_far.half),
+                data=DataOptions.calibration(recipe),
+                equalize=equalize,
+            )
+            needs = so_far.needs("model", "samples", *(["finetuned"] if recipe.qat else []))
+            yield PlannedStage(id, self.name, options, needs=needs, after=(so_far.roles["expected"],))
+            so_far.roles[role] = id
 
     def run(self, inputs: Mapping[str, Path], options: CalibrateOptions, context: Context) -> Facts:
         import onnx_ir as ir

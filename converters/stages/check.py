@@ -6,7 +6,7 @@ The artifact holds the repaired graph; it is empty when nothing had to be repair
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from enginesmith.compat.findings import Finding
@@ -14,10 +14,14 @@ from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
 from enginesmith.converters.core.inputs import listed_shapes
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, Recipe
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.core.samples import SampleSet
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs.describe import describe
 
 
@@ -31,18 +35,37 @@ class CheckOptions(Options):
     expected: str = "ONNX Runtime"
 
 
+class CheckFacts(GraphFacts, ComparedFacts):
+    """Of the repaired graph, where one was made."""
+
+
 class Check(Stage[CheckOptions]):
     """Fails with a finding for every node that the backend refuses and that no repair could mend."""
 
     name = "check"
     options = CheckOptions
+    facts = CheckFacts
     without_torch = True
 
     def packages_of(self, options: CheckOptions) -> tuple[str, ...]:
         repair = ("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "polygraphy") if options.repair else ()
         return (*get_backend(options.backend).packages, *repair)
 
-    def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        backend, target = so_far.branch.backend, so_far.branch.target
+        options = CheckOptions(
+            backend=backend,
+            target=target,
+            precision="int8" if recipe.precision == AUTO else recipe.precision,
+            repair=recipe.repair,
+            expected=so_far.expected_label,
+        )
+        needs = so_far.needs("model", "samples", "expected")
+        id = f"{self.name} {so_far.branch.name}"
+        yield PlannedStage(id, self.name, options, needs=needs, after=so_far.after, backend=backend, target=target)
+        so_far.roles["checked"] = id
+
+    def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> CheckFacts:
         from enginesmith.compat.target import Target
         from enginesmith.converters.graphs.comparison import compare_graph
         from enginesmith.converters.graphs.repair import repair_file
@@ -65,7 +88,7 @@ class Check(Stage[CheckOptions]):
         findings = findings_of(onnx)
         refused = _errors(findings)
         if not refused:
-            return Facts(findings=findings, note=f"{describe(onnx).nodes} nodes accepted")
+            return CheckFacts(findings=findings, note=f"{describe(onnx).nodes} nodes accepted")
         if not options.repair:
             raise _refused(options.backend, refused, findings)
         context.progress(f"repairing {_listed(refused)}")
@@ -79,9 +102,9 @@ class Check(Stage[CheckOptions]):
             out, inputs["samples"], inputs["expected"], options.expected, options.precision, context
         )
         made = Counter(attempt.repair for attempt in report.made)
-        facts = describe(out)
-        return facts.model_copy(
-            update={
+        return CheckFacts(
+            **{
+                **dict(describe(out)),
                 "findings": findings,
                 "repairs": report.attempts,
                 "comparison": comparison,

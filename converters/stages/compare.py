@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.backends import get_backend
+from enginesmith.converters.core.facts import ComparedFacts
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.samples import SampleSet, load_results, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.graphs.comparison import (
@@ -46,13 +50,38 @@ class Compare(Stage[CompareOptions]):
 
     name = "compare"
     options = CompareOptions
+    facts = ComparedFacts
     without_torch = True
 
     def packages_of(self, options: CompareOptions) -> tuple[str, ...]:
         runner = ("onnxruntime", "onnxruntime-gpu")
         return ("polygraphy", *(runner if options.backend == ONNXRUNTIME else get_backend(options.backend).packages))
 
-    def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        """After every stage that leaves a graph or an engine."""
+        candidate = so_far.roles.pop("product", "")
+        if not candidate:
+            return
+        engine, lowered = so_far.engine, "exact" in so_far.roles
+        id = f"{self.name} {engine.name if engine else candidate}"
+        precision = recipe.precision if lowered else FP32
+        options = CompareOptions(
+            backend=engine.backend if engine else ONNXRUNTIME,
+            precision="int8" if precision == AUTO else precision,
+            expected=so_far.expected_label,
+            judged_by="accuracy" if lowered and not engine else "",
+        )
+        needs = {"candidate": candidate, **so_far.needs("samples", "expected")}
+        if engine is None:
+            yield PlannedStage(id, self.name, options, needs=needs)
+            so_far.roles["expected"] = so_far.gate = id
+            return
+        wide = {"wide": so_far.roles["exact"]} if lowered else {}
+        blocked = get_backend(engine.backend).runnable(engine.target) or ""
+        yield PlannedStage(id, self.name, options, {**needs, **wide}, (), engine.backend, engine.target, blocked)
+        so_far.gate = id
+
+    def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> ComparedFacts:
         samples, feeds = SampleSet.load(inputs["samples"])
         expected = load_results(inputs["expected"])
         chosen = list(range(len(feeds)))
@@ -77,7 +106,7 @@ class Compare(Stage[CompareOptions]):
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
-        return Facts(comparison=comparison, note=worst_figures(compared))
+        return ComparedFacts(comparison=comparison, note=worst_figures(compared))
 
 
 def _runner(backend: str, candidate: Path) -> BaseRunner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,14 @@ from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest, Profile
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.inputs import listed_shapes, written
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.samples import SAMPLES, SampleSet
-from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage, accepted
+from enginesmith.converters.core.stage import SCHEDULES, Context, Stage, accepted
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs.products import shortfall
 
@@ -31,17 +36,32 @@ class CompileOptions(Options):
     """Winograd's among them."""
 
 
+class CompileFacts(Facts):
+    engine: EngineInfo
+
+
 class Compile(Stage[CompileOptions]):
     """The artifact is the engine, with what its backend needs to run it beside it."""
 
     name = "compile"
     options = CompileOptions
+    facts = CompileFacts
     without_torch = True
 
     def packages_of(self, options: CompileOptions) -> tuple[str, ...]:
         return get_backend(options.backend).packages
 
-    def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        backend, target = so_far.branch.backend, so_far.branch.target
+        options = CompileOptions(
+            backend=backend, target=target, sparse=recipe.sparse, kernels=recipe.kernels, winograd=recipe.winograd
+        )
+        needs = so_far.needs("model", "samples", "checked", "tuned")
+        id = f"{self.name} {so_far.branch.name}"
+        yield PlannedStage(id, self.name, options, needs=needs, backend=backend, target=target)
+        so_far.roles |= {"engine": id, "product": id}
+
+    def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> CompileFacts:
         samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
         request = BuildRequest(
             onnx=accepted(inputs),
@@ -79,7 +99,9 @@ class Compile(Stage[CompileOptions]):
                 )
         for warning in warnings:
             context.warn(warning)
-        return Facts(engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB")
+        return CompileFacts(
+            engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB"
+        )
 
 
 def _example(profile: Profile) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.facts import JudgedFacts
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions, MetricOptions, open_evaluator
 from enginesmith.converters.precision.mix import STAND_IN
 
 TELLING = 0.01
 """Loss from which a build without a budget warns."""
+
+
+JUDGE = "accuracy"
+"""Id of the stage in a plan."""
 
 
 class AccuracyOptions(Options):
@@ -27,9 +35,22 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
 
     name = "evaluate"
     options = AccuracyOptions
+    facts = JudgedFacts
     packages = ("onnxruntime", "onnxruntime-gpu", "pillow")
 
-    def run(self, inputs: Mapping[str, Path], options: AccuracyOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        """After a lower precision, and after a fine-tuning alone. What is lost, is lost of the model before both."""
+        if recipe.precision == AUTO or (recipe.precision == FP32 and "original" not in so_far.roles):
+            return
+        options = AccuracyOptions(
+            data=DataOptions.evaluation(recipe), metric=MetricOptions.asked(recipe), budget=recipe.budget
+        )
+        wide = so_far.roles.get("wide", so_far.roles["model"])
+        needs = {"model": wide, "candidate": so_far.roles["model"], **so_far.needs("samples", "original")}
+        yield PlannedStage(JUDGE, self.name, options, needs=needs, after=so_far.after)
+        so_far.gate = JUDGE
+
+    def run(self, inputs: Mapping[str, Path], options: AccuracyOptions, context: Context) -> JudgedFacts:
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
         score = evaluator.score(stand_in_of(inputs["candidate"]))
         accuracy = evaluator.record(score, options.budget)
@@ -41,7 +62,7 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
             )
         for warning in warnings:
             context.warn(warning)
-        return Facts(accuracy=accuracy, warnings=warnings, source_files=own_sources(), note=accuracy.verdict)
+        return JudgedFacts(accuracy=accuracy, warnings=warnings, source_files=own_sources(), note=accuracy.verdict)
 
 
 def stand_in_of(artifact: Path) -> Path:

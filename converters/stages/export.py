@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
-from enginesmith.converters.torch_models.source import LoadedModel
+from enginesmith.converters.torch_models.source import LoadedModel, model_options
 
 if TYPE_CHECKING:
     pass
 
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
+
+
+ORIGINAL = "original"
+"""Id of the export of a model that is then fine-tuned."""
 
 
 class ExportOptions(PrepareOptions):
@@ -38,9 +45,34 @@ class Export(Stage[ExportOptions]):
 
     name = "export"
     options = ExportOptions
+    facts = ModelFacts
     packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
 
-    def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        """Twice where the model is fine-tuned: as it was, and with its new weights."""
+        trained = "finetuned" in so_far.roles
+        if so_far.source.kind == "onnx" or (so_far.stages and not trained):
+            return
+        options = ExportOptions(
+            **model_options(recipe, so_far.source),
+            stock=recipe.stock,
+            proposals=recipe.proposals,
+            exporter=recipe.exporter,
+            opset=recipe.opset,
+            inputs=so_far.inputs,
+            samples=recipe.samples,
+            task=so_far.source.task or "auto",
+            pixels=recipe.pixels,
+        )
+        first = not trained and (recipe.qat or recipe.sparse)
+        id = ORIGINAL if first else self.name
+        yield PlannedStage(id, self.name, options, needs=so_far.needs("finetuned"))
+        so_far.roles |= dict.fromkeys(("samples", "expected", "model", "product"), id)
+        so_far.labels[id] = "PyTorch"
+        if first:
+            so_far.roles["original"] = id
+
+    def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
 
         context.progress("loading the model")
@@ -66,9 +98,9 @@ class Export(Stage[ExportOptions]):
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
             attempts = export_onnx(prepared.build(), prepared.specs, names, tools, options.opset, context)
-        facts = describe(context.out / MODEL)
-        return facts.model_copy(
-            update={
+        return ModelFacts(
+            **{
+                **dict(describe(context.out / MODEL)),
                 "weights": loaded.weights.model_copy(
                     update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
                 ),

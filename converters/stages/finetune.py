@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.stage import Context, Facts, Stage
-from enginesmith.converters.core.user_code import function_from_file, function_from_module, own_sources
+from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.records import Weights
+from enginesmith.converters.core.stage import Context, Stage
+from enginesmith.converters.core.user_code import check_defined, function_from_file, function_from_module, own_sources
 from enginesmith.converters.data.options import DataOptions
 from enginesmith.converters.torch_models.prepare import WEIGHTS
-from enginesmith.converters.torch_models.source import TorchModelOptions
+from enginesmith.converters.torch_models.source import TorchModelOptions, model_options
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.training.record import FineTuning
 
@@ -24,6 +29,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 UNSEEN = "no input reached it in the training: its range will be that of the calibration"
+
+
+INTEGERS = ("int8", "auto")
+NONE = "none"
+"""What `finetune` is where pruning is all."""
+DISTILLED = 512
+"""Examples that a model learns from where the user gives no function, at most."""
+FORM = "give path/to/file.py:function, or package.module:function: a function that trains the model that it is given"
 
 
 class FinetuneOptions(TorchModelOptions):
@@ -38,14 +51,58 @@ class FinetuneOptions(TorchModelOptions):
     sparse: bool
 
 
+class FinetuneFacts(Facts):
+    weights: Weights | None = None
+
+
 class Finetune(Stage[FinetuneOptions]):
     """The artifact is a state dict that fits the model as it was given."""
 
     name = "finetune"
     options = FinetuneOptions
+    facts = FinetuneFacts
     packages = ("torch", "torchvision", "timm")
 
-    def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        source = so_far.source
+        if source.kind in ("onnx", "exported-program", "torchscript"):
+            for flag in ("finetune", "qat"):
+                if getattr(recipe, flag):
+                    raise UserError(f"{flag} trains PyTorch models, and {source.name} is a finished graph")
+            if source.kind == "onnx":
+                return  # `sparse` then only says that its weights are
+            if recipe.sparse:
+                raise UserError(f"sparse prunes PyTorch models, and {source.name} is a finished graph")
+        if not (recipe.qat or recipe.sparse):
+            if recipe.finetune:
+                raise UserError("finetune trains for int8 or for sparse weights; give --qat, --sparse or both")
+            return
+        if recipe.qat and recipe.finetune == NONE:
+            raise UserError("qat trains with int8's rounding: with --finetune none it has nothing to do")
+        if recipe.qat and recipe.precision not in INTEGERS:
+            raise UserError(
+                f"qat trains for int8, and the precision is {recipe.precision}; give --precision int8 or auto"
+            )
+        if recipe.qat and recipe.equalize:
+            raise UserError("equalize changes the weights that qat trains to be rounded; leave one of them out")
+        function, path = _locate(recipe.finetune)
+        data = None
+        if not recipe.finetune:
+            data = DataOptions.calibration(recipe, DISTILLED)
+        options = FinetuneOptions(
+            **model_options(recipe, source),
+            function=function,
+            function_path=path,
+            function_sha256=hash_file(path) if path else "",
+            data=data,
+            qat=recipe.qat,
+            sparse=recipe.sparse,
+        )
+        taught = so_far.needs("samples") if data is not None else {}
+        yield PlannedStage(self.name, self.name, options, needs=taught)
+        so_far.roles["finetuned"] = self.name
+
+    def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> FinetuneFacts:
         import torch
 
         context.progress("loading the model")
@@ -78,7 +135,7 @@ class Finetune(Stage[FinetuneOptions]):
             context.warn(warning)
         torch.save(loaded.module.state_dict(), context.out / WEIGHTS)
         record.save(context.out)
-        return Facts(
+        return FinetuneFacts(
             weights=loaded.weights,
             warnings=warnings,
             unreachable=loaded.unreachable,
@@ -86,6 +143,22 @@ class Finetune(Stage[FinetuneOptions]):
             note=_note(record),
             source_files=own_sources(),
         )
+
+
+def _locate(spec: str) -> tuple[str, Path | None]:
+    """The function, and the file that it is in; of a module, `module:function` and no file."""
+    if spec in ("", NONE):
+        return "", None
+    file, _, function = spec.rpartition(":")
+    if not file or not function.isidentifier():
+        raise UserError(f"finetune = {spec!r} names no function; {FORM}")
+    if not file.endswith(".py"):
+        return spec, None
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UserError(f"finetune = {spec!r}: there is no file {file}; {FORM}")
+    check_defined(path, function)
+    return function, path.resolve()
 
 
 def _check_teachable(model: nn.Module) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
+from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import DTYPES, InputSpec
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import TensorInfo, Weights
 from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.graphs.describe import describe
@@ -39,9 +43,31 @@ class OnnxImport(Stage[ImportOptions]):
 
     name = "import"
     options = ImportOptions
+    facts = ModelFacts
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
 
-    def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        source = so_far.source
+        if source.kind != "onnx":
+            return
+        assert source.path is not None
+        for flag in ("weights", "stock", "proposals"):
+            if getattr(recipe, flag):
+                raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
+        options = ImportOptions(
+            path=source.path,
+            sha256=hash_file(source.path),
+            inputs=so_far.inputs,
+            samples=recipe.samples,
+            seed=recipe.seed,
+            task=source.task or "auto",
+            pixels=recipe.pixels,
+        )
+        yield PlannedStage(self.name, self.name, options)
+        so_far.roles |= dict.fromkeys(("samples", "expected", "model", "product"), self.name)
+        so_far.labels[self.name] = "the graph as given"
+
+    def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
         model = load_graph(options.path)
         external = external_files(model, options.path)
         _check(options.path)
@@ -59,7 +85,7 @@ class OnnxImport(Stage[ImportOptions]):
         )
         sources = {str(options.path.parent / name): hash_file(options.path.parent / name) for name in external}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
-        return facts.model_copy(update={"weights": weights, "task": task, "source_files": sources})
+        return ModelFacts(**{**dict(facts), "weights": weights, "task": task, "source_files": sources})
 
 
 def _check(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -13,10 +13,14 @@ from pydantic import Field
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.engine_layers import Layers, Profile
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.inputs import written
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Latency
 from enginesmith.converters.core.samples import Array, SampleSet
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs import runner as onnxruntime
 
@@ -40,17 +44,39 @@ class MeasureOptions(Options):
     machine: str
 
 
+class MeasureFacts(Facts):
+    latency: Latency
+    profile: Profile | None = None
+
+
 class Measure(Stage[MeasureOptions]):
     """Medians of runs that alternate, so that both meet the same load; for each of the shapes that were listed."""
 
     name = "measure"
     options = MeasureOptions
+    facts = MeasureFacts
     without_torch = True
 
     def packages_of(self, options: MeasureOptions) -> tuple[str, ...]:
         return ("polygraphy", "onnxruntime", "onnxruntime-gpu", *get_backend(options.backend).packages)
 
-    def run(self, inputs: Mapping[str, Path], options: MeasureOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        """Beside ONNX Runtime on the graph in float32: on a CPU it computes in float32 anyway, and a graph of 16 bits is
+        slower there.
+        """
+        if recipe.measure <= 0:
+            return
+        backend, target = so_far.branch.backend, so_far.branch.target
+        options = MeasureOptions(
+            backend=backend, target=target, seconds=recipe.measure, threads=recipe.threads, machine=so_far.machine
+        )
+        wide = so_far.roles.get("wide", so_far.roles["model"])
+        needs = {**so_far.needs("engine"), "model": wide, **so_far.needs("samples")}
+        blocked = get_backend(backend).runnable(target) or ""
+        id = f"{self.name} {so_far.branch.name}"
+        yield PlannedStage(id, self.name, options, needs, so_far.after, backend, target, blocked)
+
+    def run(self, inputs: Mapping[str, Path], options: MeasureOptions, context: Context) -> MeasureFacts:
         backend = get_backend(options.backend)
         samples, feeds = SampleSet.load(inputs["samples"])
         threads = options.threads or len(os.sched_getaffinity(0))
@@ -68,7 +94,7 @@ class Measure(Stage[MeasureOptions]):
                 timed.append(latency.model_copy(update={"shapes": shapes}))
         first, *others = timed
         profile, warnings = self._profile(inputs, options, threads, feeds[0], context)
-        return Facts(
+        return MeasureFacts(
             latency=first.model_copy(update={"others": others}),
             profile=profile,
             warnings=warnings,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, FP32, Recipe, Rest
 from enginesmith.converters.core.records import Lowering
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.lowered import lowered_facts
-from enginesmith.converters.precision.mix import Rest, apply, whole, write
+from enginesmith.converters.precision.lowered import LoweredFacts, lowered, lowered_facts
+from enginesmith.converters.precision.mix import apply, rest_of, whole, write
 
 
 class PrecisionOptions(Options):
@@ -28,9 +31,23 @@ class Lower(Stage[PrecisionOptions]):
 
     name = "precision"
     options = PrecisionOptions
+    facts = LoweredFacts
     packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "ml-dtypes")
 
-    def run(self, inputs: Mapping[str, Path], options: PrecisionOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        if recipe.precision in (FP32, AUTO):
+            return
+        options = PrecisionOptions(
+            precision=recipe.precision,
+            rest=rest_of(recipe, half=so_far.half),
+            int8=Int8Options.asked(recipe),
+            keep_io=not recipe.low_io,
+        )
+        needs = so_far.needs("model", "samples", "calibration")
+        yield PlannedStage(self.name, self.name, options, needs=needs, after=(so_far.roles["expected"],))
+        lowered(so_far, self.name)
+
+    def run(self, inputs: Mapping[str, Path], options: PrecisionOptions, context: Context) -> LoweredFacts:
         import onnx_ir as ir
 
         from enginesmith.converters.precision.int8.calibration import Calibration

@@ -1,10 +1,16 @@
-"""The stages by name. Adding a stage is one module and one line here."""
+"""The stages by name. Adding a stage is one module, one line here, and its place in the order of `pipeline/job/plan.py`.
+
+Third parties add theirs by an entry point of the group `enginesmith.stages`: its name is the stage's, and the stage says
+with `follows` after which other one it is planned.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import cache
+from importlib import import_module, metadata
 from typing import Any
 
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.stage import Stage
 
 STAGES = {
@@ -25,14 +31,37 @@ STAGES = {
 }
 
 
+GROUP = "enginesmith.stages"
+
+
+@cache
+def _plugged() -> dict[str, str]:
+    """Stages of third parties: name to `module:class`."""
+    return {point.name: point.value for point in metadata.entry_points(group=GROUP) if point.name not in STAGES}
+
+
+def _place(name: str) -> str:
+    return STAGES.get(name) or _plugged()[name]
+
+
+def followers(name: str) -> list[str]:
+    """The stages of third parties that are planned after the stage `name`."""
+    return [plugged for plugged in _plugged() if load_stage(plugged).follows == name]
+
+
+def facts_type(name: str) -> type[Facts]:
+    """What a stage's facts are; of one that isn't installed any more, what all have in common."""
+    return load_stage(name).facts if name in STAGES or name in _plugged() else Facts
+
+
 def stage_module(name: str) -> str:
     """The module that holds a stage."""
-    return STAGES[name].partition(":")[0]
+    return _place(name).partition(":")[0]
 
 
 def load_stage(name: str) -> Stage[Any]:
     """Import a stage: cheap, since stages import their frameworks when they run."""
-    module, _, attribute = STAGES[name].partition(":")
+    module, _, attribute = _place(name).partition(":")
     stage = getattr(import_module(module), attribute)()
     assert isinstance(stage, Stage)
     return stage

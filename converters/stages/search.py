@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.facts import JudgedFacts
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.hashing import code_version
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import AUTO, Recipe
+from enginesmith.converters.core.records import Search
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described, open_evaluator
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.lowered import lowered_facts
+from enginesmith.converters.precision.lowered import LoweredFacts, lowered, lowered_facts
 from enginesmith.converters.precision.mix import apply, write
+
+DEFAULT_BUDGET = 0.005
+"""Of a search that was given none."""
+
+
+LOWERED = "precision"
+"""Id of the stage in a plan."""
 
 
 class SearchOptions(Options):
@@ -29,6 +42,16 @@ class SearchOptions(Options):
     """Version of the code: what was evaluated by another one is not remembered."""
 
 
+class SearchFacts(LoweredFacts, JudgedFacts):
+    search: Search
+
+    @property
+    def remedy(self) -> str:
+        if self.search.stopped:
+            return f"it stopped {self.search.stopped}: give it more TIME, or a larger BUDGET"
+        return "nothing better was found: give a larger BUDGET, or train with --qat --finetune"
+
+
 class SearchMix(Stage[SearchOptions]):
     """The artifact is the best mix's graph and stand-in, as the stage `precision` leaves them. Ctrl-C takes the best so
     far. What was evaluated is remembered in the cache, so that a search that was stopped goes on.
@@ -36,10 +59,29 @@ class SearchMix(Stage[SearchOptions]):
 
     name = "search"
     options = SearchOptions
+    facts = SearchFacts
     packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "ml-dtypes", "pillow")
     interruptible = True
 
-    def run(self, inputs: Mapping[str, Path], options: SearchOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        """In the place of `precision`. It measures the accuracy itself."""
+        if recipe.precision != AUTO:
+            return
+        options = SearchOptions(
+            data=DataOptions.evaluation(recipe),
+            metric=MetricOptions.asked(recipe),
+            budget=DEFAULT_BUDGET if recipe.budget is None else recipe.budget,
+            target=so_far.estimated,
+            seconds=recipe.time,
+            int8=Int8Options.asked(recipe),
+            keep_io=not recipe.low_io,
+            code=code_version(__name__),
+        )
+        needs = so_far.needs("model", "samples", "original", "calibration", "equalized")
+        yield PlannedStage(LOWERED, self.name, options, needs=needs, after=(so_far.roles["expected"],))
+        lowered(so_far, LOWERED)
+
+    def run(self, inputs: Mapping[str, Path], options: SearchOptions, context: Context) -> SearchFacts:
         from enginesmith.converters.precision.cost import with_shapes
         from enginesmith.converters.precision.judges import Judge, quick_judge
         from enginesmith.converters.precision.search import search
@@ -87,9 +129,9 @@ class SearchMix(Stage[SearchOptions]):
             warnings.append(f"the search stopped {record.stopped}: there may be a faster mix within the budget")
         for warning in warnings:
             context.warn(warning)
-        facts = lowered_facts(context.out, lowering)
-        return facts.model_copy(
-            update={
+        return SearchFacts(
+            **{
+                **dict(lowered_facts(context.out, lowering)),
                 "accuracy": accuracy,
                 "search": record,
                 "warnings": warnings,

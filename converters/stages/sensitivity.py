@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.hashing import code_version
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import SensitivityRecord
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described
 from enginesmith.converters.precision.int8.options import Int8Options
 
 FILE = "sensitivity.json"
 """Of the artifact: a `SensitivityRecord`."""
+PRECISIONS = ("int8", "fp16")
 MOST = 32
 """Examples, where time allows: they are held in memory."""
 
@@ -40,6 +46,21 @@ class MeasureSensitivity(Stage[SensitivityOptions]):
     options = SensitivityOptions
     packages = ("onnx", "onnx-ir", "onnxscript", "onnxruntime", "onnxruntime-gpu", "ml-dtypes", "pillow")
     interruptible = True
+
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        if recipe.precision not in PRECISIONS:
+            raise UserError(f"precision = {recipe.precision!r}: layers are lowered to one of {', '.join(PRECISIONS)}")
+        options = SensitivityOptions(
+            precision=recipe.precision,  # type: ignore[arg-type]
+            data=DataOptions.evaluation(recipe),
+            metric=MetricOptions.asked(recipe),
+            target=so_far.estimated,
+            seconds=recipe.time,
+            int8=Int8Options.asked(recipe),
+            code=code_version(__name__),
+        )
+        needs = so_far.needs("model", "samples", "calibration")
+        yield PlannedStage(self.name, self.name, options, needs=needs, after=(so_far.roles["expected"],))
 
     def run(self, inputs: Mapping[str, Path], options: SensitivityOptions, context: Context) -> Facts:
         import time

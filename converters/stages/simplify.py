@@ -11,15 +11,19 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import first_line
+from enginesmith.converters.core.facts import GraphFacts
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.processes import die_with_parent
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.samples import Feed, SampleSet
-from enginesmith.converters.core.stage import MODEL, Context, Facts, Options, Stage
+from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.describe import describe
@@ -55,9 +59,18 @@ class Simplify(Stage[SimplifyOptions]):
 
     name = "simplify"
     options = SimplifyOptions
+    facts = GraphFacts
     packages = ("onnx", "onnxsim", "onnxslim", "onnxruntime", "onnxruntime-gpu", "polygraphy")
 
-    def run(self, inputs: Mapping[str, Path], options: SimplifyOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        if not recipe.simplify:
+            return
+        yield PlannedStage(
+            self.name, self.name, SimplifyOptions(), needs=so_far.needs("model", "samples"), after=so_far.after
+        )
+        so_far.roles |= {"model": self.name, "product": self.name}
+
+    def run(self, inputs: Mapping[str, Path], options: SimplifyOptions, context: Context) -> GraphFacts:
         source = inputs["model"] / MODEL
         before = describe(source)
         samples, feeds = SampleSet.load(inputs["samples"])
@@ -120,7 +133,7 @@ def _attempt(tool: str, source: Path, target: Path, options: SimplifyOptions) ->
     return ""
 
 
-def _fault(before: Facts, after: Facts) -> str:
+def _fault(before: GraphFacts, after: GraphFacts) -> str:
     """What is wrong with a result on the face of it."""
     if new := _domains(after) - _domains(before):
         return f"the result uses the operator domain {', '.join(sorted(new))}, which the model did not"
@@ -146,5 +159,5 @@ def _difference(samples: SampleSet, feed: Feed, expected: IterationResult, resul
     return "" if compared.passed else f"the result gives other outputs than the model: {reason([compared])}"
 
 
-def _domains(facts: Facts) -> set[str]:
+def _domains(facts: GraphFacts) -> set[str]:
     return {op.rpartition(".")[0] for op in facts.ops if "." in op}

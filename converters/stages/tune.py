@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -19,13 +19,19 @@ from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.backends.tvm import target as tvm_target
 from enginesmith.converters.backends.tvm.tuning.database import Database, Header
+from enginesmith.converters.backends.tvm.tuning.machine import parse_tracker, reach
 from enginesmith.converters.core.clock import Clock
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.inputs import listed_shapes
 from enginesmith.converters.core.isolated import FAILED, Isolated
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import TunedKernel, Tuning
 from enginesmith.converters.core.samples import SAMPLES, SampleSet
-from enginesmith.converters.core.stage import SCHEDULES, Context, Facts, Options, Stage, accepted
+from enginesmith.converters.core.stage import SCHEDULES, Context, Stage, accepted
 
 if TYPE_CHECKING:
     from enginesmith.converters.backends.tvm.kernels.workload import Tuned
@@ -38,6 +44,11 @@ WHOLE = 300.0
 SLOWER = 0.995
 """Of the default module's time: a tuned one that takes more isn't kept. Less than that is noise."""
 PACKAGE = "enginesmith.converters.backends.tvm.tuning"
+
+
+TVM = "tvm"
+KERNELS = "enginesmith.converters.backends.tvm.kernels.workload"
+"""What kernels and schedules are is decided by this module and those that it imports."""
 
 
 class TuneOptions(Options):
@@ -63,6 +74,10 @@ class TuneOptions(Options):
         return Header(tvm=get_backend(self.backend).version(), kernels=self.code, target=self.target)
 
 
+class TuneFacts(Facts):
+    tuning: Tuning
+
+
 class Tune(Stage[TuneOptions]):
     """The artifact is a file of schedules, which the compilation takes; it names none where the default module is faster.
 
@@ -71,13 +86,37 @@ class Tune(Stage[TuneOptions]):
 
     name = "tune"
     options = TuneOptions
+    facts = TuneFacts
     interruptible = True
     without_torch = True
 
     def packages_of(self, options: TuneOptions) -> tuple[str, ...]:
         return get_backend(options.backend).packages
 
-    def run(self, inputs: Mapping[str, Path], options: TuneOptions, context: Context) -> Facts:
+    def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
+        _check(recipe, so_far.engines)
+        backend, target = so_far.branch.backend, so_far.branch.target
+        if not recipe.tune or backend != TVM:
+            return
+        options = TuneOptions(
+            backend=TVM,
+            target=target,
+            seconds=recipe.tune,
+            threads=recipe.threads,
+            winograd=recipe.winograd,
+            tuners=recipe.tuners,
+            database=recipe.tune_database and recipe.tune_database.absolute(),
+            code=code_version(KERNELS),
+            machine="" if recipe.tuners else so_far.machine,
+        )
+        if options.database is not None:
+            Database(options.database, options.header)  # raises UserError for a database of something else
+        needs = so_far.needs("model", "samples", "checked")
+        id = f"{self.name} {so_far.branch.name}"
+        yield PlannedStage(id, self.name, options, needs=needs, backend=backend, target=target)
+        so_far.roles["tuned"] = id
+
+    def run(self, inputs: Mapping[str, Path], options: TuneOptions, context: Context) -> TuneFacts:
         from enginesmith.converters.backends.tvm.kernels.workload import Tuned
         from enginesmith.converters.backends.tvm.tuning.machine import machines
         from enginesmith.converters.backends.tvm.tuning.network import workloads
@@ -143,7 +182,31 @@ class Tune(Stage[TuneOptions]):
             kept=kept,
             stopped=search.stopped,
         )
-        return Facts(tuning=record, note=_note(record))
+        return TuneFacts(tuning=record, note=_note(record))
+
+
+def _check(recipe: Recipe, engines: Sequence[EngineTarget]) -> None:
+    """Raises UserError for a search that makes no sense, or that can't measure."""
+    if not recipe.tune:
+        for name in ("tuners", "tune_database"):
+            if getattr(recipe, name):
+                raise UserError(f"{name} is for a search: give tune too, such as --tune 10m")
+        return
+    targets = [engine.target for engine in engines if engine.backend == TVM]
+    if not targets:
+        names = ", ".join(dict.fromkeys(engine.backend for engine in engines))
+        raise UserError(f"tune is for TVM modules, and the backend is {names}: give --backend tvm, or leave --tune out")
+    if not recipe.kernels:
+        raise UserError("tune searches for schedules of our kernels, and --no-kernels leaves them out")
+    if recipe.tuners:
+        reach(parse_tracker(recipe.tuners))
+        return
+    for target in targets:
+        if reason := get_backend(TVM).runnable(target):
+            raise UserError(
+                f"can't tune for {target} here: {reason}; "
+                "measure on such machines with --tuners HOST:PORT/KEY, or leave --tune out"
+            )
 
 
 def _get_ready(worker: Isolated, where: tuple[str, int, str]) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES
-from enginesmith.converters.core.stage import MODEL, Context, Facts
+from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.graphs.describe import describe
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _check_dynamic(facts: Facts, specs: Sequence[InputSpec]) -> None:
+def _check_dynamic(facts: GraphFacts, specs: Sequence[InputSpec]) -> None:
     """A dimension that was asked for as dynamic and came out fixed is a failed export, not a detail."""
     shapes = {info.name: info.shape for info in facts.inputs}
     for spec in specs:

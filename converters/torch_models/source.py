@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import DTYPES
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
-from enginesmith.converters.core.stage import Options
+from enginesmith.converters.core.source import Source
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
@@ -56,6 +59,26 @@ class TorchModelOptions(Options):
     def load(self) -> LoadedModel:
         """Raises UserError."""
         return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
+
+
+def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
+    """What `TorchModelOptions` of a recipe's model are made of. Raises UserError for weights that are not there."""
+    weights, digest = recipe.weights or "auto", ""
+    if weights not in ("auto", "pretrained", "random"):
+        path = Path(weights)
+        if not path.is_file():
+            raise UserError(f"no weights {path}; give a state dict's path, `pretrained` or `random`")
+        weights, digest = str(path.resolve()), hash_file(path)
+    return {
+        "kind": source.kind,
+        "ref": source.ref,
+        "path": source.path,
+        "sha256": hash_file(source.path) if source.path else "",
+        "weights": weights,
+        "weights_sha256": digest,
+        "trust": recipe.trust,
+        "seed": recipe.seed,
+    }
 
 
 def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.quantities import BYTES, SECONDS, quantity
 from enginesmith.pipeline.job.events import Event
-from enginesmith.pipeline.job.quantities import BYTES, SECONDS, quantity
 from enginesmith.pipeline.job.store import Store
 
 

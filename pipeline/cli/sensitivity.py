@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import SensitivityRecord
-from enginesmith.converters.stages.evaluate import AccuracyOptions
-from enginesmith.converters.stages.registry import stage_module
-from enginesmith.converters.stages.sensitivity import FILE, SensitivityOptions
+from enginesmith.converters.stages.sensitivity import FILE
 from enginesmith.pipeline import report
 from enginesmith.pipeline.cli.terminal import Progress
 from enginesmith.pipeline.job.builder import Build, Builder, worker_environment
 from enginesmith.pipeline.job.events import Event
-from enginesmith.pipeline.job.hashing import code_version
-from enginesmith.pipeline.job.plan import make_plan
-from enginesmith.pipeline.job.planned import Plan, PlannedStage
-from enginesmith.pipeline.job.recipe import Recipe, make_recipe
+from enginesmith.pipeline.job.plan import Plan, sensitivity_plan
+from enginesmith.pipeline.job.recipe import make_recipe
 from enginesmith.pipeline.job.results import LOGS, output_folder
 from enginesmith.pipeline.job.store import Store
 
 STAGE = "sensitivity"
-PRECISIONS = ("int8", "fp16")
-LOWERING = "precision"
-"""Id of the stage of a build whose place this one takes."""
 SHOWN = 40
 """Rows of the table on the terminal; the page has all."""
 
@@ -38,8 +30,6 @@ SHOWN = 40
 def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
     """Measure, show, and return the exit status: 0 measured, 1 it failed, 3 a bug of ours. Raises UserError."""
     recipe = make_recipe({"precision": "int8", **flags})
-    if recipe.precision not in PRECISIONS:
-        raise UserError(f"precision = {recipe.precision!r}: layers are lowered to one of {', '.join(PRECISIONS)}")
     plan = sensitivity_plan(recipe)
     folder = recipe.out or Path("build") / plan.source.name / f"{STAGE}-{recipe.precision}"
     console = Console(stderr=as_json)
@@ -60,26 +50,6 @@ def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
         show(console, record)
         console.print(f"report    {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
     return 0
-
-
-def sensitivity_plan(recipe: Recipe) -> Plan:
-    """The plan of a build up to the calibration, and the measurement in place of the lower precision."""
-    plan = make_plan(recipe)
-    lowering = next(stage for stage in plan.stages if stage.id == LOWERING)
-    judged = next(stage.options for stage in plan.stages if isinstance(stage.options, AccuracyOptions))
-    targets = [stage.target for stage in plan.stages if stage.target]
-    options = SensitivityOptions(
-        precision=recipe.precision,  # type: ignore[arg-type]
-        data=judged.data,
-        metric=judged.metric,
-        target=next((target for target in targets if target.startswith("sm_")), targets[0]),
-        seconds=recipe.time,
-        int8=recipe.int8,
-        code=code_version(stage_module(STAGE)),
-    )
-    before = itertools.takewhile(lambda stage: stage is not lowering, plan.stages)
-    last = PlannedStage(STAGE, STAGE, options, needs=lowering.needs, after=lowering.after)
-    return Plan(source=plan.source, stages=(*before, last), model=plan.model, warnings=plan.warnings)
 
 
 def _build(plan: Plan, recipe: Recipe, store: Store, folder: Path, console: Console, *, quiet: bool) -> Build:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from enginesmith.converters.core import engine_layers as layers
+from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, StageRecord
 
@@ -137,10 +138,10 @@ def _stages(records: list[StageRecord]) -> Table:
             record.id,
             f"{record.seconds:.1f} s" if ran else "",
             "cached" if record.status == "cached" else "",
-            str(record.nodes or ""),
+            str(graph.nodes or "") if (graph := record.told(GraphFacts)) else "",
             largest_difference(record),
             f"[{colour}]{mark} {verdict(record)}[/]",
-            escape(record.note if ran else record.error),
+            escape(record.facts.note if ran else record.error),
         )
     return table
 
@@ -166,14 +167,14 @@ def _show_failure(console: Console, record: StageRecord) -> None:
     console.print(f"[red]{record.id}:[/] {escape(record.error)}", highlight=False)
     if record.remedy:
         console.print(f"  [green]remedy:[/] {escape(record.remedy)}", highlight=False)
-    for finding in record.findings[:20]:
+    for finding in record.facts.findings[:20]:
         console.print(
             f"  {escape(finding.op)} [dim]{escape(finding.node)}[/]: {escape(finding.message)}", highlight=False
         )
         if finding.remedy and finding.remedy != record.remedy:
             console.print(f"    [green]remedy:[/] {escape(finding.remedy)}", highlight=False)
-    if len(record.findings) > 20:
-        console.print(f"  and {len(record.findings) - 20} more, in the report")
+    if len(record.facts.findings) > 20:
+        console.print(f"  and {len(record.facts.findings) - 20} more, in the report")
     if record.log:
         console.print(f"  log: {escape(record.log)}", highlight=False, soft_wrap=True)
 

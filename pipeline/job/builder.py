@@ -14,20 +14,19 @@ import psutil
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.records import Accuracy
+from enginesmith.converters.core.plan import PlannedStage
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.converters.torch_models.weights import reachable
 from enginesmith.pipeline.job.events import Event, Kind, Listener
 from enginesmith.pipeline.job.explain import explain_failure
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
-from enginesmith.pipeline.job.manifest import StageRecord
-from enginesmith.pipeline.job.planned import Plan, PlannedStage
+from enginesmith.pipeline.job.manifest import PASSED, StageRecord
+from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.process import Ended, Limits, run_worker
-from enginesmith.pipeline.job.recipe import Recipe
 from enginesmith.pipeline.job.store import Entry, Store, record_files
 from enginesmith.pipeline.job.worker import Result, disk_full
 
-PASSED = ("built", "cached")
 FULL = 2**20
 """Bytes; with less the disk counts as full."""
 
@@ -106,8 +105,7 @@ class Builder:
 
     def _passed(self, state: StageRecord) -> bool:
         """A mismatch stops what comes after it, unless the user wants to go on; it has its outputs all the same."""
-        told = state.comparison is not None or state.accuracy is not None
-        return state.status in PASSED or (told and self.recipe.keep_going)
+        return state.status in PASSED or (state.made and self.recipe.keep_going)
 
     def _stage(
         self,
@@ -131,14 +129,10 @@ class Builder:
         if entry is not None:
             build.entries[planned.id] = entry
             _fill(record, entry)
-            if record.comparison is not None and record.comparison.verdict == "fail":
-                record.status, record.error = "failed", record.comparison.reason
-            if record.accuracy is not None and not record.accuracy.passed:
-                _over_budget(record, record.accuracy)
         if record.status == "failed":
             tell("failed", planned.id, record.error)
         else:
-            tell("cached" if record.status == "cached" else "built", planned.id, record.note)
+            tell("cached" if record.status == "cached" else "built", planned.id, record.facts.note)
         if record.status == "failed" and record.error.startswith("bug: "):
             build.bugs.append(f"{planned.id}: {record.error}")
 
@@ -214,6 +208,7 @@ class Builder:
         entry = Entry(
             key=record.key,
             id=planned.id,
+            stage=planned.stage,
             files=record_files(folder / "out"),
             facts=result.facts,
             seconds=record.seconds,
@@ -230,7 +225,7 @@ def _fail(record: StageRecord, result: Result) -> None:
     record.status = "failed"
     record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
     record.remedy = result.remedy
-    record.findings = result.findings
+    record.facts = result.facts
     if (
         result.outcome == "conversion error"
         and not result.remedy
@@ -238,44 +233,17 @@ def _fail(record: StageRecord, result: Result) -> None:
     ):
         record.error += f" ({hit.cause})"
         record.remedy = "; ".join([hit.remedy, *hit.links[:1]])
-    record.repairs = result.repairs
-
-
-def _over_budget(record: StageRecord, accuracy: Accuracy) -> None:
-    """A lower precision that costs more than was allowed has failed, though its graph is there."""
-    record.status = "failed"
-    record.error = (
-        f"{accuracy.metric} falls from {accuracy.before:.4f} to {accuracy.after:.4f}: {accuracy.loss:.4f} lost, "
-        f"{accuracy.budget:.4f} allowed, on {accuracy.data}"
-    )
-    if record.stage != "search":
-        record.remedy = "PRECISION=auto finds the fastest mix within the budget; --qat --finetune trains int8 back"
-    elif record.search is not None and record.search.stopped:
-        record.remedy = f"it stopped {record.search.stopped}: give it more TIME, or a larger BUDGET"
-    else:
-        record.remedy = "nothing better was found: give a larger BUDGET, or train with --qat --finetune"
 
 
 def _fill(record: StageRecord, entry: Entry) -> None:
     """Take over what the stage found out, also when it was found out in an earlier run."""
-    facts = entry.facts
     record.seconds = entry.seconds
     record.peak_memory_mb = entry.peak_memory_mb
     record.tools = entry.tools
     record.log = entry.log if Path(entry.log).is_file() else ""  # its folder may be gone, or on another machine
-    record.nodes = facts.nodes
-    record.ops = facts.ops
-    record.attempts = facts.attempts
-    record.findings = facts.findings
-    record.repairs = facts.repairs
-    record.warnings = facts.warnings
-    record.comparison = facts.comparison
-    record.lowering = facts.lowering
-    record.accuracy = facts.accuracy
-    record.search = facts.search
-    record.tuning = facts.tuning
-    record.latency = facts.latency
-    record.note = facts.note
+    record.facts = entry.facts
+    if short := entry.facts.shortcoming:
+        record.status, record.error, record.remedy = "failed", short.reason, short.remedy
 
 
 def _fate(state: StageRecord) -> str:

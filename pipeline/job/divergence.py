@@ -11,12 +11,13 @@ from pathlib import Path
 from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
 from enginesmith.converters.bisect.layers import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.isolated import FAILED, Isolated
+from enginesmith.converters.core.recipe import AUTO
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 from enginesmith.converters.torch_models.prepare import PrepareOptions
 from enginesmith.pipeline.job.finished import TORCH, Run, Side
-from enginesmith.pipeline.job.planned import AUTO
 
 MOST_SAMPLES = 3
 
@@ -78,7 +79,7 @@ def choose(run: Run, stages: str | None) -> tuple[list[tuple[Side, Side]], bool]
     failed = {
         record.needs.get("candidate", record.id)
         for record in run.manifest.stages
-        if record.comparison is not None and record.comparison.verdict == "fail"
+        if isinstance(record.facts, ComparedFacts) and record.facts.shortcoming
     }
     for pair in neighbours:
         if pair[1].name in failed:

@@ -11,9 +11,8 @@ from pydantic import ValidationError
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.stage import MODEL
-from enginesmith.pipeline.job.builder import PASSED
-from enginesmith.pipeline.job.manifest import Manifest, StageRecord
-from enginesmith.pipeline.job.plan import ORIGINAL
+from enginesmith.converters.stages.export import ORIGINAL
+from enginesmith.pipeline.job.manifest import PASSED, Manifest, StageRecord
 from enginesmith.pipeline.job.store import Store
 
 TORCH = "torch"
@@ -70,9 +69,8 @@ class Run:
         return next(record for record in self.manifest.stages if record.id == id)
 
     def has_graph(self, record: StageRecord) -> bool:
-        made = bool(record.key) and (record.status in PASSED or record.comparison is not None)
         on_the_road = record.stage != "compile" and record.id != ORIGINAL
-        return made and on_the_road and (self.artifact(record) / MODEL).is_file()
+        return record.made and on_the_road and (self.artifact(record) / MODEL).is_file()
 
     def chains(self) -> list[list[Side]]:
         """The forms of the model from PyTorch to each engine that runs here, in order."""

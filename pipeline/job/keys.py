@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 
+from enginesmith.converters.core.hashing import code_version, hash_value, package_versions
+from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.stages.registry import load_stage, stage_module
-from enginesmith.pipeline.job.hashing import code_version, hash_value, package_versions
-from enginesmith.pipeline.job.planned import PlannedStage
 
 
 def stage_tools(planned: PlannedStage) -> dict[str, str]:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.core.engine_layers import Layer, Profile
-from enginesmith.converters.core.records import (
-    Accuracy,
-    Attempt,
-    Comparison,
-    Latency,
-    Lowering,
-    Search,
-    TensorInfo,
-    Tuning,
-    Weights,
-)
+from enginesmith.converters.core.facts import ComparedFacts
+from enginesmith.converters.core.records import Comparison, Latency, TensorInfo, Weights
+from enginesmith.pipeline.job.told import FactsT, Told
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a field changes its meaning or goes; a new field does not raise it."""
 
 Status = Literal["built", "cached", "failed", "skipped", "not run"]
 """`skipped`: a stage that it needs failed. `not run`: this machine can't, for the reason in `error`."""
+
+PASSED: tuple[Status, ...] = ("built", "cached")
 
 
 class Record(BaseModel):
@@ -54,13 +48,11 @@ class MachineRecord(Record):
     python: str
 
 
-class StageRecord(Record):
-    """One stage of the plan, in order."""
+class StageRecord(Record, Told):
+    """One stage of the plan, in order, with what it told; a stage that failed may have told of findings and repairs."""
 
     id: str
     """`simplify`, `compile tvm native`, ..."""
-    stage: str
-    """Name of the stage's class: `compile`."""
     backend: str = ""
     target: str = ""
     needs: dict[str, str] = {}
@@ -74,24 +66,20 @@ class StageRecord(Record):
     peak_memory_mb: float = 0.0
     tools: dict[str, str] = {}
     """Versions of the packages that the stage uses."""
-    nodes: int | None = None
-    ops: dict[str, int] = {}
-    attempts: list[Attempt] = []
-    findings: list[Finding] = []
-    repairs: list[Attempted] = []
-    """Repairs of the graph in the order in which they were tried; `proof.agrees` says which were made."""
-    warnings: list[str] = []
-    comparison: Comparison | None = None
-    lowering: Lowering | None = None
-    accuracy: Accuracy | None = None
-    search: Search | None = None
-    tuning: Tuning | None = None
-    latency: Latency | None = None
-    note: str = ""
     error: str = ""
     remedy: str = ""
     log: str = ""
     """Path of the tools' own output."""
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """Of its outputs with those before it, where it has one."""
+        return self.facts.comparison if isinstance(self.facts, ComparedFacts) else None
+
+    @property
+    def made(self) -> bool:
+        """Did it leave its artifact? A stage that falls short of what was asked for does."""
+        return self.status in PASSED or (self.status == "failed" and self.facts.shortcoming is not None)
 
 
 class EngineRecord(Record):
@@ -140,6 +128,10 @@ class Manifest(Record):
     stages: list[StageRecord]
     engines: list[EngineRecord] = []
     warnings: list[str] = []
+
+    def told(self, kind: type[FactsT]) -> Iterator[tuple[StageRecord, FactsT]]:
+        """The stages that told facts of this kind."""
+        return ((stage, stage.facts) for stage in self.stages if isinstance(stage.facts, kind))
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old manifest or the new one."""

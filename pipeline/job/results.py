@@ -11,13 +11,17 @@ from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.hashing import hash_value
+from enginesmith.converters.core.plan import PlannedStage
+from enginesmith.converters.core.recipe import FP32, Recipe
+from enginesmith.converters.stages.compile import CompileFacts
+from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.pipeline import __version__
-from enginesmith.pipeline.job.builder import PASSED, Build
+from enginesmith.pipeline.job.builder import Build
 from enginesmith.pipeline.job.environment import machine_record
-from enginesmith.pipeline.job.hashing import hash_value
-from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, ModelRecord
-from enginesmith.pipeline.job.planned import FP32, Plan, PlannedStage
-from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord
+from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.store import Entry, Store
 
 LOGS = "logs"
@@ -72,7 +76,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
     if plan.model in build.entries:
         _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
     first = build.records[0]
-    facts = build.entries[first.id].facts if first.id in build.entries else None
+    facts = first.told(ModelFacts)
     manifest = Manifest(
         enginesmith=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -92,7 +96,9 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
         ),
         stages=build.records,
         engines=engines,
-        warnings=list(dict.fromkeys((*plan.warnings, *(told for record in build.records for told in record.warnings)))),
+        warnings=list(
+            dict.fromkeys((*plan.warnings, *(told for record in build.records for told in record.facts.warnings)))
+        ),
     )
     manifest.write(folder / "manifest.json")
     return manifest
@@ -104,13 +110,14 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, resu
     name = f"{planned.backend} {planned.target}"
     compare = records[f"compare {name}"]
     measure = records.get(f"measure {name}")
-    profiled = build.entries.get(f"measure {name}")
-    info = entry.facts.engine
-    assert info is not None
+    measured = measure.told(MeasureFacts) if measure else None
+    built = entry.told(CompileFacts)
+    assert built is not None
+    info = built.engine
     file = get_backend(planned.backend).engine_file
     if compare.status in PASSED:
-        difference = compare.comparison.reason if compare.comparison else ""
-        verified, reason = "yes", difference or compare.note
+        comparison = compare.comparison
+        verified, reason = "yes", (comparison.reason if comparison else "") or compare.facts.note
     elif compare.status == "failed":
         verified, reason = "no", compare.error
     else:
@@ -122,8 +129,8 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, resu
             "sha256": entry.files[file].sha256,
             "verified": verified,
             "verified_reason": reason,
-            "latency": measure.latency if measure else None,
-            "profile": profiled.facts.profile if profiled else None,
+            "latency": measured.latency if measured else None,
+            "profile": measured.profile if measured else None,
             "fp32_size": _fp32_size(results, f"{folder}/{file}"),
         }
     )

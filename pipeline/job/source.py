@@ -5,14 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.pipeline.job.zoo import Task, zoo
-
-Kind = Literal["torchvision", "timm", "factory-file", "factory-module", "onnx", "exported-program", "torchscript"]
+from enginesmith.converters.core.source import Kind, Source
+from enginesmith.pipeline.job.zoo import zoo
 
 FILE_KINDS: dict[str, Kind] = {
     ".onnx": "onnx",
@@ -26,22 +22,6 @@ FORMS = (
     "a zoo name (see `enginesmith models`), torchvision:NAME, timm:NAME, path/to/file.py:factory, "
     "package.module:factory, or a .onnx, .pt2 or TorchScript file"
 )
-
-
-class Source(BaseModel):
-    """A resolved `MODEL`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Kind
-    ref: str
-    """The name in its library, `factory` at `path`, `module:factory`, or nothing for a file."""
-    path: Path | None = None
-    name: str
-    """Folder name of the build."""
-    task: Task | None = None
-    shape: str | None = None
-    """Default shape, from the zoo."""
 
 
 def resolve_source(model: str) -> Source:

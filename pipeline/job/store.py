@@ -24,8 +24,8 @@ from pydantic import BaseModel, ValidationError, field_validator
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.stage import Facts
-from enginesmith.pipeline.job.hashing import hash_tree
+from enginesmith.converters.core.hashing import hash_tree
+from enginesmith.pipeline.job.told import Told
 
 if TYPE_CHECKING:
     import fsspec
@@ -38,14 +38,13 @@ class FileRecord(BaseModel):
     size: int
 
 
-class Entry(BaseModel):
+class Entry(Told):
     """What one run of a stage left."""
 
     key: str
     id: str
     """The stage's id in the plan that built it."""
     files: dict[str, FileRecord]
-    facts: Facts
     seconds: float
     peak_memory_mb: float
     tools: dict[str, str]

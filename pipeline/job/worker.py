@@ -20,11 +20,12 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel
 
-from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.processes import die_with_parent
-from enginesmith.converters.core.stage import Context, Facts
+from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.registry import load_stage
+from enginesmith.pipeline.job.told import Told
 
 PARENT = "ENGINESMITH_WORKER_PARENT"
 """Environment variable with the builder's process id."""
@@ -45,15 +46,14 @@ class Request(BaseModel):
     events_fd: int
 
 
-class Result(BaseModel):
+class Result(Told):
     """What a worker answers; a worker that dies answers nothing."""
 
+    stage: str = ""
+    """Empty where the facts are those that all stages have."""
     outcome: Outcome
-    facts: Facts = Facts()
     message: str = ""
     remedy: str = ""
-    findings: list[Finding] = []
-    repairs: list[Attempted] = []
     peak_memory: int = 0
     """Bytes of resident memory, of the larger of this process and its largest child."""
 
@@ -80,20 +80,15 @@ def run(request: Request, events: TextIO) -> Result:
     except UserError as error:
         return Result(outcome="user error", message=str(error))
     except ConversionError as error:
-        return Result(
-            outcome="conversion error",
-            message=error.cause,
-            remedy=error.remedy,
-            findings=error.findings,
-            repairs=error.repairs,
-        )
+        told = Facts(findings=error.findings, repairs=error.repairs)
+        return Result(outcome="conversion error", message=error.cause, remedy=error.remedy, facts=told)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a bug becomes a result, traceback in the log
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return disk_full(request.out)
         last = traceback.format_exception_only(error)[-1].strip()
         return Result(outcome="bug", message=f"{type(error).__name__}: {last.partition(': ')[2] or last}")
-    return Result(outcome="ok", facts=facts)
+    return Result(stage=request.stage, outcome="ok", facts=facts)
 
 
 def answer(request: Request, result: Result) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-Task = Literal["detection", "classification", "tensor"]
+from enginesmith.converters.core.source import Task
 
 
 class ZooEntry(BaseModel):

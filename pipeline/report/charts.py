@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, StageRecord
 from enginesmith.pipeline.report import text
 
@@ -185,33 +186,33 @@ def layers_by_dtype(manifest: Manifest) -> Chart | None:
 
 def operators(manifest: Manifest) -> Chart | None:
     """Operators of each graph that differs from the one before; at first only the first and the simplified one show."""
-    graphs: list[StageRecord] = []
-    for stage in manifest.stages:
-        if stage.ops and (not graphs or stage.ops != graphs[-1].ops):
-            graphs.append(stage)
+    graphs: list[tuple[StageRecord, Mapping[str, int]]] = []
+    for stage, facts in manifest.told(GraphFacts):
+        if facts.ops and (not graphs or facts.ops != graphs[-1][1]):
+            graphs.append((stage, facts.ops))
     if not graphs:
         return None
-    after = next((g for g in graphs[1:] if g.stage == "simplify"), graphs[-1])
-    before = graphs[0]
+    last, after = next(((stage, ops) for stage, ops in graphs[1:] if stage.stage == "simplify"), graphs[-1])
+    first, before = graphs[0]
     ranked = sorted(
-        {op for graph in graphs for op in graph.ops},
-        key=lambda op: (-max(before.ops.get(op, 0), after.ops.get(op, 0)), op),
+        {op for _, ops in graphs for op in ops},
+        key=lambda op: (-max(before.get(op, 0), after.get(op, 0)), op),
     )
     shown, others = ranked[:MOST_OPS], ranked[MOST_OPS:]
     labels = [*shown, f"{len(others)} others"] if others else shown
     data = []
-    for number, graph in enumerate(graphs):
-        values = [graph.ops.get(op, 0) for op in shown]
+    for number, (stage, ops) in enumerate(graphs):
+        values = [ops.get(op, 0) for op in shown]
         if others:
-            values.append(sum(graph.ops.get(op, 0) for op in others))
-        lying = bars(graph.id, SERIES[number % len(SERIES)], labels, values, [text.count(value) for value in values])
-        data.append(lying | {"visible": True if graph in (before, after) else "legendonly"})
-    total = [sum(graph.ops.values()) for graph in (before, after)]
+            values.append(sum(ops.get(op, 0) for op in others))
+        lying = bars(stage.id, SERIES[number % len(SERIES)], labels, values, [text.count(value) for value in values])
+        data.append(lying | {"visible": True if stage in (first, last) else "legendonly"})
+    total = [sum(ops.values()) for ops in (before, after)]
     return Chart(
         "chart-operators",
-        "Operators before and after" if after is not before else "Operators",
-        f"{before.id}: {text.count(total[0])} nodes; {after.id}: {text.count(total[1])} nodes. "
-        + ", ".join(f"{op} {before.ops.get(op, 0)} to {after.ops.get(op, 0)}" for op in shown[:12]),
+        "Operators before and after" if last is not first else "Operators",
+        f"{first.id}: {text.count(total[0])} nodes; {last.id}: {text.count(total[1])} nodes. "
+        + ", ".join(f"{op} {before.get(op, 0)} to {after.get(op, 0)}" for op in shown[:12]),
         100 + 30 * len(labels),
         figure(
             data,

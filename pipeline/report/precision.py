@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from enginesmith.converters.core.facts import JudgedFacts
 from enginesmith.converters.core.records import Accuracy, Candidate, LayerLoss, Search
+from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.stages.search import SearchFacts
 from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import Chart
@@ -92,19 +95,19 @@ class View:
 
 def view(manifest: Manifest, hrefs: Mapping[str, str]) -> View | None:
     """None for a build that lowered nothing."""
-    lowered = [stage for stage in manifest.stages if stage.lowering]
-    searches = [stage for stage in manifest.stages if stage.search]
-    measured = [stage for stage in manifest.stages if stage.accuracy]
+    lowered = list(manifest.told(LoweredFacts))
+    searches = list(manifest.told(SearchFacts))
+    measured = list(manifest.told(JudgedFacts))
     if not (lowered or searches or measured):
         return None
     dtypes, counts = _counts(manifest, lowered)
     return View(
-        measured=[_measured(stage, stage.accuracy, hrefs) for stage in measured if stage.accuracy],
+        measured=[_measured(stage, facts.accuracy, hrefs) for stage, facts in measured],
         dtypes=dtypes,
         counts=counts,
-        searched=[_searched(stage, stage.search, hrefs) for stage in searches if stage.search],
-        kept=_kept(lowered, searches),
-        charts=[chart for stage in searches if stage.search for chart in _charts(stage.search, hrefs[stage.id])],
+        searched=[_searched(stage, facts.search, hrefs) for stage, facts in searches],
+        kept=_kept([facts for _, facts in lowered], [facts for _, facts in searches]),
+        charts=[chart for stage, facts in searches for chart in _charts(facts.search, hrefs[stage.id])],
     )
 
 
@@ -134,13 +137,12 @@ def _measured(stage: StageRecord, accuracy: Accuracy, hrefs: Mapping[str, str]) 
     )
 
 
-def _counts(manifest: Manifest, lowered: Sequence[StageRecord]) -> tuple[list[str], list[Counted]]:
+def _counts(manifest: Manifest, lowered: Sequence[tuple[StageRecord, LoweredFacts]]) -> tuple[list[str], list[Counted]]:
     """Products in the graph and in each parsed network, and all layers, by type."""
     found: list[tuple[str, str, Mapping[str, int]]] = []
-    for stage in lowered:
-        assert stage.lowering
-        found.append((f"graph ({stage.id})", "products", stage.lowering.products_by_dtype))
-        found.append((f"graph ({stage.id})", "nodes", stage.lowering.nodes_by_dtype))
+    for stage, facts in lowered:
+        found.append((f"graph ({stage.id})", "products", facts.lowering.products_by_dtype))
+        found.append((f"graph ({stage.id})", "nodes", facts.lowering.nodes_by_dtype))
     for engine in manifest.engines:
         where = f"network of {engine.backend} {engine.target}"
         found += [(where, kind, counts) for kind, counts in engine.products_built.items()]
@@ -190,20 +192,18 @@ def _row(number: int, candidate: Candidate, state: str) -> Row:
     )
 
 
-def _kept(lowered: Sequence[StageRecord], searches: Sequence[StageRecord]) -> list[Kept]:
+def _kept(lowered: Sequence[LoweredFacts], searches: Sequence[SearchFacts]) -> list[Kept]:
     """By reason, that of most layers first. What a search says of a node goes over what the rewriting says."""
     reasons: dict[str, str] = {}
     ops: dict[str, str] = {}
     harm: dict[str, LayerLoss] = {}
-    for stage in lowered:
-        assert stage.lowering
-        for kept in stage.lowering.kept:
+    for facts in lowered:
+        for kept in facts.lowering.kept:
             if kept.product:
                 reasons[kept.node], ops[kept.node] = kept.reason, kept.op
-    for stage in searches:
-        assert stage.search
-        reasons |= stage.search.reasons
-        harm |= {found.node: found for found in stage.search.layers}
+    for searched in searches:
+        reasons |= searched.search.reasons
+        harm |= {found.node: found for found in searched.search.layers}
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for node, reason in reasons.items():
         found = harm.get(node)

@@ -44,13 +44,15 @@ class View:
 
 def views(manifest: Manifest, hrefs: Mapping[str, str]) -> list[View]:
     """A view for every check that found or repaired anything."""
-    checks = [stage for stage in manifest.stages if stage.stage == "check" and (stage.findings or stage.repairs)]
+    checks = [
+        stage for stage in manifest.stages if stage.stage == "check" and (stage.facts.findings or stage.facts.repairs)
+    ]
     return [_view(stage, hrefs[stage.id]) for stage in checks]
 
 
 def _view(stage: StageRecord, href: str) -> View:
-    refused = Counter(finding.op or "the graph" for finding in stage.findings if finding.severity == "error")
-    made = any(attempt.made for attempt in stage.repairs)
+    refused = Counter(finding.op or "the graph" for finding in stage.facts.findings if finding.severity == "error")
+    made = any(attempt.made for attempt in stage.facts.repairs)
     verdict = "refused" if stage.status == "failed" else "accepted after repair" if made else "accepted"
     return View(
         stage=stage.id,
@@ -58,7 +60,7 @@ def _view(stage: StageRecord, href: str) -> View:
         refused=", ".join(f"{count} {op}" for op, count in refused.most_common()),
         verdict=verdict,
         tone="bad" if stage.status == "failed" else "good",
-        repairs=_alike(stage.repairs),
+        repairs=_alike(stage.facts.repairs),
     )
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from enginesmith.compat.findings import Finding, Severity
+from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.records import Lowering
+from enginesmith.converters.precision.lowered import LoweredFacts
 from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.differences import VERDICTS, largest
@@ -54,7 +56,7 @@ def rows(manifest: Manifest, hrefs: Mapping[str, str], log_links: bool) -> list[
     made = []
     for stage in manifest.stages:
         made.append(_row(stage, judged.get(stage.id), hrefs, longest, before, log_links))
-        before = stage.nodes if stage.nodes is not None else before
+        before = before if (nodes := _count(stage)) is None else nodes
     return made
 
 
@@ -75,17 +77,17 @@ def _row(
         seconds=text.seconds(stage.seconds) if stage.seconds else "",
         seconds_share=f"{100 * stage.seconds / longest:.1f}" if longest > 0 else "0",
         memory=text.memory(stage.peak_memory_mb),
-        nodes=_nodes(stage.nodes, nodes_before),
+        nodes=_nodes(_count(stage), nodes_before),
         largest=worst,
         largest_of=worst_of,
         verdict=VERDICTS[comparison.verdict] if comparison else "",
         verdict_tone=VERDICT_TONE[comparison.verdict] if comparison else "mute",
         verdict_href=f"differences-{hrefs[side.stage.id]}" if side else "",
-        note=stage.note or stage.error.strip().partition("\n")[0],
+        note=stage.facts.note or stage.error.strip().partition("\n")[0],
         # Quoted whole: a path may not turn into a scheme such as `javascript:`.
         log_href=quote(stage.log) if log_links and stage.log else "",
-        findings=[(f, SEVERITY_TONE[f.severity]) for f in sorted(stage.findings, key=_weight)],
-        kept=_kept(stage.lowering) if stage.lowering else [],
+        findings=[(f, SEVERITY_TONE[f.severity]) for f in sorted(stage.facts.findings, key=_weight)],
+        kept=_kept(lowered.lowering) if (lowered := stage.told(LoweredFacts)) else [],
         needs=[(role, need, hrefs.get(need, "")) for role, need in stage.needs.items()],
         opened=stage.status == "failed",
     )
@@ -102,6 +104,12 @@ def _kept(lowering: Lowering) -> list[tuple[str, str, str]]:
 def _some(nodes: list[str]) -> str:
     more = len(nodes) - NODES_NAMED
     return ", ".join(nodes[:NODES_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _count(stage: StageRecord) -> int | None:
+    """Nodes of the graph that a stage wrote; None where it wrote none."""
+    graph = stage.told(GraphFacts)
+    return graph.nodes if graph else None
 
 
 def _weight(finding: Finding) -> int:

@@ -143,7 +143,7 @@ def _tensors(tensors: list[TensorInfo]) -> str:
 
 def warnings(manifest: Manifest, hrefs: Mapping[str, str]) -> list[Warned]:
     """The build's own, then each stage's; one that was handed up is told once, with its stage."""
-    stages = [Warned(message, s.id, hrefs[s.id]) for s in manifest.stages for message in s.warnings]
+    stages = [Warned(message, s.id, hrefs[s.id]) for s in manifest.stages for message in s.facts.warnings]
     told = {warned.message for warned in stages}
     return [Warned(message) for message in manifest.warnings if message not in told] + stages
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enginesmith.converters.core.records import TunedKernel, Tuning
+from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.summary import Tone
@@ -37,11 +38,7 @@ class View:
 
 
 def views(manifest: Manifest, hrefs: Mapping[str, str]) -> list[View]:
-    return [
-        _view(stage.tuning, stage.target, hrefs.get(stage.id, ""))
-        for stage in manifest.stages
-        if stage.tuning is not None
-    ]
+    return [_view(facts.tuning, stage.target, hrefs.get(stage.id, "")) for stage, facts in manifest.told(TuneFacts)]
 
 
 def _view(record: Tuning, target: str, anchor: str) -> View:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from probe_stage import ProbeOptions
 
+from enginesmith.converters.core.plan import PlannedStage
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.source import Source
 from enginesmith.pipeline.job.builder import Build, Builder
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.manifest import Manifest
-from enginesmith.pipeline.job.planned import Plan, PlannedStage
-from enginesmith.pipeline.job.recipe import Recipe
-from enginesmith.pipeline.job.source import Source
+from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.store import Store
 
 PROBE = Path(__file__).with_name("probe")

@@ -18,11 +18,11 @@ from probe_stage import ProbeOptions
 from running import PROBE, Probes
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import STAGES
 from enginesmith.pipeline.job.builder import Builder
 from enginesmith.pipeline.job.plan import Plan, PlannedStage
-from enginesmith.pipeline.job.recipe import Recipe
-from enginesmith.pipeline.job.source import Source
 from enginesmith.pipeline.job.store import Store
 
 

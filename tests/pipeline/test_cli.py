@@ -15,9 +15,9 @@ import pytest
 from running import ENGINESMITH
 from test_store import put
 
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.pipeline import __version__
 from enginesmith.pipeline.cli import command
-from enginesmith.pipeline.job.recipe import Recipe
 from enginesmith.pipeline.job.store import Store
 from enginesmith.pipeline.job.zoo import zoo
 

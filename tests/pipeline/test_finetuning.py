@@ -10,9 +10,9 @@ import tiny_onnx
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.pipeline.job.plan import make_plan
-from enginesmith.pipeline.job.planned import Plan, PlannedStage
-from enginesmith.pipeline.job.recipe import Recipe
+from enginesmith.converters.core.plan import PlannedStage
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.pipeline.job.plan import Plan, make_plan
 
 
 @pytest.fixture

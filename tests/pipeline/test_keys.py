@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from enginesmith.converters.core import hashing, keys
+from enginesmith.converters.core.hashing import code_version, hash_tree, hash_value, package_versions
+from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.stages.check import CheckOptions
 from enginesmith.converters.stages.registry import STAGES, stage_module
 from enginesmith.converters.stages.simplify import SimplifyOptions
-from enginesmith.pipeline.job import hashing, keys
-from enginesmith.pipeline.job.hashing import code_version, hash_tree, hash_value, package_versions
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
-from enginesmith.pipeline.job.planned import PlannedStage
 
 SIMPLIFY = PlannedStage("simplify", "simplify", SimplifyOptions(), needs={"model": "export"})
 
@@ -138,7 +138,7 @@ def test_every_stage_reads_its_code_without_importing_a_framework():
     import subprocess
 
     code = (
-        "import sys; from enginesmith.pipeline.job.hashing import code_version; "
+        "import sys; from enginesmith.converters.core.hashing import code_version; "
         f"versions = {{code_version(m) for m in {sorted({stage_module(name) for name in STAGES})!r}}}; "
         f"assert len(versions) == {len(STAGES)}; "
         "assert not {'torch', 'tvm', 'onnx', 'onnxruntime'} & set(sys.modules), sorted(sys.modules)"

@@ -10,8 +10,8 @@ import tiny_onnx
 from enginesmith.converters.backends import BACKENDS
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.pipeline.job.plan import make_plan
-from enginesmith.pipeline.job.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.pipeline.job.recipe import Recipe, make_recipe
+from enginesmith.converters.core.recipe import Recipe
+from enginesmith.pipeline.job.recipe import make_recipe
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from enginesmith.compat.graphs import initializer
 from enginesmith.compat.values import argument, attribute, constant, label
+from enginesmith.converters.core.recipe import Method
 from enginesmith.converters.precision.int8.calibration import Calibration
-from enginesmith.converters.precision.int8.options import Method
 from enginesmith.converters.precision.int8.weights import along, array_of, factors, rounded, scales
 
 Doubles = NDArray[np.float64]

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.values import static_shape
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.recipe import Method
 from enginesmith.converters.graphs import runner as onnxruntime
-from enginesmith.converters.precision.int8.options import METHODS, Method
+from enginesmith.converters.precision.int8.options import METHODS
 from enginesmith.converters.precision.int8.placement import candidates
 from enginesmith.converters.precision.int8.thresholds import LARGEST, Counts, threshold
 from enginesmith.converters.precision.int8.weights import factors

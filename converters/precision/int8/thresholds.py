@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from enginesmith.converters.precision.int8.options import Method
+from enginesmith.converters.core.recipe import Method
 
 Counts: TypeAlias = "NDArray[np.int64]"
 Doubles: TypeAlias = "NDArray[np.floating]"

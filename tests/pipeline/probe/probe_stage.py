@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from enginesmith.converters.core.stage import Context, Facts, Options, Stage
+from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.stage import Context, Facts, Stage
 
 
 class ProbeOptions(Options):

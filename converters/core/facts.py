@@ -1,0 +1,96 @@
+"""What stages find out, beside the files that they write. Goes into the store and into the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from enginesmith.compat.findings import Attempted, Finding
+from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, TensorInfo, Weights
+
+
+@dataclass(frozen=True)
+class Shortcoming:
+    """Why a stage that did its work has failed nonetheless, and what to do."""
+
+    reason: str
+    remedy: str = ""
+
+
+class Facts(BaseModel):
+    """What any stage can tell. Stages that find more have facts of a type of their own, which they name as `Stage.facts`."""
+
+    findings: list[Finding] = []
+    repairs: list[Attempted] = []
+    """Repairs that were made, taken back or found not to apply, in order; `proof.agrees` says which were made."""
+    warnings: list[str] = []
+    note: str = ""
+    """A few words for the table, such as the tool that did the work."""
+    unreachable: str = ""
+    """A host that could not be reached and whose absence shaped the result: it is taken from the store only as long
+    as that stays so."""
+    interrupted: bool = False
+    """The user ended the stage early: what it has found is good for this run, and the next one goes on."""
+    source_files: dict[str, str] = {}
+    """The user's own source files that the stage executed, with their SHA-256: a change of one is a change of input."""
+
+    @property
+    def shortcoming(self) -> Shortcoming | None:
+        """None where the result is good."""
+        return None
+
+
+class GraphFacts(Facts):
+    """Of a stage that wrote a graph."""
+
+    nodes: int | None = None
+    """None where the graph that it was given is good."""
+    ops: dict[str, int] = {}
+    """Operator histogram."""
+    inputs: list[TensorInfo] = []
+    outputs: list[TensorInfo] = []
+    attempts: list[Attempt] = []
+    """Of the tools that could have written it, in order."""
+
+
+class ModelFacts(GraphFacts):
+    """Of a stage that brought the model in."""
+
+    weights: Weights
+    task: str
+    """`detection`, `classification` or `tensor`."""
+
+
+class ComparedFacts(Facts):
+    """Of a stage whose outputs were held against those of the stage before."""
+
+    comparison: Comparison | None = None
+
+    @property
+    def shortcoming(self) -> Shortcoming | None:
+        failed = self.comparison is not None and self.comparison.verdict == "fail"
+        return Shortcoming(self.comparison.reason) if failed and self.comparison else None
+
+
+class JudgedFacts(Facts):
+    """Of a stage that measured a metric before and after."""
+
+    accuracy: Accuracy
+
+    @property
+    def shortcoming(self) -> Shortcoming | None:
+        """A lower precision that costs more than was allowed has failed, though its graph is there."""
+        found = self.accuracy
+        if found.passed:
+            return None
+        return Shortcoming(
+            f"{found.metric} falls from {found.before:.4f} to {found.after:.4f}: {found.loss:.4f} lost, "
+            f"{found.budget:.4f} allowed, on {found.data}",
+            self.remedy,
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to do where too much was lost."""
+        return "PRECISION=auto finds the fastest mix within the budget; --qat --finetune trains int8 back"

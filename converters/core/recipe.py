@@ -1,0 +1,165 @@
+"""What the user asked for: one settings object. An option is stated here and nowhere else.
+
+Flags of the command line, keys of a recipe file, variables of `make engine`, keywords of the Python API, the table in the
+documentation and the JSON Schema all follow from the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from enginesmith.converters.core.quantities import SECONDS, SHARES, quantity
+from enginesmith.converters.core.samples import Pixels
+
+Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
+FP32: Precision = "fp32"
+AUTO: Precision = "auto"
+Rest = Literal["fp32", "fp16", "bf16"]
+Method = Literal["minmax", "entropy", "percentile", "mse"]
+Exporter = Literal["auto", "dynamo", "torchscript"]
+
+LOW = "Precision"
+TRAINING = "Fine-tuning"
+SEARCH = "Tuning of TVM modules"
+"""Headings of the help."""
+
+UNITS: Mapping[str, tuple[Mapping[str, float], str]] = {
+    "share": (SHARES, "0.5%"),
+    "seconds": ({"": 1.0, **SECONDS}, "10m"),
+}
+"""Amounts that may be written with a unit, each with an example."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a field is shown as an option: the heading of the help that it stands under, and the amount that it takes with a
+    unit (a key of `UNITS`), empty for none.
+    """
+
+    panel: str = ""
+    amount: str = ""
+
+
+def option(default: Any, about: str, *, panel: str = "", amount: str = "", **limits: Any) -> Any:
+    """A field of the recipe with its help. `limits` are pydantic's (`ge`, `gt`, `le`)."""
+    return Field(default=default, description=about, json_schema_extra={"panel": panel, "amount": amount}, **limits)
+
+
+def shown(field: str) -> Shown:
+    """How a field of the recipe is shown."""
+    extra = Recipe.model_fields[field].json_schema_extra
+    return Shown(**extra) if isinstance(extra, dict) else Shown()  # type: ignore[arg-type]
+
+
+class Recipe(BaseModel):
+    """A build. Every field is a flag of `enginesmith build`, and a key of a recipe file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=False)
+
+    model: str = Field(
+        description="Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a .onnx, .pt2 or "
+        "TorchScript file."
+    )
+    backend: str = option(
+        "auto", "auto (all that this machine can build), tensorrt, tensorrt-rtx, tvm; several with commas."
+    )
+    target: str = option(
+        "auto",
+        "sm_89, native, x86-64-v3, x86-64-v4+vnni, an LLVM triple; with commas. Each goes to the backends that know it.",
+    )
+    precision: Precision = option(
+        "fp32", "fp32, fp16, bf16, int8, written into the graph; auto for the fastest mix within --budget."
+    )
+    calib: str = option(
+        "", "Calibration data: a folder, file.py:function, data.npz; the shipped pictures where left out.", panel=LOW
+    )
+    eval: str = option("", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW)
+    metric: str = option("", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW)
+    budget: float | None = option(
+        None, "Largest loss of the metric: 0.5% is half a point of 100.", panel=LOW, amount="share", ge=0
+    )
+    time: float = option(
+        900.0,
+        "What a search may take, such as 10m; then the best mix so far is taken.",
+        panel=LOW,
+        amount="seconds",
+        gt=0,
+    )
+    examples: int = option(64, "Examples to calibrate on, at most.", panel=LOW, ge=1)
+    evaluated: int | None = option(
+        None,
+        "Examples to measure the accuracy on, at most: 500 of --eval, 32 of the shipped pictures.",
+        panel=LOW,
+        ge=1,
+    )
+    rest: Rest | None = option(
+        None, "With int8, what computes in no integers: fp32, fp16 or bf16; the engines' own where left out.", panel=LOW
+    )
+    method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW)
+    keep: str = option("", "No int8 for these products: patterns of node names, first, last; with commas.", panel=LOW)
+    weight_only: bool = option(False, "int8 for weights alone.", panel=LOW)
+    equalize: bool = option(False, "Cross-layer equalization before int8.", panel=LOW)
+    correct_bias: bool = option(True, "Bias correction after int8.", panel=LOW)
+    low_io: bool = option(
+        False, "Inputs and outputs in the lower type too, where nothing needs them in float32.", panel=LOW
+    )
+    pixels: Pixels | None = option(
+        None, "What pictures are fed as: unit (0..1), imagenet, bytes (0..255); the model's own where known.", panel=LOW
+    )
+    shape: str | None = option(
+        None,
+        "1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64; several fixed ones with commas; the model's "
+        "own where left out.",
+    )
+    weights: str | None = option(
+        None, "pretrained, random (seeded), or a state dict's path; pretrained where the model has any."
+    )
+    finetune: str = option(
+        "",
+        "file.py:function that trains the model, for --qat or --sparse; none to prune alone; where left out the model "
+        "learns from its own answers on --calib.",
+        panel=TRAINING,
+    )
+    qat: bool = option(False, "Train with int8's rounding.", panel=TRAINING)
+    sparse: bool = option(
+        False, "2:4 sparse weights: pruned before the training, with the backend's kernels for them.", panel=TRAINING
+    )
+    trust: bool = option(False, "Unpickle weights, and run code that a model file carries.")
+    stock: bool = option(False, "Keep a detector's own graph, with dynamic shapes and NonMaxSuppression.")
+    proposals: int | None = option(
+        None, "Proposals of a static two-stage detector; torchvision's own number where left out.", ge=1, le=2000
+    )
+    exporter: Exporter = option("auto", "PyTorch's exporter: dynamo, torchscript; auto tries both.")
+    opset: int = option(18, "ONNX opset to export to.", ge=11, le=23)
+    simplify: bool = option(True, "Run the simplifier.")
+    repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")
+    kernels: bool = option(True, "Kernels of our own in TVM modules; else TVM's lowering alone.")
+    winograd: bool = option(True, "Winograd's convolutions in TVM modules, where faster: they round more coarsely.")
+    tune: float = option(
+        0.0, "Search for better schedules in TVM modules, such as 10m.", panel=SEARCH, amount="seconds", ge=0
+    )
+    tuners: str = option(
+        "", "Machines to measure on: HOST:PORT/KEY of TVM's RPC tracker; this one where left out.", panel=SEARCH
+    )
+    tune_database: Path | None = option(
+        None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
+    )
+    samples: int = option(3, "Inputs that every comparison runs on; one is then run a second time.", ge=1, le=64)
+    seed: int = option(0, "Of random weights and inputs.", ge=0)
+    threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0)
+    measure: float = option(10.0, "Seconds to time an engine for; 0 for not at all.", ge=0)
+    timeout: float = option(3600.0, "Seconds that one stage may take.", gt=0)
+    memory: float = option(0.0, "GB that one stage may use; 0 for 90 % of the machine's.", ge=0)
+    keep_going: bool = option(False, "Go on after a mismatch, and record it.")
+    out: Path | None = option(None, "Folder of the results; build/MODEL/PRECISION where left out.")
+
+    @field_validator("budget", "time", "tune", mode="before")
+    @classmethod
+    def _amount(cls, value: object, info: ValidationInfo) -> object:
+        name = info.field_name or ""
+        return quantity(value, *UNITS[shown(name).amount], name) if isinstance(value, str) else value
