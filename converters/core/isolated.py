@@ -47,13 +47,17 @@ class Isolated:
     """Calls `function(*arguments)` by name in a warm child process; arguments and results are JSON.
 
     `without_torch` makes torch unimportable there, as TVM needs it. `log` gets what the child prints; None throws it
-    away. `memory` bounds the child's address space in bytes, 0 for no bound.
+    away. `memory` bounds the child's address space in bytes, 0 for no bound. `shared` are file descriptors that the child
+    inherits under their numbers.
     """
 
-    def __init__(self, *, without_torch: bool = False, log: Path | None = None, memory: int = 0) -> None:
+    def __init__(
+        self, *, without_torch: bool = False, log: Path | None = None, memory: int = 0, shared: tuple[int, ...] = ()
+    ) -> None:
         self.without_torch = without_torch
         self.log = log
         self.memory = memory
+        self.shared = shared
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = -1
         self._fresh = True
@@ -97,6 +101,11 @@ class Isolated:
             raise Raised(reply["raised"])
         return reply["result"]
 
+    @property
+    def alive(self) -> bool:
+        """Is there a process, which has not ended of itself?"""
+        return self._process is not None and not self._has_ended()
+
     def close(self) -> None:
         """Kill the process, with what it started; the next call starts a new one."""
         if self._process is not None:
@@ -113,7 +122,7 @@ class Isolated:
                     stdin=subprocess.PIPE,
                     stdout=output or subprocess.DEVNULL,
                     stderr=subprocess.STDOUT if output else subprocess.DEVNULL,
-                    pass_fds=[writer],
+                    pass_fds=[writer, *self.shared],
                     env={
                         **os.environ,
                         "PYTHONSAFEPATH": "1",
