@@ -182,7 +182,7 @@ def _array(value: Value, name: str) -> Array:
         if str(value.dtype) == "torch.bfloat16":
             raise UserError(f"input {name} is bfloat16, which engines don't take; give float32 or float16")
         return value.detach().cpu().numpy()
-    raise UserError(f"input {name} is a {type(value).__name__}; give an array of numpy or a tensor of torch")
+    raise UserError(f"input {name} is of type {type(value).__name__}; give an array of numpy or a tensor of torch")
 
 
 def _like(first: Value | None, outputs: dict[str, Array]) -> dict[str, Any]:
