@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-from enginesmith.converters.bisect.conditions import parse_condition
-from enginesmith.converters.bisect.layers import Divergence
-from enginesmith.converters.bisect.search import Limits, Reduction, reduce_file
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.api.files import Graph, graph_file
 from enginesmith.pipeline.api.progress import listening
 from enginesmith.pipeline.api.result import Result
-from enginesmith.pipeline.job.divergence import find_divergences
 from enginesmith.pipeline.job.events import Event, Listener
 from enginesmith.pipeline.job.finished import Run
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.store import Store
-from enginesmith.pipeline.report.error_path import write
+
+if TYPE_CHECKING:  # they import onnx
+    from enginesmith.converters.bisect.layers import Divergence
+    from enginesmith.converters.bisect.search import Limits, Reduction
 
 STAGE = "bisect"
 TIMEOUT = 120.0
@@ -95,6 +94,8 @@ def bisect(
         raise UserError("a condition is for a graph; without one two stages of the build are held against each other")
     if stages is not None:
         raise UserError("stages are those of a build, and a condition is for a graph")
+    from enginesmith.converters.bisect.search import Limits
+
     limits = Limits(timeout, math.inf if time is None else time, any_failure)
     with graph_file(subject) as path:
         return _reduce(path, fails, target, shape, limits, Path(out or f"{path.stem}-reduced.onnx"), progress)
@@ -109,6 +110,9 @@ def _reduce(
     out: Path,
     progress: bool | Listener | None,
 ) -> Reduction:
+    from enginesmith.converters.bisect.conditions import parse_condition
+    from enginesmith.converters.bisect.search import reduce_file
+
     if not path.is_file():
         raise UserError(f"no file {path}")
     condition = parse_condition(fails, target)
@@ -136,6 +140,9 @@ def _diverges(
     store: str | Path | None,
     progress: bool | Listener | None,
 ) -> list[Divergence]:
+    from enginesmith.pipeline.job.divergence import find_divergences
+    from enginesmith.pipeline.report.error_path import write
+
     with listening(progress) as tell:
         tell(Event(event="start", stage=STAGE))
 
