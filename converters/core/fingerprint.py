@@ -49,7 +49,7 @@ class _Walk:
 
     def put(self, *parts: object) -> None:
         for part in parts:
-            data = part if isinstance(part, bytes) else str(part).encode()
+            data = part if isinstance(part, bytes | memoryview) else str(part).encode()
             self.hash.update(b"%d:" % len(data))
             self.hash.update(data)
 
@@ -134,7 +134,7 @@ def _tensor(value: Any) -> tuple[object, ...] | None:
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             return None
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return "tensor", type(value).__name__, value.dtype, tuple(value.shape), value.requires_grad, data.tobytes()
+        return "tensor", type(value).__name__, value.dtype, tuple(value.shape), value.requires_grad, data.data
     if numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject:
         return "array", value.dtype.str, value.shape, value.tobytes()
     return None
