@@ -30,14 +30,10 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 comma := ,
 
-flag = $(if $($(1)),--$(2) '$($(1))')
+# whatever is given as VARIABLE=value is the option of that name: `enginesmith build -h` lists them
 engine: $(READY)
 	@$(if $(MODEL),,echo "give MODEL, such as: make engine MODEL=frcnn"; exit 2)
-	@$(BIN)/enginesmith build '$(MODEL)' $(call flag,BACKEND,backend) $(call flag,PRECISION,precision) \
-	    $(call flag,TARGET,target) $(call flag,SHAPE,shape) $(call flag,WEIGHTS,weights) $(call flag,OUT,out) \
-	    $(call flag,CALIB,calib) $(call flag,EVAL,eval) $(call flag,METRIC,metric) $(call flag,BUDGET,budget) \
-	    $(call flag,TIME,time) $(call flag,THREADS,threads) $(call flag,TUNE,tune) \
-	    $(if $(filter 1 yes true,$(TRUST)),--trust) $(FLAGS)
+	@$(BIN)/enginesmith build --make $(FLAGS)
 
 check: lint types imports test
 

@@ -94,7 +94,7 @@ def build(subject: Subject, flags: list[str], out: Path) -> dict[str, Any]:
 
 def figures(manifest: dict[str, Any]) -> tuple[str, ...]:
     stages = {stage["id"]: stage for stage in manifest["stages"]}
-    accuracy = stages["accuracy"]["accuracy"]
+    accuracy = stages["accuracy"]["facts"].get("accuracy")
     if accuracy is None:
         failed = next(stage for stage in manifest["stages"] if stage["error"])
         return (f"{failed['id']}: {failed['error']}", *[""] * 5)

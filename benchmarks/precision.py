@@ -116,10 +116,10 @@ def ours(case: Case, label: str, options: list[str], folder: Path) -> Row:
     lowering = [stage for stage in found["stages"] if stage["stage"] in ("calibrate", "precision", "search")]
     row.seconds = sum(stage["seconds"] for stage in lowering) or None
     for stage in found["stages"]:
-        if accuracy := stage.get("accuracy"):
+        if accuracy := stage["facts"].get("accuracy"):
             row.metric, row.before, row.after = (accuracy[name] for name in ("metric", "before", "after"))
-        if stage.get("lowering"):
-            row.remark = stage["note"]
+        if stage["facts"].get("lowering"):
+            row.remark = stage["facts"]["note"]
     row.remark = next(
         (f"{stage['id']}: {stage['error']}" for stage in found["stages"] if stage["status"] == "failed"), row.remark
     )

@@ -27,7 +27,7 @@ class Finding(BaseModel, frozen=True):
     silent: bool = False
     """The backend takes the node without a word and computes something else: only a rule knows."""
     repair_id: str | None = None
-    """The repair that applies, if one does."""
+    """The repair that would mend it, if one does: `compat.mending` says."""
 
 
 class Proof(BaseModel, frozen=True):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array, label
+from enginesmith.compat.walk import graphs, subgraphs
 
-MAX_PROTO = 2**31 - 1
-"""Bytes that a protobuf message may have."""
 ELEMENTWISE = frozenset((
     "Abs", "Cast", "CastLike", "Ceil", "Clip", "Cos", "Exp", "Floor", "Identity", "Log", "Neg", "Not", "Relu", "Round",
     "Sigmoid", "Sin", "Sqrt", "Tanh",
@@ -26,7 +25,7 @@ SEQUENCE_MAKERS = frozenset((
 def infer(model: ir.Model) -> ir.Model:
     """Fill in dtypes and shapes, as far as onnx can infer them, in place. What can't be inferred stays as it is."""
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    for graph in walk(model):
+    for graph in graphs(model):
         _retype(graph)
         # A subgraph's nodes have the model's opsets, which onnx_ir notes with the outermost graph alone.
         graph.opset_imports.update(model.opset_imports)
@@ -39,20 +38,15 @@ def _retype(graph: ir.Graph) -> None:
     for node in graph:
         sources: list[Sequence[ir.Value | None]] = [[value] * len(node.outputs) for value in node.inputs[:1]]
         if node.op_type == "If":
-            sources = [branch.outputs for branch in _bodies(node)]
+            sources = [branch.outputs for branch in subgraphs(node)]
         elif node.op_type == "Loop":
-            sources = [body.outputs[1:] for body in _bodies(node)]
+            sources = [body.outputs[1:] for body in subgraphs(node)]
         elif node.op_type not in ("Identity", "OptionalGetElement"):
             sources = []
         for index, value in enumerate(node.outputs):
             passed = any(index < len(given) and _is_sequence(given[index]) for given in sources)
             if isinstance(value.type, ir.TensorType) and (node.op_type in SEQUENCE_MAKERS or passed):
                 value.type = ir.SequenceType(value.type)
-
-
-def _bodies(node: ir.Node) -> list[ir.Graph]:
-    """The graphs of an If or a Loop; a damaged file may have something else in their place."""
-    return [part.as_graph() for part in node.attributes.values() if part.type == ir.AttributeType.GRAPH]
 
 
 def _is_sequence(value: ir.Value | None) -> bool:
@@ -105,11 +99,6 @@ def named(model: ir.Model) -> None:
 def opset(model: ir.Model) -> int:
     """The version of the default domain that the model imports; 0 where it imports none."""
     return next((model.opset_imports[name] for name in DEFAULT_DOMAINS if name in model.opset_imports), 0)
-
-
-def walk(model: ir.Model) -> Iterator[ir.Graph]:
-    """The model's graph and every subgraph, an inner one before the one around it."""
-    yield from reversed(list(model.graphs()))
 
 
 def weight_bytes(model: ir.Model) -> int:

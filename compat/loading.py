@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper
 
 from enginesmith.compat.findings import Finding, Severity
+from enginesmith.compat.walk import proto_subgraphs
 
 MAX_DEPTH = 24
 """Subgraphs within subgraphs; protobuf itself stops at about this many, and passes over graphs recurse."""
@@ -78,10 +79,7 @@ def _number(text: str | None) -> int:
 
 def _subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield attribute.g
-            yield from attribute.graphs
+        yield from proto_subgraphs(node)
 
 
 def _garbled(graph: onnx.GraphProto) -> bool:
@@ -140,13 +138,13 @@ def _order(graph: onnx.GraphProto, outer: str) -> list[Finding]:
 def _reads(node: onnx.NodeProto) -> set[str]:
     """Every name that a node or a graph within it reads."""
     read = set(node.input)
-    inside = [graph for attribute in node.attribute for graph in [attribute.g, *attribute.graphs]]
+    inside = proto_subgraphs(node)
     while inside:
         graph = inside.pop()
         read.update(value.name for value in graph.output)
         for inner in graph.node:
             read.update(inner.input)
-            inside += [g for attribute in inner.attribute for g in [attribute.g, *attribute.graphs] if len(g.node)]
+        inside += _subgraphs(graph)
     return read
 
 

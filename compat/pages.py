@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from enginesmith.compat.checks import MODEL_RULES, RULES, ModelRule, Rule
+import onnx_ir as ir
+
+from enginesmith.compat import plugins
+from enginesmith.compat.checks import MODEL_RULES, RULES, ModelRule, Rule, findings
 from enginesmith.compat.diagnoses import diagnoses
-from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS, candidates
+from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.mending import with_repairs
+from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS
 from enginesmith.compat.repairs.repair import GraphRepair, Repair
+from enginesmith.compat.support import versions
+from enginesmith.compat.target import Target
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,12 @@ class Page:
     kind: str
     id: str
     about: str
-    markdown: str
+    write: Callable[[], str]
+    """Writes the page: that of a rule tries repairs on its example."""
+
+    @property
+    def markdown(self) -> str:
+        return self.write()
 
     @property
     def file(self) -> str:
@@ -27,14 +40,15 @@ class Page:
 
 def pages() -> Iterator[Page]:
     """Every page, rules first."""
+    plugins.load()
     rules: tuple[Rule | ModelRule, ...] = (*MODEL_RULES.values(), *RULES.values())
     repairs: tuple[Repair | GraphRepair, ...] = (*GRAPH_REPAIRS.values(), *REPAIRS.values())
     for rule in rules:
-        yield Page("rule", rule.id, rule.cause, _rule(rule))
+        yield Page("rule", rule.id, rule.cause, partial(_rule, rule))
     for repair in repairs:
-        yield Page("repair", repair.id, repair.summary, _repair(repair))
+        yield Page("repair", repair.id, repair.summary, partial(_repair, repair))
     for diagnosis in diagnoses():
-        yield Page("diagnosis", diagnosis.id, diagnosis.cause, diagnosis.page())
+        yield Page("diagnosis", diagnosis.id, diagnosis.cause, diagnosis.page)
 
 
 def index(found: list[Page]) -> str:
@@ -51,9 +65,6 @@ def index(found: list[Page]) -> str:
 def _rule(rule: Rule | ModelRule) -> str:
     backends = ", ".join(rule.backends) + (f" {rule.versions}" if rule.versions else "")
     ops = rule.ops if isinstance(rule, Rule) else ()
-    mended = sorted(
-        {repair.id for op in ops for backend in rule.backends for repair in candidates(op, backend) if op in repair.ops}
-    )
     return _page(
         f"Rule {rule.id}",
         {
@@ -62,12 +73,25 @@ def _rule(rule: Rule | ModelRule) -> str:
             "Severity": rule.severity,
             "Cause": rule.cause,
             "Remedy": rule.remedy,
-            "Repairs of these operators": ", ".join(mended) or "none",
+            "Repairs": ", ".join(_mended_by(rule)) if isinstance(rule, Rule) else "",
             "Source": rule.source,
         },
         "A minimal model to which it applies",
         rule.example if isinstance(rule, Rule) else "",
     )
+
+
+def _mended_by(rule: Rule) -> list[str]:
+    """The repairs that mend the rule's own example, for one backend or another."""
+    model = infer(ir.from_onnx_text(rule.example))
+    named(model)
+    found = set()
+    for backend in rule.backends:
+        target = next((t for v in reversed(versions(backend)) if rule.applies_to(t := Target(backend, v))), None)
+        if target is not None:
+            said = [finding for finding in findings(model, target) if finding.rule == rule.id]
+            found |= {finding.repair_id for finding in with_repairs(model, target, said) if finding.repair_id}
+    return sorted(found)
 
 
 def _repair(repair: Repair | GraphRepair) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 DEFAULT_DOMAINS = ("", "ai.onnx")
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 EAGER_BYTES = 1 << 26
 """Constants above this many bytes are never read just to look at them."""
 

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.hashing import hash_value, package_versions
-from enginesmith.converters.core.stage import Facts
 from enginesmith.converters.data.metrics import load_metric
 from enginesmith.converters.torch_models.detectors import is_detector, make_static
 from enginesmith.pipeline.job.store import Entry, Store, record_files

@@ -1,8 +1,8 @@
 """Checks: rules over the nodes of a graph, for backends that need not be installed.
 
-One module per family of operators; importing this package registers them all. `problems` applies those about nodes,
-`whole` those about models as a whole, `findings` both. Functions that a model brings along should be inlined first:
-a call of one is passed over.
+One module per family of operators; importing this package registers them all, and those of `compat.families`.
+`problems` applies those about nodes, `whole` those about models as a whole, `findings` both. Functions that a model
+brings along should be inlined first: a call of one is passed over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pkgutil import iter_modules
 
 import onnx_ir as ir
 
+from enginesmith.compat import plugins
 from enginesmith.compat.checks.rule import MODEL_RULES, RULES, ModelRule, Rule
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer
@@ -61,6 +62,7 @@ def _said(node: ir.Node, target: Target) -> Iterator[tuple[Rule, str]]:
 @cache
 def _rules(target: Target) -> dict[str, list[Rule]]:
     """The rules for a target by operator."""
+    plugins.load()
     by_op: dict[str, list[Rule]] = {}
     for found in RULES.values():
         if found.applies_to(target):
@@ -76,6 +78,7 @@ def silent(model: ir.Model, target: Target) -> list[Finding]:
 
 def whole(model: ir.Model, target: Target) -> Iterator[Finding]:
     """What the rules say about the model as a whole."""
+    plugins.load()
     for found in MODEL_RULES.values():
         if found.applies_to(target):
             for message in found.check(model, target):
@@ -110,3 +113,7 @@ def _finding(found: Rule, node: ir.Node, target: Target, message: str) -> Findin
         rule=found.id,
         silent=found.silent,
     )
+
+
+# Last: modules with repairs too import the engine, which needs what is above.
+import_module("enginesmith.compat.families")

@@ -7,9 +7,8 @@ import onnx_ir as ir
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant, constant_tensor, dtype, opset_of, rank
+from enginesmith.compat.values import FLOATS, argument, attribute, constant, constant_tensor, dtype, opset_of, rank
 
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 INTEGERS = (ir.DataType.INT32, ir.DataType.INT64)
 ARITHMETIC = (
     "Add", "Div", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum",
@@ -22,7 +21,7 @@ INT32_RANGE = (-(2**31), 2**31 - 1)
     "mod-of-floats",
     ops="Mod",
     backends=TENSORRT,
-    remedy="write it as x - y * Floor(x / y), or let `doctor --fix` do so",
+    remedy="write it as x - y * Floor(x / y)",
     source="onnx-tensorrt onnxOpImporters.cpp, Mod",
     example="""
 <ir_version: 11, opset_import: ["" : 28]>

@@ -6,6 +6,8 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import inputs_behind, origin
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
+from enginesmith.compat.operators import REDUCTIONS
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import (
     argument,
@@ -16,11 +18,6 @@ from enginesmith.compat.values import (
     shape,
 )
 
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
-REDUCTIONS = (
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "ReduceSumSquare",
-)  # fmt: skip
 SHAPE_OPERANDS = {
     "ConstantOfShape": (0,), "Expand": (1,), "Loop": (0,), "OneHot": (1,), "Pad": (1,), "Range": (0, 1, 2),
     "Reshape": (1,), "Resize": (3,), "Slice": (1, 2, 4), "Split": (1,), "Tile": (1,), "TopK": (1,),

@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from enginesmith.compat import support
-from enginesmith.compat.checks.quantization import BOTH
 from enginesmith.compat.checks.rule import model_rule
 from enginesmith.compat.checks.types import QUANTIZED, TAKEN
 from enginesmith.compat.graphs import opset
+from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.target import EVERY, TENSORRT, Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, dtype
 
@@ -49,7 +49,7 @@ def quantized_interface(model: ir.Model, target: Target) -> Iterator[str]:
     of them alone."""
     for value in model.graph.inputs:
         found = dtype(value)
-        if found is not None and found in QUANTIZED and any(node.op_type not in BOTH for node, _ in value.uses()):
+        if found is not None and found in QUANTIZED and any(node.op_type not in QUANTIZING for node, _ in value.uses()):
             yield f"the input {value.name} is {found.name.lower()}"
 
 

@@ -6,10 +6,9 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant, rank, used
-
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
 
 
 @rule(

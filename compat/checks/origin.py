@@ -6,12 +6,12 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from enginesmith.compat.operators import RANDOM
 from enginesmith.compat.values import DEFAULT_DOMAINS, constant_tensor, static_shape
+from enginesmith.compat.walk import subgraphs
 
 Origin = Literal["constant", "shapes", "data"]
 SIZES = ("Shape", "Size")
-GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 MAX_WALK = 4096
 """Values looked at before a value is taken to depend on data."""
 
@@ -29,8 +29,7 @@ def origin(value: ir.Value | None) -> Origin:
             continue
         seen.add(current)
         node = current.producer()
-        nested = node is not None and any(attribute.type in GRAPHS for attribute in node.attributes.values())
-        if node is None or nested or node.op_type in RANDOM or len(seen) > MAX_WALK:
+        if node is None or subgraphs(node) or node.op_type in RANDOM or len(seen) > MAX_WALK:
             return "data"
         if node.op_type in SIZES and node.domain in DEFAULT_DOMAINS:
             found = found if static_shape(node.inputs[0]) is not None else "shapes"

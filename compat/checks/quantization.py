@@ -6,21 +6,22 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
+from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
 
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp and onnxOpImporters.cpp, QuantDequantLinearHelper"
-BOTH = ("QuantizeLinear", "DequantizeLinear")
+SOURCE = f"{CHECKERS} and onnxOpImporters.cpp, QuantDequantLinearHelper"
 QUANTIZED = {ir.DataType[name] for name in ("INT8", "FLOAT8E4M3FN", "INT4", "FLOAT4E2M1")}
 """What there is to quantize to. A zero point of uint8 is read as one of int8."""
 
 
 @rule(
     "zero-point",
-    ops=BOTH,
+    ops=QUANTIZING,
     backends=TENSORRT,
     remedy="quantize symmetrically, to int8 with zero points of 0",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 shifted (float[4] x) => (float[4] y) <float s = {0.5}, int8 z = {3}> { q = QuantizeLinear (x, s, z)  y = DequantizeLinear (q, s, z) }
@@ -40,7 +41,7 @@ def zero_point(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "quantized-to",
-    ops=BOTH,
+    ops=QUANTIZING,
     backends=TENSORRT,
     remedy="quantize weights and activations to int8, and leave the bias in float",
     source="messages of tensorrt-rtx 1.7: «must have type FP8, FP4, Int4, Int8, or UInt8»",
@@ -65,10 +66,10 @@ def quantized_to(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "quantization-scale",
-    ops=BOTH,
+    ops=QUANTIZING,
     backends=TENSORRT,
     remedy="quantize again, with scales above 0",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 none (float[4] x) => (float[4] y) <float s = {0}, int8 z = {0}> { q = QuantizeLinear (x, s, z)  y = DequantizeLinear (q, s, z) }
@@ -86,10 +87,10 @@ def quantization_scale(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "quantization-axis",
-    ops=BOTH,
+    ops=QUANTIZING,
     backends=TENSORRT,
     remedy="give one scale per element of the axis, or blocks of one size along one axis",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 21]>
 blocks (float[4, 6] x) => (float[4, 6] y) <float[2, 3] s = {1, 1, 1, 1, 1, 1}, int8[2, 3] z = {0, 0, 0, 0, 0, 0}> {
@@ -114,7 +115,7 @@ def quantization_axis(node: ir.Node, target: Target) -> str | None:
 
 @rule(
     "int4-count",
-    ops=BOTH,
+    ops=QUANTIZING,
     backends=TENSORRT,
     remedy="pad the tensor to an even number of elements",
     source="messages of the parser of tensorrt-rtx 1.7: 4-bit quantization requires an even number of elements",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import attribute
 
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp, LSTM, GRU and RNN"
+SOURCE = f"{CHECKERS}, LSTM, GRU and RNN"
 RECURRENT = ("LSTM", "GRU", "RNN")
 
 
@@ -17,7 +18,7 @@ RECURRENT = ("LSTM", "GRU", "RNN")
     ops=RECURRENT,
     backends=TENSORRT,
     remedy="use the same activations in both directions, or split it in two",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 both (float[5, 2, 3] x, float[2, 4, 3] w, float[2, 4, 4] r) => (float[5, 2, 2, 4] y) {
@@ -46,7 +47,7 @@ def recurrent_directions(node: ir.Node, target: Target) -> str | None:
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 affine (float[5, 2, 3] x, float[1, 4, 3] w, float[1, 4, 4] r) => (float[5, 1, 2, 4] y) {
-  y = RNN <hidden_size = 4, activations = ["Affine"]> (x, w, r)
+  y = RNN <hidden_size = 4, activations = ["Affine"], activation_alpha = [2.0], activation_beta = [0.5]> (x, w, r)
 }
 """,
 )
@@ -61,7 +62,7 @@ def recurrent_activation(node: ir.Node, target: Target) -> str | None:
     ops="LSTM",
     backends=TENSORRT,
     remedy="write the loop out, or let `doctor --fix` do so",
-    source=CHECKERS,
+    source=SOURCE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 coupled (float[5, 2, 3] x, float[1, 16, 3] w, float[1, 16, 4] r) => (float[5, 1, 2, 4] y) {
@@ -79,7 +80,7 @@ def lstm_input_forget(node: ir.Node, target: Target) -> str | None:
     ops=RECURRENT,
     backends=("tensorrt",),
     remedy="transpose the input and the outputs, with layout 0",
-    source=f"{CHECKERS}; docs/operators.md of 10.1",
+    source=f"{SOURCE}; docs/operators.md of 10.1",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 batches (float[2, 5, 3] x, float[1, 4, 3] w, float[1, 4, 4] r) => (float[2, 5, 1, 4] y) {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from enginesmith.compat import plugins
 from enginesmith.compat.target import Target
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ ModelCheck = Callable[[ir.Model, Target], Iterable[str]]
 NodeCheck = Callable[[ir.Node, Target], str | None]
 """Returns what is wrong with a node for a target, None if nothing is. Unknown shapes and dtypes are not wrong."""
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, Rule] = plugins.registry()
 """Every rule by its id, in the order of registration."""
 
 
@@ -53,7 +54,7 @@ class Rule:
         return target.backend in self.backends and target.within(self.versions)
 
 
-MODEL_RULES: dict[str, ModelRule] = {}
+MODEL_RULES: dict[str, ModelRule] = plugins.registry()
 """Every rule about whole models by its id."""
 
 

@@ -1,4 +1,4 @@
-"""TopK, NonMaxSuppression, RoiAlign, NonZero and the like for TensorRT and TensorRT-RTX."""
+"""NonMaxSuppression, RoiAlign, NonZero and the like for TensorRT and TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -6,71 +6,9 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant, opset_of, rank, shape
-
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
-MAX_K = 3840
-"""The most elements that TensorRT's TopK layer returns (onnx-tensorrt docs/operators.md; NVIDIA/TensorRT#4244)."""
-
-
-@rule(
-    "topk-limit",
-    ops="TopK",
-    backends=TENSORRT,
-    remedy="keep fewer elements, or let `doctor --fix` sort in parts",
-    source="onnx-tensorrt docs/operators.md; NVIDIA/TensorRT#4244",
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-most (float[1, 5000] x) => (float[1, 4000] y, int64[1, 4000] i) <int64[1] k = {4000}> { y, i = TopK (x, k) }
-""",
-)
-def topk_limit(node: ir.Node, target: Target) -> str | None:
-    """TensorRT's TopK returns 3840 elements at most; the parser lets more through, and the build fails. torch.sort and
-    argsort are TopK with all elements."""
-    k = constant(argument(node, 1)) if opset_of(node.graph) >= 10 else attribute(node, "k")
-    if k is None:
-        sizes = shape(node.outputs[0])
-        axis = attribute(node, "axis", -1)
-        k = sizes[axis] if sizes and -len(sizes) <= axis < len(sizes) else None
-    count = None if k is None else int(getattr(k, "flat", [k])[0])
-    return f"K is {count}, and may be {MAX_K}" if count is not None and count > MAX_K else None
-
-
-@rule(
-    "topk-run-time-k",
-    ops="TopK",
-    backends=("tensorrt",),
-    versions="<8.6",
-    remedy="give K as a constant, or use TensorRT 8.6 or later",
-    source="onnx-tensorrt docs/operators.md, branches 8.2-GA to 8.6-GA",
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-some (float[8] x, int64[1] k) => (float[n] y, int64[n] i) { y, i = TopK (x, k) }
-""",
-)
-def topk_run_time_k(node: ir.Node, target: Target) -> str | None:
-    """Before 8.6 TensorRT needs to know K when it builds."""
-    if opset_of(node.graph) < 10 or origin(argument(node, 1)) == "constant":
-        return None
-    return "K is known at run time only"
-
-
-@rule(
-    "topk-unsorted",
-    ops="TopK",
-    backends=TENSORRT,
-    severity="warning",
-    remedy="none is needed where the order does not matter",
-    source="onnx-tensorrt docs/operators.md",
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-unsorted (float[8] x) => (float[3] y, int64[3] i) <int64[1] k = {3}> { y, i = TopK <sorted = 0> (x, k) }
-""",
-)
-def topk_unsorted(node: ir.Node, target: Target) -> str | None:
-    """TensorRT sorts all the same."""
-    return "sorted is 0, and TensorRT sorts" if attribute(node, "sorted", 1) == 0 else None
+from enginesmith.compat.values import argument, attribute, constant, rank, shape
 
 
 @rule(

@@ -6,17 +6,16 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant, opset_of, shape, static_shape
-
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
 
 
 @rule(
     "pad-mode",
     ops="Pad",
     backends=TENSORRT,
-    remedy="write the padding with Slice and Concat, or let `doctor --fix` do so",
+    remedy="write the padding with Slice and Concat",
     source=f"{CHECKERS}, Pad",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>

@@ -9,12 +9,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import BROKEN, FRONTEND
 from enginesmith.compat.target import TVM, Target
 from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape, used
-
-SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
-BROKEN = "<0.28"
-"""Versions known to do so: a later one must be compared anew."""
 
 
 @rule(
@@ -24,7 +21,7 @@ BROKEN = "<0.28"
     backends=TVM,
     versions=BROKEN,
     remedy="fold it into a constant",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 boxes (float[1, 6, 4] b, float[1, 1, 6] s, int64[1] most) => (int64[n, 3] kept) { kept = NonMaxSuppression (b, s, most) }
@@ -45,7 +42,7 @@ def suppression(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="compute them with ReduceMean and Sqrt",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 norm (float[2, 4] x, float[4] s) => (float[2, 4] y, float[2, 1] mean) { y, mean = LayerNormalization (x, s) }
@@ -63,7 +60,7 @@ def layer_statistics(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="write it as pads and output_padding",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 up (float[1, 1, 3, 3] x, float[1, 2, 3, 3] w) => (float[1, 2, 10, 8] y) {
@@ -101,7 +98,7 @@ def convtranspose(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="write it as Reshape, Transpose, Reshape",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 13, opset_import: ["" : 28]>
 depth (float[1, 2, 4, 4] x) => (float[1, 8, 2, 2] y) { y = SpaceToDepth <blocksize = 2, mode = "CRD"> (x) }
@@ -119,7 +116,7 @@ def spacetodepth(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="compare with the infinity that is meant",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 20]>
 infinite (float[3] x) => (bool[3] y) { y = IsInf <detect_negative = 0> (x) }
@@ -138,7 +135,7 @@ def isinf(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="leave the mask out, or make it with ConstantOfShape",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 drop (float[3] x) => (float[3] y, bool[3] mask) { y, mask = Dropout (x) }
@@ -156,7 +153,7 @@ def dropout_mask(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="export the model in eval mode",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 drop (float[3] x) => (float[3] y) <float ratio = {0.5}, bool training = {1}> { y = Dropout (x, ratio, training) }
@@ -177,7 +174,7 @@ def dropout_training(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="export the model in eval mode",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 norm (float[2, 3, 4] x, float[3] s, float[3] b, float[3] m, float[3] v) => (float[2, 3, 4] y, float[3] am, float[3] av) {
@@ -198,7 +195,7 @@ def batchnorm_training(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="fold the shape into a constant",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 wide (float[2, 1] x, int64[3] sizes) => (float[a, b, c] y) { y = Expand (x, sizes) }
@@ -219,7 +216,7 @@ def expand(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="raise the model's opset to 11 or later",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 6, opset_import: ["" : 10]>
 up (float[1, 1, 2, 2] x) => (float[1, 1, 4, 4] y) <float[4] scales = {1, 1, 2, 2}> { y = Resize (x, scales) }
@@ -237,7 +234,7 @@ def resize_10(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="make it of the integers 0 and 1, and choose between its values with Where",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 hot (int64[3] i) => (float[3, 4] y) <int64 depth = {4}, float[2] values = {0, 1}> { y = OneHot (i, depth, values) }

@@ -10,12 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import BROKEN, FRONTEND
 from enginesmith.compat.target import TVM, Target
 from enginesmith.compat.values import argument, attribute, constant, shape
-
-SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
-BROKEN = "<0.28"
-"""Versions known to do so: a later one must be compared anew."""
 
 
 @rule(
@@ -25,7 +22,7 @@ BROKEN = "<0.28"
     backends=TVM,
     versions=BROKEN,
     remedy="write it as matrix products, or ask for sizes",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 resize (float[1, 2, 5, 5] x) => (float[1, 2, 6, 6] y) <float[4] scales = {1, 1, 1.3, 1.3}> {
@@ -55,7 +52,7 @@ def resize_scales(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="write it as gathers and products",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 pool (float[1, 2, 9, 9] x, float[3, 4] rois, int64[3] image) => (float[3, 2, 2, 2] y) {
@@ -79,7 +76,7 @@ def roi_align(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="write auto_pad as pads",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 pool (float[1, 2, 5, 5] x) => (float[1, 2, 3, 3] y) {
@@ -99,7 +96,7 @@ def max_pool_padding(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="write it as matrix products",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 smaller (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y) <int64[4] n = {1, 1, 4, 4}> {
@@ -119,7 +116,7 @@ def resize_antialias(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="write it as matrix products",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 outer (float[1, 2, 4, 4] x) => (float[1, 4, 4, 4] y) <float[4] s = {1, 2, 1, 1}> {
@@ -143,7 +140,7 @@ def resize_outer(node: ir.Node, target: Target) -> str | None:
     backends=TVM,
     versions=BROKEN,
     remedy="give it an element to reduce, or write the constant that it is",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 nothing (float[2, 0, 4] x) => (float[2, 1, 4] y) <int64[1] axes = {1}> { y = ReduceProd (x, axes) }

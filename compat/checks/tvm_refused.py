@@ -8,12 +8,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import FRONTEND
+from enginesmith.compat.operators import REDUCTIONS
 from enginesmith.compat.target import TVM, Target
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, used
 
-SOURCE = "tvm/relax/frontend/onnx/onnx_frontend.py"
-REDUCTIONS = ("ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean", "ReduceProd", "ReduceLogSumExp", "ReduceLogSum",
-              "ReduceSumSquare", "ReduceL1", "ReduceL2")  # fmt: skip
 CONSTANT = {
     **{op: {1: "axes"} for op in REDUCTIONS},
     "CumSum": {1: "axis"},
@@ -45,7 +44,7 @@ SAME_TYPE = ("Add", "Sub", "Mul", "Div", "Pow", "Less", "Greater", "LessOrEqual"
     ops="*",
     backends=TVM,
     remedy="take the part that works on strings out of the model",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 same (string[2] x) => (string[2] y) { y = Identity (x) }
@@ -62,7 +61,7 @@ def strings(node: ir.Node, target: Target) -> str | None:
     ops="*",
     backends=TVM,
     remedy="give the model its tensors one by one",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 first (seq(float[2]) x) => (float[2] y) <int64 zero = {0}> { y = SequenceAt (x, zero) }
@@ -81,7 +80,7 @@ def sequence_input(node: ir.Node, target: Target) -> str | None:
     ops=CONSTANT,
     backends=TVM,
     remedy="fold it into a constant",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 sums (float[2, 3] x, int64[1] axes) => (float[a, b] y) { y = ReduceSum (x, axes) }
@@ -102,7 +101,7 @@ def constant_inputs(node: ir.Node, target: Target) -> str | None:
     ops=SIZES,
     backends=TVM,
     remedy="fold it into a constant",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 reshaped (float[2, 3] x, int64[2] sizes) => (float[a, b] y) { y = Reshape (x, sizes) }
@@ -122,7 +121,7 @@ def constant_sizes(node: ir.Node, target: Target) -> str | None:
     ops="*",
     backends=TVM,
     remedy="fold the arithmetic on sizes: give the inputs static shapes and simplify the graph",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 sizes (float[2, 3] x) => (float[2] y) { s = Shape (x)  t = Neg (s)  y = Cast <to = 1> (t) }
@@ -179,7 +178,7 @@ def _is_vector(value: ir.Value | None) -> bool:
     ops="Constant",
     backends=TVM,
     remedy="give it by the attribute value",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 half (float[3] x) => (float[3] y) { h = Constant <value_float = 0.5> ()  y = Mul (x, h) }
@@ -195,7 +194,7 @@ def constant_form(node: ir.Node, target: Target) -> str | None:
     ops="Attention",
     backends=TVM,
     remedy="write it as MatMul and Softmax",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 23]>
 attend (float[1, 2, 4, 8] q, float[1, 2, 4, 8] k, float[1, 2, 4, 8] v) => (float[1, 2, 4, 8] y) { y = Attention (q, k, v) }
@@ -245,7 +244,7 @@ def integer_power(node: ir.Node, target: Target) -> str | None:
     ops="EyeLike",
     backends=TVM,
     remedy="cast its result",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 eye (int32[3, 3] x) => (float[3, 3] y) { y = EyeLike <dtype = 1> (x) }
@@ -262,7 +261,7 @@ def eyelike_type(node: ir.Node, target: Target) -> str | None:
     ops="MaxPool",
     backends=TVM,
     remedy="leave them out, or compute them apart",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 pool (float[1, 1, 4, 4] x) => (float[1, 1, 2, 2] y, int64[1, 1, 2, 2] i) { y, i = MaxPool <kernel_shape = [3, 3]> (x) }
@@ -278,7 +277,7 @@ def pool_indices(node: ir.Node, target: Target) -> str | None:
     ops="TopK",
     backends=TVM,
     remedy="set sorted to 1",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 top (float[5] x) => (float[2] y, int64[2] i) <int64[1] k = {2}> { y, i = TopK <sorted = 0> (x, k) }
@@ -294,7 +293,7 @@ def topk_unsorted(node: ir.Node, target: Target) -> str | None:
     ops=("Conv", "ConvTranspose", "Resize", "LRN", "GridSample"),
     backends=TVM,
     remedy="move the other axes into the batch",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 up (float[2, 4] x) => (float[4, 8] y) <float[2] scales = {2, 2}> { y = Resize <mode = "linear"> (x, , scales) }
@@ -312,7 +311,7 @@ def spatial_rank(node: ir.Node, target: Target) -> str | None:
     ops=("QuantizeLinear", "DequantizeLinear"),
     backends=TVM,
     remedy="use a scale for each tensor or channel",
-    source=SOURCE,
+    source=FRONTEND,
     example="""
 <ir_version: 10, opset_import: ["" : 21]>
 blocks (int8[2, 4] x, float[2, 2] s) => (float[2, 4] y) { y = DequantizeLinear <axis = 1, block_size = 2> (x, s) }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from enginesmith.compat.checks.rule import rule
+from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant_tensor, dtype, rank
 
-CHECKERS = "onnx-tensorrt onnxOpCheckers.cpp"
 POOLING = ("AveragePool", "MaxPool", "LpPool")
 
 

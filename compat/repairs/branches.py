@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import walk
 from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute, constant
+from enginesmith.compat.walk import graphs
 
 
 @graph_repair(
@@ -23,7 +23,7 @@ choose (float[2] x) => (float[2] y) <bool yes = {1}> {
 def if_constant(model: ir.Model, target: Target) -> int:
     """An If whose condition is a constant is replaced by the branch that is taken."""
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type != "If" or node.domain:
                 continue

@@ -13,11 +13,10 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from enginesmith.compat.graphs import walk
-from enginesmith.compat.repairs.local import captured
 from enginesmith.compat.repairs.repair import Builder, graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute, constant, label, opset_of, rank
+from enginesmith.compat.walk import captured, graphs
 
 FLOAT = int(ir.DataType.FLOAT)
 
@@ -99,7 +98,7 @@ paste (float[2, 1, 4, 5] masks, int64[2, 4] boxes) => (float[n, 8, 9] pasted)
 def pasted_masks(model: ir.Model, target: Target) -> int:
     """A loop that resizes masks to their boxes and pastes them into pictures becomes two matrix products."""
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type == "Loop" and not node.domain and opset_of(graph) >= 18:
                 found = _paste(node)

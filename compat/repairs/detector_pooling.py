@@ -14,11 +14,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from enginesmith.compat.graphs import walk
 from enginesmith.compat.repairs.repair import Builder, graph_repair
 from enginesmith.compat.repairs.rois import side, weighted
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute, constant, label, static_shape
+from enginesmith.compat.walk import graphs
 
 FAR = -1e6
 """Where a region goes that is of no level: its samples are outside of the map, and count as 0."""
@@ -52,7 +52,7 @@ pool (float[1, 2, 16, 16] fine, float[1, 2, 8, 8] coarse, float[4, 4] rois, int6
 def roi_align_pyramid(model: ir.Model, target: Target) -> int:
     """RoiAligns of several feature maps, of which each region takes one, become one that reads the right map."""
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type != "Where" or node.graph is not graph or _levels(_only_reader(node)):
                 continue

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import infer, opset, walk
+from enginesmith.compat.graphs import infer, opset
 from enginesmith.compat.interface import record
+from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.repairs.graph_form import MODERN
 from enginesmith.compat.repairs.integers import bitwise, wrapped
 from enginesmith.compat.repairs.local import replace
@@ -16,9 +17,10 @@ from enginesmith.compat.repairs.quantized import dequantized_linear, quantized_l
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, attribute, constant_tensor, dtype, required
+from enginesmith.compat.walk import graphs
 
 
-def operators(names: str) -> frozenset[str]:
+def _names(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
@@ -28,18 +30,17 @@ CARRIERS = {ir.DataType.INT16: INT32, ir.DataType.UINT16: INT32, ir.DataType.UIN
 """The dtype that carries each one. TensorRT takes uint8 at the ends of a graph only, between Cast nodes."""
 AT_THE_ENDS = {UINT8}
 """Dtypes that an input or output may keep."""
-KEPT = operators(
+KEPT = _names(
     "Identity Reshape Transpose Squeeze Unsqueeze Flatten Concat Slice Gather GatherElements GatherND Split Expand "
     "Tile Where Pad DepthToSpace SpaceToDepth ScatterElements ScatterND ReduceMax ReduceMin ArgMax ArgMin "
     "TopK Equal Less LessOrEqual Greater GreaterOrEqual Shape Size NonZero Compress Unique If Loop Scan Clip Trilu "
     "ReverseSequence Constant ConstantOfShape Mod Sign OneHot CenterCropPad"
 )
 """Operators that only move or compare numbers: the same in the wider dtype."""
-WRAPPED = operators("Add Sub Mul Div Neg Abs Sum ReduceSum ReduceProd ReduceL1 ReduceSumSquare CumSum Pow")
+WRAPPED = _names("Add Sub Mul Div Neg Abs Sum ReduceSum ReduceProd ReduceL1 ReduceSumSquare CumSum Pow")
 """Operators that may leave the range: the result is brought back into it, as an overflow in the narrow dtype would."""
-IN_FLOAT = operators("MaxPool Resize Upsample MatMul")
+IN_FLOAT = _names("MaxPool Resize Upsample MatMul")
 """Operators that ONNX or TensorRT doesn't have for int32: done in float32, exact for numbers of 16 bits or fewer."""
-QUANTIZING = operators("QuantizeLinear DequantizeLinear")
 
 Carried = dict[ir.Value, ir.DataType]
 """The dtype that each carried value had."""
@@ -63,13 +64,13 @@ def carried_integers(model: ir.Model, target: Target) -> int:
         return 0
     infer(model)
     carried = _carried(model)
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in graph:
             _check(node, carried)
     before = [[carried.get(value) for value in ends] for ends in (model.graph.inputs, model.graph.outputs)]
     for value, original in carried.items():
         _retype(value, CARRIERS[original])
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in list(graph):
             if any(value in carried for value in (*node.inputs, *node.outputs)):
                 _rewrite(node, carried, target)
@@ -92,7 +93,7 @@ def _carried(model: ir.Model) -> Carried:
     carried: Carried = {}
     touched: list[ir.Value] = []
     linked: dict[ir.Value, set[ir.Value]] = {}
-    for graph in walk(model):
+    for graph in graphs(model):
         for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
             kind = dtype(value)
             if kind in CARRIERS and kind not in AT_THE_ENDS:
@@ -117,7 +118,7 @@ def _carried(model: ir.Model) -> Carried:
 def _check(node: ir.Node, carried: Carried) -> None:
     kinds = {carried[value] for value in (*node.inputs, *node.outputs) if value in carried}
     known = node.domain in DEFAULT_DOMAINS and (
-        node.op_type in KEPT | WRAPPED | QUANTIZING | {"Cast", *_REWRITES}
+        node.op_type in KEPT | WRAPPED | {*QUANTIZING, "Cast", *_REWRITES}
         or (node.op_type in IN_FLOAT and all(kind.bitwidth <= 16 for kind in kinds))
     )
     reduction = attribute(node, "reduction", "none") if node.op_type.startswith("Scatter") else "none"

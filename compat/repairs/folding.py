@@ -12,25 +12,19 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import walk
+from enginesmith.compat.operators import QUANTIZING, RANDOM
 from enginesmith.compat.reference import evaluate
 from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array, attribute, constant, shape, used
+from enginesmith.compat.walk import graphs
 
 MAX_BYTES = 1 << 24
 """Results above this stay computed at run time: they would make the file large for little."""
-KEPT = {"Constant", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan", "SequenceMap"}
+CHANCE = (*RANDOM, "Dropout")
+"""Operators that may give another result in every run."""
+KEPT = {"Constant", *QUANTIZING, *CHANCE, "If", "Loop", "Scan", "SequenceMap"}
 """Never folded: a quantized weight must stay quantized, and control flow has repairs of its own."""
-RANDOM = {
-    "RandomNormal",
-    "RandomUniform",
-    "RandomNormalLike",
-    "RandomUniformLike",
-    "Multinomial",
-    "Bernoulli",
-    "Dropout",
-}
 
 Partial = list[Any]
 """A vector or scalar of integers as a list, None for an element that is not known."""
@@ -52,7 +46,7 @@ flatten (float[2, 3, 4] x) => (float[2, 12] y) {
 def fold(model: ir.Model, target: Target) -> int:
     """Nodes that only depend on constants and on known sizes are computed once, and become initializers."""
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         known: dict[ir.Value, Partial] = {}
         for node in list(graph):
             results = _results(node, known)
@@ -67,7 +61,7 @@ def fold(model: ir.Model, target: Target) -> int:
 
 def _results(node: ir.Node, known: dict[ir.Value, Partial]) -> list[tuple[ir.Value, Array]] | None:
     """The node's outputs with their content, None when it can't be folded."""
-    if node.domain not in DEFAULT_DOMAINS or node.op_type in KEPT | RANDOM:
+    if node.domain not in DEFAULT_DOMAINS or node.op_type in KEPT:
         return None
     outputs = [value for index, value in enumerate(node.outputs) if used(node, index)]
     if any(value.is_graph_output() for value in outputs) or not outputs:

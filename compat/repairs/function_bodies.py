@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import label, qualified, used
+from enginesmith.compat.walk import subgraphs
 
 
 @repair(
@@ -133,13 +134,11 @@ def _attributes(node: ir.Node) -> list[ir.Attr]:
 def _rename(nodes: list[ir.Node], prefix: str) -> None:
     """Names inside subgraphs must differ from those around: they take the node's as prefix."""
     for node in nodes:
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                graph = attribute.as_graph()
-                for value in (*graph.inputs, *graph.initializers.values()):
-                    value.name = f"{prefix}/{value.name}"
-                for inner in graph:
-                    for value in inner.outputs:
-                        if value.name:
-                            value.name = f"{prefix}/{value.name}"
-                _rename(list(graph), prefix)
+        for graph in subgraphs(node):
+            for value in (*graph.inputs, *graph.initializers.values()):
+                value.name = f"{prefix}/{value.name}"
+            for inner in graph:
+                for value in inner.outputs:
+                    if value.name:
+                        value.name = f"{prefix}/{value.name}"
+            _rename(list(graph), prefix)

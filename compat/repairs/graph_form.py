@@ -7,10 +7,12 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from enginesmith.compat.graphs import MAX_PROTO, opset, walk, weight_bytes
+from enginesmith.compat.graphs import opset, weight_bytes
 from enginesmith.compat.repairs.repair import NotApplicable, graph_repair
+from enginesmith.compat.saving import MAX_PROTO
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute
+from enginesmith.compat.walk import graphs
 
 MODERN = 18
 """The opset from which rewrites speak: axes are inputs everywhere, Resize, Pad and Split have their present form."""
@@ -61,7 +63,7 @@ def constant_tensors(model: ir.Model, target: Target) -> int:
     """A Constant given by numbers is given by a tensor, the only form that every backend reads."""
     kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in graph:
             name = next(iter(node.attributes), "")
             if node.op_type == "Constant" and not node.domain and name in kinds:

@@ -12,6 +12,7 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Repair, Replacement, candidates
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, constant_tensor, qualified, used
+from enginesmith.compat.walk import captured
 
 
 def cut_out(node: ir.Node, model: ir.Model) -> onnx.ModelProto:
@@ -50,25 +51,6 @@ def applicable(node: ir.Node, model: ir.Model, target: Target) -> str:
             continue
         return repair.id
     return ""
-
-
-def captured(node: ir.Node) -> list[ir.Value]:
-    """Values that a node's subgraphs take from the graphs around them."""
-    inside: set[ir.Value] = set()
-    read: dict[ir.Value, None] = {}
-    for attribute in node.attributes.values():
-        graphs = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
-        for graph in [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else graphs:
-            inside.update(graph.inputs, graph.initializers.values())
-            for inner in graph.all_nodes():
-                inside.update(inner.outputs)
-                read.update(dict.fromkeys(value for value in inner.inputs if value is not None))
-                for deeper in inner.attributes.values():
-                    if deeper.type == ir.AttributeType.GRAPH:
-                        inside.update(deeper.as_graph().inputs, deeper.as_graph().initializers.values())
-                        read.update(dict.fromkeys(deeper.as_graph().outputs))
-            read.update(dict.fromkeys(graph.outputs))
-    return [value for value in read if value not in inside]
 
 
 def fixed(model: onnx.ModelProto, contents: Mapping[str, Array]) -> onnx.ModelProto:

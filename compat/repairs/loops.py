@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.reference import evaluate
-from enginesmith.compat.repairs.folding import RANDOM
+from enginesmith.compat.repairs.folding import CHANCE
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, argument, attribute, constant, dtype, shape, static_shape, used
 
@@ -126,7 +126,7 @@ def _decided(node: ir.Node, build: Builder) -> bool:
             pending.append(after)
             continue
         producer = value.producer()
-        if producer is None or producer.op_type in RANDOM or producer.graph is not body:
+        if producer is None or producer.op_type in CHANCE or producer.graph is not body:
             return False
         pending += [inner for inner in producer.inputs if inner is not None]
     return True
@@ -144,7 +144,7 @@ def _check_guarded(node: ir.Node, states: int) -> None:
 
 
 def _check_pure(graph: ir.Graph) -> None:
-    if any(inner.op_type in RANDOM for inner in graph.all_nodes()):
+    if any(inner.op_type in CHANCE for inner in graph.all_nodes()):
         raise NotApplicable("it draws random numbers")
 
 
@@ -160,7 +160,7 @@ def _content(value: ir.Value | None, opset: int, known: dict[ir.Value, Array | N
 
 def _computed(value: ir.Value, opset: int, known: dict[ir.Value, Array | None]) -> Array | None:
     node = value.producer()
-    if node is None or node.op_type in RANDOM:
+    if node is None or node.op_type in CHANCE:
         return None
     arguments = [_content(inner, opset, known) for inner in node.inputs]
     if any(array is None and inner is not None for array, inner in zip(arguments, node.inputs, strict=True)):

@@ -24,7 +24,7 @@ from enginesmith.compat.repairs.recurrent_cell import (
     rnn_step,
 )
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
-from enginesmith.compat.target import TVM
+from enginesmith.compat.target import EVERY
 from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape, used
 
 MAX_STEPS = 512
@@ -36,7 +36,7 @@ APPROXIMATE = 1e-4
 @repair(
     "rnn-steps",
     ops="RNN",
-    backends=TVM,
+    backends=EVERY,
     tolerance=APPROXIMATE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
@@ -55,7 +55,7 @@ def rnn(node: ir.Node, build: Builder) -> Replacement:
 @repair(
     "gru-steps",
     ops="GRU",
-    backends=TVM,
+    backends=EVERY,
     tolerance=APPROXIMATE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
@@ -74,7 +74,7 @@ def gru(node: ir.Node, build: Builder) -> Replacement:
 @repair(
     "lstm-steps",
     ops="LSTM",
-    backends=TVM,
+    backends=EVERY,
     tolerance=APPROXIMATE,
     example="""
 <ir_version: 10, opset_import: ["" : 18]>

@@ -8,22 +8,11 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.operators import REDUCTIONS
 from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
 
-REDUCTIONS = (
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "ReduceSumSquare",
-)
 MAX_RANK = 8
 MAX_CHOICES = 4
 """So many reductions are computed at most to choose the right one at run time."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx_ir as ir
 
+from enginesmith.compat import plugins
+from enginesmith.compat.repairs import order
 from enginesmith.compat.target import EVERY, Target
 from enginesmith.compat.values import Array, opset_of, to_array
 
@@ -63,10 +65,10 @@ Replacement = ir.Value | Sequence[ir.Value | None]
 Rewrite = Callable[[ir.Node, Builder], Replacement]
 GraphRewrite = Callable[[ir.Model, Target], int]
 
-REPAIRS: dict[str, Repair] = {}
-"""Every node repair by its id; of those for one operator, the first that applies is taken."""
-GRAPH_REPAIRS: dict[str, GraphRepair] = {}
-"""Every graph repair by its id, in the order in which they run."""
+REPAIRS: dict[str, Repair] = plugins.registry()
+"""Every node repair by its id."""
+GRAPH_REPAIRS: dict[str, GraphRepair] = plugins.registry()
+"""Every graph repair by its id."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,21 @@ def graph_repair(
 
 
 def candidates(op: str, backend: str) -> list[Repair]:
-    """The repairs of an operator for a backend, those of every operator (`*`) last."""
-    fitting = [found for found in REPAIRS.values() if backend in found.backends]
+    """The repairs of an operator for a backend, in the order in which they are tried; those of every one (`*`) last."""
+    plugins.load()
+    fitting = _sorted((found for found in REPAIRS.values() if backend in found.backends), order.NODES)
     return [found for found in fitting if op in found.ops] + [found for found in fitting if "*" in found.ops]
+
+
+def graph_repairs(backend: str) -> list[GraphRepair]:
+    """The repairs of whole graphs for a backend, in the order in which they run."""
+    plugins.load()
+    return _sorted((found for found in GRAPH_REPAIRS.values() if backend in found.backends), order.GRAPHS)
+
+
+_Either = TypeVar("_Either", Repair, GraphRepair)
+
+
+def _sorted(found: Iterable[_Either], ids: Sequence[str]) -> list[_Either]:
+    places = {id: place for place, id in enumerate(ids)}
+    return sorted(found, key=lambda repair: places.get(repair.id, len(places)))

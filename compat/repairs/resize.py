@@ -10,9 +10,7 @@ import onnx_ir as ir
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.interpolation import Axis, Method, indices, outside, positions, weights
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
-from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
-
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+from enginesmith.compat.values import FLOATS, argument, attribute, constant, dtype, shape, static_shape
 
 
 class Request:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import initializer, walk
+from enginesmith.compat.graphs import initializer
+from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, constant, dtype, required, static_shape
+from enginesmith.compat.walk import graphs
 
 MIDDLE = 128
-QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 
 
 @graph_repair(
@@ -34,7 +35,7 @@ def uint8_to_int8(model: ir.Model, target: Target) -> int:
     Only what lies between QuantizeLinear and DequantizeLinear, and constants before DequantizeLinear, can be changed.
     """
     changes = 0
-    for graph in walk(model):
+    for graph in graphs(model):
         for node in list(graph):
             value = node.outputs[0] if node.op_type == "QuantizeLinear" else argument(node, 0)
             if node.domain or node.op_type not in QUANTIZING or value is None:

@@ -28,13 +28,12 @@ FIX = "enginesmith.converters.backends.examination:fix"
 
 
 class Examined(BaseModel):
-    """A finding, whether the backend agrees, and the repair that would mend it (empty: none applies)."""
+    """A finding, and whether the backend agrees."""
 
     finding: Finding
     verdict: Verdict = "predicted"
     said: str = ""
     """The backend's own words."""
-    repair: str = ""
     accepted_by: str = ""
     """The first other version of the backend whose rules accept the node; empty when there is none, or for RTX and TVM,
     of which one version is known."""
@@ -77,10 +76,10 @@ class Examination(BaseModel):
 
 def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Apply the rules of every target (backend and version) to the file; the result is an `Examination`."""
-    from enginesmith.compat import loading, support
+    from enginesmith.compat import loading, plugins, support
     from enginesmith.compat.checks import problems, whole
     from enginesmith.compat.graphs import infer, named, opset
-    from enginesmith.compat.repairs import applicable
+    from enginesmith.compat.mending import with_repairs
     from enginesmith.compat.target import Target
 
     model, found = loading.load(Path(path))
@@ -94,21 +93,33 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     for backend, version in targets:
         target = Target(backend, version)
         report = TargetReport(backend=backend, version=version, note=support.version_note(target) or "")
-        report.findings = [Examined(finding=finding) for finding in whole(model, target)]
-        for problem in problems(model, target):
-            report.findings.append(
-                Examined(
-                    finding=problem.finding,
-                    repair=applicable(problem.node, model, target),
-                    accepted_by=_accepted_by(problem.node, target) if problem.finding.severity == "error" else "",
-                )
-            )
+        about_nodes = list(problems(model, target))
+        said = [*whole(model, target), *(problem.finding for problem in about_nodes)]
+        report.findings = [Examined(finding=finding) for finding in with_repairs(model, target, said)]
+        for problem, found_here in zip(reversed(about_nodes), reversed(report.findings), strict=False):
+            if problem.finding.severity == "error":
+                found_here.accepted_by = _accepted_by(problem.node, target)
         examination.targets.append(report)
+    examination.problems += [
+        Finding(severity="warning", op="", node="", backend="", versions="", message=line)
+        for line in plugins.warnings()
+    ]
     return examination.model_dump()
 
 
 def ask(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The backend's own findings: its parser, a trial build, and a probe of each node where they fail."""
+    """The backend's own findings, with the repairs that would mend them: its parser, a trial build, and a probe of each
+    node where they fail."""
+    from enginesmith.compat.target import Target
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.graphs.repair import name_repairs
+
+    found = _asked(backend, path, target, profile)
+    named = name_repairs(Path(path), Target(backend, get_backend(backend).version()), found)
+    return [finding.model_dump() for finding in named]
+
+
+def _asked(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> list[Finding]:
     import tempfile
 
     from enginesmith.converters.backends import get_backend
@@ -119,7 +130,7 @@ def ask(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> lis
         scratch = Path(folder)
         request = BuildRequest(onnx=Path(path), target=target, profile=profile, out=scratch)
         context = Context(out=scratch, scratch=scratch, cache=scratch)
-        return [finding.model_dump() for finding in get_backend(backend).check(request, context)]
+        return get_backend(backend).check(request, context)
 
 
 def fix(
@@ -134,7 +145,7 @@ def fix(
     from enginesmith.converters.graphs.repair import repair_file
 
     def refused(file: Path) -> list[Finding]:
-        return [Finding.model_validate(found) for found in ask(backend, str(file), target, profile)]
+        return _asked(backend, str(file), target, profile)
 
     given = [_given(path, inputs)] if inputs else []
     report = repair_file(Path(path), Path(out), Target(backend, version), refused if target else None, given)

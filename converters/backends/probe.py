@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from enginesmith.compat.walk import proto_nodes, proto_subgraphs
 from enginesmith.converters.backends import scope as scoping
 from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.scope import Scope, label, qualified_op
@@ -84,12 +85,12 @@ class _Prober:
         self.verdict = Verdict()
         self._answers: dict[str, str | None] = {}
         self._refused_outputs: set[str] = set()
-        self._used = {name for node in _all_nodes(model.graph) for name in node.input} | {
+        self._used = {name for node in proto_nodes(model.graph) for name in node.input} | {
             value.name for value in model.graph.output
         }
 
     def visit(self, node: onnx.NodeProto, scope: Scope) -> None:
-        inner_outputs = {name for graph in scoping.subgraphs(node) for n in _all_nodes(graph) for name in n.output}
+        inner_outputs = {name for graph in proto_subgraphs(node) for n in proto_nodes(graph) for name in n.output}
         if inner_outputs & self._refused_outputs:
             return
         cut = _Cut(self.model, scope, avoid=self._refused_outputs)
@@ -156,13 +157,13 @@ class _Cut:
         if producer.op_type in _STEERED_BY_VALUES:
             return True
         sizes = scoping.dims(kind) if kind is not None else None
-        if sizes is None or len(sizes) > 1 or scoping.subgraphs(producer):
+        if sizes is None or len(sizes) > 1 or proto_subgraphs(producer):
             return False
         return all(size is not None and size <= scoping.SMALL for size in sizes)
 
     def key(self, outputs: Sequence[str]) -> str:
         """The same for cuts that differ in nothing but names and the values of large constants."""
-        if any(scoping.subgraphs(node) for node in self.nodes):
+        if any(proto_subgraphs(node) for node in self.nodes):
             return "/".join(outputs)
         numbers: dict[str, int] = {"": -1}
         digest = hashlib.sha256()
@@ -246,13 +247,6 @@ def _runs_in_onnxruntime(model: onnx.ModelProto) -> bool:
     except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException, errors.NotImplemented):
         return False
     return True
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for inner in scoping.subgraphs(node):
-            yield from _all_nodes(inner)
 
 
 def _count(tensor: onnx.TensorProto) -> int:

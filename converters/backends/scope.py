@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import external_data_helper, numpy_helper
 
+from enginesmith.compat.walk import proto_subgraphs
 from enginesmith.converters.backends.base import Profile
 
 SMALL = 64
@@ -101,20 +102,15 @@ def scopes(graph: onnx.GraphProto, parent: Scope | None = None) -> Iterator[Scop
         else:
             scope.producers.update((name, node) for name in node.output if name)
     for node in graph.node:
-        for inner in subgraphs(node):
+        for inner in proto_subgraphs(node):
             yield from scopes(inner, scope)
     yield scope
-
-
-def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs in a node's attributes: branches of an If, the body of a Loop or Scan."""
-    return [graph for attr in node.attribute for graph in ([attr.g] if attr.HasField("g") else attr.graphs)]
 
 
 def captures(node: onnx.NodeProto) -> list[str]:
     """Names that a node's subgraphs take from the graphs around them, in order of use."""
     found: dict[str, None] = {}
-    for graph in subgraphs(node):
+    for graph in proto_subgraphs(node):
         own = {value.name for value in (*graph.input, *graph.initializer)} | {n for x in graph.node for n in x.output}
         for inner in graph.node:
             found.update(dict.fromkeys(n for n in (*inner.input, *captures(inner)) if n and n not in own))
@@ -159,7 +155,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterable[onnx.TensorProto]:
     yield from graph.initializer
     for node in graph.node:
         yield from (attr.t for attr in node.attribute if attr.HasField("t"))
-        for inner in subgraphs(node):
+        for inner in proto_subgraphs(node):
             yield from _tensors(inner)
 
 

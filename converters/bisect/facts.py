@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from enginesmith.compat.walk import proto_subgraphs
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.feeds import SHAPE, make_feed, record
 from enginesmith.converters.bisect.surgery import bodies, graph_at
@@ -131,9 +132,8 @@ def _bytes(value: ir.Value) -> int:
 def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
     yield from (*graph.value_info, *graph.output)
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _values(inner)
+        for inner in proto_subgraphs(node):
+            yield from _values(inner)
 
 
 def _kind(value: onnx.ValueInfoProto) -> tuple[int, list[int | str | None] | None] | None:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from enginesmith.compat.saving import save
 from enginesmith.converters.bisect.surgery import bodies, graph_at
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.graphs.files import external_files, load_graph
-
-EXTERNAL_BYTES = 1_500_000_000
-"""Weights above this go into a file beside the graph: a protobuf message ends at 2 GiB."""
 
 
 def read(path: Path) -> ir.Model:
@@ -33,20 +31,9 @@ def read(path: Path) -> ir.Model:
 
 
 def write(model: ir.Model, path: Path) -> str:
-    """Write the model, weights inside, or beside it where they are too large. Returns a hash of the content."""
-    if weight_bytes(model) > EXTERNAL_BYTES:
-        ir.save(model, path, external_data=f"{path.name}.data")
-        digest = hashlib.sha256(path.read_bytes())
-        with path.with_name(f"{path.name}.data").open("rb") as data:
-            digest.update(hashlib.file_digest(data, "sha256").digest())
-        return digest.hexdigest()
-    ir.external_data.load_to_model(model)
-    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def weight_bytes(model: ir.Model) -> int:
-    """Bytes of all initializers of the main graph."""
-    tensors = (value.const_value for value in model.graph.initializers.values())
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    """Write the model so that it needs no file but its own. Returns a hash of the content."""
+    digest = hashlib.sha256()
+    for written in save(model, path):
+        with written.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from enginesmith.converters.bisect import files
+from enginesmith.compat.graphs import weight_bytes
 from enginesmith.converters.bisect.judge import OutOfTime
 from enginesmith.converters.bisect.minimise import minimise, narrow
 from enginesmith.converters.bisect.shrink import FIRST, WAYS, Way, weights, weights_to_inputs
@@ -80,7 +80,7 @@ class Reducer:
 
     def _lighten(self) -> None:
         """Without its weights a large model is quick to write and to read, for all tests that follow."""
-        if files.weight_bytes(self.best) > LIGHT_BYTES:
+        if weight_bytes(self.best) > LIGHT_BYTES:
             self.step("weights to inputs", count(self.best))
             self._take(weights_to_inputs(self.best, [str(name) for name in weights(self.best)]))
 

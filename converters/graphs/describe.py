@@ -36,17 +36,11 @@ def operator_name(node: onnx.NodeProto) -> str:
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Nodes of the graph, of its subgraphs and of the model's functions."""
-    yield from _nodes(model.graph)
+    from enginesmith.compat.walk import proto_nodes
+
+    yield from proto_nodes(model.graph)
     for function in model.functions:
-        yield from _nodes(function)
-
-
-def _nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for subgraph in [attribute.g, *attribute.graphs]:
-                yield from _nodes(subgraph)
+        yield from proto_nodes(function)
 
 
 def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import helper
 
+from enginesmith.compat import saving
 from enginesmith.compat.findings import Proof
+from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.interface import fed, fetched
 
 Array = NDArray[Any]
@@ -138,7 +143,7 @@ def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = _session(model, options)
     except Exception:
         if not reference:
             raise
@@ -154,6 +159,19 @@ def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
         return list(fetched(model, dict(zip(names, results, strict=True))).values())
 
     return run
+
+
+def _session(model: onnx.ModelProto, options: Any) -> Any:
+    import onnxruntime as ort
+
+    providers = ["CPUExecutionProvider"]
+    whole = ir.from_proto(model)
+    if weight_bytes(whole) <= saving.LARGE:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        saving.save(whole, path)
+        return ort.InferenceSession(str(path), options, providers=providers)
 
 
 def feeds(model: onnx.ModelProto) -> Iterator[Feed]:

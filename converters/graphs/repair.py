@@ -11,8 +11,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from enginesmith.compat.findings import Finding, Proof
+from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.mending import with_repairs
 from enginesmith.compat.repairs import Engine
 from enginesmith.compat.repairs.local import fixed
+from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.graphs.proof import prove
@@ -45,14 +48,14 @@ def repair_file(
         return prove(before, after, tolerance, given if _inputs(before) <= _inputs(original) else ())
 
     engine = Engine(ir.from_proto(original), target, proved)
-    left = refused(source) if refused is not None else []
-    if not _errors(left) and (refused is not None or not _errors(engine.left())):
+    left = refused(source) if refused is not None else engine.left()
+    if not _errors(left):
         return RepairReport(left=left)
     for trial in range(MAX_TRIALS):
         progress(f"repairing, round {trial + 1}")
         if not engine.run(_errors(left)):
             break
-        _save(engine.model, out)
+        save(engine.model, out)
         left = refused(out) if refused is not None else engine.left()
         if not _errors(left):
             break
@@ -61,6 +64,15 @@ def repair_file(
         before, after = (fixed(model, engine.assumed) for model in (original, onnx.load(str(out))))
         report.proof = prove(before, after, max(_tolerances(report), default=0.0), given, FINAL_SECONDS)
     return report
+
+
+def name_repairs(path: Path, target: Target, findings: list[Finding]) -> list[Finding]:
+    """What a backend found about an ONNX file, each with the repair that would mend it."""
+    if not findings:
+        return findings
+    model = infer(ir.load(path))
+    named(model)
+    return with_repairs(model, target, findings)
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:
@@ -75,7 +87,3 @@ def _tolerances(report: RepairReport) -> list[float]:
 
 def _inputs(model: onnx.ModelProto) -> set[str]:
     return {value.name for value in model.graph.input}
-
-
-def _save(model: ir.Model, path: Path) -> None:
-    ir.save(model, path)

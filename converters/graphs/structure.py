@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx_ir as ir
 
 from enginesmith.compat.values import DEFAULT_DOMAINS, constant_tensor, dtype
+from enginesmith.compat.walk import ordered as ordered
+from enginesmith.compat.walk import subgraphs as subgraphs
 
 FLOAT = ir.DataType.FLOAT
 INT8 = "int8"
 INT8_WEIGHTS = "int8 weights"
 """What products of integers are counted as, beside the names of dtypes."""
-
-
-def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
-    """The graphs that are attributes of a node, in the order of its attributes."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
-
-
-def ordered(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
-    """Every node after all that it depends on: those of its subgraphs come before it."""
-    for node in graph:
-        for inner in subgraphs(node):
-            yield from ordered(inner)
-        yield node
 
 
 def owners(model: ir.Model) -> dict[ir.Graph, ir.Node]:

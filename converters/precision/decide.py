@@ -121,8 +121,9 @@ class _Decider:
             return rules.WIDE
         if node.op_type in rules.SENSITIVE:
             return rules.SENSITIVE[node.op_type]
-        if node.op_type in rules.REFUSED.get(self.format.precision, ()):
-            return f"TensorRT refuses it in {self.format.name}"
+        backend = rules.refused(self.format.name).get(node.op_type)
+        if backend:
+            return f"{backend} refuses it in {self.format.name}"
         if node in self.choosers:
             return rules.CHOICE
         if node not in self.leading:

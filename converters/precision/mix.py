@@ -114,21 +114,18 @@ def write(model: ir.Model, mix: Mix, folder: Path) -> Written:
     Raises ConversionError where onnx's checker or ONNX Runtime refuses one: nobody else could use it either.
     """
     import onnx
-    import onnx_ir as ir
 
-    from enginesmith.compat.graphs import weight_bytes
+    from enginesmith.compat.saving import save
     from enginesmith.converters.graphs import runner as onnxruntime
     from enginesmith.converters.precision.formats import FORMATS
-    from enginesmith.converters.precision.ranges import LARGE
     from enginesmith.converters.precision.standin import stand_in
 
-    external = weight_bytes(model) > LARGE
     graphs = {MODEL: model}
     if mix.rest != "fp32":
         graphs[STAND_IN] = stand_in(model, FORMATS[mix.rest].dtype)
     for name, graph in graphs.items():
         path = folder / name
-        ir.save(graph, path, external_data=f"{name}.data" if external else None)
+        save(graph, path)
         try:
             onnx.checker.check_model(str(path), full_check=True)
             if name == STAND_IN or mix.rest != "bf16":  # for which ONNX Runtime's CPU has no kernels

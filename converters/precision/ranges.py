@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.graphs import weight_bytes
+from enginesmith.compat.saving import save
 from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.graphs.structure import FLOAT, is_float, subgraphs
 
@@ -20,9 +20,6 @@ Ranges = dict[str, float]
 """Value name to the largest magnitude that it had, NaN or infinity among them. Values that no run reached are left out."""
 Probe = tuple[str, ir.Value]
 """A tensor's name, and the value of shape [1] that holds its largest magnitude."""
-
-LARGE = 1_500_000_000
-"""Bytes of weights from which a file needs external data."""
 
 
 def measure_ranges(model: ir.Model, feeds: Iterable[Mapping[str, Any]], folder: Path) -> Ranges:
@@ -34,8 +31,7 @@ def measure_ranges(model: ir.Model, feeds: Iterable[Mapping[str, Any]], folder: 
         value.name = name
         graph.outputs.append(value)
     path = folder / "ranges.onnx"
-    external = "ranges.onnx.data" if weight_bytes(model) > LARGE else None
-    ir.save(ir.Model(graph, ir_version=model.ir_version), path, external_data=external)
+    save(ir.Model(graph, ir_version=model.ir_version), path)
     session = onnxruntime.session(path, optimize=False)
     ranges: Ranges = {}
     for feed in feeds:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import onnx_ir as ir
 
+from enginesmith.compat import support
+from enginesmith.compat.target import EVERY
 from enginesmith.compat.values import attribute, constant, dtype, shape
 from enginesmith.converters.graphs.structure import is_constant, is_fractional, is_standard, ordered, subgraphs
 
@@ -39,10 +42,6 @@ SENSITIVE: Mapping[str, str] = {
 }
 """Operators that stay in float32, and why."""
 
-REFUSED: Mapping[str, frozenset[str]] = {"bf16": _names("HardSwish Mish ConvTranspose GRU")}
-"""Operators that TensorRT-RTX 1.7.1 refuses in a format, though ONNX has them in it: by its parser, and ConvTranspose by
-its builder. Found by a build of each operator alone."""
-
 SUMS = _names("ReduceSum ReduceMean GlobalAveragePool AveragePool")
 LONG_SUM = 1024
 """Terms of a sum from which it stays in float32 where the terms' size is not known."""
@@ -69,6 +68,19 @@ TAIL = "after the last product: it only shapes the result"
 
 STORED = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 """Element types of a table of weights, before it is lowered and after."""
+
+
+@cache
+def refused(dtype: str) -> Mapping[str, str]:
+    """Operators that a backend takes in float32 and not in `dtype`, to that backend: the graph is for all of them alike."""
+    found = {}
+    for backend in EVERY:
+        known = support.table(backend)
+        for op in known.operators:
+            entry = known.entry(op, known.nearest(""))
+            if entry is not None and dtype not in (types := entry[1].types or (dtype,)) and "float32" in types:
+                found[op] = backend
+    return found
 
 
 def is_product(node: ir.Node) -> bool:

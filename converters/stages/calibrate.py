@@ -58,12 +58,11 @@ class Calibrate(Stage[CalibrateOptions]):
     def run(self, inputs: Mapping[str, Path], options: CalibrateOptions, context: Context) -> Facts:
         import onnx_ir as ir
 
-        from enginesmith.compat.graphs import weight_bytes
+        from enginesmith.compat.saving import save
         from enginesmith.converters.precision.int8.calibration import calibrate
         from enginesmith.converters.precision.int8.equalize import equalize
         from enginesmith.converters.precision.int8.placement import observed
         from enginesmith.converters.precision.lower import prepare
-        from enginesmith.converters.precision.ranges import LARGE
         from enginesmith.converters.training.ranges import trained_ranges
         from enginesmith.converters.training.record import FineTuning
 
@@ -87,7 +86,7 @@ class Calibrate(Stage[CalibrateOptions]):
                     f"like others: {', '.join(lost[:3])}" + (", ..." if len(lost) > 3 else "")
                 )
         found.save(context.out)
-        ir.save(model, context.out / MODEL, external_data=f"{MODEL}.data" if weight_bytes(model) > LARGE else None)
+        save(model, context.out / MODEL)
         for warning in warnings:
             context.warn(warning)
         return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")

@@ -68,7 +68,7 @@ class Check(Stage[CheckOptions]):
     def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> CheckFacts:
         from enginesmith.compat.target import Target
         from enginesmith.converters.graphs.comparison import compare_graph
-        from enginesmith.converters.graphs.repair import repair_file
+        from enginesmith.converters.graphs.repair import name_repairs, repair_file
 
         samples, feeds = SampleSet.load(inputs["samples"])
         backend = get_backend(options.backend)
@@ -89,11 +89,13 @@ class Check(Stage[CheckOptions]):
         refused = _errors(findings)
         if not refused:
             return CheckFacts(findings=findings, note=f"{describe(onnx).nodes} nodes accepted")
+        target = Target(options.backend, backend.version())
+        findings = name_repairs(onnx, target, findings)
+        refused = _errors(findings)
         if not options.repair:
             raise _refused(options.backend, refused, findings)
         context.progress(f"repairing {_listed(refused)}")
         out = context.out / MODEL
-        target = Target(options.backend, backend.version())
         report = repair_file(onnx, out, target, findings_of, feeds, progress=context.progress)
         left = _errors(report.left)
         if left or not report.made:

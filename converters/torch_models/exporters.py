@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-EXTERNAL_DATA_BYTES = 1_800_000_000
-"""Weights above this go into a file of their own: a protobuf message ends at 2 GiB."""
-
 
 def export_onnx(
     module: nn.Module, specs: Sequence[InputSpec], names: list[str], tools: Sequence[str], opset: int, context: Context
@@ -83,6 +80,8 @@ def _axis_name(spec: InputSpec, axis: int) -> str:
 def _dynamo(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
     import torch
 
+    from enginesmith.compat.saving import save
+
     dims: dict[str, Any] = {}
 
     def dim(spec: InputSpec, axis: int) -> Any:
@@ -106,7 +105,7 @@ def _dynamo(module: nn.Module, specs: Sequence[InputSpec], names: list[str], ops
         verbose=False,
     )
     assert program is not None
-    program.save(str(path), external_data=_bytes(module) > EXTERNAL_DATA_BYTES)
+    save(program.model, path)
 
 
 def _takes_varargs(module: nn.Module) -> bool:
@@ -115,8 +114,10 @@ def _takes_varargs(module: nn.Module) -> bool:
 
 
 def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
-    import onnx
+    import onnx_ir as ir
     import torch
+
+    from enginesmith.compat import saving
 
     examples = _examples(specs)
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
@@ -135,18 +136,12 @@ def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str]
         },
         opset_version=min(opset, 20),  # the highest that this exporter knows
     )
-    if _bytes(module) > EXTERNAL_DATA_BYTES:
+    if sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())) > saving.LARGE:
         # above protobuf's limit it scatters one file per weight; gather them
-        model = onnx.load(str(path))
+        kept = {SAMPLES, INPUTS, RESULTS} | {file.name for file in saving.save(ir.load(path), path)}
         for stray in path.parent.iterdir():
-            if stray.name not in (SAMPLES, INPUTS, RESULTS):
+            if stray.name not in kept:
                 stray.unlink()
-        onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
-
-
-def _bytes(module: nn.Module) -> int:
-    tensors = [*module.parameters(), *module.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _check_dynamic(facts: GraphFacts, specs: Sequence[InputSpec]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,8 +18,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 STOPPED = 130
-RUN = ("file", "store", "verbose", "json")
-"""Options that are no part of what is asked for."""
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
@@ -43,90 +41,34 @@ def _root(
 
 
 @app.command()
+@options.takes()
 def build(
-    model: options.Model = None,
+    given: dict[str, Any],
+    *,
     file: options.File = None,
-    backend: options.Backend = None,
-    target: options.Target = None,
-    precision: options.Precision = None,
-    calib: options.Calib = None,
-    eval: options.Eval = None,
-    metric: options.Metric = None,
-    budget: options.Budget = None,
-    time: options.Time = None,
-    examples: options.Examples = None,
-    evaluated: options.Evaluated = None,
-    rest: options.Rest = None,
-    method: options.Method = None,
-    keep: options.Keep = None,
-    weight_only: options.WeightOnly = None,
-    equalize: options.Equalize = None,
-    correct_bias: options.CorrectBias = None,
-    low_io: options.LowIo = None,
-    pixels: options.Pixels = None,
-    shape: options.Shape = None,
-    weights: options.Weights = None,
-    finetune: options.Finetune = None,
-    qat: options.Qat = None,
-    sparse: options.Sparse = None,
-    trust: options.Trust = None,
-    stock: options.Stock = None,
-    proposals: options.Proposals = None,
-    exporter: options.Exporter = None,
-    opset: options.Opset = None,
-    simplify: options.Simplify = None,
-    repair: options.Repair = None,
-    kernels: options.Kernels = None,
-    winograd: options.Winograd = None,
-    tune: options.Tune = None,
-    tuners: options.Tuners = None,
-    tune_database: options.TuneDatabase = None,
-    samples: options.Samples = None,
-    seed: options.Seed = None,
-    threads: options.Threads = None,
-    measure: options.Measure = None,
-    timeout: options.Timeout = None,
-    memory: options.Memory = None,
-    keep_going: options.KeepGoing = None,
-    out: options.Out = None,
     store: options.Store = None,
+    make: Annotated[bool, typer.Option("--make", hidden=True, help="Take make's variables as options.")] = False,
     verbose: options.Verbose = False,
     json: options.Json = False,
 ) -> None:
     """Build verified engines from a model."""
-    given = {name: value for name, value in locals().items() if name not in RUN and value is not None}
     from enginesmith.pipeline.cli.command import run_build
 
-    raise typer.Exit(run_build(given, file, store, verbose=verbose, as_json=json))
+    flags = {**options.from_make(), **given} if make else given
+    raise typer.Exit(run_build(flags, file, store, verbose=verbose, as_json=json))
 
 
 @app.command()
-def sensitivity(
-    model: Annotated[str, typer.Argument(help="An .onnx file, or whatever `build` takes.")],
-    precision: Annotated[str | None, typer.Option(help="int8 or fp16: what each layer alone is lowered to.")] = None,
-    calib: options.Calib = None,
-    eval: options.Eval = None,
-    metric: options.Metric = None,
-    time: Annotated[
-        str | None, typer.Option(help="What it may take, such as 10m; the layers that save least are left out then.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="sm_89: what the time that a layer saves is estimated for.")
-    ] = None,
-    pixels: options.Pixels = None,
-    shape: Annotated[str | None, typer.Option(help="1x3x320x320, x:1..4..16x3x224x224 (min..opt..max).")] = None,
-    weights: options.Weights = None,
-    trust: options.Trust = None,
-    simplify: options.Simplify = None,
-    threads: options.Threads = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the results; build/MODEL/sensitivity-PRECISION where left out.")
-    ] = None,
-    store: options.Store = None,
-    json: options.Json = False,
-) -> None:
+@options.takes(
+    *("model", "precision", "calib", "eval", "metric", "time", "target", "pixels", "shape", "weights"),
+    *("trust", "simplify", "threads", "out"),
+    precision="int8 (where left out) or fp16: what each layer alone is lowered to.",
+    time="What it may take, such as 10m; the layers that save least are left out then.",
+    target="sm_89: what the time that a layer saves is estimated for.",
+    out="Folder of the results; build/MODEL/sensitivity-PRECISION where left out.",
+)
+def sensitivity(given: dict[str, Any], *, store: options.Store = None, json: options.Json = False) -> None:
     """Rank the layers of a model by what each alone loses in a lower precision."""
-    given = {name: value for name, value in locals().items() if name not in RUN and value is not None}
     from enginesmith.pipeline.cli.sensitivity import run
 
     raise typer.Exit(run(given, store, as_json=json))

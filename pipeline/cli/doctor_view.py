@@ -86,7 +86,7 @@ def _groups(found: Sequence[Examined]) -> list[list[Examined]]:
     groups: dict[tuple[object, ...], list[Examined]] = {}
     for item in found:
         finding = item.finding
-        key = (finding.severity, finding.op, finding.message, finding.remedy, item.verdict, item.repair)
+        key = (finding.severity, finding.op, finding.message, finding.remedy, item.verdict, finding.repair_id)
         groups.setdefault(key, []).append(item)
     order = list(COLOURS)
     return sorted(groups.values(), key=lambda group: order.index(group[0].finding.severity))
@@ -110,8 +110,8 @@ def _group(console: Console, group: list[Examined], prefix: str = "") -> None:
         console.print(f"    [dim]{finding.backend} says: {escape(first.said)}[/]", highlight=False)
     if finding.remedy:
         console.print(f"    [green]remedy:[/] {escape(finding.remedy)}", highlight=False)
-    if first.repair:
-        console.print(f"    [green]--fix repairs it:[/] {first.repair}", highlight=False)
+    if finding.repair_id:
+        console.print(f"    [green]--fix repairs it:[/] {finding.repair_id}", highlight=False)
     if first.accepted_by:
         console.print(f"    accepted by {finding.backend} {first.accepted_by}", highlight=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +106,10 @@ def fix(
     trial: bool = True,
 ) -> list[RepairReport]:
     """Repair the file for one target after the other; `out` holds the end result, if anything was repaired."""
+    import onnx_ir as ir
+
+    from enginesmith.compat.saving import save
+
     check_files(path, out, inputs)
     reports = []
     profile = _profile(shape)
@@ -135,7 +138,7 @@ def fix(
             if repaired.exists():
                 current = repaired
         if current != path:
-            shutil.copyfile(current, out)
+            save(ir.load(current), out)
     return reports
 
 

@@ -42,13 +42,24 @@ def make_plan(recipe: Recipe) -> Plan:
     for engine in draft.engines:
         branch = replace(draft, engine=engine, roles=dict(draft.roles))
         _add(branch, recipe, ENGINE)
-    return Plan(draft.source, tuple(draft.stages), draft.roles["model"], tuple(_left_out(recipe)))
+    return _plan(draft, recipe)
 
 
 def sensitivity_plan(recipe: Recipe) -> Plan:
     """The plan of what each layer alone loses in a lower precision. Raises UserError."""
     draft = _draft(recipe)
     _add(draft, recipe, MODEL + SENSITIVITY)
+    return _plan(draft, recipe)
+
+
+def _plan(draft: Draft, recipe: Recipe) -> Plan:
+    """The finished draft. Raises UserError for an engine that can't be built here."""
+    for engine in draft.engines:
+        backend = get_backend(engine.backend)
+        if lacking := backend.lacks(recipe.precision, engine.target):
+            raise UserError(lacking)
+        if reason := backend.buildable(engine.target):
+            raise UserError(f"{backend.name} can't build for {engine.target} here: {reason}")
     return Plan(draft.source, tuple(draft.stages), draft.roles["model"], tuple(_left_out(recipe)))
 
 
@@ -64,12 +75,6 @@ def _draft(recipe: Recipe) -> Draft:
     source = resolve_source(recipe.model)
     shape = recipe.shape or source.shape
     engines = _engines(recipe)
-    for engine in engines:
-        backend = get_backend(engine.backend)
-        if lacking := backend.lacks(recipe.precision, engine.target):
-            raise UserError(lacking)
-        if reason := backend.buildable(engine.target):
-            raise UserError(f"{backend.name} can't build for {engine.target} here: {reason}")
     targets = [engine.target for engine in engines]
     return Draft(
         source=source,

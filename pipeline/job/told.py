@@ -24,8 +24,10 @@ class Told(BaseModel):
     @classmethod
     def _typed(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and isinstance(values.get("facts"), Mapping):
-            kind = facts_type(str(values.get("stage", "")))
-            return {**values, "facts": kind.model_validate(values["facts"])}
+            facts = values["facts"]
+            # a stage that failed has told what any stage can tell, and no more
+            kind = Facts if facts.keys() <= Facts.model_fields.keys() else facts_type(str(values.get("stage", "")))
+            return {**values, "facts": kind.model_validate(facts)}
         return values
 
     def told(self, kind: type[FactsT]) -> FactsT | None:

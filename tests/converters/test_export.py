@@ -12,6 +12,7 @@ from export_models import imports, models, names
 from stages import compare, export, load_samples
 from torch import nn
 
+from enginesmith.compat import saving
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.samples import load_results
@@ -176,7 +177,7 @@ def test_factory_in_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_external_data(tmp_path: Path, models: Path, exporter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporters, "EXTERNAL_DATA_BYTES", 1000)
+    monkeypatch.setattr(saving, "LARGE", 1000)
     out = tmp_path / "out"
     export(out, "big", path=models, shape="1..2..4x64", exporter=exporter)
     assert names(out) == {"model.onnx", "model.onnx.data", "samples.json", "inputs.json", "results.json"}

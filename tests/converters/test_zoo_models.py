@@ -62,7 +62,9 @@ def test_build(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    verdicts = [stage["comparison"]["verdict"] for stage in manifest["stages"] if stage.get("comparison")]
+    verdicts = [
+        comparison["verdict"] for stage in manifest["stages"] if (comparison := stage["facts"].get("comparison"))
+    ]
     assert verdicts == ["pass", "pass"], "export and simplify, against PyTorch and against the export"
     (engine,) = manifest["engines"]
     assert engine["backend"] == "tensorrt-rtx"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from enginesmith.compat.findings import Finding
+from enginesmith.converters.core.facts import ComparedFacts, Facts, GraphFacts, JudgedFacts, ModelFacts
 from enginesmith.converters.core.records import (
     Attempt,
     ClassMatch,
@@ -11,11 +14,17 @@ from enginesmith.converters.core.records import (
     Detections,
     Histogram,
     Latency,
+    Lowering,
     OutputDifference,
     SampleComparison,
     TensorInfo,
     Weights,
 )
+from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.stages.check import CheckFacts
+from enginesmith.converters.stages.measure import MeasureFacts
+from enginesmith.converters.stages.search import SearchFacts
+from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import EngineRecord, MachineRecord, Manifest, ModelRecord, StageRecord
 
 PICTURES = ("astronaut", "cat", "coffee", "camera")
@@ -98,6 +107,36 @@ def detector_samples(exponent: int, shift: float, tolerance: float) -> list[Samp
     return samples
 
 
+class _ComparedModel(ModelFacts, ComparedFacts):
+    pass
+
+
+def recorded(**fields: Any) -> StageRecord:
+    """A stage's record, with what its facts hold given beside the rest."""
+    told = {name: fields.pop(name) for name in [*fields] if name not in StageRecord.model_fields}
+    if fields["stage"] == "export" and told:
+        told |= {"weights": Weights(origin="random", detail="seed 0"), "task": "detection"}
+    if fields["stage"] == "precision" and told:
+        none: dict[str, int] = {}
+        told.setdefault("lowering", Lowering(dtype="float16", nodes_by_dtype=none, products_by_dtype=none, casts=34,
+                                             weights_before=0, weights_after=0))  # fmt: skip
+    kinds = (
+        Facts,
+        GraphFacts,
+        ComparedFacts,
+        CheckFacts,
+        ModelFacts,
+        _ComparedModel,
+        LoweredFacts,
+        MeasureFacts,
+        TuneFacts,
+        JudgedFacts,
+        SearchFacts,
+    )
+    kind = next(kind for kind in kinds if told.keys() <= kind.model_fields.keys())
+    return StageRecord(**fields, facts=kind(**told))
+
+
 def detector(gpu: bool = False) -> Manifest:
     """Faster R-CNN on a machine without a GPU: TVM ran and was compared, TensorRT was built only."""
     tools = {"torch": "2.9.1", "onnx": "1.19.1"}
@@ -108,7 +147,7 @@ def detector(gpu: bool = False) -> Manifest:
         fields |= {"seconds": seconds, "peak_memory_mb": 210 + 15 * seconds, "log": f"logs/{id}.log"}
         if len(engine) == 2:
             fields |= {"backend": engine[0], "target": engine[1]}
-        return StageRecord.model_validate(fields | more)
+        return recorded(**(fields | more))
 
     def compared(expected: str, found: str, exponent: int, shift: float, tolerance: float = 1e-3) -> Comparison:
         samples = detector_samples(exponent, shift, tolerance)
@@ -231,7 +270,7 @@ def failure() -> Manifest:
         "[E] assertion failed: (a < b) && creator"
     )  # fmt: skip
     skipped = [
-        StageRecord(id=name, stage=name.split()[0], status="skipped", needs={"graph": need}, error="check failed")
+        recorded(id=name, stage=name.split()[0], status="skipped", needs={"graph": need}, error="check failed")
         for name, need in (("compile tensorrt-rtx sm_120", "check tensorrt-rtx"),
                            ("compare tensorrt-rtx sm_120", "compile tensorrt-rtx sm_120"))
     ]  # fmt: skip
@@ -254,12 +293,12 @@ def failure() -> Manifest:
             "engines": [],
             "warnings": [],
             "stages": [
-                StageRecord(id="source", stage="source", status="cached", seconds=3.3),
-                StageRecord(id="export", stage="export", status="built", seconds=22.4, needs={"model": "source"},
+                recorded(id="source", stage="source", status="cached", seconds=3.3),
+                recorded(id="export", stage="export", status="built", seconds=22.4, needs={"model": "source"},
                             nodes=412, ops={"MatMul": 96, "Add": 121, "Einsum": 12},
                             comparison=Comparison(expected="PyTorch", found="ONNX Runtime", verdict="pass",
                                                   samples=classes)),
-                StageRecord(id="check tensorrt-rtx", stage="check", status="failed", seconds=11.2,
+                recorded(id="check tensorrt-rtx", stage="check", status="failed", seconds=11.2,
                             needs={"graph": "export"}, findings=findings, error=error,
                             remedy="Apply the repair unfuse-matmul: enginesmith doctor model.onnx --repair",
                             log="/build/vit/logs/check tensorrt-rtx.log"),
@@ -293,13 +332,13 @@ def large() -> Manifest:
         copies = [difference(f"output {i}", -6 + i % 4) for i in range(16)]
         samples = [sample.model_copy(update={"outputs": copies}) for sample in detector_samples(-5, number, 1e-3)] * 4
         stages.append(
-            StageRecord(
+            recorded(
                 id=f"compare backend-{number}",
                 stage="compare",
                 status="built",
                 seconds=number,
                 needs={"found": "precision"},
-                findings=[base.stages[4].findings[0]] * 60,
+                findings=[base.stages[4].facts.findings[0]] * 60,
                 ops={f"Op{i}": i + number for i in range(90)},
                 comparison=Comparison(expected="x", found=f"backend {number}", verdict="pass", samples=samples),
             )

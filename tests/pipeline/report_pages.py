@@ -83,12 +83,14 @@ def hostile() -> Manifest:
     )
     dumped = base.model_dump()
     for stage in dumped["stages"]:
-        stage |= {"note": HOSTILE, "error": HOSTILE, "remedy": HOSTILE, "warnings": [HOSTILE], "tools": {HOSTILE: "1"}}
-        stage |= {"log": "javascript:alert(1)", "findings": [finding], "ops": {HOSTILE: 3} if stage["ops"] else {}}
-        stage |= {"attempts": [Attempt(tool=HOSTILE, seconds=1, error=HOSTILE)]}
-        if stage["comparison"]:
-            stage["comparison"] |= {"found": f"{stage['id']} {HOSTILE}", "reason": HOSTILE}
-            for sample in stage["comparison"]["samples"]:
+        facts = stage["facts"]
+        stage |= {"error": HOSTILE, "remedy": HOSTILE, "tools": {HOSTILE: "1"}, "log": "javascript:alert(1)"}
+        facts |= {"note": HOSTILE, "warnings": [HOSTILE], "findings": [finding]}
+        if facts.get("ops"):
+            facts |= {"ops": {HOSTILE: 3}, "attempts": [Attempt(tool=HOSTILE, seconds=1, error=HOSTILE)]}
+        if comparison := facts.get("comparison"):
+            comparison |= {"found": f"{stage['id']} {HOSTILE}", "reason": HOSTILE}
+            for sample in comparison["samples"]:
                 sample["outputs"][0]["name"] = HOSTILE
     for engine in dumped["engines"]:
         engine |= {"target": HOSTILE, "path": HOSTILE, "verified_reason": HOSTILE, "details": {HOSTILE: HOSTILE}}

@@ -170,7 +170,7 @@ from pathlib import Path
 sys.path[:0] = {[str(PROBE), str(PROBE.parent)]!r}
 import sitecustomize, json
 from running import Probes
-from enginesmith.pipeline.store import Store
+from enginesmith.pipeline.job.store import Store
 folder = Path(sys.argv[1])
 build = Probes(Store(folder / "store"), folder).build(**json.loads(sys.argv[2]))
 print(json.dumps({{record.id: record.status for record in build.records}}))

@@ -64,7 +64,7 @@ def test_findings_are_confirmed_by_the_backend_itself(enginesmith: Doctor, write
     (found,) = report.errors
     assert (found.finding.op, found.finding.node, found.verdict) == ("Resize", "y", "confirmed")
     assert "ntialias" in found.said
-    assert found.repair
+    assert found.finding.repair_id == "resize-by-matrix"
 
 
 def test_without_a_trial_findings_are_predictions(enginesmith: Doctor, write: Callable[[str], str]) -> None:

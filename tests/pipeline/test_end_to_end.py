@@ -15,6 +15,7 @@ from running import CommandLine
 
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.stages.search import SearchFacts
 from enginesmith.pipeline.job.manifest import Manifest
 
 needs_rtx = pytest.mark.skipif(
@@ -68,7 +69,7 @@ def test_the_manifest_tells_the_whole_story(lenet):
             assert stage.comparison.verdict == "pass"
             assert len(stage.comparison.samples) >= 3
             assert all(sample.classes.top1 == 1 for sample in stage.comparison.samples)
-    assert next(stage for stage in manifest.stages if stage.id == "export").nodes > 5
+    assert next(stage for stage in manifest.stages if stage.id == "export").facts.nodes > 5
 
 
 @needs_rtx
@@ -85,7 +86,7 @@ def test_lenet_in_half_precision(lenet):
     assert [states[id] for id in ("export", "compare export", "simplify", "compare simplify")] == ["cached"] * 4
     assert [states[id] for id in ("calibrate", "precision", "compare precision", "accuracy")] == ["built"] * 4
     stages = {stage.id: stage for stage in manifest.stages}
-    assert stages["precision"].lowering.products_by_dtype == {"float16": 5}
+    assert stages["precision"].facts.lowering.products_by_dtype == {"float16": 5}
     assert "rounding where the graph does" in stages["compare precision"].comparison.found
     assert 0 < stages["compare precision"].comparison.samples[0].outputs[0].max_abs < 1e-3
     tvm, rtx = (next(e for e in manifest.engines if e.backend == name) for name in ("tvm", "tensorrt-rtx"))
@@ -116,7 +117,7 @@ def test_lenet_in_int8(lenet):
     assert (done.returncode, done.stderr) == (0, "")
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     stages = {stage.id: stage for stage in manifest.stages}
-    assert stages["precision"].lowering.products_by_dtype == {"int8": 5}
+    assert stages["precision"].facts.lowering.products_by_dtype == {"int8": 5}
     accuracy = stages["accuracy"].accuracy
     assert (accuracy.weak, accuracy.examples, accuracy.before, accuracy.budget) == (True, 32, 1.0, 0.1)
     assert 0.9 <= accuracy.after <= 1
@@ -134,7 +135,8 @@ def test_lenet_within_a_budget(lenet):
     done = lenet.shell.run("build", *arguments, "--budget", "1%", "--out", str(out))
     assert (done.returncode, done.stderr) == (0, "")
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
-    search = next(stage.search for stage in manifest.stages if stage.search)
+    ((_, facts),) = manifest.told(SearchFacts)
+    search = facts.search
     assert [candidate.chosen for candidate in search.candidates].count(True) == 1
     chosen = next(candidate for candidate in search.candidates if candidate.chosen)
     assert chosen.within
@@ -154,12 +156,12 @@ def test_a_budget_that_nothing_meets(lenet, tmp_path):
     done = lenet.shell.run("build", *arguments, "--budget", "0", "--out", str(tmp_path / "out"))
     assert (done.returncode, done.stderr) == (1, "")
     manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
-    stage = next(stage for stage in manifest.stages if stage.search)
+    ((stage, facts),) = manifest.told(SearchFacts)
     assert stage.status == "failed"
     assert "0.0000 allowed" in stage.error
     assert "larger BUDGET" in stage.remedy
-    assert not any(candidate.chosen for candidate in stage.search.candidates)
-    assert stage.accuracy.loss == min(candidate.loss for candidate in stage.search.candidates)
+    assert not any(candidate.chosen for candidate in facts.search.candidates)
+    assert facts.accuracy.loss == min(candidate.loss for candidate in facts.search.candidates)
     assert not manifest.engines
 
 

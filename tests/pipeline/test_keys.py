@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from enginesmith.converters.core import hashing, keys
+from enginesmith.converters.core import hashing
 from enginesmith.converters.core.hashing import code_version, hash_tree, hash_value, package_versions
 from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.stages.check import CheckOptions
 from enginesmith.converters.stages.registry import STAGES, stage_module
 from enginesmith.converters.stages.simplify import SimplifyOptions
+from enginesmith.pipeline.job import keys
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
 
 SIMPLIFY = PlannedStage("simplify", "simplify", SimplifyOptions(), needs={"model": "export"})

@@ -6,6 +6,7 @@ import pytest
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.pipeline.job.recipe import make_recipe
 
 
@@ -65,7 +66,7 @@ def test_amounts_have_units(file):
     file.write_text("model: lenet\nbudget: 0.5%\ntime: 10m\nkeep: first, /head/*,last")
     recipe = make_recipe({}, file)
     assert (recipe.budget, recipe.time) == (0.005, 600)
-    assert recipe.int8.keep == ("first", "/head/*", "last")
+    assert Int8Options.asked(recipe).keep == ("first", "/head/*", "last")
     assert make_recipe({"model": "lenet", "budget": "2", "time": "90"}).budget == 2
 
 

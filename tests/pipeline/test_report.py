@@ -16,7 +16,8 @@ import report_manifests as manifests
 from report_pages import HOSTILE, MANIFESTS, Page, hostile
 
 from enginesmith.converters.core.records import Comparison, TunedKernel, Tuning
-from enginesmith.pipeline.job.manifest import Manifest, StageRecord
+from enginesmith.converters.stages.tune import TuneFacts
+from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import charts, differences, render, sides, summary, write
 
 
@@ -57,12 +58,19 @@ def test_everything_appears(make: Callable[[], Manifest]) -> None:
     page = Page(render(manifest))
     for stage in manifest.stages:
         assert stage.id in page.text
-        for finding in stage.findings:
+        for finding in stage.facts.findings:
             assert finding.message in page.text
             assert finding.remedy in page.text
-        for attempt in stage.attempts:
+        for attempt in getattr(stage.facts, "attempts", []):
             assert " ".join(attempt.error.split()) in page.text
-        for said in (stage.note, stage.error, stage.remedy, *stage.warnings, *stage.tools, *stage.tools.values()):
+        for said in (
+            stage.facts.note,
+            stage.error,
+            stage.remedy,
+            *stage.facts.warnings,
+            *stage.tools,
+            *stage.tools.values(),
+        ):
             assert " ".join(said.split()) in page.text
     for engine in manifest.engines:
         for said in (engine.backend, engine.target, engine.path, engine.sha256, engine.verified_reason):
@@ -150,10 +158,11 @@ def test_a_search_for_schedules_says_what_it_brought(kept: bool) -> None:
         TunedKernel(kernel="1x1 thing", calls=1, measurements=0, failed=0, default_ms=0.0, best_ms=0.0),
     ]  # fmt: skip
     stage = next(stage for stage in manifest.stages if stage.backend == "tvm")
-    stage.tuning = Tuning(
+    tuning = Tuning(
         database="/store/db.jsonl", seconds=61, threads=2, machines=1, measurements=8, remembered=3, failed=1, failure="boom",
         kernels=kernels, predicted=0.123, default_ms=10.0, tuned_ms=9.0 if kept else 11.0, kept=kept, stopped="after 60 of 60 s",
     )  # fmt: skip
+    stage.facts = TuneFacts(tuning=tuning)
     page = Page(render(manifest)).text
     for words in (
         "3x3 thing",
@@ -198,7 +207,7 @@ def test_differences_that_are_no_numbers() -> None:
 def test_comparisons_without_samples_or_outputs_have_empty_states() -> None:
     manifest = manifests.minimal()
     manifest.stages.append(
-        StageRecord(
+        manifests.recorded(
             id="compare x", stage="compare", status="not run", error="no GPU",
             comparison=Comparison(expected="a", found="b", verdict="not run", reason="no GPU"),
         )

@@ -11,7 +11,10 @@ import pytest
 import report_manifests as manifests
 from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
 
+from enginesmith.converters.core.facts import JudgedFacts
 from enginesmith.converters.core.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search
+from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.stages.search import SearchFacts
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import precision, precision_charts, render, summary
 
@@ -51,19 +54,24 @@ def searched(layers: int = 40, **more: object) -> Search:
     return Search.model_validate(fields | more)
 
 
+class _Judged(LoweredFacts, JudgedFacts):
+    """Of a graph in a lower precision that was judged at once."""
+
+
 def manifest(search: Search | None = None, *, weak: bool = False, after: float = 0.8654) -> Manifest:
     made = manifests.detector()
     stage = next(stage for stage in made.stages if stage.id == "precision")
-    stage.lowering = Lowering(
+    lowering = Lowering(
         dtype="int8", nodes_by_dtype={"int8": 60, "float16": 100, "float32": 40}, products_by_dtype=COUNTS, casts=12,
         weights_before=33_000_000, weights_after=9_000_000,
         kept=[Kept(node="/rpn/NonMax/MatMul", op="MatMul", reason="what it computes chooses elements or positions", product=True),
               Kept(node="/softmax", op="Softmax", reason="exponentials lose too much", product=False)],
     )  # fmt: skip
-    stage.search = search
-    stage.accuracy = Accuracy(
+    accuracy = Accuracy(
         metric="mAP@0.5", data="200 held-out pictures", examples=200, weak=weak, before=0.87, after=after, budget=0.005
     )
+    told = {"lowering": lowering, "accuracy": accuracy, "search": search}
+    stage.facts = SearchFacts(**told) if search else _Judged(**told)
     made.engines[1].products_built = {"convolutions": {"int8": 40, "float16": 5}}
     return made
 
@@ -173,8 +181,8 @@ def test_layers_are_ranked_by_the_metric_where_no_error_was_measured() -> None:
 
 
 def test_a_build_in_float32_has_no_such_section() -> None:
-    assert precision.view(manifests.detector(), summary.anchors(manifests.detector())) is None
-    assert "precision" not in Page(render(manifests.detector())).ids()
+    assert precision.view(manifests.failure(), summary.anchors(manifests.failure())) is None
+    assert "precision" not in Page(render(manifests.failure())).ids()
 
 
 def hostile() -> Manifest:
@@ -186,9 +194,8 @@ def hostile() -> Manifest:
     search.reasons = {HOSTILE: HOSTILE}
     search.stopped = search.options = HOSTILE
     made = manifest(search, weak=True)
-    stage = next(stage for stage in made.stages if stage.accuracy)
-    assert stage.accuracy
-    stage.accuracy = stage.accuracy.model_copy(update={"metric": HOSTILE, "data": HOSTILE})
+    ((_, facts),) = made.told(JudgedFacts)
+    facts.accuracy = facts.accuracy.model_copy(update={"metric": HOSTILE, "data": HOSTILE})
     return made
 
 

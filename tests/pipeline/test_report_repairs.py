@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import report_manifests as manifests
+from report_manifests import recorded
 
 from enginesmith.compat.findings import Attempted, Finding, Proof
 from enginesmith.pipeline.job.manifest import StageRecord
@@ -19,7 +20,7 @@ def check(status: str, attempts: list[Attempted]) -> StageRecord:
         message="antialias is 1",
         remedy="none",
     )
-    return StageRecord(id="check tvm x", stage="check", status=status, findings=[refused], repairs=attempts)
+    return recorded(id="check tvm x", stage="check", status=status, findings=[refused], repairs=attempts)
 
 
 MADE = Attempted(repair="resize-by-matrix", node="up", op="Resize", proof=Proof(agrees=True, error=2e-7, samples=8))

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.stage import Facts
+from enginesmith.converters.core.facts import Facts
 from enginesmith.pipeline.job import store as store_module
 from enginesmith.pipeline.job.store import ENTRY, Entry, FileRecord, Store, record_files
 
@@ -32,7 +32,14 @@ def put(store: Store, key: str = KEY, **files: bytes) -> Entry:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         entry = Entry(
-            key=key, id="s", files=record_files(out), facts=Facts(note="n"), seconds=1, peak_memory_mb=1, tools={}
+            key=key,
+            id="s",
+            stage="s",
+            files=record_files(out),
+            facts=Facts(note="n"),
+            seconds=1,
+            peak_memory_mb=1,
+            tools={},
         )
         store.publish(entry, out)
     return entry
@@ -54,7 +61,7 @@ def test_an_unknown_key_is_none(store):
 def test_an_entry_without_files(store):
     with store.workspace() as folder:
         (folder / "out").mkdir()
-        entry = Entry(key=KEY, id="s", files={}, facts=Facts(), seconds=1, peak_memory_mb=1, tools={})
+        entry = Entry(key=KEY, id="s", stage="s", files={}, facts=Facts(), seconds=1, peak_memory_mb=1, tools={})
         store.publish(entry, folder / "out")
     assert store.lookup(KEY) == entry
 
@@ -152,7 +159,7 @@ def test_a_failed_publish_leaves_the_store_whole(store, monkeypatch):
 def test_a_record_cannot_reach_outside(store, name):
     record = {name: FileRecord(sha256="", size=0)}
     with pytest.raises(ValueError, match="outside the entry"):
-        Entry(key=KEY, id="s", files=record, facts=Facts(), seconds=1, peak_memory_mb=1, tools={})
+        Entry(key=KEY, id="s", stage="s", files=record, facts=Facts(), seconds=1, peak_memory_mb=1, tools={})
 
 
 def age(store: Store, key: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import tiny_onnx
 from running import CommandLine
 
+from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 
 
@@ -31,18 +32,17 @@ def test_a_tuned_build_and_the_next_one(tmp_path: Path) -> None:
         done = shell.run("build", "good.onnx", *flags, "--tune", budget)
         assert done.returncode == 0, done.stdout + done.stderr
         manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
-        return manifest, next(stage for stage in manifest.stages if stage.stage == "tune")
+        ((stage, facts),) = manifest.told(TuneFacts)
+        return manifest, stage, facts.tuning
 
-    manifest, tune = build("1s")
-    assert tune.tuning is not None
-    assert tune.tuning.measurements > 0
-    assert [kernel.kernel for kernel in tune.tuning.kernels] == ["product, 1x32 by 32x32"]
+    manifest, tune, first = build("1s")
+    assert first.measurements > 0
+    assert [kernel.kernel for kernel in first.kernels] == ["product, 1x32 by 32x32"]
     assert manifest.engines[0].verified == "yes"
     assert next(stage for stage in manifest.stages if stage.stage == "compile").needs["tuned"] == tune.id
     assert "Predicted from the kernels alone" in (tmp_path / "out" / "report.html").read_text()
-    _, more = build("0.02m")
-    assert more.tuning is not None
-    assert more.tuning.remembered >= tune.tuning.measurements
-    assert more.tuning.database == tune.tuning.database
-    _, again = build("0.02m")
+    _, _, more = build("0.02m")
+    assert more.remembered >= first.measurements
+    assert more.database == first.database
+    _, again, _ = build("0.02m")
     assert again.status == "cached"

@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Factor, Least, bound, dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
-from enginesmith.compat.repairs.local import captured
 from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, constant, label, opset_of, qualified, static_shape
+from enginesmith.compat.walk import captured
 
 T = TypeVar("T")
 Rule = Callable[["Rewriter", ir.Node], Bounded | Sequence[Bounded]]

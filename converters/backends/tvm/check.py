@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from enginesmith.compat.checks import problems, silent
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
-from enginesmith.converters.backends import scope as scoping
+from enginesmith.compat.walk import proto_nodes
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import probe_nodes
 from enginesmith.converters.backends.profile import static_profiles
@@ -117,7 +116,7 @@ def _unconverted(backend: TvmBackend, path: Path) -> list[Finding]:
     graph = onnx.load(str(path), load_external_data=False).graph
     return [
         _finding(backend, qualified_op(node), label(node), WITHOUT_CONVERTER)
-        for node in _nodes(graph)
+        for node in proto_nodes(graph)
         if node.op_type not in converted
     ]
 
@@ -148,10 +147,3 @@ def _finding(backend: TvmBackend, op: str, node: str, message: str, remedy: str 
         message=message,
         remedy=remedy,
     )
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for inner in scoping.subgraphs(node):
-            yield from _nodes(inner)

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from enginesmith.compat.graphs import weight_bytes
+from enginesmith.compat.saving import save
 from enginesmith.compat.values import static_shape
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.recipe import Method
@@ -23,7 +23,7 @@ from enginesmith.converters.precision.int8.options import METHODS
 from enginesmith.converters.precision.int8.placement import candidates
 from enginesmith.converters.precision.int8.thresholds import LARGEST, Counts, threshold
 from enginesmith.converters.precision.int8.weights import factors
-from enginesmith.converters.precision.ranges import LARGE, measure_ranges
+from enginesmith.converters.precision.ranges import measure_ranges
 
 BINS = 2048
 """Of each histogram, as TensorRT's own calibrator had."""
@@ -163,11 +163,7 @@ class _Recorder:
         graph.outputs.extend(value for value in values.values() if value not in present)
         self.chunks = list(_chunks(values))
         path = folder / "distributions.onnx"
-        ir.save(
-            ir.Model(graph, ir_version=model.ir_version),
-            path,
-            external_data=f"{path.name}.data" if weight_bytes(model) > LARGE else None,
-        )
+        save(ir.Model(graph, ir_version=model.ir_version), path)
         self.session = onnxruntime.session(path, optimize=False)
 
     def add(self, feed: Mapping[str, Any]) -> None:

@@ -21,12 +21,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from enginesmith.compat.graphs import initializer, weight_bytes
+from enginesmith.compat.graphs import initializer
+from enginesmith.compat.saving import save
 from enginesmith.compat.values import argument, attribute, constant, label, shape
 from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.precision.int8.placement import candidates
 from enginesmith.converters.precision.int8.weights import array_of
-from enginesmith.converters.precision.ranges import LARGE
 
 Floats = NDArray[np.float32]
 HOMOGENEOUS = frozenset(("Relu", "LeakyRelu", "MaxPool"))
@@ -125,8 +125,7 @@ def _channel_peaks(
         graph.extend([over, magnitude, reduced])
         graph.outputs.append(reduced.outputs[0])
     path = folder / "channels.onnx"
-    external = f"{path.name}.data" if weight_bytes(model) > LARGE else None
-    ir.save(ir.Model(graph, ir_version=model.ir_version), path, external_data=external)
+    save(ir.Model(graph, ir_version=model.ir_version), path)
     session = onnxruntime.session(path, optimize=False)
     peaks: list[Floats] = []
     for feed in feeds:

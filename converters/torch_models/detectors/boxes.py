@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from enginesmith.compat.operators import MAX_K
 from enginesmith.converters.core.errors import UserError
-
-MAX_TOPK = 3840
-"""Largest K for which TensorRT-RTX 1.7 builds a TopK layer (measured)."""
 
 
 def extents(tensor: Tensor) -> tuple[int, ...]:
@@ -85,10 +83,8 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def check_topk(count: int, setting: str) -> int:
     """`count`, if an engine can select so many. Raises UserError, which names the model's `setting`."""
-    if count > MAX_TOPK:
-        raise UserError(
-            f"{setting} is {count}, but TensorRT-RTX selects at most {MAX_TOPK}; lower it before the export"
-        )
+    if count > MAX_K:
+        raise UserError(f"{setting} is {count}, but TensorRT-RTX selects at most {MAX_K}; lower it before the export")
     return count
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
+from enginesmith.compat.families.topk import MAX_K
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.compat.repairs.topk import LARGEST
 from enginesmith.compat.target import Target
 from enginesmith.converters.graphs.proof import runner
 from enginesmith.converters.graphs.repair import repair_file
@@ -108,7 +108,7 @@ def test_nothing_is_guessed_without_a_declared_shape() -> None:
     kind=st.sampled_from([FLOAT, INT32, INT64]), largest=st.booleans(), seed=st.integers(0, 99), more=st.integers(1, 99)
 )
 def test_topk_in_parts_keeps_the_order_of_equal_elements(kind: int, largest: bool, seed: int, more: int) -> None:
-    k = LARGEST + more
+    k = MAX_K + more
     model = one_node(
         "TopK",
         *([2, k + 50], np.array([k])),

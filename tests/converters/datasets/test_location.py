@@ -77,7 +77,7 @@ def test_the_command_line_stays_light() -> None:
     """It asks for the files, and must not wait for a framework."""
     heavy = ("numpy", "PIL", "onnx", "torch", "onnxruntime", "polygraphy")
     script = (
-        "import sys; from enginesmith.converters.data.datasets import data_sources; from enginesmith.converters import metrics;"
+        "import sys; from enginesmith.converters.data.datasets import data_sources; from enginesmith.converters.data import metrics;"
         f"data_sources('', 'calibration'); print([name for name in {heavy} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

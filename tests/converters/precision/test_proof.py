@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from graphs import lowered, model, normal
@@ -17,7 +18,6 @@ from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs.products import products_of, shortfall
 from enginesmith.converters.precision import rules
-from enginesmith.converters.precision.rules import REFUSED
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 
@@ -76,20 +76,10 @@ def test_mixed_graphs_and_branches_are_taken(tmp_path, precision):
 
 @needs_rtx
 @pytest.mark.parametrize(
-    ("precision", "op", "arguments"),
-    [
-        (precision, op, arguments)
-        for precision, refused in REFUSED.items()
-        for op, arguments in {
-            "HardSwish": "x",
-            "Mish": "x",
-            "ConvTranspose": "x, w",
-            "GRU": "x, v, u",
-        }.items()
-        if op in refused
-    ],
+    ("op", "arguments"),
+    [("HardSwish", "x"), ("Mish", "x"), ("ConvTranspose", "x, w"), ("GRU", "x, v, u")],
 )
-def test_what_the_table_calls_refused_is_refused(tmp_path, monkeypatch, precision, op, arguments):
+def test_what_the_table_calls_refused_is_refused(tmp_path, monkeypatch, op, arguments):
     """And taken as we write it: where this fails, the table can be shortened."""
     # TensorRT-RTX 1.7.1 stops at a GRU behind a product in any type
     sizes = {"ConvTranspose": ((1, 4, 6, 6), (1, 4, 8, 8)), "GRU": ((8, 4, 8), (8, 1, 4, 4))}
@@ -108,20 +98,27 @@ def test_what_the_table_calls_refused_is_refused(tmp_path, monkeypatch, precisio
         n=normal(after[-1], after[-1]),
     )
     given.opset_imports[""] = 22
-    made, report = lowered(given, None, tmp_path, precision)
+    made, report = lowered(given, None, tmp_path, "bf16")
     assert [kept.op for kept in report.kept] == [op]
     trial = get_backend("tensorrt-rtx").trial
     ir.save(made, tmp_path / "kept.onnx")
     assert trial(tmp_path / "kept.onnx", "sm_89", {}, {}) is None
-    monkeypatch.setattr(rules, "REFUSED", {})
-    forced, report = lowered(given, None, tmp_path, precision)
+    monkeypatch.setattr(rules, "refused", lambda dtype: {})
+    forced, report = lowered(given, None, tmp_path, "bf16")
     assert report.kept == []
     ir.save(forced, tmp_path / "forced.onnx")
     assert trial(tmp_path / "forced.onnx", "sm_89", {}, {}) is not None
 
 
 def test_the_table_of_refusals_is_tested_whole():
-    assert dict(REFUSED) == {"bf16": {"HardSwish", "Mish", "ConvTranspose", "GRU"}}
+    def in_onnx(op):
+        allowed = [kind for found in onnx.defs.get_schema(op, 22).type_constraints for kind in found.allowed_type_strs]
+        return onnx.defs.has(op, 22) and not onnx.defs.get_schema(op, 22).deprecated and "tensor(bfloat16)" in allowed
+
+    known = {*rules.SENSITIVE, *rules.CHOOSING, "BlackmanWindow", "HammingWindow", "HannWindow"}
+    assert {op for op in rules.refused("bfloat16") if op not in known and in_onnx(op)} == {
+        "HardSwish", "Mish", "ConvTranspose", "GRU"
+    }  # fmt: skip
 
 
 def test_what_is_lacking_is_said_in_one_line():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.options import Options
-from enginesmith.converters.core.stage import Context, Facts, Stage
+from enginesmith.converters.core.stage import Context, Stage
 
 
 class ProbeOptions(Options):
