@@ -27,7 +27,9 @@ def test_nothing_allowed_takes_no_difference():
     assert excess([0.0], [0.0]) == 0
 
 
-@pytest.mark.parametrize(("expected", "found"), [([NAN], [1]), ([1], [NAN]), ([INF], [-INF]), ([INF], [1]), ([1], [INF])])
+@pytest.mark.parametrize(
+    ("expected", "found"), [([NAN], [1]), ([1], [NAN]), ([INF], [-INF]), ([INF], [1]), ([1], [INF])]
+)
 def test_what_one_side_alone_is_is_infinitely_apart(expected, found):
     assert excess(expected, found, scale=1, relative=1) == INF
 
