@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs
 from enginesmith.converters.bisect.between_torch_and_graph import choose, match, modules_of, record_calls, run_marked
-from enginesmith.converters.bisect.layers import MOST, Divergence, measure, pair_up
+from enginesmith.converters.bisect.divergence import MOST, Divergence, measure, pair_up
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.tolerances import Apart
 from enginesmith.pipeline.job.shapes import parse_shapes
