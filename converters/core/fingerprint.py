@@ -82,6 +82,8 @@ class _Walk:
             self.put("name", value.__module__, value.__qualname__, *_file(value.__module__))
         elif isinstance(value, types.FunctionType):
             self.function(value)
+        elif isinstance(value, types.MethodType):  # its pickle would only name it
+            self.several("method", [value.__func__, value.__self__])
         elif isinstance(value, type):
             members = sorted((name, part) for name, part in vars(value).items() if name not in NO_MEANING)
             self.several(

@@ -23,7 +23,7 @@ import enginesmith
 from enginesmith import ConversionError, Engine, Event, Result, UserError
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
 from enginesmith.converters.core import live
-from enginesmith.converters.core.user_code import function_from_file
+from enginesmith.converters.core.user_code import check_defined, function_from_file
 from enginesmith.converters.stages.finetune import FinetuneOptions
 from enginesmith.pipeline.api.objects import as_recipe
 from enginesmith.pipeline.job.plan import make_plan
@@ -323,5 +323,8 @@ def test_a_file_that_was_changed_is_no_longer_this_process_s_own(tmp_path: Path)
     assert not live.is_made(path)
     live.made(path)
     assert live.is_made(path)
+    check_defined(path, "f")
     live.write_function(print, path)
     assert not live.is_made(path)
+    with pytest.raises(UserError, match="a function of another process"):
+        check_defined(path, "f")
