@@ -90,6 +90,7 @@ def test_a_model_without_layers_is_a_bad_request(shell: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((), "no model; give one"),
         (("none.onnx",), "none.onnx"),
         (("two.onnx", "--precision", "bf16"), "precision = 'bf16': layers are lowered to one of int8, fp16"),
         (("two.onnx", "--precision", "auto"), "precision = 'auto'"),
