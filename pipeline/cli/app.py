@@ -126,7 +126,7 @@ def bisect(
 
 @app.command()
 def doctor(
-    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="An .onnx file, or several.")],
     for_: Annotated[
         str,
         typer.Option(
@@ -147,7 +147,7 @@ def doctor(
     """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
     from enginesmith.pipeline.cli.command import run_doctor
 
-    raise typer.Exit(run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
+    raise typer.Exit(run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
 
 
 @app.command()
@@ -185,7 +185,7 @@ def explain(
     json: options.Json = False,
 ) -> None:
     """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them."""
-    from enginesmith.pipeline.job.explain import run_explain
+    from enginesmith.pipeline.cli.explain import run_explain
 
     raise typer.Exit(run_explain(log, as_json=json))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import report_manifests as manifests
-from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
+from browser import browse, chromium, drawn_plots
+from report_pages import HOSTILE, Page
 
 from enginesmith.converters.core.facts import JudgedFacts
 from enginesmith.converters.core.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search

@@ -23,7 +23,7 @@ from enginesmith.converters.core import engine_layers
 from enginesmith.converters.core.engine_layers import Layer, Layers
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.inputs import written
-from enginesmith.converters.core.isolated import Died, Raised
+from enginesmith.converters.core.isolated import FAILED
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs.products import Products, products_of
@@ -61,7 +61,7 @@ class TvmBackend(Backend):
         try:
             if cpu.by_name:
                 processor(cpu.triple, cpu.mcpu)
-        except (Died, Raised) as error:
+        except FAILED as error:
             return f"TVM doesn't say which processors it knows: {error}"
         return targets.unlinkable(cpu)
 
