@@ -53,7 +53,7 @@ class Export(Stage[ExportOptions]):
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         """Twice where the model is fine-tuned: as it was, and with its new weights."""
         trained = "finetuned" in so_far.roles
-        if so_far.source.kind == "onnx" or (so_far.stages and not trained):
+        if so_far.source.kind == "onnx" or ("samples" in so_far.roles and not trained):
             return
         options = ExportOptions(
             **model_options(recipe, so_far.source),

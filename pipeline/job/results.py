@@ -73,8 +73,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
             engines.append(_engine(planned, entry, target.name, build, folder))
     if plan.model in build.entries:
         _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
-    first = build.records[0]
-    facts = first.told(ModelFacts)
+    facts = next((record.facts for record in build.records if isinstance(record.facts, ModelFacts)), None)
     manifest = Manifest(
         enginesmith=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

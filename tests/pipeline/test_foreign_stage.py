@@ -30,21 +30,22 @@ class Stamp(Stage):
     name = "stamp"
     options = StampOptions
     facts = StampFacts
-    follows = "simplify"
+    follows = "FOLLOWS"
     packages = ("stamped",)
 
     def plan(self, recipe, so_far):
         yield PlannedStage(self.name, self.name, StampOptions(text="by a plug-in"), needs=so_far.needs("model"))
 
     def run(self, inputs, options, context):
-        return StampFacts(bytes=(inputs["model"] / MODEL).stat().st_size, note=options.text)
+        found = inputs["model"] / MODEL if inputs else None
+        return StampFacts(bytes=found.stat().st_size if found else 0, note=options.text)
 '''
 
 
-def installed(folder: Path, version: str = "1") -> Path:
+def installed(folder: Path, version: str = "1", follows: str = "simplify") -> Path:
     """A distribution with the stage, as pip leaves it."""
     folder.mkdir()
-    (folder / "stamped.py").write_text(STAMP)
+    (folder / "stamped.py").write_text(STAMP.replace("FOLLOWS", follows))
     about = folder / f"stamped-{version}.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: stamped\nVersion: {version}\n")
@@ -73,3 +74,14 @@ def test_it_is_planned_run_kept_and_shown(tmp_path, shared_store):
     assert {stage.status for stage in again.stages} == {"cached"}
     assert status["stamp"] == "built", "another version of the plug-in is another stage"
     assert status["simplify"] == "cached"
+
+
+def test_it_may_come_before_the_model(tmp_path, shared_store):
+    plugins = installed(tmp_path / "plugins", follows="import")
+    shell = CommandLine(tmp_path, shared_store, {"PYTHONPATH": str(plugins)})
+    done = shell.run("build", "mlp", "--backend", "tvm", "--measure", "0", "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    assert [stage.id for stage in manifest.stages][:2] == ["stamp", "export"]
+    assert manifest.model.task == "classification"
+    assert manifest.model.inputs
