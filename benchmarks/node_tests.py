@@ -27,7 +27,7 @@ import onnx
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.interface import fed, fetched
 from enginesmith.converters.backends.trial import trial
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Died, Isolated
 
 TIMEOUT = 120.0
 TARGETS = {"tensorrt-rtx": "sm_89", "tvm": "x86-64-v3"}
@@ -291,7 +291,7 @@ def passing(out: Path, names: list[str]) -> list[str]:
 def asked(process: Isolated, function: str, *arguments: Any) -> Any:
     try:
         return process.call(f"{HERE}:{function}", *arguments, timeout=TIMEOUT)
-    except (Died, Raised) as error:
+    except FAILED as error:
         return {"step": "died" if isinstance(error, Died) else "raised", "message": str(error)[:500]}
 
 

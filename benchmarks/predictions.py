@@ -28,7 +28,7 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Isolated
 
 NEEDS_PROFILE = re.compile("no optimization profile has been defined|has dynamic dimensions .*: give its range")
 """Said of models with dynamic shapes, and with inputs that decide on shapes: their own values are known to no one."""
@@ -52,7 +52,7 @@ def built(process: Isolated, backend: str, path: Path) -> str:
     """As `real`, of one model with static shapes."""
     try:
         rejection: dict[str, Any] | None = process.call(TRIAL, backend, str(path), TARGETS[backend], timeout=600)
-    except (Died, Raised) as error:
+    except FAILED as error:
         return str(error)
     return "" if rejection is None else f"{rejection['step']}: {rejection['message']}"
 

@@ -19,7 +19,7 @@ import onnx
 
 from enginesmith.compat.support import probes
 from enginesmith.converters.backends.trial import TRIAL
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Isolated
 
 BACKEND, TARGET = "tensorrt-rtx", "sm_89"
 
@@ -28,7 +28,7 @@ def refusal(process: Isolated, path: Path) -> str | None:
     """None when the product takes the model, else what it says, or how it ended."""
     try:
         rejection = process.call(TRIAL, BACKEND, str(path), TARGET, timeout=60)
-    except (Died, Raised) as error:
+    except FAILED as error:
         return str(error)
     return None if rejection is None else f"{rejection['step']}: {rejection['message']}"
 

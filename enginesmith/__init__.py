@@ -1,1 +1,84 @@
-"""From a PyTorch or ONNX model to a verified inference engine: TensorRT, TensorRT-RTX, TVM."""
+"""From a PyTorch or ONNX model to a verified inference engine: TensorRT, TensorRT-RTX, TVM.
+
+    import enginesmith
+
+    result = enginesmith.build("lenet", backend="tvm", progress=True)
+    outputs = result.engines[0](array)
+
+Each name is imported when it is used first, so that this module costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from enginesmith.compat.diagnoses import Explanation as Explanation
+    from enginesmith.converters.core.errors import ConversionError as ConversionError
+    from enginesmith.converters.core.errors import UserError as UserError
+    from enginesmith.converters.core.recipe import Recipe as Recipe
+    from enginesmith.pipeline import __version__ as __version__
+    from enginesmith.pipeline.api.bisect import bisect as bisect
+    from enginesmith.pipeline.api.build import build as build
+    from enginesmith.pipeline.api.doctor import Checkup as Checkup
+    from enginesmith.pipeline.api.doctor import doctor as doctor
+    from enginesmith.pipeline.api.engine import Engine as Engine
+    from enginesmith.pipeline.api.explain import explain as explain
+    from enginesmith.pipeline.api.result import BuildError as BuildError
+    from enginesmith.pipeline.api.result import Result as Result
+    from enginesmith.pipeline.api.sensitivity import Sensitivity as Sensitivity
+    from enginesmith.pipeline.api.sensitivity import sensitivity as sensitivity
+    from enginesmith.pipeline.job.events import Event as Event
+    from enginesmith.pipeline.job.manifest import Manifest as Manifest
+
+_PLACES = {
+    "BuildError": "pipeline.api.result",
+    "Checkup": "pipeline.api.doctor",
+    "ConversionError": "converters.core.errors",
+    "Engine": "pipeline.api.engine",
+    "Event": "pipeline.job.events",
+    "Explanation": "compat.diagnoses",
+    "Manifest": "pipeline.job.manifest",
+    "Recipe": "converters.core.recipe",
+    "Result": "pipeline.api.result",
+    "Sensitivity": "pipeline.api.sensitivity",
+    "UserError": "converters.core.errors",
+    "__version__": "pipeline",
+    "bisect": "pipeline.api.bisect",
+    "build": "pipeline.api.build",
+    "doctor": "pipeline.api.doctor",
+    "explain": "pipeline.api.explain",
+    "sensitivity": "pipeline.api.sensitivity",
+}
+
+__all__ = [
+    "BuildError",
+    "Checkup",
+    "ConversionError",
+    "Engine",
+    "Event",
+    "Explanation",
+    "Manifest",
+    "Recipe",
+    "Result",
+    "Sensitivity",
+    "UserError",
+    "__version__",
+    "bisect",
+    "build",
+    "doctor",
+    "explain",
+    "sensitivity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "compat", "converters", "pipeline"]

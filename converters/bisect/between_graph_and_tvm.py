@@ -15,7 +15,8 @@ from enginesmith.converters.bisect.layers import Divergence, Figures, layers_of,
 from enginesmith.converters.bisect.oracles import run_onnxruntime, run_tvm
 from enginesmith.converters.bisect.search import fix_sizes
 from enginesmith.converters.bisect.surgery import prune, used_by
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.isolated import FAILED, Isolated
 from enginesmith.converters.core.samples import SampleSet
 
 COMPARE = f"{__name__}:compare_outputs"
@@ -87,7 +88,7 @@ def search(
                         )
                     break
                 low, high = max([low, *(p for p in places if p < bad[0])]), bad[0]
-        except (Died, Raised) as error:
+        except (*FAILED, UserError) as error:
             notes.append(f"the search ended between nodes {low} and {high}: {error}")
     return Divergence(
         expected="",

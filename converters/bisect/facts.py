@@ -19,7 +19,7 @@ from enginesmith.compat.walk import proto_subgraphs
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.feeds import SHAPE, make_feed, record
 from enginesmith.converters.bisect.surgery import bodies, graph_at
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Isolated
 
 INFER = f"{__name__}:infer"
 MEASURE = f"{__name__}:measure"
@@ -40,7 +40,7 @@ def annotate(model: ir.Model, isolated: Isolated, folder: Path, timeout: float) 
         for name, (dtype, dims) in isolated.call(INFER, str(path), timeout=timeout).items():
             for value in _by_name(model).get(name, []):
                 _set(value, dtype, dims)
-    except (Died, Raised):
+    except FAILED:
         pass
     measured = mark(model)
     if measured is None:
@@ -55,7 +55,7 @@ def annotate(model: ir.Model, isolated: Isolated, folder: Path, timeout: float) 
                     # what it is in this run need not be what it always is
                     value.metadata_props[SHAPE] = json.dumps(facts["dims"])
                     _set(value, facts["dtype"], value.shape or [None] * len(facts["dims"]))
-    except (Died, Raised):
+    except FAILED:
         return
 
 

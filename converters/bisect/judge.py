@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from enginesmith.converters.bisect import facts, files
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.oracles import Standard
-from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised
 
 EXAMINE = "enginesmith.converters.bisect.oracles:examine"
 STANDARD = "enginesmith.converters.bisect.oracles:standard_of"
@@ -151,7 +151,7 @@ class Judge:
     def _standard(self, path: Path, most: Standard) -> Standard:
         try:
             reached: Standard = self._isolated.call(STANDARD, str(path), most, timeout=self._limit())
-        except (Died, Raised):
+        except FAILED:
             return "nothing"
         return reached
 
@@ -169,11 +169,12 @@ class Judge:
         except Died as death:
             self._out_of_time(limit)
             return Failure(step=DIED, message=str(death))
-        except Raised as error:
-            kind, _, text = str(error).partition(": ")
-            if kind == "UserError" and first:
-                raise UserError(text) from None
-            return None if kind == "UserError" else Failure(step="raised", message=str(error))
+        except UserError:
+            if first:
+                raise
+            return None
+        except (Raised, ConversionError) as error:
+            return Failure(step="raised", message=str(error))
         return None if answer is None else Failure.model_validate(answer)
 
     def _run_command(self, path: Path, standard: Standard, limit: float) -> Failure | None:

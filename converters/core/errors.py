@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from enginesmith.compat.findings import Attempted, Finding
 
@@ -34,3 +35,27 @@ class ConversionError(Exception):
         self.remedy = remedy
         self.findings = list(findings)
         self.repairs = list(repairs)
+
+
+def dump_error(error: UserError | ConversionError) -> dict[str, Any]:
+    """An error as JSON, to be raised again in another process."""
+    if isinstance(error, UserError):
+        return {"user": str(error)}
+    return {
+        "cause": error.cause,
+        "remedy": error.remedy,
+        "findings": [finding.model_dump(mode="json") for finding in error.findings],
+        "repairs": [repair.model_dump(mode="json") for repair in error.repairs],
+    }
+
+
+def load_error(told: dict[str, Any]) -> UserError | ConversionError:
+    """The inverse of `dump_error`."""
+    if "user" in told:
+        return UserError(told["user"])
+    return ConversionError(
+        told["cause"],
+        told["remedy"],
+        [Finding.model_validate(finding) for finding in told["findings"]],
+        [Attempted.model_validate(repair) for repair in told["repairs"]],
+    )

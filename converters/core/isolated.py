@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from enginesmith.converters.core.errors import ConversionError, UserError, dump_error, load_error
 from enginesmith.converters.core.processes import die_with_parent
 
 IDLE_START = 120.0
@@ -35,20 +36,28 @@ class Died(Exception):
 
 
 class Raised(Exception):
-    """The function raised; the text is `Type: message`, in one line."""
+    """The function raised what is none of our errors; the text is `Type: message`, in one line."""
+
+
+FAILED = (Died, Raised, ConversionError)
+"""How a call ends that was a fair request and came to nothing."""
 
 
 class Isolated:
     """Calls `function(*arguments)` by name in a warm child process; arguments and results are JSON.
 
     `without_torch` makes torch unimportable there, as TVM needs it. `log` gets what the child prints; None throws it
-    away. `memory` bounds the child's address space in bytes, 0 for no bound.
+    away. `memory` bounds the child's address space in bytes, 0 for no bound. `shared` are file descriptors that the child
+    inherits under their numbers.
     """
 
-    def __init__(self, *, without_torch: bool = False, log: Path | None = None, memory: int = 0) -> None:
+    def __init__(
+        self, *, without_torch: bool = False, log: Path | None = None, memory: int = 0, shared: tuple[int, ...] = ()
+    ) -> None:
         self.without_torch = without_torch
         self.log = log
         self.memory = memory
+        self.shared = shared
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = -1
         self._fresh = True
@@ -62,7 +71,8 @@ class Isolated:
     def call(self, function: str, *arguments: Any, timeout: float) -> Any:
         """The result of `package.module:function`. `timeout` in seconds.
 
-        Raises Died when the process crashed or was stopped, Raised when the function raised.
+        Raises Died when the process crashed or was stopped; UserError and ConversionError as the function raised them,
+        and Raised for whatever else it raised.
         """
         process = self._start()
         line = json.dumps({"function": function, "arguments": arguments}) + "\n"
@@ -85,9 +95,16 @@ class Isolated:
             raise Died(_fate(status))
         self._fresh = False
         reply = json.loads(answer)
+        if "error" in reply:
+            raise load_error(reply["error"])
         if "raised" in reply:
             raise Raised(reply["raised"])
         return reply["result"]
+
+    @property
+    def alive(self) -> bool:
+        """Is there a process, which has not ended of itself?"""
+        return self._process is not None and not self._has_ended()
 
     def close(self) -> None:
         """Kill the process, with what it started; the next call starts a new one."""
@@ -105,7 +122,7 @@ class Isolated:
                     stdin=subprocess.PIPE,
                     stdout=output or subprocess.DEVNULL,
                     stderr=subprocess.STDOUT if output else subprocess.DEVNULL,
-                    pass_fds=[writer],
+                    pass_fds=[writer, *self.shared],
                     env={
                         **os.environ,
                         "PYTHONSAFEPATH": "1",
@@ -189,6 +206,8 @@ def serve(writer: int, parent: int) -> None:
         module, _, name = request["function"].partition(":")
         try:
             reply = json.dumps({"result": getattr(import_module(module), name)(*request["arguments"])})
+        except (UserError, ConversionError) as error:
+            reply = json.dumps({"error": dump_error(error)})
         except Exception as error:  # noqa: BLE001 - the caller gets it as Raised
             text = " ".join(str(error).split())
             reply = json.dumps({"raised": f"{type(error).__name__}: {text}" if text else type(error).__name__})

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["torchvision", "timm", "factory-file", "factory-module", "onnx", "exported-program", "torchscript"]
+Kind = Literal[
+    "torchvision", "timm", "factory-file", "factory-module", "onnx", "exported-program", "torchscript", "live-module"
+]
 Task = Literal["detection", "classification", "tensor"]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file, is_installed
 
@@ -21,6 +22,8 @@ OURS = f"{Path(__file__).parents[1]}/"
 
 def function_from_file(path: Path, name: str) -> Callable[..., Any]:
     """The file is imported once: a model's factory and what trains it may share its classes. Raises UserError."""
+    if path.suffix == live.FUNCTION:
+        return guarded(lambda: live.read_function(path), f"{name} can't be loaded")  # type: ignore[no-any-return]
     known = sys.modules.get(path.stem)
     if getattr(known, "__file__", None) == str(path):
         return _attribute(known, name, str(path))
@@ -42,10 +45,25 @@ def function_from_module(ref: str) -> Callable[..., Any]:
     return _attribute(module, name, module_name)
 
 
+CODE = (".py", live.FUNCTION)
+"""Suffixes of files that a function can be in."""
+
+
+def called(path: Path, function: str) -> str:
+    """What a function of a file is called in a report."""
+    return function if path.suffix == live.FUNCTION else f"{path.name}:{function}"
+
+
 def check_defined(path: Path, name: str) -> None:
     """Look for a function in a file without importing it, so that the command line can. Raises UserError where it surely
-    isn't there; a file that is no Python is the import's to complain of.
+    isn't there; a file that is no Python is the import's to complain of. A pickled function must be of this process.
     """
+    if path.suffix == live.FUNCTION:
+        if not live.is_made(path):
+            raise UserError(
+                f"{path} is a function of another process, whose pickle can run any code; give file.py:function"
+            )
+        return
     try:
         nodes = list(ast.walk(ast.parse(path.read_bytes())))
     except (SyntaxError, ValueError):

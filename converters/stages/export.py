@@ -18,7 +18,7 @@ from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
-from enginesmith.converters.torch_models.source import LoadedModel, model_options
+from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
 
 if TYPE_CHECKING:
     pass
@@ -118,7 +118,7 @@ def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
     """Of the file that the weights were in; a library's are known by their name, a factory's by its source."""
     if loaded.weights.origin == "file":
         return options.weights_sha256
-    return options.sha256 if options.kind in ("exported-program", "torchscript") else ""
+    return options.sha256 if options.kind in ("exported-program", "torchscript", LIVE) else ""
 
 
 def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> list[dict[str, Array]]:

@@ -18,7 +18,14 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.stage import Context, Stage
-from enginesmith.converters.core.user_code import check_defined, function_from_file, function_from_module, own_sources
+from enginesmith.converters.core.user_code import (
+    CODE,
+    called,
+    check_defined,
+    function_from_file,
+    function_from_module,
+    own_sources,
+)
 from enginesmith.converters.data.options import DataOptions
 from enginesmith.converters.torch_models.prepare import WEIGHTS
 from enginesmith.converters.torch_models.source import TorchModelOptions, model_options
@@ -110,7 +117,7 @@ class Finetune(Stage[FinetuneOptions]):
         warnings = [*loaded.warnings]
         function, name = None, ""
         if options.function and options.function_path:
-            name = f"{options.function_path}:{options.function}"
+            name = called(options.function_path, options.function)
             function = function_from_file(options.function_path, options.function)
         elif options.function:
             name = options.function
@@ -152,7 +159,7 @@ def _locate(spec: str) -> tuple[str, Path | None]:
     file, _, function = spec.rpartition(":")
     if not file or not function.isidentifier():
         raise UserError(f"finetune = {spec!r} names no function; {FORM}")
-    if not file.endswith(".py"):
+    if not file.endswith(CODE):
         return spec, None
     path = Path(file).expanduser()
     if not path.is_file():

@@ -25,7 +25,7 @@ from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.inputs import listed_shapes
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Isolated
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
@@ -213,14 +213,14 @@ def _get_ready(worker: Isolated, where: tuple[str, int, str]) -> None:
     """Raises UserError where there is no machine to measure on."""
     try:
         worker.call(f"{PACKAGE}.trial:ready", *where, timeout=WHOLE)
-    except (Died, Raised) as error:
-        raise UserError(str(error).removeprefix("UserError: ")) from None
+    except FAILED as error:
+        raise UserError(str(error)) from None
 
 
 def _race(
     worker: Isolated, where: tuple[str, int, str], entrants: Sequence[Mapping[str, object]], more: int
 ) -> list[float]:
-    """`trial.race` in a process of its own. Raises Died and Raised."""
+    """`trial.race` in a process of its own. Raises what `isolated.FAILED` holds."""
     times: list[float] = worker.call(f"{PACKAGE}.trial:race", entrants, *where, more, timeout=LIMIT)
     return times
 
@@ -241,7 +241,7 @@ class _Comparison:
         try:
             with Isolated(without_torch=True) as process:
                 default, other = process.call(f"{PACKAGE}.network:race", engines, *self.where, timeout=WHOLE)
-        except (Died, Raised) as error:
+        except FAILED as error:
             raise ConversionError(f"the whole module could not be timed: {error}") from None
         return default, other
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import DTYPES
+from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+LIVE = "live-module"
 HOSTS = {"torchvision": "download.pytorch.org", "timm": "huggingface.co"}
 
 
@@ -58,6 +60,8 @@ class TorchModelOptions(Options):
 
     def load(self) -> LoadedModel:
         """Raises UserError."""
+        if self.kind == LIVE and self.path and hash_file(self.path) != self.sha256:
+            raise UserError(f"{self.path} has changed since the build was planned; build again")
         return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
 
 
@@ -76,7 +80,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "sha256": hash_file(source.path) if source.path else "",
         "weights": weights,
         "weights_sha256": digest,
-        "trust": recipe.trust,
+        "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),
         "seed": recipe.seed,
     }
 
@@ -98,12 +102,15 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
         positional, named = program.example_inputs or ((), {})
         plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
         return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
-    factory = function_from_file(path, ref) if path else function_from_module(ref)
-    loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
     if weights == "pretrained":
-        raise UserError(
-            "a factory's model comes with the weights that it has; give WEIGHTS a path, random, or leave it out"
-        )
+        raise UserError("such a model comes with the weights that it has; give WEIGHTS a path, random, or leave it out")
+    if kind == LIVE:
+        assert path is not None
+        _, module, example = read_pickle(path, trust)
+        loaded = _as_made(module, example, path.stem)
+    else:
+        factory = function_from_file(path, ref) if path else function_from_module(ref)
+        loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
     return _with_weights(loaded, weights, trust)
 
 
@@ -244,15 +251,22 @@ def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
         raise UserError(
             f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, or (module, inputs)"
         )
+    return _as_made(made, example, name)
+
+
+def _as_made(module: nn.Module, example: Any, name: str) -> LoadedModel:
+    """A module that comes with its weights, and example inputs, which may be none. Raises UserError for other inputs."""
+    import torch
+
     example = (example,) if isinstance(example, torch.Tensor) else example
     if not isinstance(example, (tuple, list)) or not all(isinstance(tensor, torch.Tensor) for tensor in example):
-        raise UserError(f"the factory {name} must return its inputs as a tensor or a tuple of tensors")
+        raise UserError(f"{name}: its inputs must be a tensor or a tuple of tensors")
     for tensor in example:
         if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
-            raise UserError(f"the factory {name} returned a {tensor.dtype} input; one of {' '.join(DTYPES)}")
+            raise UserError(f"{name}: a {tensor.dtype} input; one of {' '.join(DTYPES)}")
     with suppress(NotImplementedError):  # an exported program's module is what it was exported as
-        made.eval()
-    return LoadedModel(made, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
+        module.eval()
+    return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
 
 
 def _exported_program(path: Path) -> torch.export.ExportedProgram:

@@ -185,7 +185,7 @@ def explain(
     json: options.Json = False,
 ) -> None:
     """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them."""
-    from enginesmith.pipeline.job.explain import run_explain
+    from enginesmith.pipeline.cli.explain import run_explain
 
     raise typer.Exit(run_explain(log, as_json=json))
 

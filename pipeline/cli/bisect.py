@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from enginesmith.converters.bisect.conditions import parse_condition
-from enginesmith.converters.bisect.search import Limits, Reduction, reduce_file
+from enginesmith.converters.bisect.search import Reduction
 from enginesmith.converters.core.errors import UserError
-from enginesmith.pipeline.job.shapes import parse_shapes
+from enginesmith.pipeline.api.bisect import bisect
 
 
 def run(
@@ -36,44 +33,25 @@ def run(
     """What the command does, behind its flags."""
     if (fails is None) != diverges:
         raise UserError("give one of --fails CONDITION (for an ONNX file) and --diverges (for a build's output folder)")
-    if fails is not None:
-        if stages is not None:
-            raise UserError("--stages goes with --diverges")
-        limits = Limits(timeout, seconds if seconds is not None else math.inf, any_failure)
-        return run_reduce(subject, fails, target=target, shape=shape, limits=limits, out=out, as_json=as_json)
-    from enginesmith.pipeline.cli.divergence import run_diverges
+    if fails is None:
+        from enginesmith.pipeline.cli.divergence import run_diverges
 
-    return run_diverges(subject, stages, timeout=timeout, out=out, store=store, as_json=as_json)
-
-
-def run_reduce(
-    path: Path,
-    fails: str,
-    *,
-    target: str = "auto",
-    shape: str | None = None,
-    limits: Limits,
-    out: Path | None = None,
-    as_json: bool = False,
-) -> int:
-    """Reduce a model, show what is left, and return the exit status: 0 reduced, 1 the model doesn't fail."""
-    if not path.is_file():
-        raise UserError(f"no file {path}")
-    condition = parse_condition(fails, target)
-    shapes = parse_shapes(shape) if shape else ()
-    out = out or Path(f"{path.stem}-reduced.onnx")
-    if out.exists() and out.samefile(path):
-        raise UserError(f"{out} is the model itself; give another --out")
-    _check_writable(out)
+        return run_diverges(subject, stages, timeout=timeout, out=out, store=store, as_json=as_json)
+    if stages is not None:
+        raise UserError("--stages goes with --diverges")
     console = Console(stderr=as_json)
-    with _progress(console) as status, tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as folder:
-        first: list[int] = []
-
-        def listen(step: str, nodes: int, tests: int) -> None:
-            first[:] = first or [nodes]
-            status.update(f"{nodes} of {first[0]} nodes, {tests} tests: {escape(step)}")
-
-        result = reduce_file(path, condition, out, Path(folder), shapes=shapes, limits=limits, listen=listen)
+    with _progress(console) as status:
+        result = bisect(
+            subject,
+            fails,
+            target=target,
+            shape=shape,
+            any_failure=any_failure,
+            timeout=timeout,
+            time=seconds,
+            out=out,
+            progress=lambda event: status.update(escape(event.text)),
+        )
     if as_json:
         print(result.model_dump_json(indent=1))
     else:
@@ -90,17 +68,6 @@ def _progress(console: Console) -> Iterator[Status]:
             yield status
     else:
         yield status
-
-
-def _check_writable(out: Path) -> None:
-    try:
-        existed = out.exists()
-        with out.open("ab"):
-            pass
-        if not existed:
-            out.unlink()
-    except OSError as error:
-        raise UserError(f"can't write {out} ({error.strerror}); give another --out") from None
 
 
 def _show(console: Console, result: Reduction) -> None:

@@ -19,44 +19,29 @@ from enginesmith.pipeline.job.store import Store
 
 def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *, verbose: bool, as_json: bool) -> int:
     """Build, show, and return the exit status: 0 all passed, 1 something failed, 3 a bug of ours."""
-    from enginesmith.pipeline import report
-    from enginesmith.pipeline.cli.terminal import Progress, show_manifest
-    from enginesmith.pipeline.job.builder import Builder, worker_environment
-    from enginesmith.pipeline.job.plan import make_plan
+    from enginesmith.pipeline.api.build import run
+    from enginesmith.pipeline.api.progress import Progress
+    from enginesmith.pipeline.cli.terminal import show_manifest
     from enginesmith.pipeline.job.recipe import make_recipe
-    from enginesmith.pipeline.job.results import LOGS, output_folder, write_results
 
-    started = time.monotonic()
     recipe = make_recipe(flags, file)
-    plan = make_plan(recipe)
-    store = Store(location)
     console = _console(stderr=as_json)
-    with output_folder(recipe, plan) as folder:
-        logs = folder / LOGS
-        logs.mkdir(exist_ok=True)
-        with (
-            (logs / "events.jsonl").open("w") as event_log,
-            Progress(console, len(plan.stages), quiet=as_json) as progress,
-        ):
+    with Progress(console, quiet=as_json) as progress:
 
-            def listen(event: Event) -> None:
-                if event.event != "log":  # that is in the stage's own log
-                    event_log.write(event.model_dump_json(exclude_defaults=True) + "\n")
-                    event_log.flush()
-                    progress(event)
-                elif verbose:
-                    console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
+        def listen(event: Event) -> None:
+            if event.event != "log":
+                progress(event)
+            elif verbose:
+                console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
 
-            build = Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
-    manifest = write_results(folder, recipe, plan, build, store, time.monotonic() - started)
-    report.write(manifest, folder / "report.html")
+        result = run(recipe, Store(location), listen)
     if as_json:
-        print(manifest.model_dump_json(indent=1))
+        print(result.manifest.model_dump_json(indent=1))
     else:
-        show_manifest(console, manifest, _short(folder))
-    if build.bugs:
+        show_manifest(console, result.manifest, _short(result.folder))
+    if result.bugs:
         return 3
-    return 0 if manifest.success else 1
+    return 0 if result.success else 1
 
 
 def run_doctor(
@@ -71,31 +56,19 @@ def run_doctor(
     as_json: bool,
 ) -> int:
     """Examine, repair if asked to, show, and return the exit status: 0 clean (or all repaired), 1 findings."""
+    from enginesmith.pipeline.api.doctor import doctor
     from enginesmith.pipeline.cli.doctor_view import show_examination, show_repairs
-    from enginesmith.pipeline.job import doctor
 
-    wanted = doctor.wanted(backends)
-    if inputs is not None and out is None:
-        raise UserError("--inputs are for the proof of repairs: give --fix too")
-    if out is not None:
-        doctor.check_files(model, out, inputs)  # before the examination, which may take minutes
-    examination = doctor.examine(model, wanted, shape, trial=trial, timeout=timeout)
-    repairs = []
-    if out is not None and examination.nodes:
-        repairs = doctor.fix(model, out, wanted, shape, inputs, timeout, trial=trial)
-    clean = all(report.mended for report in repairs) if repairs else examination.clean
+    checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
     if as_json:
-        _print_json(
-            {**examination.model_dump(), "repairs": [report.model_dump() for report in repairs], "clean": clean}
-        )
-        return 0 if clean else 1
-    console = _console()
-    show_examination(console, examination)
-    if repairs:
-        made = any(report.made for report in repairs)
-        names = [f"{one.backend} {one.version}" for one in wanted]
-        show_repairs(console, names, repairs, str(out) if made else "")
-    return 0 if clean else 1
+        _print_json({**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean})
+    else:
+        console = _console()
+        show_examination(console, checkup)
+        if checkup.repairs:
+            names = [f"{target.backend} {target.version}" for target in checkup.targets]
+            show_repairs(console, names, checkup.repairs, str(checkup.fixed or ""))
+    return 0 if checkup.clean else 1
 
 
 def show_pages(id: str | None, out: Path | None) -> None:

@@ -11,10 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
-from enginesmith.pipeline.job.divergence import find_divergences
-from enginesmith.pipeline.job.finished import Run
-from enginesmith.pipeline.job.store import Store
-from enginesmith.pipeline.report.error_path import summary, write
+from enginesmith.pipeline.api.bisect import bisect
+from enginesmith.pipeline.report.error_path import summary
 
 SHOWN = 8
 
@@ -27,8 +25,14 @@ def run_diverges(
     console = Console(stderr=as_json)
     console = console if console.is_terminal else Console(stderr=as_json, width=160)
     with console.status("comparing") as status:
-        compared = find_divergences(Run.open(folder, Store(store)), stages, timeout, status.update)
-    write(compared, target)
+        compared = bisect(
+            folder,
+            stages=stages,
+            timeout=timeout,
+            out=target,
+            store=store,
+            progress=lambda event: status.update(escape(event.text)),
+        )
     if as_json:
         print(json.dumps([summary(divergence) for divergence in compared], indent=1))
     else:

@@ -3,73 +3,40 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import SensitivityRecord
-from enginesmith.converters.stages.sensitivity import FILE
-from enginesmith.pipeline import report
-from enginesmith.pipeline.cli.terminal import Progress
-from enginesmith.pipeline.job.builder import Build, Builder, worker_environment
-from enginesmith.pipeline.job.events import Event
-from enginesmith.pipeline.job.plan import Plan, sensitivity_plan
-from enginesmith.pipeline.job.recipe import make_recipe
-from enginesmith.pipeline.job.results import LOGS, output_folder
-from enginesmith.pipeline.job.store import Store
+from enginesmith.pipeline.api.progress import Progress
+from enginesmith.pipeline.api.result import BuildError
+from enginesmith.pipeline.api.sensitivity import sensitivity
 
-STAGE = "sensitivity"
 SHOWN = 40
 """Rows of the table on the terminal; the page has all."""
 
 
 def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
     """Measure, show, and return the exit status: 0 measured, 1 it failed, 3 a bug of ours. Raises UserError."""
-    recipe = make_recipe({"precision": "int8", **flags})
-    plan = sensitivity_plan(recipe)
-    folder = recipe.out or Path("build") / plan.source.name / f"{STAGE}-{recipe.precision}"
     console = Console(stderr=as_json)
     if not console.is_terminal:
         console = Console(stderr=as_json, width=160)
-    place = Store(store)
-    with output_folder(recipe.model_copy(update={"out": folder}), plan) as out:
-        build = _build(plan, recipe, place, out, console, quiet=as_json)
-    if STAGE not in build.entries:
-        return _failed(build, console)
-    found = (place.files(build.entries[STAGE].key) / FILE).read_bytes()
-    record = SensitivityRecord.model_validate_json(found)
-    (out / FILE).write_bytes(found)
-    report.write_sensitivity(plan.source.name, record, out / "report.html")
+    try:
+        with Progress(console, quiet=as_json) as progress:
+            found = sensitivity(**flags, store=store, progress=progress)
+    except BuildError as failed:
+        console.print(f"[red]{failed.stage}:[/] {escape(failed.cause)}", highlight=False, soft_wrap=True)
+        if failed.remedy:
+            console.print(f"  [green]remedy:[/] {escape(failed.remedy)}", highlight=False, soft_wrap=True)
+        return 3 if failed.bug else 1
     if as_json:
-        print(record.model_dump_json(indent=1))
+        print(found.record.model_dump_json(indent=1))
     else:
-        show(console, record)
-        console.print(f"report    {escape(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
+        show(console, found.record)
+        console.print(f"report    {escape(str(found.report))}", highlight=False, soft_wrap=True)
     return 0
-
-
-def _build(plan: Plan, recipe: Recipe, store: Store, folder: Path, console: Console, *, quiet: bool) -> Build:
-    logs = folder / LOGS
-    logs.mkdir(exist_ok=True)
-    with Progress(console, len(plan.stages), quiet=quiet) as progress:
-
-        def listen(event: Event) -> None:
-            if event.event != "log":
-                progress(event)
-
-        return Builder(store, recipe, logs, listen, worker_environment(recipe)).run(plan)
-
-
-def _failed(build: Build, console: Console) -> int:
-    failed = next(record for record in build.records if record.status == "failed")
-    console.print(f"[red]{failed.id}:[/] {escape(failed.error)}", highlight=False, soft_wrap=True)
-    if failed.remedy:
-        console.print(f"  [green]remedy:[/] {escape(failed.remedy)}", highlight=False, soft_wrap=True)
-    return 3 if build.bugs else 1
 
 
 def show(console: Console, record: SensitivityRecord) -> None:

@@ -12,7 +12,7 @@ from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs,
 from enginesmith.converters.bisect.layers import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import ComparedFacts
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Isolated
 from enginesmith.converters.core.recipe import AUTO
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
@@ -127,10 +127,7 @@ def compare(
                 )
         else:
             divergence = _in_one_call(run, expected, found, samples, indices, limits, timeout)
-    except (Died, Raised) as error:
-        kind, _, text = str(error).partition(": ")
-        if kind == "UserError":
-            raise UserError(text) from None
+    except FAILED as error:
         raise ConversionError(f"{expected.name} and {found.name} can't be compared tensor by tensor: {error}") from None
     return divergence.model_copy(update={"expected": expected.name, "found": found.name})
 

@@ -12,8 +12,8 @@ from enginesmith.compat.findings import Finding
 from enginesmith.compat.target import EVERY, Target
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.examination import ASK, EXAMINE, FIX, Examination, merge
-from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.isolated import Died, Isolated, Raised
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.pipeline.job.shapes import parse_shapes
@@ -78,7 +78,7 @@ def examine(
     with Isolated(without_torch=True) as process:
         try:
             found = process.call(EXAMINE, str(path), targets, timeout=timeout)
-        except (Died, Raised) as error:
+        except FAILED as error:
             return Examination(path=str(path), problems=[_fatal(str(error))])
     examination = Examination.model_validate(found)
     for one, report in zip(wanted, examination.targets, strict=False):
@@ -132,9 +132,7 @@ def fix(
                             timeout=timeout,
                         )
                     )
-                except (Died, Raised) as error:
-                    if str(error).startswith("UserError: "):
-                        raise UserError(str(error).removeprefix("UserError: ")) from None
+                except FAILED as error:
                     report = RepairReport(left=[_fatal(str(error), one.backend, one.version)])
             reports.append(report)
             if repaired.exists():
@@ -162,11 +160,12 @@ def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], timeout: float) ->
             found = process.call(ASK, one.backend, str(path), one.target, profile, timeout=timeout)
         except Died as error:
             return [_fatal(str(error), one.backend, one.version)]
-        except Raised as error:
-            reason = str(error).removeprefix("UserError: ")
-            if profile and reason != str(error):  # the shapes don't fit the model
-                raise UserError(reason) from None
-            return reason
+        except UserError as error:
+            if profile:  # the shapes don't fit the model
+                raise
+            return str(error)
+        except (Raised, ConversionError) as error:
+            return str(error)
     return [Finding.model_validate(finding) for finding in found]
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Kind = Literal["start", "waiting", "progress", "warning", "log", "cached", "built", "failed", "skipped", "not run"]
+Kind = Literal[
+    "plan", "start", "waiting", "progress", "warning", "log", "cached", "built", "failed", "skipped", "not run"
+]
 
 
 WORKERS: tuple[Kind, ...] = ("progress", "warning")
@@ -23,6 +25,8 @@ class Event(BaseModel):
     text: str = ""
     fraction: float | None = None
     """Progress in 0..1, where the tool reports it."""
+    total: int = 0
+    """Of a plan: its stages."""
     seconds: float = 0.0
     """Since the build began."""
 

@@ -1,51 +1,13 @@
-"""`enginesmith explain`: the first real cause in a log, on a page; and the same for a stage that failed."""
+"""Why a stage failed, by what its tool said."""
 
 from __future__ import annotations
 
-import codecs
-import os
-import sys
-from io import BufferedReader
 from pathlib import Path
-from typing import cast
 
-from rich.console import Console
-from rich.text import Text
+from enginesmith.compat.diagnoses import Hit, diagnose, explain_log
 
-from enginesmith.compat.diagnoses import Explanation, Hit, Quote, diagnose, explain_log
-from enginesmith.converters.core.errors import UserError
-
-WIDTH = 100
-"""Of the page where the terminal does not say."""
-HEAD = 8192
-"""Bytes by which a log is told from a binary file."""
 TAIL = 1 << 16
 """Bytes at the end of a stage's log in which its failure is looked for."""
-UNKNOWN = 8
-"""Unknown lines that the page shows."""
-
-
-def run_explain(log: str, *, as_json: bool) -> int:
-    """Explain a file, or standard input where `log` is `-`. Returns the exit status: 0 a cause was found, 1 none.
-
-    Raises UserError where there is no text to read.
-    """
-    name = "standard input" if log == "-" else log
-    if log == "-":
-        if sys.stdin.isatty():
-            raise UserError("give the log's file, or pipe it in: trtexec ... 2>&1 | enginesmith explain")
-        explanation = _explain(cast(BufferedReader, sys.stdin.buffer), name)
-    else:
-        try:
-            with Path(log).open("rb") as stream:
-                explanation = _explain(stream, name)
-        except OSError as error:
-            raise UserError(f"can't read {name}: {error.strerror}") from None
-    if as_json:
-        print(explanation.model_dump_json(indent=1))
-    else:
-        show_explanation(_console(), explanation, name)
-    return 0 if explanation.cause else 1
 
 
 def explain_failure(message: str, log: Path) -> Hit | None:
@@ -59,105 +21,3 @@ def explain_failure(message: str, log: Path) -> Hit | None:
     except OSError:  # no log: the message is all there is
         return None
     return hit if hit is not None and not hit.generic else None
-
-
-def _explain(stream: BufferedReader, name: str) -> Explanation:
-    head = stream.peek(HEAD)[:HEAD]
-    if is_binary(head):
-        raise UserError(
-            f"{name} is not a text log; for a model use `enginesmith doctor`, for a compressed log unpack it first"
-        )
-    explanation = explain_log(stream)
-    if not explanation.lines:
-        raise UserError(f"{name} is empty; tools write their errors to the other stream: redirect with 2>&1")
-    return explanation
-
-
-def is_binary(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is no text: it has zeros, or more than one control character in 20."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return False
-    controls = sum(byte < 32 and byte not in b"\t\n\r\x1b\b\f" for byte in head)
-    return b"\0" in head or controls * 20 > len(head)
-
-
-def show_explanation(console: Console, explanation: Explanation, name: str) -> None:
-    """The cause, where it is and what to do; then what came after it, the warnings, and the lines that nobody knows."""
-    tools = ", ".join(explanation.tools) or "no tool that is known"
-    console.print(Text(f"{name}: {explanation.lines:,} lines, {tools}", style="dim"))
-    if explanation.cause is not None:
-        _heading(console, "symptom" if explanation.cause.generic else "cause", "bold red")
-        _show(console, explanation.cause)
-        if explanation.cause.generic:
-            _indented(
-                console, Text("This names a symptom. The log has no message that names its cause.", style="yellow")
-            )
-    elif explanation.unknown:
-        _heading(console, "unknown: no diagnosis knows these lines, which look decisive", "bold red")
-    else:
-        _heading(console, "no error in this log", "bold yellow")
-    if explanation.further:
-        _heading(console, "after it, or independent of it", "bold")
-        for hit in explanation.further:
-            _show_short(console, hit)
-    if explanation.unknown:
-        if explanation.cause is not None:
-            _heading(console, "errors that no diagnosis knows", "bold")
-        for quote in explanation.unknown[:UNKNOWN]:
-            _quote(console, quote)
-    if explanation.warnings:
-        _heading(console, "warnings that matter", "bold yellow")
-        for hit in explanation.warnings:
-            _show_short(console, hit)
-
-
-def _show(console: Console, hit: Hit) -> None:
-    _quote(console, hit.line)
-    console.print()
-    _indented(console, Text(_sentence(hit.cause)))
-    for label, value in (
-        ("operator", hit.op),
-        ("node", hit.node),
-        *((name, value) for name, value in hit.details.items()),
-        ("remedy", _sentence(hit.remedy)),
-        ("repair", f"enginesmith doctor --fix ({hit.repair})" if hit.repair else ""),
-        *(("see", link) for link in hit.links),
-        ("id", f"{hit.id} ({hit.tool})"),
-    ):
-        if value:
-            _indented(console, Text.assemble((f"{label}: ", "green" if label == "remedy" else "dim"), value), hang=True)
-
-
-def _show_short(console: Console, hit: Hit) -> None:
-    times = f", {hit.count} times" if hit.count > 1 else ""
-    place = " ".join(part for part in (hit.op, hit.node) if part)
-    head = Text.assemble((f"line {hit.line.number:,}{times}  ", "dim"), (hit.id, "bold"), f"  {place}" if place else "")
-    _indented(console, head)
-    _indented(console, Text(f"{_sentence(hit.cause)} {_sentence(hit.remedy)}"), by=4)
-
-
-def _quote(console: Console, quote: Quote) -> None:
-    _indented(console, Text.assemble((f"line {quote.number:,}  ", "dim"), (quote.text.strip(), "italic")), hang=True)
-
-
-def _heading(console: Console, text: str, style: str) -> None:
-    console.print()
-    console.print(Text(text, style=style))
-
-
-def _indented(console: Console, text: Text, by: int = 2, *, hang: bool = False) -> None:
-    """Wrapped within an indent; `hang` sets the lines after the first in by two more."""
-    for number, line in enumerate(text.wrap(console, console.width - by - 2)):
-        line.rstrip()
-        console.print(Text(" " * (by + 2 if hang and number else by)) + line)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if console.is_terminal or os.environ.get("COLUMNS"):
-        return console
-    return Console(highlight=False, width=WIDTH)

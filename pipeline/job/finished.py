@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.stage import MODEL
@@ -45,15 +43,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path, store: Store) -> Run:
         """Raises UserError where it is no build's folder."""
-        path = folder / "manifest.json"
-        if not path.is_file():
-            raise UserError(f"{folder} is no build's output folder: it has no manifest.json")
-        try:
-            return cls(folder, Manifest.model_validate_json(path.read_bytes()), store)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path} is no manifest of this version: {place}: {first['msg']}") from None
+        return cls(folder, Manifest.read(folder), store)
 
     def artifact(self, record: StageRecord) -> Path:
         """The folder of a stage's files. Raises UserError where the store has them no more."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from enginesmith.converters.core.engine_layers import Layer, Profile
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.records import Comparison, Latency, TensorInfo, Weights
 from enginesmith.pipeline.job.told import FactsT, Told
@@ -132,6 +133,19 @@ class Manifest(Record):
     def told(self, kind: type[FactsT]) -> Iterator[tuple[StageRecord, FactsT]]:
         """The stages that told facts of this kind."""
         return ((stage, stage.facts) for stage in self.stages if isinstance(stage.facts, kind))
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """That of a build's output folder. Raises UserError where there is none that can be read."""
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise UserError(f"{folder} is no build's output folder: it has no manifest.json")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path} is no manifest of this version: {place}: {first['msg']}") from None
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old manifest or the new one."""

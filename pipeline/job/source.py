@@ -6,6 +6,7 @@ import difflib
 import re
 from pathlib import Path
 
+from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.source import Kind, Source
 from enginesmith.pipeline.job.zoo import zoo
@@ -17,6 +18,7 @@ FILE_KINDS: dict[str, Kind] = {
     ".pth": "torchscript",
     ".ts": "torchscript",
     ".torchscript": "torchscript",
+    live.MODULE: "live-module",
 }
 FORMS = (
     "a zoo name (see `enginesmith models`), torchvision:NAME, timm:NAME, path/to/file.py:factory, "

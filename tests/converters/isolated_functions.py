@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from enginesmith.compat.findings import Finding
+from enginesmith.converters.core.errors import ConversionError, UserError
+
 
 def echo(*arguments: object) -> list[object]:
     return [*arguments]
@@ -33,6 +36,15 @@ def loop() -> None:
 
 def fail() -> None:
     raise ValueError("two\nlines")
+
+
+def refuse() -> None:
+    raise UserError("give another shape")
+
+
+def fail_to_convert() -> None:
+    finding = Finding(severity="error", op="Loop", node="/loop", backend="tvm", versions="", message="it loops")
+    raise ConversionError("no loops", "unroll it", [finding])
 
 
 def unanswerable() -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
 
 HERE = Path(__file__).parent
@@ -87,6 +88,15 @@ def test_an_exception_is_one_line_and_the_process_stays(isolated):
     with pytest.raises(Raised, match="ModuleNotFoundError"):
         isolated.call("no_such_module:f", timeout=10)
     assert call(isolated, "process") == first
+
+
+def test_our_own_errors_come_back_as_they_were_raised(isolated):
+    with pytest.raises(UserError, match=r"^give another shape$"):
+        call(isolated, "refuse")
+    with pytest.raises(ConversionError, match=r"^no loops$") as raised:
+        call(isolated, "fail_to_convert")
+    assert raised.value.remedy == "unroll it"
+    assert [finding.node for finding in raised.value.findings] == ["/loop"]
 
 
 def test_floods_do_not_block(isolated, tmp_path):

@@ -174,7 +174,7 @@ def test_factory(tmp_path: Path) -> None:
     assert not loaded.module.training
     one, other = load("factory-file", "make", path, seed=1).module, load("factory-file", "make", path, seed=2).module
     assert not torch.equal(one[0].weight, other[0].weight)  # type: ignore[index]
-    with pytest.raises(UserError, match="a factory's model comes with the weights that it has"):
+    with pytest.raises(UserError, match="such a model comes with the weights that it has"):
         load("factory-file", "make", path, weights="pretrained")
 
 

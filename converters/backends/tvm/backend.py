@@ -29,7 +29,7 @@ from enginesmith.converters.backends.tvm.signature import Signature
 from enginesmith.converters.core.engine_layers import Layer, Layers
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.inputs import written
-from enginesmith.converters.core.isolated import Died, Raised
+from enginesmith.converters.core.isolated import FAILED
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
@@ -73,7 +73,7 @@ class TvmBackend:
         try:
             if cpu.by_name:
                 tvm_processors.processor(cpu.triple, cpu.mcpu)
-        except (Died, Raised) as error:
+        except FAILED as error:
             return f"TVM doesn't say which processors it knows: {error}"
         return tvm_target.unlinkable(cpu)
 

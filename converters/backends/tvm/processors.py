@@ -24,7 +24,7 @@ class Processor:
 
 @cache
 def processor(triple: str, name: str) -> Processor:
-    """The processor called `name`. Raises UserError with the nearest names, Died or Raised where TVM can't be asked."""
+    """The processor called `name`. Raises UserError with the nearest names, `isolated.FAILED` where TVM can't be asked."""
     with Isolated(without_torch=True) as process:
         known = process.call(f"{__name__}:ask", triple, name, timeout=SECONDS)
     if name not in known["names"]:

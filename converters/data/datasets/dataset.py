@@ -128,7 +128,7 @@ def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed:
 
 
 def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int) -> Source:
-    from enginesmith.converters.data.datasets import array_files, folder, loader, shipped
+    from enginesmith.converters.data.datasets import array_files, folder, loader, recorded, shipped
 
     place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
@@ -137,4 +137,6 @@ def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int) ->
         return folder.open_folder(place.path, samples, role, limit, seed)
     if place.kind == "arrays":
         return array_files.ArrayFile(place.path, samples.specs, samples.task, role, limit, seed)
+    if place.kind == "recorded":
+        return recorded.Recorded(place.path, samples.specs)
     return loader.Loader(place.path, place.function, samples.specs, seed)

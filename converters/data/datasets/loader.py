@@ -11,7 +11,7 @@ from typing import Any
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.user_code import function_from_file, guarded
+from enginesmith.converters.core.user_code import called, function_from_file, guarded
 from enginesmith.converters.data.datasets.base import Item, Source
 
 FORMS = "yield an array, a tuple or a mapping of the inputs, or (inputs, target)"
@@ -23,7 +23,7 @@ class Loader(Source):
 
     def __init__(self, path: Path, function: str, specs: Sequence[InputSpec], seed: int) -> None:
         """Raises UserError where the file can't be imported or has no such function."""
-        self.name = f"{path.name}:{function}"
+        self.name = called(path, function)
         self.empty = f"gave nothing; {FORMS}"
         self.specs = specs
         self.seed = seed

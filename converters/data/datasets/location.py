@@ -10,10 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.user_code import check_defined, functions_of
+from enginesmith.converters.core.live import EXAMPLES
+from enginesmith.converters.core.user_code import CODE, check_defined, functions_of
 from enginesmith.converters.data.datasets.base import OPTIONS, Role
 
-Kind = Literal["shipped", "folder", "arrays", "loader"]
+Kind = Literal["shipped", "folder", "arrays", "recorded", "loader"]
 
 ARRAYS = (".npz", ".npy")
 CLASSES = "classes.txt"
@@ -40,8 +41,10 @@ def locate(spec: str, option: str) -> Location:
         return Location("folder", path.resolve())
     if path.is_file() and path.suffix in ARRAYS:
         return Location("arrays", path.resolve())
+    if path.is_file() and path.suffix == EXAMPLES:
+        return Location("recorded", path.resolve())
     file, colon, function = spec.rpartition(":")
-    if colon and file.endswith(".py"):
+    if colon and file.endswith(CODE):
         if not Path(file).expanduser().is_file():
             raise UserError(f"{option}={spec}: there is no file {file}{_near(Path(file))}")
         check_defined(Path(file).expanduser(), function)

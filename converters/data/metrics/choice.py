@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.user_code import check_defined, function_from_file
+from enginesmith.converters.core.user_code import CODE, called, check_defined, function_from_file
 from enginesmith.converters.data.metrics.base import Metric
 from enginesmith.converters.data.metrics.cosine import Cosine
 from enginesmith.converters.data.metrics.detection import MeanAP
@@ -28,7 +28,7 @@ def load_metric(spec: str, task: str, labelled: bool) -> Metric:
     if name in BUILT_IN:
         return BUILT_IN[name]()
     path, function = _locate(spec)
-    return UserMetric(f"{path.name}:{function}", function_from_file(path, function))
+    return UserMetric(called(path, function), function_from_file(path, function))
 
 
 def metric_sources(spec: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ def metric_sources(spec: str) -> dict[str, str]:
 
 def _locate(spec: str) -> tuple[Path, str]:
     file, _, function = spec.rpartition(":")
-    if not file.endswith(".py"):
+    if not file.endswith(CODE):
         near = difflib.get_close_matches(spec.lower(), BUILT_IN, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"METRIC={spec} is none of {', '.join(BUILT_IN)} and no file.py:function{hint}")

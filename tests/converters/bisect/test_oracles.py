@@ -14,7 +14,7 @@ from onnx import helper
 from enginesmith.converters.bisect.conditions import parse_condition
 from enginesmith.converters.bisect.feeds import RANGE, VALUE, make_feed
 from enginesmith.converters.bisect.judge import EXAMINE, STANDARD
-from enginesmith.converters.core.isolated import Raised
+from enginesmith.converters.core.errors import UserError
 
 node = helper.make_node
 
@@ -86,9 +86,9 @@ def test_a_difference_between_two_runtimes(ask):
 
 
 def test_what_can_not_be_compared_is_a_bad_request(ask):
-    with pytest.raises(Raised, match=r"UserError: .*can't be asked"):
+    with pytest.raises(UserError, match="can't be asked"):
         ask(gather(7), "differs between onnxruntime and reference")
-    with pytest.raises(Raised, match=r"UserError: .*can't be asked"):
+    with pytest.raises(UserError, match="can't be asked"):
         ask(single("Celu"), "differs between onnxruntime and tvm")
 
 

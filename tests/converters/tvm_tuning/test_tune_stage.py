@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from enginesmith.converters.core.isolated import Isolated, Raised
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.isolated import Isolated
 
 OPTIONS = {"backend": "tvm", "target": "x86-64-v3", "seconds": 2.0, "threads": 1, "code": "1", "machine": ""}
 
@@ -96,5 +97,5 @@ def servers(tuner: Isolated, tracker: str) -> int:
         return int(
             tuner.call("enginesmith.converters.backends.tvm.tuning.machine:machines", f"{tracker}/board", timeout=60)
         )
-    except Raised:
+    except UserError:
         return 0

@@ -14,8 +14,7 @@ from enginesmith.converters.backends.tvm.tuning.database import Choice, Database
 from enginesmith.converters.backends.tvm.tuning.tasks import Group, Task
 from enginesmith.converters.backends.tvm.tuning.walk import PROMISING
 from enginesmith.converters.core.clock import Clock, Stop
-from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.isolated import Died, Raised
+from enginesmith.converters.core.isolated import FAILED
 
 SURE = 3
 """Times as many rounds for what seems to be faster than the best: it is measured again before it counts."""
@@ -24,7 +23,7 @@ HOPELESS = 1.25
 
 
 class Race(Protocol):
-    """`trial.race` on a machine. Raises Died and Raised."""
+    """`trial.race` on a machine. Raises what `isolated.FAILED` holds."""
 
     def __call__(self, entrants: Sequence[Mapping[str, Any]], more: int) -> list[float]: ...
 
@@ -153,7 +152,7 @@ class Search:
             record.default_milliseconds, record.milliseconds = race(pair, 1)
             if record.ratio is not None and record.ratio < PROMISING * task.walk.ratio:
                 record.default_milliseconds, record.milliseconds = race(pair, SURE)
-        except (Died, Raised) as error:
+        except FAILED as error:
             record.failed = self._failure(error)
         with self._lock:
             if not (record.failed and self.remote) or record.failed.startswith(ValueError.__name__):
@@ -167,7 +166,7 @@ class Search:
         best = {size: entrant(task.workload, task.walk.best) for size, task in group.rivals.items()}
         try:
             times = race(list(best.values()), SURE)
-        except (Died, Raised) as error:
+        except FAILED as error:
             self._failure(error)
             return
         choice = Choice(
@@ -194,8 +193,6 @@ class Search:
 
     def _failure(self, error: Exception) -> str:
         text = str(error)
-        if text.startswith(f"{UserError.__name__}: "):
-            raise UserError(text.partition(": ")[2]) from None
         self.failures.append(text)
         return text
 

@@ -1,0 +1,165 @@
+"""What is to blame: the smallest part of a graph that fails, or the first tensor at which two stages of a build differ."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.api.files import Graph, graph_file
+from enginesmith.pipeline.api.progress import listening
+from enginesmith.pipeline.api.result import Result
+from enginesmith.pipeline.job.events import Event, Listener
+from enginesmith.pipeline.job.finished import Run
+from enginesmith.pipeline.job.shapes import parse_shapes
+from enginesmith.pipeline.job.store import Store
+
+if TYPE_CHECKING:  # they import onnx
+    from enginesmith.converters.bisect.layers import Divergence
+    from enginesmith.converters.bisect.search import Limits, Reduction
+
+STAGE = "bisect"
+TIMEOUT = 120.0
+"""Seconds of one test."""
+
+
+@overload
+def bisect(
+    subject: Graph,
+    fails: str,
+    *,
+    target: str = "auto",
+    shape: str | None = None,
+    any_failure: bool = False,
+    timeout: float = TIMEOUT,
+    time: float | None = None,
+    out: str | Path | None = None,
+    progress: bool | Listener | None = None,
+) -> Reduction: ...
+
+
+@overload
+def bisect(
+    subject: str | Path | Result,
+    fails: None = None,
+    *,
+    stages: str | None = None,
+    timeout: float = TIMEOUT,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    progress: bool | Listener | None = None,
+) -> list[Divergence]: ...
+
+
+def bisect(
+    subject: Graph | Result,
+    fails: str | None = None,
+    *,
+    stages: str | None = None,
+    target: str = "auto",
+    shape: str | None = None,
+    any_failure: bool = False,
+    timeout: float = TIMEOUT,
+    time: float | None = None,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    progress: bool | Listener | None = None,
+) -> Reduction | list[Divergence]:
+    """Reduce a graph to the smallest part that fails, or find the first tensor at which two stages of a build differ.
+
+        reduction = enginesmith.bisect("model.onnx", "build on tensorrt-rtx")
+        divergences = enginesmith.bisect(result)
+
+    With `fails`, a condition (`parse on tvm`, `differs between onnxruntime and tvm by 1e-3`, `command: CMD {}`), `subject`
+    is an .onnx file or a ModelProto; the smallest part is written to `out`, NAME-reduced.onnx where left out. `target` is
+    what a backend builds for, `shape` that of dynamic inputs; with `any_failure` a part may fail in another way.
+    A reduction without a `failure` says that the graph doesn't fail.
+
+    Without `fails`, `subject` is a `Result` or a build's output folder; `stages` names two, such as `export,simplify`; the
+    folder `out`, the build's own where left out, gets the plot. A divergence whose `first` is None says that both agree.
+
+    `timeout`: seconds of one test. `time`: seconds of the search; the best so far is saved then.
+    Raises UserError for requests that make no sense, ConversionError where two sides that were named can't be compared.
+    """
+    if fails is None:
+        if not isinstance(subject, str | Path | Result):
+            raise UserError(
+                "give a condition (fails='build on tvm') for a graph, or a build's output folder without one"
+            )
+        folder = subject.folder if isinstance(subject, Result) else Path(subject)
+        return _diverges(folder, stages, timeout, Path(out or folder), store, progress)
+    if isinstance(subject, Result):
+        raise UserError("a condition is for a graph; without one two stages of the build are held against each other")
+    if stages is not None:
+        raise UserError("stages are those of a build, and a condition is for a graph")
+    from enginesmith.converters.bisect.search import Limits
+
+    limits = Limits(timeout, math.inf if time is None else time, any_failure)
+    with graph_file(subject) as path:
+        return _reduce(path, fails, target, shape, limits, Path(out or f"{path.stem}-reduced.onnx"), progress)
+
+
+def _reduce(
+    path: Path,
+    fails: str,
+    target: str,
+    shape: str | None,
+    limits: Limits,
+    out: Path,
+    progress: bool | Listener | None,
+) -> Reduction:
+    from enginesmith.converters.bisect.conditions import parse_condition
+    from enginesmith.converters.bisect.search import reduce_file
+
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    condition = parse_condition(fails, target)
+    shapes = parse_shapes(shape) if shape else ()
+    if out.exists() and out.samefile(path):
+        raise UserError(f"{out} is the model itself; give another --out")
+    _check_writable(out)
+    with listening(progress) as tell, tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as folder:
+        first: list[int] = []
+        tell(Event(event="start", stage=STAGE))
+
+        def listen(step: str, nodes: int, tests: int) -> None:
+            first[:] = first or [nodes]
+            text = f"{nodes} of {first[0]} nodes, {tests} tests: {step}"
+            tell(Event(event="progress", stage=STAGE, text=text))
+
+        return reduce_file(path, condition, out, Path(folder), shapes=shapes, limits=limits, listen=listen)
+
+
+def _diverges(
+    folder: Path,
+    stages: str | None,
+    timeout: float,
+    out: Path,
+    store: str | Path | None,
+    progress: bool | Listener | None,
+) -> list[Divergence]:
+    from enginesmith.pipeline.job.divergence import find_divergences
+    from enginesmith.pipeline.report.error_path import write
+
+    with listening(progress) as tell:
+        tell(Event(event="start", stage=STAGE))
+
+        def listen(text: str) -> None:
+            tell(Event(event="progress", stage=STAGE, text=text))
+
+        compared = find_divergences(Run.open(folder, Store(store)), stages, timeout, listen)
+    write(compared, out)
+    return compared
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        existed = out.exists()
+        with out.open("ab"):
+            pass
+        if not existed:
+            out.unlink()
+    except OSError as error:
+        raise UserError(f"can't write {out} ({error.strerror}); give another --out") from None
