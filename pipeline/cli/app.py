@@ -125,6 +125,25 @@ def bisect(
 
 
 @app.command()
+def compare(
+    a: Annotated[
+        Path,
+        typer.Argument(help="A build's output folder or its manifest.json, an .onnx file, or an engine's file in it."),
+    ],
+    b: Annotated[Path, typer.Argument(help="The same, to hold against it.")],
+    run: Annotated[bool, typer.Option("--run/--no-run", help="Run both on the same samples, where they can.")] = True,
+    shape: Annotated[str | None, typer.Option(help="Of a graph's dynamic inputs: x:1..4..16x3x224x224.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one side may take to run.")] = 600.0,
+    store: options.Store = None,
+    json: options.Json = False,
+) -> None:
+    """What differs between two builds, two graphs, or a graph and an engine. Exit 1 where it matters."""
+    from enginesmith.pipeline.cli.compare import run_compare
+
+    raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, store=store, as_json=json))
+
+
+@app.command()
 def doctor(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")],
     for_: Annotated[

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.quantities import BYTES, SECONDS, quantity
+from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.store import Store
 
@@ -25,7 +25,7 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
     from enginesmith.pipeline.job.recipe import make_recipe
 
     recipe = make_recipe(flags, file)
-    console = _console(stderr=as_json)
+    console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json) as progress:
 
         def listen(event: Event) -> None:
@@ -63,7 +63,7 @@ def run_doctor(
     if as_json:
         _print_json({**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean})
     else:
-        console = _console()
+        console = open_console()
         show_examination(console, checkup)
         if checkup.repairs:
             names = [f"{target.backend} {target.version}" for target in checkup.targets]
@@ -89,7 +89,7 @@ def show_pages(id: str | None, out: Path | None) -> None:
             raise UserError(f"can't write into {out}: {error.strerror}") from None
         print(f"{len(found)} pages in {out}, listed in {out / 'index.md'}")
         return
-    console = _console()
+    console = open_console()
     if id is None:
         table = _table("what", "id", "about")
         for page in found:
@@ -112,7 +112,7 @@ def show_models(*, as_json: bool) -> None:
     table = _table("name", "what", "task", "default shape", "source")
     for name, entry in zoo().items():
         table.add_row(name, entry.about, entry.task, entry.shape, entry.source)
-    _console().print(table)
+    open_console().print(table)
     print(
         "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
     )
@@ -136,7 +136,7 @@ def show_environment(*, as_json: bool) -> None:
             f"[red]no[/]: {row.build}" if row.build else f"[green]yes[/], for {row.targets}",
             f"[yellow]no[/]: {row.run}" if row.run else "[green]yes[/]",
         )
-    _console().print(table)
+    open_console().print(table)
 
 
 def list_store(location: str | None, *, as_json: bool) -> None:
@@ -154,7 +154,7 @@ def list_store(location: str | None, *, as_json: bool) -> None:
     for entry, used in entries:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         table.add_row(entry.key[:12], entry.id, f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when)
-    _console().print(table)
+    open_console().print(table)
     print(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
 
 
@@ -184,12 +184,6 @@ def verify_store(location: str | None, *, as_json: bool) -> int:
             f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else "")
         )
     return 1 if damaged else 0
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """A file or a pipe has no width of its own: give it one that a table fits in."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
 
 
 def _table(*columns: str) -> Table:

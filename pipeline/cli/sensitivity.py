@@ -13,6 +13,7 @@ from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.pipeline.api.progress import Progress
 from enginesmith.pipeline.api.result import BuildError
 from enginesmith.pipeline.api.sensitivity import sensitivity
+from enginesmith.pipeline.cli.console import open_console
 
 SHOWN = 40
 """Rows of the table on the terminal; the page has all."""
@@ -20,9 +21,7 @@ SHOWN = 40
 
 def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
     """Measure, show, and return the exit status: 0 measured, 1 it failed, 3 a bug of ours. Raises UserError."""
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console = Console(stderr=as_json, width=160)
+    console = open_console(stderr=as_json)
     try:
         with Progress(console, quiet=as_json) as progress:
             found = sensitivity(**flags, store=store, progress=progress)
