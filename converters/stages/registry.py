@@ -44,6 +44,11 @@ def _place(name: str) -> str:
     return STAGES.get(name) or _plugged()[name]
 
 
+def names() -> list[str]:
+    """All stages that are here."""
+    return [*STAGES, *_plugged()]
+
+
 def followers(name: str) -> list[str]:
     """The stages of third parties that are planned after the stage `name`."""
     return [plugged for plugged in _plugged() if load_stage(plugged).follows == name]

@@ -183,6 +183,18 @@ def pages(
 
 
 @app.command()
+def schema(
+    of: Annotated[
+        str, typer.Argument(help="recipe (a file for `build -f`) or manifest (manifest.json of a build).")
+    ] = "recipe",
+) -> None:
+    """Print the JSON Schema of recipes or manifests, for editors and for checks."""
+    from enginesmith.pipeline.cli.command import show_schema
+
+    show_schema(of)
+
+
+@app.command()
 def models(json: options.Json = False) -> None:
     """List the model zoo."""
     from enginesmith.pipeline.cli.command import show_models

@@ -103,6 +103,15 @@ def show_pages(id: str | None, out: Path | None) -> None:
         console.print(Markdown(page.markdown))
 
 
+def show_schema(of: str) -> None:
+    from enginesmith.converters.core.names import unknown
+    from enginesmith.pipeline.job.schema import SCHEMAS
+
+    if of not in SCHEMAS:
+        raise unknown("schema", of, list(SCHEMAS))
+    _print_json(SCHEMAS[of]())
+
+
 def show_models(*, as_json: bool) -> None:
     from enginesmith.pipeline.job.zoo import zoo
 
