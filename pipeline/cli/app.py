@@ -49,13 +49,15 @@ def build(
     store: options.Store = None,
     make: Annotated[bool, typer.Option("--make", hidden=True, help="Take make's variables as options.")] = False,
     verbose: options.Verbose = False,
+    junit: options.JUnit = None,
+    sarif: options.Sarif = None,
     json: options.Json = False,
 ) -> None:
     """Build verified engines from a model."""
     from enginesmith.pipeline.cli.command import run_build
 
     flags = {**options.from_make(), **given} if make else given
-    raise typer.Exit(run_build(flags, file, store, verbose=verbose, as_json=json))
+    raise typer.Exit(run_build(flags, file, store, junit=junit, sarif=sarif, verbose=verbose, as_json=json))
 
 
 @app.command()
@@ -161,12 +163,16 @@ def doctor(
         bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
     ] = True,
     timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
+    junit: options.JUnit = None,
+    sarif: options.Sarif = None,
     json: options.Json = False,
 ) -> None:
     """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
     from enginesmith.pipeline.cli.command import run_doctor
 
-    raise typer.Exit(run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
+    raise typer.Exit(
+        run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, junit=junit, sarif=sarif, as_json=json)
+    )
 
 
 @app.command()

@@ -12,19 +12,32 @@ from rich.table import Table
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.quantities import BYTES, SECONDS, quantity
+from enginesmith.pipeline.api.files import check_writable
 from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.store import Store
 
 
-def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *, verbose: bool, as_json: bool) -> int:
+def run_build(
+    flags: dict[str, Any],
+    file: Path | None,
+    location: str | None,
+    *,
+    junit: Path | None,
+    sarif: Path | None,
+    verbose: bool,
+    as_json: bool,
+) -> int:
     """Build, show, and return the exit status: 0 all passed, 1 something failed, 3 a bug of ours."""
     from enginesmith.pipeline.api.build import run
     from enginesmith.pipeline.api.progress import Progress
     from enginesmith.pipeline.cli.terminal import show_manifest
     from enginesmith.pipeline.job.recipe import make_recipe
+    from enginesmith.pipeline.report.junit import write_build as write_junit
+    from enginesmith.pipeline.report.sarif import write_build as write_sarif
 
     recipe = make_recipe(flags, file)
+    check_writable(junit, sarif)  # before the build, which may take hours
     console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json) as progress:
 
@@ -35,6 +48,10 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
                 console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
 
         result = run(recipe, Store(location), listen)
+    if junit is not None:
+        write_junit(result.manifest, junit)
+    if sarif is not None:
+        write_sarif(result.manifest, result.folder, sarif)
     if as_json:
         print(result.manifest.model_dump_json(indent=1))
     else:
@@ -53,13 +70,22 @@ def run_doctor(
     timeout: float,
     *,
     trial: bool,
+    junit: Path | None,
+    sarif: Path | None,
     as_json: bool,
 ) -> int:
     """Examine, repair if asked to, show, and return the exit status: 0 clean (or all repaired), 1 findings."""
     from enginesmith.pipeline.api.doctor import doctor
     from enginesmith.pipeline.cli.doctor_view import show_examination, show_repairs
+    from enginesmith.pipeline.report.junit import write_examination as write_junit
+    from enginesmith.pipeline.report.sarif import write_examination as write_sarif
 
+    check_writable(junit, sarif)
     checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
+    if junit is not None:
+        write_junit(checkup, checkup.repairs, junit)
+    if sarif is not None:
+        write_sarif(checkup, checkup.repairs, sarif)
     if as_json:
         _print_json({**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean})
     else:

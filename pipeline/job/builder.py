@@ -21,7 +21,7 @@ from enginesmith.converters.torch_models.weights import reachable
 from enginesmith.pipeline.job.events import Event, Kind, Listener
 from enginesmith.pipeline.job.explain import explain_failure
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
-from enginesmith.pipeline.job.manifest import PASSED, StageRecord
+from enginesmith.pipeline.job.manifest import BUG, PASSED, StageRecord
 from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.process import Ended, Limits, run_worker
 from enginesmith.pipeline.job.store import Entry, Store, record_files
@@ -133,7 +133,7 @@ class Builder:
             tell("failed", planned.id, record.error)
         else:
             tell("cached" if record.status == "cached" else "built", planned.id, record.facts.note)
-        if record.status == "failed" and record.error.startswith("bug: "):
+        if record.status == "failed" and record.error.startswith(BUG):
             build.bugs.append(f"{planned.id}: {record.error}")
 
     def _obtain(
@@ -223,7 +223,7 @@ class Builder:
 def _fail(record: StageRecord, result: Result) -> None:
     """Put a failure into the record."""
     record.status = "failed"
-    record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
+    record.error = result.message if result.outcome != "bug" else f"{BUG}{result.message}"
     record.remedy = result.remedy
     record.facts = result.facts
     if (

@@ -26,6 +26,10 @@ Status = Literal["built", "cached", "failed", "skipped", "not run"]
 PASSED: tuple[Status, ...] = ("built", "cached")
 
 
+BUG = "bug: "
+"""What the error of a stage begins with that failed by a mistake of ours."""
+
+
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from enginesmith.converters.core.facts import Facts
@@ -36,7 +37,7 @@ def manifest_schema() -> Schema:
     """Of `manifest.json`. A stage's facts are those that it tells by its name, or what any stage tells where it failed; those
     of a stage of a third party that isn't installed are left open."""
     kinds = {name: facts_type(name) for name in names()}
-    types = list(dict.fromkeys([Manifest, Facts, *kinds.values()]))
+    types: list[type[BaseModel]] = [Manifest, Facts, *dict.fromkeys(kinds.values())]
     places, whole = models_json_schema([(kind, "validation") for kind in types])
     definitions = whole["$defs"]
     for definition in definitions.values():
