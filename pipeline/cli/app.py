@@ -51,13 +51,28 @@ def build(
     verbose: options.Verbose = False,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,
+    print_commands: Annotated[
+        bool,
+        typer.Option("--print-commands", help="Print the equal command lines of trtexec and polygraphy at the end."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Build verified engines from a model."""
     from enginesmith.pipeline.cli.command import run_build
 
     flags = {**options.from_make(), **given} if make else given
-    raise typer.Exit(run_build(flags, file, store, junit=junit, sarif=sarif, verbose=verbose, as_json=json))
+    raise typer.Exit(
+        run_build(
+            flags,
+            file,
+            store,
+            junit=junit,
+            sarif=sarif,
+            print_commands=print_commands,
+            verbose=verbose,
+            as_json=json,
+        )
+    )
 
 
 @app.command()

@@ -25,6 +25,7 @@ def run_build(
     *,
     junit: Path | None,
     sarif: Path | None,
+    print_commands: bool,
     verbose: bool,
     as_json: bool,
 ) -> int:
@@ -32,12 +33,14 @@ def run_build(
     from enginesmith.pipeline.api.build import run
     from enginesmith.pipeline.api.progress import Progress
     from enginesmith.pipeline.cli.terminal import show_manifest
+    from enginesmith.pipeline.job.commands import command_lines
     from enginesmith.pipeline.job.recipe import make_recipe
     from enginesmith.pipeline.report.junit import write_build as write_junit
     from enginesmith.pipeline.report.sarif import write_build as write_sarif
 
     recipe = make_recipe(flags, file)
     check_writable(junit, sarif)  # before the build, which may take hours
+    store = Store(location)
     console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json) as progress:
 
@@ -47,7 +50,7 @@ def run_build(
             elif verbose:
                 console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
 
-        result = run(recipe, Store(location), listen)
+        result = run(recipe, store, listen)
     if junit is not None:
         write_junit(result.manifest, junit)
     if sarif is not None:
@@ -56,6 +59,9 @@ def run_build(
         print(result.manifest.model_dump_json(indent=1))
     else:
         show_manifest(console, result.manifest, _short(result.folder))
+    if print_commands:
+        for line in command_lines(result.manifest, result.folder, store):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if result.bugs:
         return 3
     return 0 if result.success else 1

@@ -178,7 +178,7 @@ class Builder:
         def listen(event: Event) -> None:
             tell(event.event, planned.id, event.text, event.fraction)
 
-        cache = self.store.root / "timing" / planned.stage / (planned.backend or "-")
+        cache = self.store.timing(planned.stage, planned.backend)
         cache.mkdir(parents=True, exist_ok=True)
         memory = self.recipe.memory * 2**30 or 0.9 * psutil.virtual_memory().total
         return run_worker(

@@ -182,7 +182,7 @@ class TensorRTBackend:
                 f"{self.name} {self.version()}: {lacking}",
                 "it did not take the types that the graph states: report it, with the graph",
             )
-        cache = self._timing_cache(request)
+        cache = self.timing_cache(request.cache, request.target) if request.cache is not None else None
         if cache is not None:
             stored = cache.read_bytes() if cache.exists() else b""
             config.set_timing_cache(config.create_timing_cache(stored), ignore_mismatch=False)
@@ -247,10 +247,9 @@ class TensorRTBackend:
         remedies = [finding.remedy for finding in findings if finding.remedy]
         return ConversionError(f"{self.name} {self.version()}: {message}", next(iter(remedies), ""), findings)
 
-    def _timing_cache(self, request: BuildRequest) -> Path | None:
-        if request.cache is None or self.product.capabilities:
-            return None
-        return request.cache / f"{self.name}-{self.version()}-{request.target}.timing"
+    def timing_cache(self, folder: Path, target: str) -> Path | None:
+        """The file in a `BuildRequest.cache` that a build for `target` reads and writes; None for a product without one."""
+        return None if self.product.capabilities else folder / f"{self.name}-{self.version()}-{target}.timing"
 
     def _describe(
         self, parsed: Network, request: BuildRequest, path: Path, asked: Products, built: Products
