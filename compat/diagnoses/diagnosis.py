@@ -69,7 +69,7 @@ class Diagnosis(BaseModel):
         if self.repair:
             parts.append(f"**Repair.** `enginesmith doctor --fix` has one: `{self.repair}`.")
         if self.leads_to:
-            followers = ", ".join(f"[{name}]({name}.md)" for name in self.leads_to)
+            followers = ", ".join(f"[{name}](diagnosis-{name}.md)" for name in self.leads_to)
             parts.append(f"**Leads to.** {followers}.")
         if self.links:
             parts.append("\n".join(f"- <{url}>" for url in self.urls))

@@ -68,6 +68,10 @@ class Backend(Protocol):
     """Name of the file in `BuildRequest.out` that `runner` takes."""
     without_torch: bool
     """Its processes need torch made unimportable."""
+    preload: tuple[str, ...]
+    """Modules that it works with, as of a stage's `preload`."""
+    alone: bool
+    """Its builds time kernels on the device: nothing else runs beside them."""
     dynamic_shapes: bool
     """Its engines take every shape of the profile, not the optimum alone."""
     half: bool

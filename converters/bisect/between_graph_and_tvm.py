@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from enginesmith.converters.bisect import files
-from enginesmith.converters.bisect.layers import Divergence, Figures, layers_of, measure, worst_of
+from enginesmith.converters.bisect.divergence import Divergence, Figures, layers_of, measure, worst_of
 from enginesmith.converters.bisect.oracles import run_onnxruntime, run_tvm
 from enginesmith.converters.bisect.search import fix_sizes
 from enginesmith.converters.bisect.surgery import prune, used_by

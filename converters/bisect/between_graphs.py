@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from enginesmith.converters.bisect import facts, files
-from enginesmith.converters.bisect.layers import Divergence, Figures, layers_of, measure, pair_up, worst_of
+from enginesmith.converters.bisect.divergence import Divergence, Figures, layers_of, measure, pair_up, worst_of
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.runner import session
 

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from enginesmith.converters.bisect import files
-from enginesmith.converters.bisect.layers import Divergence, Figures, Layer, measure
+from enginesmith.converters.bisect.divergence import Divergence, Figures, Layer, measure
 from enginesmith.converters.bisect.surgery import used_by
 from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.graphs.runner import session

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.feeds import Feed, known_values, make_feed
 from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.graphs.tolerances import Apart
 
 Standard = Literal["nothing", "checked", "inferred", "loads", "runs"]
 """How sound a model is, each level containing those before it: it passes `onnx.checker`; its shapes contradict each
@@ -161,7 +161,7 @@ def _differs(path: Path, condition: Condition) -> dict[str, Any] | None:
     for output, a, b in zip(_graph(path).graph.output, expected, found, strict=True):
         if a.shape != b.shape:
             return _failure("differs", f"output {output.name} has shape {list(b.shape)}, not {list(a.shape)}")
-        if (excess := exceeds(a, b, condition.scale, condition.relative)) > 1:
+        if (excess := Apart.of(a, b).excess(condition.scale, condition.relative)) > 1:
             return _failure("differs", f"output {output.name} differs by {excess:.3g} times the tolerance")
     return None
 
@@ -174,22 +174,3 @@ def _run(side: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
     from onnx.reference import ReferenceEvaluator
 
     return list(ReferenceEvaluator(str(path)).run(None, feed))
-
-
-def exceeds(expected: NDArray[Any], found: NDArray[Any], scale: float, relative: float) -> float:
-    """The largest difference of an element, in units of what it may be: above 1 the tensors differ.
-
-    Integers and booleans have no tolerance: a difference among them is infinite. NaN equals NaN, and nothing else.
-    """
-    if expected.dtype.kind not in "fiub" or found.dtype.kind not in "fiub":
-        expected, found = expected.astype(np.float64), found.astype(np.float64)  # bfloat16 and its kin
-    if expected.dtype.kind in "iub":
-        return 0.0 if np.array_equal(expected, found) else float("inf")
-    a, b = expected.astype(np.float64), found.astype(np.float64)
-    finite = np.abs(a[np.isfinite(a)])
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        allowed = scale * (float(finite.max()) if finite.size else 0.0) + relative * np.abs(a)
-        ratio = np.where(same, 0.0, np.abs(a - b) / allowed)
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    return float(ratio.max(initial=0.0))

@@ -7,6 +7,8 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+PACKAGES = {"site-packages", "dist-packages"}
+
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
@@ -15,12 +17,13 @@ def hash_file(path: Path) -> str:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a file belongs to Python or to an installed package, so that its version says all about its content."""
-    return any(path.is_relative_to(folder) for folder in _installed())
+    """Whether a file belongs to Python or to an installed package, so that its version says all about its content.
+    By the names of the folders that packages go to: an environment may see those of others, whatever it knows of them.
+    """
+    return not PACKAGES.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in _standard_library())
 
 
 @cache
-def _installed() -> tuple[Path, ...]:
-    """Where Python and its packages are. Asked once: it takes a millisecond, and a process has thousands of modules."""
-    keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    return tuple({Path(sysconfig.get_path(key)).resolve() for key in keys})
+def _standard_library() -> tuple[Path, ...]:
+    """Asked once: it takes a millisecond, and a process has thousands of modules."""
+    return tuple({Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")})

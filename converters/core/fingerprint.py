@@ -49,7 +49,7 @@ class _Walk:
 
     def put(self, *parts: object) -> None:
         for part in parts:
-            data = part if isinstance(part, bytes) else str(part).encode()
+            data = part if isinstance(part, bytes | memoryview) else str(part).encode()
             self.hash.update(b"%d:" % len(data))
             self.hash.update(data)
 
@@ -82,6 +82,8 @@ class _Walk:
             self.put("name", value.__module__, value.__qualname__, *_file(value.__module__))
         elif isinstance(value, types.FunctionType):
             self.function(value)
+        elif isinstance(value, types.MethodType):  # its pickle would only name it
+            self.several("method", [value.__func__, value.__self__])
         elif isinstance(value, type):
             members = sorted((name, part) for name, part in vars(value).items() if name not in NO_MEANING)
             self.several(
@@ -134,7 +136,7 @@ def _tensor(value: Any) -> tuple[object, ...] | None:
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             return None
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return "tensor", type(value).__name__, value.dtype, tuple(value.shape), value.requires_grad, data.tobytes()
+        return "tensor", type(value).__name__, value.dtype, tuple(value.shape), value.requires_grad, data.data
     if numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject:
         return "array", value.dtype.str, value.shape, value.tobytes()
     return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata, util
@@ -15,6 +15,8 @@ from enginesmith.converters.core.files import hash_file
 OURS = __name__.partition(".")[0]
 DATA = ("*.yaml", "*.jpg")
 """Files beside a module that it may read."""
+IMPORT = re.compile(r"^ *(?:from ([\w.]+) import (\([^)]*\)|.*)|import ([\w.]+))", re.MULTILINE)
+"""A statement as our modules have it. A parser would take most of the time that a build from the store takes."""
 
 
 def hash_value(value: object) -> str:
@@ -63,15 +65,13 @@ def _read(path: Path) -> tuple[str, list[str]]:
     for pattern in DATA:
         digests |= {data.name: hash_file(data) for data in path.parent.glob(pattern)}
     found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # `from package import module` names a module too; what `from module import thing` makes is no file of ours
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    for package, names, module in IMPORT.findall(path.read_text()):
+        # `from package import module` names a module too; what `from module import thing` makes is no file of ours
+        found += [f"{package}.{name}" for name in re.findall(r"\w+", names)] + [package or module]
     return hash_value(digests), [name for name in found if name.startswith(f"{OURS}.")]
 
 
+@cache
 def _own_file(module: str) -> Path | None:
     """Source file of a module of ours. `find_spec` would import the packages around it, and with them torch."""
     top, _, rest = module.partition(".")

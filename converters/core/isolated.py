@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from enginesmith.converters.core.errors import ConversionError, UserError, dump_error, load_error
-from enginesmith.converters.core.processes import die_with_parent
+from enginesmith.converters.core.processes import block_torch, die_with_parent
 
 IDLE_START = 120.0
 """Seconds that a new process may take to come up, on top of the first call's own limit."""
@@ -196,7 +196,7 @@ def serve(writer: int, parent: int) -> None:
     die_with_parent(parent)
     os.set_inheritable(writer, False)
     if os.environ.get("ENGINESMITH_WITHOUT_TORCH"):
-        sys.modules["torch"] = None  # type: ignore[assignment]
+        block_torch()
     if limit := int(os.environ.get("ENGINESMITH_ADDRESS_SPACE") or 0):
         import resource
 

@@ -1,10 +1,11 @@
-"""Processes that must not outlive the one that started them."""
+"""What processes of ours do at their start."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import sys
 
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that the kernel sends when the parent dies."""
@@ -18,3 +19,18 @@ def die_with_parent(parent: int | None = None) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def block_torch() -> None:
+    """Make `import torch` an ImportError, for the optional imports of TVM, Polygraphy and onnxsim too."""
+    sys.modules["torch"] = None  # type: ignore[assignment]
+
+
+def threads_left() -> int:
+    """Threads of this process after a fork, which ends those that can be started again (OpenBLAS joins its pool). More than
+    one: a child would lose them, with the locks that they hold.
+    """
+    if (probe := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(probe, 0)
+    return len(os.listdir("/proc/self/task"))

@@ -152,6 +152,9 @@ class Recipe(BaseModel):
     samples: int = option(3, "Inputs that every comparison runs on; one is then run a second time.", ge=1, le=64)
     seed: int = option(0, "Of random weights and inputs.", ge=0)
     threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0)
+    jobs: int = option(
+        0, "Stages side by side where none needs the other; 0: by cores and memory. What takes times runs alone.", ge=0
+    )
     measure: float = option(10.0, "Seconds to time an engine for; 0 for not at all.", ge=0)
     timeout: float = option(3600.0, "Seconds that one stage may take.", gt=0)
     memory: float = option(0.0, "GB that one stage may use; 0 for 90 % of the machine's.", ge=0)

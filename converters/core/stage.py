@@ -18,6 +18,9 @@ MODEL = "model.onnx"
 SCHEDULES = "schedules.json"
 """File name of what a search for better schedules found, which a compilation takes."""
 
+GRAPHS = ("onnx", "onnx_ir", "polygraphy.comparator", "polygraphy.backend.onnxrt", "polygraphy.cuda")
+"""What most stages work with. Not onnxruntime, which starts a thread."""
+
 
 @dataclass
 class Context:
@@ -55,13 +58,19 @@ class Stage(Generic[OptionsT]):
     facts: ClassVar[type[Facts]] = Facts
     """What `run` returns."""
     follows: ClassVar[str] = ""
-    """Of a third party's stage: the name of the one after which it is planned, each time."""
+    """Of a stage that the order of the pipeline doesn't name: the one after which it is planned, each time."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions are part of the stage's key."""
     interruptible: ClassVar[bool] = False
     """Ctrl-C asks it to end with the best that it has, and doesn't kill it."""
+    alone: ClassVar[bool] = False
+    """It takes times: nothing else runs beside it."""
     without_torch: ClassVar[bool] = False
     """Make torch unimportable in the worker: TVM's import takes 53 s beside it."""
+
+    preload: ClassVar[tuple[str, ...]] = GRAPHS
+    """Modules that it works with, imported ahead in the process that the worker is forked from: none that starts threads
+    when it is imported, since a fork loses them. Its backend adds its own."""
 
     def packages_of(self, options: OptionsT) -> tuple[str, ...]:
         """The distributions for these options, where the options choose the tool."""

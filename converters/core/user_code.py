@@ -119,7 +119,7 @@ def own_sources() -> dict[str, str]:
     found = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")  # getattr would wake modules that load lazily
-        if not file or not file.endswith(".py") or name.startswith("enginesmith."):
+        if not file or not file.endswith(".py") or name.partition(".")[0] == "enginesmith":
             continue
         path = Path(file).resolve()
         # torch has modules without a file; a worker's `__main__` is ours

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.records import Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.core.samples import Feed, Sample
 from enginesmith.converters.graphs.matching import drawable, match_classes, match_detections, merge, pictures_of
-from enginesmith.converters.graphs.tolerances import Tolerance
+from enginesmith.converters.graphs.tolerances import Apart, Tolerance
 
 if TYPE_CHECKING:
     from polygraphy.comparator import IterationResult
@@ -74,17 +73,12 @@ def as_close(
 
 def _distances(task: str, wide: IterationResult, side: IterationResult, tolerance: Tolerance) -> dict[str, float]:
     """The largest difference of each output, or the number of detections that only one side has."""
-    import numpy as np
 
     if task == "detection":
         pictures = zip(pictures_of(dict(wide.items())), pictures_of(dict(side.items())), strict=True)
         match = merge([match_detections(b, a, tolerance) for b, a in pictures])
         return {"detections": match.expected + match.found - 2 * match.matched}
-    distances = {}
-    for name in wide:
-        difference = np.abs(side[name].astype(np.float64) - wide[name].astype(np.float64))
-        distances[name] = float(np.where(np.isnan(difference), np.inf, difference).max(initial=0.0))
-    return distances
+    return {name: float(Apart.of(wide[name], side[name]).each.max(initial=0.0)) for name in wide}
 
 
 def _check_names(expected: IterationResult, found: IterationResult) -> None:
@@ -94,13 +88,10 @@ def _check_names(expected: IterationResult, found: IterationResult) -> None:
 
 
 def _differences(expected: IterationResult, found: IterationResult, tolerance: Tolerance) -> list[OutputDifference]:
-    """Every output by Polygraphy's element-wise comparison, and its figures. NaN is equal to NaN and to nothing else;
-    integers must be equal."""
+    """Of every output; integers must be equal. Raises ConversionError for other shapes."""
     import numpy as np
-    from polygraphy.comparator import CompareFunc
-    from polygraphy.logger import G_LOGGER
 
-    pairs = {}
+    differences = []
     for name in expected:
         before, after = expected[name], found[name]
         if before.shape != after.shape:
@@ -108,49 +99,24 @@ def _differences(expected: IterationResult, found: IterationResult, tolerance: T
                 f"output {name} has shape {list(after.shape)} where {list(before.shape)} is expected",
                 "the exporter has fixed a size that depends on the input",
             )
-        pairs[name] = (before.astype(np.float64), after.astype(np.float64))
-    floating = {name: expected[name].dtype.kind == "f" for name in pairs}
-    atol = {name: tolerance.scale * _scale(a) if floating[name] else 0.0 for name, (a, _) in pairs.items()}
-    rtol = {name: tolerance.relative if floating[name] else 0.0 for name in pairs}
-    # quiet, since a difference is logged with its values, histograms and all
-    with G_LOGGER.verbosity(G_LOGGER.ERROR):
-        compare = CompareFunc.simple(check_shapes=True, atol=atol, rtol=rtol, infinities_compare_equal=True)
-        verdicts = compare(_without_common_nan(pairs, 1), _without_common_nan(pairs, 0))
-    differences = []
-    for name, (a, b) in pairs.items():
-        with np.errstate(invalid="ignore"):
-            difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        lost = ~np.isfinite(difference)
-        finite = difference[~lost]
-        relative = finite / np.fmax(np.abs(a[~lost]), np.finfo(np.float32).tiny)
+        apart = Apart.of(before, after)
+        scale, relative = (0.0, 0.0) if apart.exact else (tolerance.scale, tolerance.relative)
+        lost = ~np.isfinite(apart.each)
+        finite = apart.each[~lost]
+        shares = finite / np.fmax(apart.magnitudes[~lost], np.finfo(np.float32).tiny)
         differences.append(
             OutputDifference(
                 name=name,
                 max_abs=float(finite.max(initial=0.0)) if not lost.any() else float(np.finfo(np.float32).max),
                 mean_abs=float(finite.mean()) if finite.size else 0.0,
-                max_rel=float(relative.max(initial=0.0)),
-                tolerance_abs=atol[name],
-                tolerance_rel=rtol[name],
-                passed=bool(verdicts[name]) and not lost.any(),
+                max_rel=float(shares.max(initial=0.0)),
+                tolerance_abs=scale * apart.scale,
+                tolerance_rel=relative,
+                passed=apart.excess(scale, relative) <= 1,
                 histogram=_histogram(finite),
             )
         )
     return differences
-
-
-def _without_common_nan(pairs: Mapping[str, tuple[Any, Any]], side: int) -> IterationResult:
-    """One side of the pairs, with zeros where both sides have NaN: Polygraphy takes no NaN for equal."""
-    import numpy as np
-    from polygraphy.comparator import IterationResult
-
-    outputs = {name: np.where(np.isnan(a) & np.isnan(b), 0.0, (a, b)[side]) for name, (a, b) in pairs.items()}
-    return IterationResult(outputs=outputs, runtime=0.0, runner_name=("expected", "found")[side])
-
-
-def _scale(array: Any) -> float:
-    import numpy as np
-
-    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
 
 
 def _histogram(difference: Any) -> Histogram:

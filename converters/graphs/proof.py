@@ -18,6 +18,7 @@ from enginesmith.compat import saving
 from enginesmith.compat.findings import Proof
 from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.interface import fed, fetched
+from enginesmith.converters.graphs.tolerances import Apart
 
 Array = NDArray[Any]
 Feed = dict[str, Any]
@@ -262,17 +263,13 @@ def _tensors_differ(old: Array, new: Array, tolerance: float) -> tuple[float, st
         return 0.0, f"shape {list(new.shape)} instead of {list(old.shape)}"
     if old.dtype != new.dtype:
         return 0.0, f"{new.dtype} instead of {old.dtype}"
+    apart = Apart.of(old, new)
     if old.dtype.kind in "OUSTb":
-        return 0.0, "" if np.array_equal(old, new) else "other values"
-    wide = np.complex128 if old.dtype.kind == "c" else np.float64
-    a, b = old.astype(wide), new.astype(wide)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    finite = np.isfinite(a) & np.isfinite(b)
-    if not np.all(same | finite):
-        return float("inf"), "infinite or NaN where it was not"
-    apart = np.abs(np.subtract(a, b, where=finite & ~same, out=np.zeros(a.shape, wide)))
-    scale = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
-    error = float(np.max(apart, initial=0.0)) / (scale or 1.0)
+        return 0.0, "other values" if apart.each.any() else ""
+    largest = float(apart.each.max(initial=0.0))
+    if largest == float("inf"):
+        return largest, "infinite or NaN where it was not"
+    error = largest / (apart.scale or 1.0)
     return error, "" if error <= _allowed(tolerance, old.dtype) else f"differs by {error:.3g} of its largest magnitude"
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,48 @@ TOLERANCES = {
     # int8: a rounding that falls on the other side is a whole step of 1/127
     "int8": Tolerance(scale=1e-1, relative=5e-2, score=1e-1, iou=0.8, top1=0.95),
 }
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Two tensors of one shape held against each other, element by element."""
+
+    each: NDArray[Any]
+    """|found - expected| in float64: 0 where they are equal or both NaN, infinite where one alone is NaN or infinite."""
+    magnitudes: NDArray[Any]
+    """|expected| in float64."""
+    scale: float
+    """The largest finite one of them."""
+    exact: bool
+    """Integers, booleans, strings: they are equal or not. Whole numbers that float64 can't tell apart are at least 1 apart."""
+
+    @classmethod
+    def of(cls, expected: NDArray[Any], found: NDArray[Any]) -> Apart:
+        import numpy as np
+
+        exact = expected.dtype.kind in "iubOUST"
+        with np.errstate(invalid="ignore", over="ignore"):
+            if expected.dtype.kind in "OUST":
+                each = (expected != found).astype(np.float64)
+                return cls(each, np.zeros(each.shape), 0.0, exact)
+            wide = np.complex128 if expected.dtype.kind == "c" else np.float64
+            a, b = expected.astype(wide), found.astype(wide)
+            same = (expected == found) if exact else (a == b) | (np.isnan(a) & np.isnan(b))
+            each = np.where(same, 0.0, np.abs(a - b))
+        each = np.where(np.isnan(each), np.inf, each)
+        magnitudes = np.abs(a)
+        scale = float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
+        return cls(np.where(~same & exact, np.maximum(each, 1.0), each), magnitudes, scale, exact)
+
+    def excess(self, scale: float, relative: float = 0.0) -> float:
+        """The largest difference in units of what is allowed, `scale` * the largest magnitude + `relative` * the element's
+        own: above 1 the tensors differ. Infinite for any difference where none is allowed.
+        """
+        import numpy as np
+
+        if self.exact:
+            return float("inf") if self.each.any() else 0.0
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            allowed = scale * self.scale + relative * self.magnitudes
+            ratio = np.where(self.each == 0, 0.0, self.each / allowed)
+        return float(np.where(np.isnan(ratio), np.inf, ratio).max(initial=0.0))

@@ -66,10 +66,6 @@ class Check(Stage[CheckOptions]):
         so_far.roles["checked"] = id
 
     def run(self, inputs: Mapping[str, Path], options: CheckOptions, context: Context) -> CheckFacts:
-        from enginesmith.compat.target import Target
-        from enginesmith.converters.graphs.comparison import compare_graph
-        from enginesmith.converters.graphs.repair import name_repairs, repair_file
-
         samples, feeds = SampleSet.load(inputs["samples"])
         backend = get_backend(options.backend)
         profile = profile_of(samples.specs)
@@ -89,6 +85,10 @@ class Check(Stage[CheckOptions]):
         refused = _errors(findings)
         if not refused:
             return CheckFacts(findings=findings, note=f"{describe(onnx).nodes} nodes accepted")
+        from enginesmith.compat.target import Target
+        from enginesmith.converters.graphs.comparison import compare_graph
+        from enginesmith.converters.graphs.repair import name_repairs, repair_file
+
         target = Target(options.backend, backend.version())
         findings = name_repairs(onnx, target, findings)
         refused = _errors(findings)

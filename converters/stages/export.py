@@ -11,7 +11,7 @@ from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
@@ -23,6 +23,7 @@ from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_
 if TYPE_CHECKING:
     pass
 
+TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
 
 
@@ -47,6 +48,7 @@ class Export(Stage[ExportOptions]):
     options = ExportOptions
     facts = ModelFacts
     packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
+    preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         """Twice where the model is fine-tuned: as it was, and with its new weights."""

@@ -17,7 +17,7 @@ from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
-from enginesmith.converters.core.stage import Context, Stage
+from enginesmith.converters.core.stage import GRAPHS, Context, Stage
 from enginesmith.converters.core.user_code import (
     CODE,
     called,
@@ -28,7 +28,7 @@ from enginesmith.converters.core.user_code import (
 )
 from enginesmith.converters.data.options import DataOptions
 from enginesmith.converters.torch_models.prepare import WEIGHTS
-from enginesmith.converters.torch_models.source import TorchModelOptions, model_options
+from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector, model_options
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.training.record import FineTuning
 
@@ -69,6 +69,7 @@ class Finetune(Stage[FinetuneOptions]):
     options = FinetuneOptions
     facts = FinetuneFacts
     packages = ("torch", "torchvision", "timm")
+    preload = (*GRAPHS, "torch")
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         source = so_far.source
@@ -170,8 +171,6 @@ def _locate(spec: str) -> tuple[str, Path | None]:
 
 def _check_teachable(model: nn.Module) -> None:
     """Raises UserError for a detector: which of its boxes is which changes with its weights."""
-    from enginesmith.converters.torch_models.detectors import is_detector
-
     if is_detector(model):
         raise UserError(
             "a detector learns from labelled boxes: give --finetune file.py:function, or none to prune alone"
@@ -192,11 +191,11 @@ def fine_tune(
     With both, the zeros are made first, and the rounding keeps them. Raises UserError where nothing can be pruned or
     rounded, and as `train` does.
     """
-    from enginesmith.converters.training.layers import change, output_axis, pooled, settle, weight_of, weighted
     from enginesmith.converters.training.pruning import prune
     from enginesmith.converters.training.ranges import fingerprint
     from enginesmith.converters.training.rounding import Rounding
     from enginesmith.converters.training.training import train
+    from enginesmith.converters.training.weighted import change, output_axis, pooled, settle, weight_of, weighted
 
     started = time.monotonic()
     layers, left = weighted(model)

@@ -45,6 +45,7 @@ class OnnxImport(Stage[ImportOptions]):
     options = ImportOptions
     facts = ModelFacts
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    without_torch = True
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         source = so_far.source

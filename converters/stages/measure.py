@@ -55,6 +55,7 @@ class Measure(Stage[MeasureOptions]):
     name = "measure"
     options = MeasureOptions
     facts = MeasureFacts
+    alone = True
     without_torch = True
 
     def packages_of(self, options: MeasureOptions) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe, Rest
 from enginesmith.converters.core.records import Lowering
 from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.precision.facts import LoweredFacts, lowered, lowered_facts
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.lowered import LoweredFacts, lowered, lowered_facts
 from enginesmith.converters.precision.mix import apply, rest_of, whole, write
 
 

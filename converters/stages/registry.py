@@ -1,7 +1,7 @@
-"""The stages by name. Adding a stage is one module, one line here, and its place in the order of `pipeline/job/plan.py`.
+"""The stages by name. Adding a stage is one module and one line here; its place is in the order of `pipeline/job/plan.py`, or it says
+itself which other one it `follows`.
 
-Third parties add theirs by an entry point of the group `enginesmith.stages`: its name is the stage's, and the stage says
-with `follows` after which other one it is planned.
+Third parties add theirs by an entry point of the group `enginesmith.stages`: its name is the stage's.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def names() -> list[str]:
 
 
 def followers(name: str) -> list[str]:
-    """The stages of third parties that are planned after the stage `name`."""
-    return [plugged for plugged in _plugged() if load_stage(plugged).follows == name]
+    """The stages that say of themselves that they are planned after the stage `name`: those of third parties, and new ones."""
+    return [each for each in (*STAGES, *_plugged()) if load_stage(each).follows == name]
 
 
 def facts_type(name: str) -> type[Facts]:

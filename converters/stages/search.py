@@ -16,8 +16,8 @@ from enginesmith.converters.core.records import Search
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described, open_evaluator
+from enginesmith.converters.precision.facts import LoweredFacts, lowered, lowered_facts
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.lowered import LoweredFacts, lowered, lowered_facts
 from enginesmith.converters.precision.mix import apply, write
 
 DEFAULT_BUDGET = 0.005
@@ -84,8 +84,8 @@ class SearchMix(Stage[SearchOptions]):
     def run(self, inputs: Mapping[str, Path], options: SearchOptions, context: Context) -> SearchFacts:
         from enginesmith.converters.precision.cost import with_shapes
         from enginesmith.converters.precision.judges import Judge, quick_judge
-        from enginesmith.converters.precision.search import search
-        from enginesmith.converters.precision.sensitivity import layers_of
+        from enginesmith.converters.precision.layer_losses import layers_of
+        from enginesmith.converters.precision.mix_search import search
         from enginesmith.converters.precision.trial import Ground, Trials
 
         evaluator = open_evaluator(options.data, options.metric, inputs, context)

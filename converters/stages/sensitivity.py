@@ -67,7 +67,7 @@ class MeasureSensitivity(Stage[SensitivityOptions]):
 
         from enginesmith.converters.precision.cost import with_shapes
         from enginesmith.converters.precision.judges import timely_judge
-        from enginesmith.converters.precision.sensitivity import layers_of, measure
+        from enginesmith.converters.precision.layer_losses import layers_of, measure
         from enginesmith.converters.precision.trial import Ground, Trials
 
         until = time.monotonic() + options.seconds

@@ -5,10 +5,7 @@ A simplified graph that differs is no simplification: each is run beside its inp
 
 from __future__ import annotations
 
-import resource
 import shutil
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.facts import GraphFacts
+from enginesmith.converters.core.limited import run_python
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.processes import die_with_parent
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.samples import Feed, SampleSet
@@ -34,9 +31,10 @@ if TYPE_CHECKING:
     from polygraphy.comparator import IterationResult
 
 TOOLS = {
-    # through their Python APIs: both command lines print tables and exit 0 on some failures
+    # through their Python APIs: both command lines print tables and exit 0 on some failures; without torch, which onnxsim
+    # imports if it can
     "onnxsim": (
-        "import sys, onnx, onnxsim; "
+        "import sys; sys.modules['torch'] = None; import onnx, onnxsim; "
         "model, good = onnxsim.simplify(sys.argv[1]); "
         "assert good, 'the simplified model is not equivalent by its own check'; "
         "onnx.save(model, sys.argv[2], **{extra})"
@@ -61,6 +59,7 @@ class Simplify(Stage[SimplifyOptions]):
     options = SimplifyOptions
     facts = GraphFacts
     packages = ("onnx", "onnxsim", "onnxslim", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    without_torch = True
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         if not recipe.simplify:
@@ -74,13 +73,15 @@ class Simplify(Stage[SimplifyOptions]):
         source = inputs["model"] / MODEL
         before = describe(source)
         samples, feeds = SampleSet.load(inputs["samples"])
-        expected = _outputs(source, feeds[0])
+        expected = None
         attempts = []
         for tool in TOOLS:
             context.progress(tool)
             started = time.monotonic()
             error = _attempt(tool, source, context.out / MODEL, options)
             if not error:
+                if expected is None:  # only now: ONNX Runtime's threads would bar the fork
+                    expected = _outputs(source, feeds[0])
                 try:
                     after = describe(context.out / MODEL)
                     error = _fault(before, after) or _difference(samples, feeds[0], expected, context.out / MODEL)
@@ -106,30 +107,15 @@ def _attempt(tool: str, source: Path, target: Path, options: SimplifyOptions) ->
     external = len(list(source.parent.glob(f"{MODEL}.*"))) > 0
     code = TOOLS[tool].replace("{extra}", EXTERNAL if external else "{}")
 
-    def limit() -> None:  # in the child only
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        die_with_parent()
-        resource.setrlimit(resource.RLIMIT_AS, (min(options.memory, hard) if hard >= 0 else options.memory, hard))
-
-    try:
-        done = subprocess.run(
-            # -P: the folder where the user is may hold an onnx.py
-            [sys.executable, "-P", "-c", code, str(source), str(target)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=options.seconds,
-            preexec_fn=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    status, output = run_python(code, [str(source), str(target)], options.seconds, options.memory)
+    print(output, end="")
+    if status is None:
         return f"stopped after {options.seconds:.0f} s"
-    print(done.stdout, done.stderr, sep="")
-    if done.returncode < 0:
-        return f"it crashed (signal {-done.returncode})"
-    if done.returncode or not target.exists():
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return lines[-1][:500] if lines else f"exit status {done.returncode}"
+    if status < 0:
+        return f"it crashed (signal {-status})"
+    if status or not target.exists():
+        lines = [line for line in output.splitlines() if line.strip()]
+        return lines[-1][:500] if lines else f"exit status {status}"
     return ""
 
 

@@ -88,6 +88,7 @@ class Tune(Stage[TuneOptions]):
     options = TuneOptions
     facts = TuneFacts
     interruptible = True
+    alone = True
     without_torch = True
 
     def packages_of(self, options: TuneOptions) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.outputs import flat
-from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions
+from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
@@ -84,8 +84,6 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
 
 
 def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
-    from enginesmith.converters.torch_models.detectors import is_detector
-
     specs = _resolve_inputs(loaded, options)
     if is_detector(loaded.module):
         return _prepare_detector(loaded.module, specs, options)

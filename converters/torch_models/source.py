@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import pickle
+import sys
 import traceback
 import zipfile
 from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LIVE = "live-module"
+DETECTION = "torchvision.models.detection"
 HOSTS = {"torchvision": "download.pytorch.org", "timm": "huggingface.co"}
 
 
@@ -43,6 +45,17 @@ class LoadedModel:
     unreachable: str = ""
     library: str = ""
     """`torchvision` or `timm`, whose models take pictures with ImageNet's normalisation."""
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether it is one of torchvision's detectors. Where their module was not imported it can be none, and is not imported
+    for the question: that takes a second.
+    """
+    if DETECTION not in sys.modules:
+        return False
+    from enginesmith.converters.torch_models import detectors
+
+    return detectors.is_detector(model)
 
 
 class TorchModelOptions(Options):

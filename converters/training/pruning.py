@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from enginesmith.converters.training.layers import weight_of
+from enginesmith.converters.training.weighted import weight_of
 
 GROUP, KEPT = 4, 2
 AXIS = 1

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from enginesmith.converters.training.layers import output_axis
+from enginesmith.converters.training.weighted import output_axis
 
 LARGEST = 127
 """Symmetric: -128 isn't used, so that a weight and its negative have codes alike."""

@@ -17,7 +17,7 @@ from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.store import Store
 
 if TYPE_CHECKING:  # they import onnx
-    from enginesmith.converters.bisect.layers import Divergence
+    from enginesmith.converters.bisect.divergence import Divergence
     from enginesmith.converters.bisect.search import Limits, Reduction
 
 STAGE = "bisect"

@@ -37,7 +37,8 @@ def build(
 
     `model` is what the command line takes (a name, a path), a live `torch.nn.Module`, or an `onnx.ModelProto`.
     `inputs` are a module's example inputs, a tensor or several, in the order of its `forward`: their shapes and dtypes are
-    those of the engine, unless `shape` gives others.
+    those of the engine, unless `shape` gives others. The module itself is left as it is: a worker loads a copy, imports its
+    classes from their files where they have any, and puts it into eval mode.
     `store` is the artifact store, `ENGINESMITH_STORE` where left out: a second build of the same comes from there.
     `progress` shows what goes on where it is True; a function gets every `Event`.
 

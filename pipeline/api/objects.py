@@ -14,16 +14,18 @@ from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.fingerprint import fingerprint
-from enginesmith.converters.core.hashing import hash_value
+from enginesmith.converters.core.hashing import hash_value, package_versions
+from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.stages.finetune import DISTILLED
+from enginesmith.pipeline.job.shapes import format_shapes
 from enginesmith.pipeline.job.store import Entry, Store, record_files
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-Model: TypeAlias = "str | Path | torch.nn.Module | onnx.ModelProto"
+Model: TypeAlias = "str | Path | torch.nn.Module | torch.export.ExportedProgram | onnx.ModelProto"
 """What the command line takes, or a model that lives in this process."""
 Tensors: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]"
 Data: TypeAlias = "str | Path | Iterable[Any] | Callable[[], Iterable[Any]]"
@@ -32,6 +34,8 @@ Function: TypeAlias = "str | Path | Callable[..., Any]"
 
 EVALUATED = 500
 """Examples of `eval` that are written, where the recipe doesn't say how many to look at."""
+TOOLS = ("torch", "cloudpickle")
+"""What a pickle may depend on beside Python."""
 CODE_HINT = "give file.py:function, which makes it in the worker"
 
 T = TypeVar("T")
@@ -44,8 +48,7 @@ def as_recipe(model: Model, inputs: Tensors | None, options: dict[str, Any], sto
     local = Store(store.root)
     with local.workspace() as workspace:
         files = _Files(local, workspace)
-        values = dict(options)
-        values["model"] = files.model(model, inputs)
+        values = {**files.model(model, inputs), **options}
         first = inputs[0] if isinstance(inputs, tuple | list) and inputs else inputs
         rows = int(first.shape[0]) if first is not None and first.ndim else 0  # type: ignore[union-attr]
         defaults = Recipe(model="")
@@ -70,31 +73,38 @@ class _Files:
         self.store = store
         self.workspace = workspace
 
-    def model(self, model: Model, inputs: Tensors | None) -> str:
-        if isinstance(model, str | Path):
-            if inputs is not None:
-                raise UserError("inputs go with a torch.nn.Module; give a shape, such as shape='1x3x224x224'")
-            return str(model)
+    def model(self, model: Model, inputs: Tensors | None) -> dict[str, str]:
+        """What it is called in a recipe, with the shapes of its inputs where the file can't hold them."""
         onnx, torch = sys.modules.get("onnx"), sys.modules.get("torch")
+        given = () if inputs is None else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+        if torch is not None and isinstance(model, torch.nn.Module):
+            module = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
+            if not isinstance(module, torch.jit.ScriptModule):
+                return {"model": str(self.module(module, given))}
+            name = _named(module.original_name, "model")
+            path = self.bytes(f"{name}.pt", lambda path: torch.jit.save(module, path))
+            return {"model": str(path)} | ({"shape": _shapes(given)} if given else {})
+        if given:
+            raise UserError("inputs go with a torch.nn.Module; give a shape, such as shape='1x3x224x224'")
+        if isinstance(model, str | Path):
+            return {"model": str(model)}
+        if torch is not None and isinstance(model, torch.export.ExportedProgram):
+            return {"model": str(self.bytes("program.pt2", lambda path: torch.export.save(model, path)))}
         if onnx is not None and isinstance(model, onnx.ModelProto):
             content = model.SerializeToString(deterministic=True)
             name = _named(model.graph.name, "model")
-            return str(self.bytes(f"{name}.onnx", lambda path: path.write_bytes(content)))
-        if torch is None or not isinstance(model, torch.nn.Module):
-            raise UserError(
-                f"a model is a name, a path, a torch.nn.Module or an onnx.ModelProto, and no {type(model).__name__}"
-            )
-        if isinstance(model, torch.jit.ScriptModule):
-            name = _named(model.original_name, "model")
-            return str(self.bytes(f"{name}.pt", lambda path: torch.jit.save(model, path)))
-        module = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
-        given = () if inputs is None else (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+            return {"model": str(self.bytes(f"{name}.onnx", lambda path: path.write_bytes(content)))}
+        raise UserError(
+            f"a model is a name, a path, a torch.nn.Module or an onnx.ModelProto, and no {type(model).__name__}"
+        )
+
+    def module(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Path:
         name = type(module).__name__
 
         def write(path: Path) -> None:
-            live.write_module(module, given, path)
+            live.write_module(module, inputs, path)
 
-        return str(self.pickle(f"{name}{live.MODULE}", (module, given), write, f"the module {name}"))
+        return self.pickle(f"{name}{live.MODULE}", (module, inputs), write, f"the module {name}")
 
     def data(self, data: Data, option: str, most: int) -> str:
         """`most`: examples that a stage can make use of."""
@@ -124,7 +134,7 @@ class _Files:
     def pickle(self, name: str, value: object, write: Callable[[Path], None], what: str) -> Path:
         """A file with code: of this process's own, or what an earlier one wrote for an equal object."""
         try:
-            key = hash_value(["pickle", name, sys.version, fingerprint(value)])
+            key = hash_value([name, sys.version, package_versions(TOOLS), fingerprint(value)])
             path = self._put(key, name, write)
         except (UserError, OSError):
             raise
@@ -153,6 +163,16 @@ class _Files:
                 )
                 self.store.publish(entry, folder)
         return self.store.files(key) / name
+
+
+def _shapes(inputs: tuple[torch.Tensor, ...]) -> str:
+    specs = [
+        InputSpec.static(
+            f"input{i}" if len(inputs) > 1 else "", tuple(each.shape), str(each.dtype).removeprefix("torch.")
+        )
+        for i, each in enumerate(inputs)
+    ]
+    return format_shapes(tuple(specs))
 
 
 def _named(name: str, otherwise: str) -> str:

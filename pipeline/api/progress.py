@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -26,6 +27,19 @@ MARKS = {
 }
 
 
+@dataclass
+class _Running:
+    """A stage that is at work, and the last that it said."""
+
+    text: str = ""
+    fraction: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> str:
+        return f"{time.monotonic() - self.started:6.1f} s"
+
+
 class Progress:
     """A listener that shows events as they come. Use it as a context manager around the build."""
 
@@ -33,11 +47,8 @@ class Progress:
         self._console = console
         self._total = 0
         self._quiet = quiet
-        self._done = 0
-        self._stage = ""
-        self._text = ""
-        self._fraction: float | None = None
-        self._started = 0.0
+        self._begun = 0
+        self._running: dict[str, _Running] = {}
         self._spinner = Spinner("dots")
         self._live: Live | None = None
 
@@ -59,43 +70,47 @@ class Progress:
         if event.event == "plan":
             self._total = event.total
         elif event.event == "start":
-            self._stage, self._text, self._fraction, self._started = event.stage, "", None, time.monotonic()
+            self._begun += 1
+            self._running[event.stage] = _Running()
             if self._live is None:
-                self._console.print(f"[{self._done + 1}/{self._total}] {event.stage} ...", highlight=False)
+                self._console.print(f"[{self._begun}/{self._total}] {event.stage} ...", highlight=False)
         elif event.event in ("progress", "waiting"):
-            self._text, self._fraction = event.text, event.fraction
+            running = self._running[event.stage]
+            running.text, running.fraction = event.text, event.fraction
             if event.event == "waiting" and self._live is None:
-                self._console.print(f"    {escape(event.text)}", highlight=False)
+                self._console.print(f"    {self._whose(event)}{escape(event.text)}", highlight=False)
         elif event.event == "warning":
-            self._console.print(f"  [yellow]![/] {escape(event.text)}", highlight=False)
+            self._console.print(f"  [yellow]![/] {self._whose(event)}{escape(event.text)}", highlight=False)
         elif event.event in MARKS:
             self._finished(event)
 
+    def _whose(self, event: Event) -> str:
+        return f"{event.stage}: " if len(self._running) > 1 else ""
+
     def _finished(self, event: Event) -> None:
-        self._done += 1
         mark, colour = MARKS[event.event]
-        seconds = (
-            f"{time.monotonic() - self._started:6.1f} s" if event.event in ("built", "failed") else f"{event.event:>8}"
-        )
+        running = self._running.pop(event.stage, None)
+        if running is None:
+            self._begun += 1
+        took = running.seconds if running and event.event in ("built", "failed") else f"{event.event:>8}"
         self._console.print(
-            f"[{colour}]{mark}[/] {event.stage:<34} [dim]{seconds}[/]  {escape(event.text)}",
+            f"[{colour}]{mark}[/] {event.stage:<34} [dim]{took}[/]  {escape(event.text)}",
             highlight=False,
         )
-        self._stage = ""
 
     def __rich__(self) -> RenderableType:
-        if not self._stage:
-            return Text("")
-        row = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=1.0, completed=self._fraction, width=20) if self._fraction is not None else Text("")
-        row.add_row(
-            self._spinner,
-            Text(f"{self._stage:<34}"),
-            Text(f"{time.monotonic() - self._started:6.1f} s", style="dim"),
-            bar,
-            Text(self._text, style="dim", overflow="ellipsis", no_wrap=True),
-        )
-        return Group(row)
+        table = Table.grid(padding=(0, 1))
+        for stage, running in list(self._running.items()):
+            fraction = running.fraction
+            bar = ProgressBar(total=1.0, completed=fraction, width=20) if fraction is not None else Text("")
+            table.add_row(
+                self._spinner,
+                Text(f"{stage:<34}"),
+                Text(running.seconds, style="dim"),
+                bar,
+                Text(running.text, style="dim", overflow="ellipsis", no_wrap=True),
+            )
+        return table
 
 
 @contextmanager

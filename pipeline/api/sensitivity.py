@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.converters.stages.sensitivity import FILE
 from enginesmith.pipeline import report
@@ -21,6 +22,7 @@ from enginesmith.pipeline.job.results import LOGS, output_folder
 from enginesmith.pipeline.job.store import Store
 
 STAGE = "sensitivity"
+DEFAULTS = {"precision": "int8"}
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,22 @@ def sensitivity(
     """
     place = Store(store)
     with as_recipe(model, inputs, options, place) as values, listening(progress) as listener:
-        recipe = make_recipe({"precision": "int8", **values})
-        plan = sensitivity_plan(recipe)
-        folder = recipe.out or Path("build") / plan.source.name / f"{STAGE}-{recipe.precision}"
-        with output_folder(recipe.model_copy(update={"out": folder}), plan) as out:
-            logs = out / LOGS
-            logs.mkdir(exist_ok=True)
-            listener(Event(event="plan", total=len(plan.stages)))
-            build = Builder(place, recipe, logs, listener, worker_environment(recipe)).run(plan)
-        if failed := first_failure(build.records):
-            raise BuildError(failed)
-        found = (place.files(build.entries[STAGE].key) / FILE).read_bytes()
-        (out / FILE).write_bytes(found)
+        return measure(make_recipe({**DEFAULTS, **values}), place, listener)
+
+
+def measure(recipe: Recipe, store: Store, listener: Listener) -> Sensitivity:
+    """What a recipe says. Raises as `sensitivity` does."""
+    plan = sensitivity_plan(recipe)
+    folder = recipe.out or Path("build") / plan.source.name / f"{STAGE}-{recipe.precision}"
+    with output_folder(recipe.model_copy(update={"out": folder}), plan) as out:
+        logs = out / LOGS
+        logs.mkdir(exist_ok=True)
+        listener(Event(event="plan", total=len(plan.stages)))
+        build = Builder(store, recipe, logs, listener, worker_environment(recipe)).run(plan)
+    if failed := first_failure(build.records):
+        raise BuildError(failed)
+    found = (store.files(build.entries[STAGE].key) / FILE).read_bytes()
+    (out / FILE).write_bytes(found)
     record = SensitivityRecord.model_validate_json(found)
     report.write_sensitivity(plan.source.name, record, out / "report.html")
     return Sensitivity(record, out)

@@ -162,7 +162,7 @@ def compare(
 
 @app.command()
 def doctor(
-    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="An .onnx file, or several.")],
     for_: Annotated[
         str,
         typer.Option(
@@ -186,7 +186,7 @@ def doctor(
     from enginesmith.pipeline.cli.command import run_doctor
 
     raise typer.Exit(
-        run_doctor(model, for_, fix, shape, inputs, timeout, trial=trial, junit=junit, sarif=sarif, as_json=json)
+        run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, junit=junit, sarif=sarif, as_json=json)
     )
 
 

@@ -68,7 +68,7 @@ def run_build(
 
 
 def run_doctor(
-    model: Path,
+    models: list[Path],
     backends: str,
     out: Path | None,
     shape: str | None,
@@ -80,27 +80,35 @@ def run_doctor(
     sarif: Path | None,
     as_json: bool,
 ) -> int:
-    """Examine, repair if asked to, show, and return the exit status: 0 clean (or all repaired), 1 findings."""
+    """Examine, repair if asked to, show, and return the exit status: 0 all clean (or repaired), 1 findings."""
     from enginesmith.pipeline.api.doctor import doctor
     from enginesmith.pipeline.cli.doctor_view import show_examination, show_repairs
-    from enginesmith.pipeline.report.junit import write_examination as write_junit
-    from enginesmith.pipeline.report.sarif import write_examination as write_sarif
+    from enginesmith.pipeline.report.junit import write_examinations as write_junit
+    from enginesmith.pipeline.report.sarif import write_examinations as write_sarif
 
+    if out is not None and len(models) > 1:
+        raise UserError("--fix writes one graph: give one model")
     check_writable(junit, sarif)
-    checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
+    checkups = []
+    for model in models:
+        checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
+        checkups.append(checkup)
+        if not as_json:
+            console = open_console()
+            if len(checkups) > 1:
+                console.print()
+            show_examination(console, checkup)
+            if checkup.repairs:
+                names = [f"{target.backend} {target.version}" for target in checkup.targets]
+                show_repairs(console, names, checkup.repairs, str(checkup.fixed or ""))
     if junit is not None:
-        write_junit(checkup, checkup.repairs, junit)
+        write_junit([(checkup, checkup.repairs) for checkup in checkups], junit)
     if sarif is not None:
-        write_sarif(checkup, checkup.repairs, sarif)
+        write_sarif([(checkup, checkup.repairs) for checkup in checkups], sarif)
     if as_json:
-        _print_json({**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean})
-    else:
-        console = open_console()
-        show_examination(console, checkup)
-        if checkup.repairs:
-            names = [f"{target.backend} {target.version}" for target in checkup.targets]
-            show_repairs(console, names, checkup.repairs, str(checkup.fixed or ""))
-    return 0 if checkup.clean else 1
+        told = [{**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean} for checkup in checkups]
+        _print_json(told[0] if len(models) == 1 else told)
+    return 0 if all(checkup.clean for checkup in checkups) else 1
 
 
 def show_pages(id: str | None, out: Path | None) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from enginesmith.converters.bisect.layers import MOST, Divergence, Layer
+from enginesmith.converters.bisect.divergence import MOST, Divergence, Layer
 from enginesmith.pipeline.api.bisect import bisect
 from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.report.error_path import summary

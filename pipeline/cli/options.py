@@ -101,7 +101,7 @@ def from_make(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def table() -> str:
-    """All options as a Markdown table: what README shows."""
+    """All options as a Markdown table: what docs/options.md shows."""
     rows = ["| option | what | default |", "|---|---|---|"]
     for name, field in Recipe.model_fields.items():
         if name != "model":

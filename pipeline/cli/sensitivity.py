@@ -12,8 +12,10 @@ from rich.table import Table
 from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.pipeline.api.progress import Progress
 from enginesmith.pipeline.api.result import BuildError
-from enginesmith.pipeline.api.sensitivity import sensitivity
+from enginesmith.pipeline.api.sensitivity import DEFAULTS, measure
 from enginesmith.pipeline.cli.console import open_console
+from enginesmith.pipeline.job.recipe import make_recipe
+from enginesmith.pipeline.job.store import Store
 
 SHOWN = 40
 """Rows of the table on the terminal; the page has all."""
@@ -21,10 +23,11 @@ SHOWN = 40
 
 def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
     """Measure, show, and return the exit status: 0 measured, 1 it failed, 3 a bug of ours. Raises UserError."""
+    recipe = make_recipe({**DEFAULTS, **flags})
     console = open_console(stderr=as_json)
     try:
         with Progress(console, quiet=as_json) as progress:
-            found = sensitivity(**flags, store=store, progress=progress)
+            found = measure(recipe, Store(store), progress)
     except BuildError as failed:
         console.print(f"[red]{failed.stage}:[/] {escape(failed.cause)}", highlight=False, soft_wrap=True)
         if failed.remedy:

@@ -1,4 +1,4 @@
-"""The builder: takes a plan, and each stage's result from the store or from a worker, in order."""
+"""The builder: takes a plan, and each stage's result from the store or from a worker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event as Flag
+from threading import RLock
 
 import psutil
 
@@ -23,12 +25,16 @@ from enginesmith.pipeline.job.explain import explain_failure
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
 from enginesmith.pipeline.job.manifest import BUG, PASSED, StageRecord
 from enginesmith.pipeline.job.plan import Plan
-from enginesmith.pipeline.job.process import Ended, Limits, run_worker
+from enginesmith.pipeline.job.process import Ended, Limits, Stopped, run_worker
+from enginesmith.pipeline.job.schedule import later, schedule
 from enginesmith.pipeline.job.store import Entry, Store, record_files
+from enginesmith.pipeline.job.templates import Template, Templates
 from enginesmith.pipeline.job.worker import Result, disk_full
 
 FULL = 2**20
 """Bytes; with less the disk counts as full."""
+TEMPLATES = "templates.log"
+"""File in the folder of logs, for what the processes say that workers are forked from."""
 
 
 @dataclass
@@ -46,50 +52,64 @@ class Build:
 
 @dataclass
 class Builder:
-    """Runs plans. `logs` is the folder for the tools' own output; `environment` goes to all workers."""
+    """Runs plans. `logs` is the folder for the tools' own output; `environment` goes to all workers. `listener` hears one
+    event after the other, from several threads."""
 
     store: Store
     recipe: Recipe
     logs: Path
     listener: Listener
     environment: dict[str, str] = field(default_factory=dict)
+    _stopping: Flag = field(default_factory=Flag, init=False)
 
     def run(self, plan: Plan) -> Build:
         """Raises UserError when a stage finds the request to be bad; every other failure is a record."""
-        build = Build()
+        build = Build([_record(planned) for planned in plan.stages])
+        records = {record.id: record for record in build.records}
+        left = {planned.id: planned for planned in plan.stages}
         started = time.monotonic()
-        states: dict[str, StageRecord] = {}
+        one_by_one = RLock()  # Ctrl-C may come while it is held, and has something to tell
+        self._stopping.clear()
 
         def tell(kind: Kind, stage: str, text: str = "", fraction: float | None = None) -> None:
-            self.listener(
-                Event(event=kind, stage=stage, text=text, fraction=fraction, seconds=time.monotonic() - started)
-            )
-
-        with self.store.workspace() as workspace:
-            for number, planned in enumerate(plan.stages):
-                record = StageRecord(
-                    id=planned.id,
-                    stage=planned.stage,
-                    backend=planned.backend,
-                    target=planned.target,
-                    needs=planned.needs,
-                    after=list(planned.after),
-                    status="skipped",
+            with one_by_one:
+                self.listener(
+                    Event(event=kind, stage=stage, text=text, fraction=fraction, seconds=time.monotonic() - started)
                 )
-                build.records.append(record)
-                states[planned.id] = record
-                if reason := self._missing(planned, states):
+
+        with (
+            self.store.workspace() as workspace,
+            Templates(plan.stages, self.environment, self.logs / TEMPLATES) as templates,
+        ):
+
+            def start(planned: PlannedStage) -> Template | None:
+                templates.ahead(later(plan.stages, planned))
+                template = templates.get(planned)
+                if load_stage(planned.stage).alone:
+                    templates.settle()
+                return template
+
+            def work(planned: PlannedStage) -> None:
+                record = records[planned.id]
+                if reason := self._missing(planned, records):
                     record.error = reason
                     tell("skipped", planned.id, reason)
-                    continue
-                if planned.blocked:
+                elif planned.blocked:
                     record.status, record.error = "not run", planned.blocked
                     tell("not run", planned.id, planned.blocked)
-                    continue
-                folder = workspace / str(number)
-                folder.mkdir()
-                self._stage(planned, record, build, folder, tell)
-                shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    folder = workspace / str(plan.stages.index(planned))
+                    folder.mkdir()
+                    self._stage(planned, record, build, folder, tell, start)
+                    shutil.rmtree(folder, ignore_errors=True)
+                del left[planned.id]
+                templates.keep(list(left.values()))
+
+            def stop() -> None:
+                self._stopping.set()
+                templates.close()
+
+            schedule(plan.stages, self.recipe.jobs, work, stop)
         return build
 
     def _missing(self, planned: PlannedStage, states: dict[str, StageRecord]) -> str:
@@ -114,13 +134,14 @@ class Builder:
         build: Build,
         folder: Path,
         tell: Callable[..., None],
+        start: Callable[[PlannedStage], Template | None],
     ) -> None:
         record.key = stage_key(planned, {role: build.entries[need].digest for role, need in planned.needs.items()})
         record.tools = stage_tools(planned)
         record.log = str(self.logs / f"{planned.id.replace(' ', '-')}.log")
         tell("start", planned.id)
         try:
-            entry = self._obtain(planned, record, build, folder, tell)
+            entry = self._obtain(planned, record, build, folder, tell, start)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -143,6 +164,7 @@ class Builder:
         build: Build,
         folder: Path,
         tell: Callable[..., None],
+        start: Callable[[PlannedStage], Template | None],
     ) -> Entry | None:
         """The stage's entry, from the store or from a worker; None after a failure, which is in the record then."""
         self.store.pin(folder.parent, record.key)
@@ -150,13 +172,17 @@ class Builder:
         entry = self._fresh(record.key)
         if entry is not None:
             return entry
-        with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it")):
+        with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it"), self._wait):
             entry = self._fresh(record.key)  # whoever we waited for may have made it
             if entry is not None:
                 return entry
             record.status = "built"
-            ended = self._work(planned, record, build, folder, tell)
+            ended = self._work(planned, record, build, folder, tell, start(planned))
             return self._publish(planned, record, ended, folder)
+
+    def _wait(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped
 
     def _fresh(self, key: str) -> Entry | None:
         """The store's entry, unless it was ended early, the user's sources have changed, or a host that was missing
@@ -173,7 +199,13 @@ class Builder:
         return entry
 
     def _work(
-        self, planned: PlannedStage, record: StageRecord, build: Build, folder: Path, tell: Callable[..., None]
+        self,
+        planned: PlannedStage,
+        record: StageRecord,
+        build: Build,
+        folder: Path,
+        tell: Callable[..., None],
+        template: Template | None,
     ) -> Ended:
         def listen(event: Event) -> None:
             tell(event.event, planned.id, event.text, event.fraction)
@@ -192,6 +224,8 @@ class Builder:
             self.environment,
             listen,
             interruptible=load_stage(planned.stage).interruptible,
+            template=template,
+            stopping=self._stopping,
         )
 
     def _publish(self, planned: PlannedStage, record: StageRecord, ended: Ended, folder: Path) -> Entry | None:
@@ -218,6 +252,18 @@ class Builder:
         )
         self.store.publish(entry, folder / "out")
         return entry
+
+
+def _record(planned: PlannedStage) -> StageRecord:
+    return StageRecord(
+        id=planned.id,
+        stage=planned.stage,
+        backend=planned.backend,
+        target=planned.target,
+        needs=planned.needs,
+        after=list(planned.after),
+        status="skipped",
+    )
 
 
 def _fail(record: StageRecord, result: Result) -> None:

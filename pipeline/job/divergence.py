@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
-from enginesmith.converters.bisect.layers import Divergence
+from enginesmith.converters.bisect.divergence import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.isolated import FAILED, Isolated

@@ -19,7 +19,9 @@ from typing import Any, BinaryIO
 import psutil
 from pydantic import ValidationError
 
+from enginesmith.pipeline.job import worker
 from enginesmith.pipeline.job.events import WORKERS, Event
+from enginesmith.pipeline.job.templates import Gone, Process, Template, python_environment
 from enginesmith.pipeline.job.worker import PARENT, Request, Result
 
 POLL = 0.2
@@ -43,6 +45,10 @@ class Ended:
     peak_memory: int
 
 
+class Stopped(Exception):
+    """The build ends, for a reason that lies elsewhere."""
+
+
 def run_worker(
     stage: str,
     options: dict[str, Any],
@@ -55,10 +61,14 @@ def run_worker(
     listen: Callable[[Event], None],
     *,
     interruptible: bool = False,
+    template: Template | None = None,
+    stopping: threading.Event | None = None,
 ) -> Ended:
-    """Run one stage in a process of its own; its artifact is in `folder/out` afterwards. Never raises for the worker's fate.
+    """Run one stage in a process of its own; its artifact is in `folder/out` afterwards. Never raises for the worker's fate,
+    but Stopped once `stopping` is set.
 
-    The first Ctrl-C goes to an `interruptible` stage, which then ends with what it has.
+    The process is forked from `template` where there is one. The first Ctrl-C goes to an `interruptible` stage, which then
+    ends with what it has.
     """
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir()
@@ -72,27 +82,18 @@ def run_worker(
         scratch=scratch,
         cache=cache,
         result=folder / "result.json",
-        events_fd=writer,
     )
     request_file = folder / "request.json"
     request_file.write_text(request.model_dump_json())
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with log.open("wb") as written, log.open("rb") as read:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "enginesmith.pipeline.job.worker", str(request_file)],
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=subprocess.STDOUT,
-            pass_fds=[writer],
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", PARENT: str(os.getpid()), **environment},
-            start_new_session=True,
-        )
+        process = _start(template, request_file, written, writer, environment)
         os.close(writer)
         output = _Output(reader, read, listen)
         try:
             with _interrupts(process, listen) if interruptible else nullcontext() as asked:
-                killed, peak = _watch(process, output, limits, started)
+                killed, peak = _watch(process, output, limits, started, stopping)
             if asked and killed is None and not request.result.exists():
                 raise KeyboardInterrupt  # it came before the worker was ready for it
         finally:
@@ -109,6 +110,24 @@ def run_worker(
         except ValidationError as error:
             killed = Result(outcome="bug", message=f"the worker's answer can't be read: {error}")
     return Ended(killed or _diagnose(status, log), seconds, peak)
+
+
+def _start(
+    template: Template | None, request_file: Path, log: BinaryIO, events: int, environment: dict[str, str]
+) -> Process:
+    """A worker, forked from the template if that is still there."""
+    if template is not None:
+        with suppress(Gone):
+            return template.fork(request_file, log.fileno(), events)
+    return subprocess.Popen(
+        [sys.executable, "-m", worker.__name__, str(request_file), str(events)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        pass_fds=[events],
+        env={**python_environment(environment), PARENT: str(os.getpid())},
+        start_new_session=True,
+    )
 
 
 class _Output:
@@ -146,13 +165,15 @@ class _Output:
 
 
 def _watch(
-    process: subprocess.Popen[bytes], output: _Output, limits: Limits, started: float
+    process: Process, output: _Output, limits: Limits, started: float, stopping: threading.Event | None
 ) -> tuple[Result | None, int]:
     """Pass events on until the worker ends. Returns why we killed it, if we did, and its peak memory in bytes."""
     peak, looked = 0, 0.0
     while True:
         if not output.wait() and _ended(process):
             return None, peak
+        if stopping is not None and stopping.is_set():
+            raise Stopped
         now = time.monotonic()
         if now - started > limits.timeout:
             return _too_long(limits.timeout), peak
@@ -164,7 +185,7 @@ def _watch(
 
 
 @contextmanager
-def _interrupts(process: subprocess.Popen[bytes], listen: Callable[[Event], None]) -> Iterator[list[int]]:
+def _interrupts(process: Process, listen: Callable[[Event], None]) -> Iterator[list[int]]:
     """Pass the first SIGINT on to the worker, and note it in the list; the second one is for us again."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -184,7 +205,7 @@ def _interrupts(process: subprocess.Popen[bytes], listen: Callable[[Event], None
         signal.signal(signal.SIGINT, before)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
+def _ended(process: Process) -> bool:
     try:
         process.wait(POLL / 10)
     except subprocess.TimeoutExpired:
@@ -200,7 +221,7 @@ def _memory(pid: int) -> int:
         return 0
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: Process) -> None:
     """The worker leads its own session: what it started goes with it."""
     try:
         os.killpg(process.pid, signal.SIGKILL)

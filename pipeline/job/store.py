@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import fsspec
 
 ENTRY = "entry.json"
+WAIT = 0.5
+"""Seconds between looks at whether to go on waiting for a lock."""
 
 
 class FileRecord(BaseModel):
@@ -106,14 +108,21 @@ class Store:
         return entry
 
     @contextmanager
-    def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold the key; `waiting` is called once if another process has it. Freed by the kernel if we die."""
+    def lock(
+        self, key: str, waiting: Callable[[], None] = lambda: None, still: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Hold the key; if another process has it, `waiting` is called once, and `still` now and then, which may raise to
+        give up. Freed by the kernel if we die.
+        """
         lock = FileLock(self.root / "locks" / f"{key}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             waiting()
-            lock.acquire()
+            while not lock.is_locked:
+                still()
+                with suppress(Timeout):
+                    lock.acquire(timeout=WAIT)
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
 """A worker process: reads one request, runs one stage, writes its artifact, its events and one result.
 
-Started as `python -m enginesmith.pipeline.job.worker REQUEST.json`. The tools' own output goes to this process's stdout and
-stderr, which the builder keeps as the log; events go to a file descriptor of their own.
+Forked from a warm process, or started as `python -m enginesmith.pipeline.job.worker REQUEST.json FD`. The tools' own output
+goes to this process's stdout and stderr, which the builder keeps as the log; events go to a file descriptor of their own.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NoReturn, TextIO
 
 from pydantic import BaseModel
 
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import Facts
-from enginesmith.converters.core.processes import die_with_parent
+from enginesmith.converters.core.processes import block_torch, die_with_parent
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.pipeline.job.told import Told
@@ -43,7 +43,6 @@ class Request(BaseModel):
     scratch: Path
     cache: Path
     result: Path
-    events_fd: int
 
 
 class Result(Told):
@@ -62,8 +61,7 @@ def run(request: Request, events: TextIO) -> Result:
     """Run the stage in this process."""
     stage = load_stage(request.stage)
     if stage.without_torch:
-        # None makes `import torch` an ImportError, for TVM's and Polygraphy's own optional imports too
-        sys.modules["torch"] = None  # type: ignore[assignment]
+        block_torch()
 
     def emit(event: dict[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
@@ -115,11 +113,10 @@ def peak_memory() -> int:
     return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
-def main() -> None:
-    if parent := os.environ.get(PARENT):
-        die_with_parent(int(parent))
-    request = Request.model_validate_json(Path(sys.argv[1]).read_bytes())
-    with os.fdopen(request.events_fd, "w") as events:
+def work(request_file: Path, events_fd: int) -> NoReturn:
+    """Do what a request says; events go to the file descriptor given."""
+    request = Request.model_validate_json(request_file.read_bytes())
+    with os.fdopen(events_fd, "w") as events:
         result = run(request, events)
         result.peak_memory = peak_memory()
         try:
@@ -131,6 +128,12 @@ def main() -> None:
         sys.stderr.flush()
         # frameworks crash in their destructors now and then; the result is safe, so leave without them
         os._exit(0)
+
+
+def main() -> NoReturn:
+    if parent := os.environ.get(PARENT):
+        die_with_parent(int(parent))
+    work(Path(sys.argv[1]), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from enginesmith.converters.bisect.layers import Divergence, Layer
+from enginesmith.converters.bisect.divergence import Divergence, Layer
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.report.charts import plain
 

@@ -24,11 +24,17 @@ def write_build(manifest: Manifest, path: Path) -> None:
     suite.timestamp = manifest.created[: len("2026-03-14T09:26:53")]  # JUnit's have no time zone
     for record in manifest.stages:
         suite.add_testcase(_stage(record, f"{manifest.model.name}.{manifest.precision}"))
-    _write(suite, path)
+    _write([suite], path)
 
 
-def write_examination(examination: Examination, repairs: Sequence[RepairReport], path: Path) -> None:
-    """One test case for the file itself, and one for each target; `repairs` are theirs, in the same order, or none."""
+def write_examinations(found: Sequence[tuple[Examination, Sequence[RepairReport]]], path: Path) -> None:
+    """A suite for each file, with one test case for the file itself, and one for each target. The repairs are those of the
+    targets, in their order, or none.
+    """
+    _write([_file(examination, repairs) for examination, repairs in found], path)
+
+
+def _file(examination: Examination, repairs: Sequence[RepairReport]) -> TestSuite:
     suite = TestSuite(f"enginesmith doctor {examination.path}")
     file = TestCase("the file", classname=examination.path)
     broken = [finding for finding in examination.problems if finding.severity == "error"]
@@ -36,9 +42,8 @@ def write_examination(examination: Examination, repairs: Sequence[RepairReport],
         file.result = [_refused("file", broken)]
     suite.add_testcase(file)
     for number, report in enumerate(examination.targets):
-        mended = repairs[number] if repairs else None
-        suite.add_testcase(_target(report, mended, examination.path))
-    _write(suite, path)
+        suite.add_testcase(_target(report, repairs[number] if repairs else None, examination.path))
+    return suite
 
 
 def _stage(record: StageRecord, model: str) -> TestCase:
@@ -98,7 +103,8 @@ def _clean(text: str) -> str:
     return FORBIDDEN.sub("?", text)
 
 
-def _write(suite: TestSuite, path: Path) -> None:
+def _write(suites: Sequence[TestSuite], path: Path) -> None:
     xml = JUnitXml("enginesmith")
-    xml.add_testsuite(suite)
+    for suite in suites:
+        xml.add_testsuite(suite)
     xml.write(str(path))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import (
     charts,
-    differences,
+    compare,
     engines,
     flow,
     layers,
@@ -25,7 +25,7 @@ from enginesmith.pipeline.report import (
     stages,
     summary,
     text,
-    tuning,
+    tune,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def render(manifest: Manifest, log_links: bool = True) -> str:
     """The whole page. Without `log_links`, logs are named but not linked: for a page that leaves its machine."""
     hrefs = summary.anchors(manifest)
-    compared = differences.comparisons(manifest, hrefs)
+    compared = compare.comparisons(manifest, hrefs)
     engine_charts = [chart for chart in (charts.latencies(manifest), charts.layers_by_dtype(manifest)) if chart]
     operators = charts.operators(manifest)
     lowered = precision.view(manifest, hrefs)
@@ -63,7 +63,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             engine_charts=engine_charts,
             layers=layered,
             precision=lowered,
-            tunings=tuning.views(manifest, hrefs),
+            tunings=tune.views(manifest, hrefs),
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),
             comparisons=compared,

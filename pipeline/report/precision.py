@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from enginesmith.converters.core.facts import JudgedFacts
 from enginesmith.converters.core.records import Accuracy, Candidate, LayerLoss, Search
-from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.precision.facts import LoweredFacts
 from enginesmith.converters.stages.search import SearchFacts
 from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text

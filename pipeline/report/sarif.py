@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,15 @@ class Result:
 def write_build(manifest: Manifest, folder: Path, path: Path) -> None:
     """What the stages of a build told; a failed stage without a finding of its own is one. `folder` is that of the build."""
     source = Path(manifest.model.spec.partition(":")[0])
-    _write(_of_build(manifest), source if source.is_file() else folder / MODEL, path, manifest.success)
+    file = source if source.is_file() else folder / MODEL
+    _write([(file, result) for result in _of_build(manifest)], path, manifest.success)
 
 
-def write_examination(examination: Examination, repairs: Sequence[RepairReport], path: Path) -> None:
-    """What `doctor` found; `repairs` are those of its targets, in the same order, or none."""
-    _write(_of_examination(examination, repairs), Path(examination.path), path, True)
+def write_examinations(found: Sequence[tuple[Examination, Sequence[RepairReport]]], path: Path) -> None:
+    """What `doctor` found in some files; the repairs are those of its targets, in the same order, or none."""
+    _write(
+        [(Path(each.path), result) for each, repairs in found for result in _of_examination(each, repairs)], path, True
+    )
 
 
 def _of_build(manifest: Manifest) -> Iterator[Result]:
@@ -86,13 +89,13 @@ def _of_examination(examination: Examination, repairs: Sequence[RepairReport]) -
             yield Result(found.finding, "note" if accepted and level == "error" else level, about)
 
 
-def _write(results: Iterable[Result], file: Path, path: Path, successful: bool) -> None:
-    found = list({(each.rule, each.finding, each.level): each for each in results}.values())
-    rules = list(dict.fromkeys(each.rule for each in found))
+def _write(results: Sequence[tuple[Path, Result]], path: Path, successful: bool) -> None:
+    found = list({(file, each.rule, each.finding, each.level): (file, each) for file, each in results}.values())
+    rules = list(dict.fromkeys(each.rule for _, each in found))
     run = {
         "tool": {"driver": {"name": "enginesmith", "version": __version__, "rules": list(_rules(rules))}},
         "invocations": [{"executionSuccessful": successful}],
-        "results": [_result(each, rules.index(each.rule), _uri(file)) for each in found],
+        "results": [_result(each, rules.index(each.rule), _uri(file)) for file, each in found],
     }
     path.write_text(json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n")
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from enginesmith.compat.findings import Finding, Severity
 from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.records import Lowering
-from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.precision.facts import LoweredFacts
 from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.report import text
-from enginesmith.pipeline.report.differences import VERDICTS, largest
+from enginesmith.pipeline.report.compare import VERDICTS, largest
 from enginesmith.pipeline.report.sides import Sides, judgements
 from enginesmith.pipeline.report.summary import STATUS_TONE, VERDICT_TONE, Tone
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,12 @@ def linear(**changed: Any) -> nn.Module:
     return module
 
 
+def patched(factor: float) -> nn.Module:
+    module = linear()
+    module.forward = types.MethodType(lambda self, x: scaled(factor)(x), module)
+    return module
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -76,6 +83,8 @@ def linear(**changed: Any) -> nn.Module:
         (linear(), linear().half()),
         (tied(shared=True), tied(shared=False)),
         (scaled(2), scaled(3)),
+        (linear(), patched(2)),
+        (patched(2), patched(3)),
         (scaled(2), scaled(2.0)),
         (np.zeros(2), np.zeros((2, 1))),
         ([None, 1], [1, None]),

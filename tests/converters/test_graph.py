@@ -79,6 +79,7 @@ def test_hash_file(tmp_path: Path) -> None:
 def test_what_is_installed(tmp_path: Path) -> None:
     assert is_installed(Path(sysconfig.get_path("purelib")) / "torch" / "nn.py")
     assert is_installed(Path(sysconfig.get_path("stdlib")) / "json.py")
+    assert is_installed(Path("/usr/local/lib/python3.12/dist-packages/torch/nn.py")), "a container's, seen from a venv"
     assert not is_installed(tmp_path / "model.py")
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ import enginesmith
 from enginesmith import ConversionError, Engine, Event, Result, UserError
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
 from enginesmith.converters.core import live
+from enginesmith.converters.core.user_code import check_defined, function_from_file
+from enginesmith.converters.stages.finetune import FinetuneOptions
+from enginesmith.pipeline.api.objects import as_recipe
+from enginesmith.pipeline.job.plan import make_plan
+from enginesmith.pipeline.job.recipe import make_recipe
+from enginesmith.pipeline.job.store import Store
 
 HERE = Path(__file__).parent
 
@@ -234,6 +241,48 @@ def test_a_stage_that_fails_is_an_exception_with_its_cause_and_its_result(quick:
     assert checked.status != "skipped"
 
 
+def scaled(module: torch.nn.Module) -> None:
+    with torch.no_grad():
+        module.get_submodule("fc").bias.mul_(2)  # type: ignore[operator,union-attr]
+
+
+def test_a_function_that_trains_is_what_the_worker_gets(shared_store: Path) -> None:
+    options = {"precision": "int8", "qat": True, "finetune": scaled, "backend": "tvm"}
+    with as_recipe(nets.net(), nets.pictures(1), options, Store(shared_store)) as values:
+        stages = make_plan(make_recipe(values)).stages
+        told = next(stage.options for stage in stages if stage.stage == "finetune")
+        assert isinstance(told, FinetuneOptions)
+        assert told.function_path is not None
+        loaded, module = told.load().module, nets.net()
+        function_from_file(told.function_path, told.function)(loaded)
+    torch.testing.assert_close(loaded.state_dict()["fc.bias"], 2 * module.fc.bias)
+    torch.testing.assert_close(loaded.state_dict()["fc.weight"], module.fc.weight)
+
+
+def test_torchscript_takes_its_shapes_from_the_inputs(shared_store: Path) -> None:
+    traced = torch.jit.trace(nets.net(), nets.pictures(2))
+    with as_recipe(traced, nets.pictures(2), {}, Store(shared_store)) as values:
+        assert Path(values["model"]).name == "Net.pt"
+        assert values["shape"] == "2x3x16x16"
+
+
+def test_an_engine_ends_with_the_process_that_uses_it(built: Result) -> None:
+    code = f"""
+import os, signal, numpy as np
+from enginesmith import Result
+(engine,) = [each for each in Result.open({str(built.folder)!r}).engines if each.backend == "tvm"]
+engine(np.zeros((1, 3, 16, 16), np.float32))
+print(engine._process._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    child = Path(f"/proc/{int(done.stdout)}")
+    deadline = time.monotonic() + 10
+    while child.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not child.exists()
+
+
 class Locked(torch.nn.Identity):
     def __init__(self) -> None:
         super().__init__()
@@ -274,5 +323,8 @@ def test_a_file_that_was_changed_is_no_longer_this_process_s_own(tmp_path: Path)
     assert not live.is_made(path)
     live.made(path)
     assert live.is_made(path)
+    check_defined(path, "f")
     live.write_function(print, path)
     assert not live.is_made(path)
+    with pytest.raises(UserError, match="a function of another process"):
+        check_defined(path, "f")

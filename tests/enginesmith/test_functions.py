@@ -27,7 +27,7 @@ def test_doctor_examines_and_repairs_a_graph_in_memory(tmp_path: Path) -> None:
     inputs = {"x": np.ones((1, 4), np.float32)}
     checkup = enginesmith.doctor(graph("Mish"), "tensorrt=8.6", fix=tmp_path / "fixed.onnx", inputs=inputs)
     (found,) = checkup.targets[0].errors
-    assert (found.finding.op, found.repair) == ("Mish", "function-body")
+    assert (found.finding.op, found.finding.repair_id) == ("Mish", "function-body")
     assert checkup.clean
     assert checkup.fixed == tmp_path / "fixed.onnx"
     assert "Mish" not in {node.op_type for node in onnx.load(checkup.fixed).graph.node}

@@ -20,7 +20,7 @@ from enginesmith.converters.core.records import (
     TensorInfo,
     Weights,
 )
-from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.precision.facts import LoweredFacts
 from enginesmith.converters.stages.check import CheckFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.converters.stages.search import SearchFacts

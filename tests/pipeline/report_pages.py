@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 
-import pytest
 import report_manifests as manifests
 
 from enginesmith.compat.findings import Finding
@@ -16,20 +11,6 @@ from enginesmith.converters.core.records import Attempt
 from enginesmith.pipeline.job.manifest import Manifest
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)> \"'&amp; {{ 7*7 }} &lt;"
-
-BROWSER_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=10000",
-    "--enable-logging=stderr",
-)
 
 
 class Page(HTMLParser):
@@ -97,24 +78,3 @@ def hostile() -> Manifest:
         engine |= {"layers_by_dtype": {HOSTILE: 3}}
     dumped["model"] |= {"name": HOSTILE, "spec": HOSTILE}
     return Manifest.model_validate(dumped | {"command": [HOSTILE], "recipe": {HOSTILE: HOSTILE}})
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.fail("no browser to test the report in: apt-get install chromium")
-    return found
-
-
-def browse(chromium: str, folder: Path, page: str, *flags: str) -> tuple[str, list[str]]:
-    """The document after its scripts ran, and what they said on the console."""
-    file = folder / "page.html"
-    file.write_text(page, encoding="utf-8")
-    command = [chromium, *BROWSER_FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-
-
-def drawn_plots(document: str) -> set[str]:
-    return set(re.findall(r'<div id="([^"]+)" class="plot js-plotly-plot"[^>]*><div class="plot-container', document))

@@ -92,6 +92,9 @@ class Probes:
         return Plan(Source(kind="onnx", ref="", name="probe"), tuple(stages), stages[-1].id)
 
     def build(self, **codes: str) -> Build:
+        return self.run(*self.plan(**codes).stages)
+
+    def run(self, *stages: PlannedStage) -> Build:
         environment = {"PYTHONPATH": str(PROBE)}
         builder = Builder(self.store, self.recipe, self.folder / "logs", self.events.append, environment)
-        return builder.run(self.plan(**codes))
+        return builder.run(Plan(Source(kind="onnx", ref="", name="probe"), stages, stages[-1].id))

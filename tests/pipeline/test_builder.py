@@ -265,3 +265,17 @@ def test_a_stage_that_was_ended_early_goes_on_in_the_next_run(probes, monkeypatc
     assert (run(), run()) == ("built", "built")
     flag.unlink()
     assert (run(), run()) == ("built", "cached")
+
+
+def test_ctrl_c_while_the_builder_has_something_to_tell(probes, monkeypatch):
+    """What it tells then comes in the middle of what it was telling."""
+    monkeypatch.setitem(STAGES, "patient", "probe_stage:Patient")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    probes.events = _Listener(lambda event: event.text == "searching" and os.kill(os.getpid(), signal.SIGINT))
+    code = "import time\ncontext.progress('searching')\nwhile not context.stopped(): time.sleep(0.05)"
+    try:
+        build = probes.run(PlannedStage("patient", "patient", ProbeOptions(code=code)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert statuses(build) == {"patient": "built"}
+    assert "warning" in [event.event for event in probes.events]

@@ -67,6 +67,19 @@ def test_findings_are_confirmed_by_the_backend_itself(enginesmith: Doctor, write
     assert found.finding.repair_id == "resize-by-matrix"
 
 
+def test_several_files(enginesmith: Doctor, tmp_path: Path) -> None:
+    for name, text in {"plain": PLAIN, "resized": RESIZED}.items():
+        onnx.save(onnx.parser.parse_model(text), tmp_path / f"{name}.onnx")
+    asked = ("doctor", "plain.onnx", "resized.onnx", "--for", "tensorrt-rtx", "--no-trial")
+    shown = enginesmith(*asked)
+    assert shown.status == 1, "one of them has findings"
+    assert shown.out.index("plain.onnx: 1 nodes") < shown.out.index("resized.onnx: 2 nodes")
+    told = json.loads(enginesmith(*asked, "--json").out)
+    assert [(one["path"], one["clean"]) for one in told] == [("plain.onnx", True), ("resized.onnx", False)]
+    refused = enginesmith(*asked, "--fix", "fixed.onnx")
+    assert (refused.status, refused.err) == (2, "enginesmith: --fix writes one graph: give one model\n")
+
+
 def test_without_a_trial_findings_are_predictions(enginesmith: Doctor, write: Callable[[str], str]) -> None:
     answer = enginesmith("doctor", write(RESIZED), "--for", "tensorrt-rtx", "--no-trial")
     assert answer.status == 1

@@ -64,7 +64,7 @@ def test_the_manifest_tells_the_whole_story(lenet):
     for stage in manifest.stages:
         ran = stage.status == "built"
         assert bool(stage.key and stage.tools and stage.log) == ran, stage.id
-        assert (stage.seconds > 0.1 and stage.peak_memory_mb > 20) == ran, stage.id
+        assert (stage.seconds > 0.01 and stage.peak_memory_mb > 20) == ran, stage.id
         if stage.stage == "compare" and ran:
             assert stage.comparison.verdict == "pass"
             assert len(stage.comparison.samples) >= 3
@@ -118,7 +118,7 @@ def test_lenet_in_int8(lenet):
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     stages = {stage.id: stage for stage in manifest.stages}
     assert stages["precision"].facts.lowering.products_by_dtype == {"int8": 5}
-    accuracy = stages["accuracy"].accuracy
+    accuracy = stages["accuracy"].facts.accuracy
     assert (accuracy.weak, accuracy.examples, accuracy.before, accuracy.budget) == (True, 32, 1.0, 0.1)
     assert 0.9 <= accuracy.after <= 1
     tvm, rtx = (next(e for e in manifest.engines if e.backend == name) for name in ("tvm", "tensorrt-rtx"))

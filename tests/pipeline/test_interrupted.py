@@ -23,15 +23,15 @@ def shell(tmp_path):
     return CommandLine(tmp_path, tmp_path / "store")
 
 
-def run_until(process, stage: str) -> psutil.Process:
-    """Read until the stage has begun; returns its worker."""
+def run_until(process, stage: str) -> list[psutil.Process]:
+    """Read until the stage has begun; returns its worker, and the processes between."""
     for line in process.stdout:
         if f"] {stage}" in line:
             break
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if workers := psutil.Process(process.pid).children():
-            return workers[0]
+        if len(started := psutil.Process(process.pid).children(recursive=True)) > 1:
+            return started
     pytest.fail("no worker came")
 
 
@@ -44,13 +44,13 @@ def finish(shell: CommandLine) -> dict[str, str]:
 def test_ctrl_c(shell):
     """As a terminal sends it: to the whole process group."""
     with shell.start(*ARGUMENTS) as process:
-        worker = run_until(process, "check tvm")
+        started = run_until(process, "check tvm")
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == "enginesmith: stopped; what is finished is in the store\n"
     assert "Traceback" not in out
-    worker.wait(10)  # at its very start it ends by itself, on finding its parent gone
+    assert psutil.wait_procs(started, 10)[1] == []
     store = Store(shell.store)
     assert store.verify() == []
     assert len(list(store.entries())) == 2
@@ -60,9 +60,9 @@ def test_ctrl_c(shell):
 @pytest.mark.slow
 def test_kill_9_and_the_next_run_goes_on(shell):
     with shell.start(*ARGUMENTS) as process:
-        worker = run_until(process, "check tvm")
+        started = run_until(process, "check tvm")
         process.kill()
-        worker.wait(10)
+        assert psutil.wait_procs(started, 10)[1] == []
     store = Store(shell.store)
     assert store.verify() == []
     states = finish(shell)

@@ -88,6 +88,7 @@ def forge(tmp_path, monkeypatch):
             path.write_text(text)
         code_version.cache_clear()
         hashing._read.cache_clear()
+        hashing._own_file.cache_clear()
         return code_version("forge.part.stage")
 
     yield version

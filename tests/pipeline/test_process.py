@@ -16,6 +16,7 @@ from running import PROBE
 from enginesmith.pipeline.job import process
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.process import Ended, Limits, run_worker
+from enginesmith.pipeline.job.templates import Template
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Workers:
     """Runs probes, each in a folder of its own."""
 
     folder: Path
+    template: Template | None = None
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -51,12 +53,21 @@ class Workers:
             {"PYTHONPATH": str(PROBE), **environment},
             listen or self.events.append,
             interruptible=stage == "patient",
+            template=self.template,
         )
 
 
-@pytest.fixture
-def workers(tmp_path):
-    return Workers(tmp_path)
+@pytest.fixture(params=["fresh", "forked"])
+def workers(tmp_path, tmp_path_factory, request):
+    if request.param == "fresh":
+        yield Workers(tmp_path)
+        return
+    log = tmp_path_factory.mktemp("templates") / "log"
+    template = Template.start((), {"PYTHONPATH": str(PROBE)}, log, without_torch=False)
+    assert template.ready()
+    yield Workers(tmp_path, template)
+    assert (template.lost, log.read_text()) == (False, "")
+    template.close()
 
 
 def test_a_worker_that_works(workers):

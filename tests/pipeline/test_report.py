@@ -18,7 +18,7 @@ from report_pages import HOSTILE, MANIFESTS, Page, hostile
 from enginesmith.converters.core.records import Comparison, TunedKernel, Tuning
 from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import Manifest
-from enginesmith.pipeline.report import charts, differences, render, sides, summary, write
+from enginesmith.pipeline.report import charts, compare, render, sides, summary, write
 
 
 @pytest.mark.parametrize("make", [*MANIFESTS, hostile])
@@ -244,7 +244,7 @@ def test_detections_alone_are_summed_up_by_their_overlap() -> None:
     for sample in comparison.samples:
         assert sample.detections
         sample.detections.matched = 0
-    assert differences.largest(comparison) == ("0 of 12", "matched")
+    assert compare.largest(comparison) == ("0 of 12", "matched")
     assert not [identity for identity in page.ids() if identity.endswith(("-histogram", "-samples"))]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import report_manifests as manifests
-from report_pages import Page, browse, chromium, drawn_plots, hostile
+from browser import browse, chromium, drawn_plots
+from report_pages import Page, hostile
 
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import render

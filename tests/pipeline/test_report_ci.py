@@ -162,8 +162,8 @@ def test_what_was_repaired_or_is_accepted_fails_nothing(
     found = examination(verdict)
     left = [] if mended else [found.targets[0].findings[0].finding]
     repairs = [] if mended is None else [RepairReport(left=left), RepairReport()]
-    junit.write_examination(found, repairs, tmp_path / "x.xml")
-    sarif.write_examination(found, repairs, tmp_path / "x.sarif")
+    junit.write_examinations([(found, repairs)], tmp_path / "x.xml")
+    sarif.write_examinations([(found, repairs)], tmp_path / "x.sarif")
     about = cases(tmp_path / "x.xml")
     assert [about[name].is_passed for name in ("the file", "tensorrt-rtx 1.7", "tvm 0.27")] == [True, passes, True]
     (result,) = read_sarif(tmp_path / "x.sarif")["results"]

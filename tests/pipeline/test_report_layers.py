@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 import report_manifests as manifests
-from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
+from browser import browse, chromium, drawn_plots
+from report_pages import HOSTILE, Page
 from rich.console import Console
 
 from enginesmith.converters.core.engine_layers import Group, Layer, Profile, Rates, behind, told

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import report_manifests as manifests
-from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
+from browser import browse, chromium, drawn_plots
+from report_pages import HOSTILE, Page
 
 from enginesmith.converters.core.facts import JudgedFacts
 from enginesmith.converters.core.records import Accuracy, Candidate, Kept, LayerLoss, Lowering, Search
-from enginesmith.converters.precision.lowered import LoweredFacts
+from enginesmith.converters.precision.facts import LoweredFacts
 from enginesmith.converters.stages.search import SearchFacts
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import precision, precision_charts, render, summary

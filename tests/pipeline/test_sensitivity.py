@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from browser import browse, chromium, drawn_plots
 from onnx import TensorProto, helper, numpy_helper
-from report_pages import HOSTILE, Page, browse, chromium, drawn_plots
+from report_pages import HOSTILE, Page
 from rich.console import Console
 from running import Answer, CommandLine
 
@@ -89,6 +90,7 @@ def test_a_model_without_layers_is_a_bad_request(shell: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((), "no model; give one"),
         (("none.onnx",), "none.onnx"),
         (("two.onnx", "--precision", "bf16"), "precision = 'bf16': layers are lowered to one of int8, fp16"),
         (("two.onnx", "--precision", "auto"), "precision = 'auto'"),

@@ -85,6 +85,8 @@ class TensorRTBackend:
         self.product = product
         self.name = product.name
         self.packages = product.packages
+        self.alone = not product.capabilities
+        self.preload: tuple[str, ...] = (product.module, f"{__package__}.check")
         self.requirement = product.requirement
 
     def version(self) -> str:

@@ -52,6 +52,12 @@ class TvmBackend:
     requirement = "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi==0.1.14.*'"
     engine_file = ENGINE
     without_torch = True
+    preload: tuple[str, ...] = (
+        "tvm",
+        f"{__package__}.check",
+        "enginesmith.converters.backends.tvm.kernels.apply",
+    )
+    alone = False
     dynamic_shapes = False
     half = False
 

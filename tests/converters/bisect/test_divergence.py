@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 
 from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs
 from enginesmith.converters.bisect.between_torch_and_graph import choose, match, modules_of, record_calls, run_marked
-from enginesmith.converters.bisect.layers import MOST, Divergence, measure, pair_up
-from enginesmith.converters.bisect.oracles import exceeds
+from enginesmith.converters.bisect.divergence import MOST, Divergence, measure, pair_up
 from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.graphs.tolerances import Apart
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 node = helper.make_node
@@ -121,7 +121,7 @@ ARRAYS = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_
 @given(ARRAYS)
 def test_nothing_exceeds_its_own_copy(values):
     array = np.array(values, np.float32)
-    assert exceeds(array, array.copy(), 0, 0) == 0
+    assert Apart.of(array, array.copy()).excess(0, 0) == 0
     assert measure(array, array.copy(), 1e-4, 1e-3).excess == 0
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from enginesmith.converters.graphs.sparsity import is_sparse
 from enginesmith.converters.stages.finetune import fine_tune
-from enginesmith.converters.training.layers import pooled, weighted
 from enginesmith.converters.training.pruning import mask_of, prune, why_dense
+from enginesmith.converters.training.weighted import pooled, weighted
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([(), (1,), (3, 2)]), st.integers(0, 99))

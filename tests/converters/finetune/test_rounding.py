@@ -12,8 +12,8 @@ from torch import nn
 
 from enginesmith.converters.precision.int8.weights import along, rounded, scales
 from enginesmith.converters.stages.finetune import fine_tune
-from enginesmith.converters.training.layers import output_axis, settle, weighted
 from enginesmith.converters.training.rounding import Rounding
+from enginesmith.converters.training.weighted import output_axis, settle, weighted
 
 LAYERS = {
     "conv": lambda: nn.Conv2d(4, 6, 3),

@@ -18,10 +18,10 @@ from enginesmith.converters.precision.int8.calibration import calibrate
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.int8.placement import observed
 from enginesmith.converters.precision.judges import FEWEST, Few, Judge, Watched, quick_judge
+from enginesmith.converters.precision.layer_losses import alone, layers_of, measure
 from enginesmith.converters.precision.lower import prepare
 from enginesmith.converters.precision.mix import Mix
-from enginesmith.converters.precision.search import search
-from enginesmith.converters.precision.sensitivity import alone, layers_of, measure
+from enginesmith.converters.precision.mix_search import search
 from enginesmith.converters.precision.trial import Ground, Trials
 
 TEXT = """g (float[1,4,8,8] x) => (float[1,5] y) {

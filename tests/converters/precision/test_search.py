@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from enginesmith.converters.core.records import LayerLoss, Search
 from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.precision.layer_losses import Layer
 from enginesmith.converters.precision.levels import counted, described
 from enginesmith.converters.precision.mix import Mix
-from enginesmith.converters.precision.search import RAISED, REFINEMENTS, UNTRIED, harms, search
-from enginesmith.converters.precision.sensitivity import Layer
+from enginesmith.converters.precision.mix_search import RAISED, REFINEMENTS, UNTRIED, harms, search
 from enginesmith.converters.precision.trial import Ground, Outcome, Trials
 
 BEST = "minmax" if Int8Options().method != "minmax" else "entropy"

@@ -19,6 +19,7 @@ class Probe(Stage[ProbeOptions]):
 
     name = "probe"
     options = ProbeOptions
+    preload = ()
 
     def run(self, inputs: Mapping[str, Path], options: ProbeOptions, context: Context) -> Facts:
         exec(options.code, {"inputs": inputs, "context": context})
@@ -30,3 +31,10 @@ class Patient(Probe):
 
     name = "patient"
     interruptible = True
+
+
+class Timed(Probe):
+    """Wants the machine for itself."""
+
+    name = "timed"
+    alone = True

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from enginesmith.converters.core.clock import Clock, Stop
 from enginesmith.converters.core.records import ROUNDING, Candidate, LayerLoss, Search
-from enginesmith.converters.precision import sensitivity
+from enginesmith.converters.precision import layer_losses
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.judges import Judge
+from enginesmith.converters.precision.layer_losses import Layer, Progress
 from enginesmith.converters.precision.levels import Levels, counted, described, mix_of
 from enginesmith.converters.precision.mix import Mix
-from enginesmith.converters.precision.sensitivity import Layer, Progress
 from enginesmith.converters.precision.trial import Outcome, Trials
 
 REFINEMENTS = 24
@@ -159,11 +159,11 @@ class _Search:
                     best, least = options, error
         return best
 
-    def _ranked(self, narrow: sensitivity.Lower, wide: str, names: Iterable[str]) -> list[str]:
+    def _ranked(self, narrow: layer_losses.Lower, wide: str, names: Iterable[str]) -> list[str]:
         """Those first that do most harm for each millisecond saved. Unmeasured ones do as much harm as the mean."""
         chosen = [self.layers[name] for name in names]
         until = time.monotonic() + SHARE * self.clock.left
-        measured = sensitivity.measure(
+        measured = layer_losses.measure(
             self.trials,
             self.quick,
             chosen,

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from enginesmith.converters.bisect.oracles import exceeds
 from enginesmith.converters.bisect.surgery import used_by
+from enginesmith.converters.graphs.tolerances import Apart
 
 MOST = 1e9
 """Shown for a difference without a bound: of integers, of NaN against a number, of shapes."""
@@ -82,13 +81,11 @@ def measure(expected: NDArray[Any], found: NDArray[Any], scale: float, relative:
     """`scale` and `relative` as in `conditions.Condition`."""
     if expected.shape != found.shape:
         return Figures(excess=MOST, max_abs=MOST, scale=0.0)
-    a, b = expected.astype(np.float64), found.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    largest = float(np.nan_to_num(difference, nan=MOST, posinf=MOST).max(initial=0.0))
-    magnitude = float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
+    apart = Apart.of(expected, found)
     return Figures(
-        excess=min(exceeds(expected, found, scale, relative), MOST), max_abs=min(largest, MOST), scale=magnitude
+        excess=min(apart.excess(scale, relative), MOST),
+        max_abs=min(float(apart.each.max(initial=0.0)), MOST),
+        scale=apart.scale,
     )
 
 

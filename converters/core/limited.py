@@ -1,0 +1,92 @@
+"""Run a piece of Python in a process with limits on its time and its memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from typing import IO, NamedTuple, NoReturn
+
+from enginesmith.converters.core.processes import die_with_parent, threads_left
+
+POLL = 0.005
+"""Seconds between looks at whether it has ended."""
+
+
+class Ended(NamedTuple):
+    """`status` is negative for a signal, None where the time was over; `output` is what was printed."""
+
+    status: int | None
+    output: str
+
+
+def run_python(code: str, arguments: list[str], seconds: float, memory: int) -> Ended:
+    """Run `code` with `sys.argv[1:]`, for at most so many seconds and with `memory` bytes of address space.
+
+    The process is forked from this one where no thread runs here, and then needs not import again what this one has.
+    """
+    parent = os.getpid()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = min(memory, hard) if hard >= 0 else memory
+
+    def limit() -> None:  # in the child only
+        die_with_parent(parent)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+
+    with tempfile.TemporaryFile() as output:
+        if threads_left() == 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if (child := os.fork()) == 0:
+                limit()
+                _run(code, arguments, output)
+            status = _wait(child, seconds)
+        else:
+            # -P: the folder where the user is may hold an onnx.py
+            command = [sys.executable, "-P", "-c", code, *arguments]
+            with subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=limit
+            ) as process:
+                status = _wait(process.pid, seconds)
+                process.returncode = 0 if status is None else status
+        output.seek(0)
+        return Ended(status, output.read().decode(errors="replace"))
+
+
+def _run(code: str, arguments: list[str], output: IO[bytes]) -> NoReturn:
+    """As `python -c` does it, in a process that was forked."""
+    status = 0
+    try:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
+        sys.argv = ["-c", *arguments]
+        exec(code, {"__name__": "__main__"})
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if status and not isinstance(end.code, int):
+            print(end.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not return into the code that forked
+        status = 1
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait(child: int, seconds: float) -> int | None:
+    """Reap it, killed when the time is over; then None."""
+    deadline = time.monotonic() + seconds
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None
+        time.sleep(POLL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,0 +1,57 @@
+"""One arithmetic for how far two tensors are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enginesmith.converters.graphs.tolerances import Apart
+
+INF, NAN = float("inf"), float("nan")
+
+
+def excess(expected, found, scale=0.0, relative=0.0, dtype="float32"):
+    return Apart.of(np.array(expected, dtype), np.array(found, dtype)).excess(scale, relative)
+
+
+def test_what_is_allowed_is_in_units_of_the_largest_and_of_each_magnitude():
+    assert excess([100, 1], [101, 1], scale=0.01) == pytest.approx(1)
+    assert excess([100, 1], [100, 1.5], scale=0.01) == pytest.approx(0.5)
+    assert excess([100, 2], [100, 2.5], relative=0.25) == pytest.approx(1)
+
+
+def test_nothing_allowed_takes_no_difference():
+    assert excess([0.0], [1e-30]) == INF
+    assert excess([0.0], [0.0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"), [([NAN], [1]), ([1], [NAN]), ([INF], [-INF]), ([INF], [1]), ([1], [INF])]
+)
+def test_what_one_side_alone_is_is_infinitely_apart(expected, found):
+    assert excess(expected, found, scale=1, relative=1) == INF
+
+
+def test_what_both_sides_are_is_equal():
+    assert excess([NAN, INF, -INF, 3], [NAN, INF, -INF, 3]) == 0
+    assert excess([], []) == 0
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_whole_numbers_are_equal_or_not(dtype):
+    """2**60 and 2**60 + 1 are one number in float64."""
+    assert excess([2**60], [2**60 + 1], scale=1, relative=1, dtype=dtype) == INF
+    assert Apart.of(np.array([2**60], dtype), np.array([2**60 + 1], dtype)).each.max() == 1
+    assert excess([7], [7], dtype=dtype) == 0
+
+
+def test_words_are_equal_or_not():
+    assert excess(["a", "b"], ["a", "c"], scale=1, dtype=object) == INF
+    assert excess(["a", "b"], ["a", "b"], dtype=object) == 0
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=8))
+def test_a_tensor_is_not_apart_from_itself(values):
+    assert excess(values, values) == 0
