@@ -105,6 +105,8 @@ def compare(
 
 
 def _open(name: str, place: Path, store: Store, timeout: float) -> Subject:
+    if not place.exists():
+        raise UserError(f"no file or folder {place}")
     if place.is_file() and place.suffix == ".onnx":
         return Subject(name, place, place.parent, place, None, _described(place, timeout), runs=place)
     if place.is_file() and place.suffix != ".json":

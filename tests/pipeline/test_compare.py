@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import tiny_onnx
 from onnx import numpy_helper
 from report_manifests import detector
 from running import Answer, Built
+from test_cli import HEAVY
 
 from enginesmith.pipeline.job.contrast import Change, Contrast
 from enginesmith.pipeline.job.manifest import Manifest
@@ -175,16 +178,33 @@ def test_an_engine_that_breaks_down_is_a_difference(tiny: Built, tmp_path: Path,
     assert engine.reason.startswith("B: tvm")
 
 
+def test_of_a_live_graph_nothing_is_imported_here_to_run_it(tmp_path: Path) -> None:
+    files = [str(tiny_onnx.linear(tmp_path / name)) for name in ("a.onnx", "b.onnx")]
+    code = f"""
+import sys
+from enginesmith.pipeline.api.compare import compare
+contrast = compare({files[0]!r}, {files[1]!r})
+assert [each.verdict for each in contrast.outputs] == ["pass"], contrast
+print(*sorted({HEAVY!r} & set(sys.modules)))
+import onnx
+model = onnx.load({files[1]!r})
+model.graph.node[1].op_type = "Neg"
+assert compare({files[0]!r}, model).differs
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_bad_requests(tiny: Built, tmp_path: Path, enginesmith: Command) -> None:
     stray = tmp_path / "stray.so"
     stray.touch()
     text = tmp_path / "text.onnx"
     text.write_text("no graph")
     for wrong, said in (
-        (tmp_path / "nowhere", "no build's output folder"),
+        (tmp_path / "nowhere", "no file or folder"),
+        (tmp_path, "no build's output folder"),
         (stray, "not in a build's output folder"),
         (text, "no ONNX file"),
-        (tiny.folder / "tvm" / "module.so", "no build's output folder"),
     ):
         answer = enginesmith("compare", str(tiny.folder), str(wrong))
         assert (answer.status, answer.out) == (2, ""), said
