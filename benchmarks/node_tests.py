@@ -140,21 +140,21 @@ def compiled(folder: str, path: str | None = None) -> str:
     import tvm
     from tvm import relax
 
-    from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.backends.tvm import schedule as tvm_schedule
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.frontend import importer
+    from enginesmith.converters.backends.tvm.processors import llvm_target
+    from enginesmith.converters.backends.tvm.schedule import schedule, tile_for
 
     case = Case(folder)
     model = onnx.load(str(case.onnx))
-    target = get_backend("tvm").llvm_target(TARGETS["tvm"])  # type: ignore[attr-defined]
+    target = llvm_target(TARGETS["tvm"])
     taken = onnx.load(path) if path else model
     names = [value.name for value in taken.graph.output]
     for index, given in enumerate(case.feeds(model)):
         feed = fed(taken, given)
         profile = profile_of(model, feed)
-        imported = tvm_import.import_onnx(Path(path) if path else case.onnx, profile)
-        module = tvm_schedule.schedule(tvm_import.optimize(imported.module, target), tvm_schedule.tile_for("x86-64-v3"))
-        machine = relax.VirtualMachine(tvm_import.compile_module(module, target), tvm.cpu())
+        imported = importer.import_onnx(Path(path) if path else case.onnx, profile)
+        module = schedule(importer.optimize(imported.module, target), tile_for("x86-64-v3"))
+        machine = relax.VirtualMachine(importer.compile_module(module, target), tvm.cpu())
         result = machine["main"](*(tvm.runtime.tensor(np.asarray(feed[t.name], order="C")) for t in imported.inputs))
         one = len(imported.outputs) == 1 and (hasattr(result, "numpy") or not hasattr(result, "__len__"))
         results = [result] if one or type(result).__name__ == "Shape" else list(result)

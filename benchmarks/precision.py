@@ -170,15 +170,15 @@ def build_apart(graph: Path, engine: Path) -> tuple[int | None, str]:
 
 def build(graph: Path, engine: Path) -> tuple[int | None, str]:
     """Parse and build with TensorRT-RTX; the engine's size, or the message that refuses the graph."""
-    from enginesmith.converters.backends.tensorrt import session as trt_session
-    from enginesmith.converters.backends.tensorrt.backend import TENSORRT_RTX, TensorRTBackend
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.backends.tensorrt import session
+    from enginesmith.converters.backends.tensorrt.product import RTX
 
-    backend = TensorRTBackend(TENSORRT_RTX)
-    parsed = trt_session.parse(backend.session(), graph)
-    config = trt_session.config_for(parsed, {}, backend.capability(TARGET))
-    made = None if parsed.errors else trt_session.build(parsed, config)
+    parsed = session.parse(session.builder_session(RTX), graph)
+    config = session.config_for(parsed, {}, TARGET)
+    made = None if parsed.errors else session.build(parsed, config)
     if made is None:
-        refused = backend.trial(graph, TARGET, {}, {})
+        refused = get_backend("tensorrt-rtx").trial(graph, TARGET, {}, {})
         # what follows is that there is no GPU here, which parser and builder don't need
         reason = f"{refused.op}: {refused.message}".partition(" [checkMacros.cpp")[0] if refused else "no reason given"
         return None, f"refused by TensorRT-RTX: {reason}"

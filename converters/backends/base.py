@@ -1,20 +1,29 @@
-"""What every backend offers to the check, compile, compare and measure stages."""
+"""What every backend offers to the compile, compare and measure stages, to `doctor` and to `bisect`."""
 
 from __future__ import annotations
 
+import importlib.metadata
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.target import Target
+from enginesmith.converters.core import engine_layers
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
     from polygraphy.backend.base import BaseRunner
+
+    Feed = Mapping[str, NDArray[Any]]
 
 Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 """Input name to its minimum, optimum and maximum shape."""
@@ -56,59 +65,109 @@ class Rejection(BaseModel, frozen=True):
     op: str = ""
 
 
-class Backend(Protocol):
-    """A way to turn an ONNX file into something that runs. Imports its framework inside its methods."""
+class Backend(ABC):
+    """A way to turn an ONNX file into something that runs. Imports its framework inside its methods.
+
+    What is stated here as it is for most is overridden by the others.
+    """
 
     name: str
     packages: tuple[str, ...]
-    """Distributions whose versions decide what is built; those that are not installed are left out of a key."""
+    """Distributions whose versions decide what is built, the backend's own first, a plug-in's among them. Those that are
+    not installed are left out of a key."""
     requirement: str
     """The pip line that installs it."""
     engine_file: str
-    """Name of the file in `BuildRequest.out` that `runner` takes."""
-    without_torch: bool
-    """Its processes need torch made unimportable."""
-    preload: tuple[str, ...]
+    """Name of the file in `BuildRequest.out` that `runner` takes; not `model.onnx`, which a repaired graph has there."""
+    table: str = ""
+    """Name of the table in `compat.support` that says what it takes; empty where there is none, and so no rule and no
+    repair."""
+    preload: tuple[str, ...] = ()
     """Modules that it works with, as of a stage's `preload`."""
-    alone: bool
+    alone: bool = False
     """Its builds time kernels on the device: nothing else runs beside them."""
-    dynamic_shapes: bool
+    gpu: bool = False
+    """Its targets are compute capabilities (`sm_89`); else its engines run on CPUs."""
+    dynamic_shapes: bool = False
     """Its engines take every shape of the profile, not the optimum alone."""
-    half: bool
+    half: bool = False
     """Its engines compute in 16-bit floats where the graph says so; else in float32."""
+    tunable: bool = False
+    """Its kernels have schedules to search for: it builds with `BuildRequest.schedules`."""
 
     def version(self) -> str:
         """The installed version, empty when it isn't installed. Cheap: reads package metadata."""
+        for package in self.packages:
+            try:
+                return importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return ""
 
+    def rules(self) -> Target:
+        """What compat's rules and repairs know it by; without a table none of them holds."""
+        return Target(self.table, self.version())
+
+    @abstractmethod
     def available(self) -> str | None:
         """None when this machine can build, else the reason why not. Cheap: imports nothing heavy."""
 
     def buildable(self, target: str) -> str | None:
         """None when this machine has what an engine for `target` takes beside the backend, else what to install. Cheap."""
+        return None
 
+    @abstractmethod
     def runnable(self, target: str) -> str | None:
         """None when an engine for `target` can run here, else the reason why not, such as `no GPU`. Cheap."""
 
+    @abstractmethod
     def resolve_target(self, target: str) -> str:
         """The canonical target for `auto`, `native` or a given name. Raises UserError with the nearest names. Cheap."""
 
     def lacks(self, precision: str, target: str) -> str:
         """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
+        return ""
 
     def sparse_kernels(self, target: str) -> bool:
         """Are there kernels for `target` that leave out the zeros of 2:4 sparse weights? Cheap."""
+        return False
 
+    @abstractmethod
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the backend's own parser and a trial build; one finding for every node refused, not the first only."""
 
+    @abstractmethod
+    def parse(self, onnx: Path) -> Rejection | None:
+        """Why the backend's parser doesn't take a graph, None if it does."""
+
+    @abstractmethod
     def trial(self, onnx: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]) -> Rejection | None:
         """Parse and build the whole graph, keep nothing. `values`: of integer inputs that decide on shapes."""
 
+    @abstractmethod
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
         """Write the engine into `request.out`. Raises ConversionError with findings."""
 
+    @abstractmethod
     def runner(self, engine: Path, threads: int | None = None) -> BaseRunner:
         """A Polygraphy runner for an engine file that `build` wrote, on this machine.
 
         `threads` bounds the CPU threads of a backend that has them; None leaves its default.
         """
+
+    def layer_times(
+        self,
+        engine: Path,
+        target: str,
+        model: Path,
+        feeds: tuple[Feed, Feed],
+        threads: int,
+        seconds: float,
+        scratch: Path,
+    ) -> engine_layers.Profile | None:
+        """Run an engine for some `seconds`, layer by layer, and ONNX Runtime on the graph `model`, in turn. `feeds` are
+        the engine's inputs and the graph's. None for an engine that doesn't show its layers.
+
+        Raises ConversionError where they can't be timed.
+        """
+        return None

@@ -81,6 +81,7 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     from enginesmith.compat.graphs import infer, named, opset
     from enginesmith.compat.mending import with_repairs
     from enginesmith.compat.target import Target
+    from enginesmith.converters.backends import get_backend
 
     model, found = loading.load(Path(path))
     examination = Examination(path=path, problems=found)
@@ -91,8 +92,9 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     examination.nodes = sum(1 for _ in model.graph.all_nodes())
     examination.opset = opset(model)
     for backend, version in targets:
-        target = Target(backend, version)
-        report = TargetReport(backend=backend, version=version, note=support.version_note(target) or "")
+        target = Target(get_backend(backend).table, version)
+        note = support.version_note(target) if target.backend else ""
+        report = TargetReport(backend=backend, version=version, note=note)
         about_nodes = list(problems(model, target))
         said = [*whole(model, target), *(problem.finding for problem in about_nodes)]
         report.findings = [Examined(finding=finding) for finding in with_repairs(model, target, said)]
@@ -110,12 +112,11 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
 def ask(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The backend's own findings, with the repairs that would mend them: its parser, a trial build, and a probe of each
     node where they fail."""
-    from enginesmith.compat.target import Target
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.graphs.repair import name_repairs
 
     found = _asked(backend, path, target, profile)
-    named = name_repairs(Path(path), Target(backend, get_backend(backend).version()), found)
+    named = name_repairs(Path(path), get_backend(backend).rules(), found)
     return [finding.model_dump() for finding in named]
 
 
@@ -142,13 +143,15 @@ def fix(
     empty. Raises UserError where the model can't be run on these inputs: they would prove nothing.
     """
     from enginesmith.compat.target import Target
+    from enginesmith.converters.backends import get_backend
     from enginesmith.converters.graphs.repair import repair_file
 
     def refused(file: Path) -> list[Finding]:
         return _asked(backend, str(file), target, profile)
 
     given = [_given(path, inputs)] if inputs else []
-    report = repair_file(Path(path), Path(out), Target(backend, version), refused if target else None, given)
+    rules = Target(get_backend(backend).table, version)
+    report = repair_file(Path(path), Path(out), rules, refused if target else None, given)
     return report.model_dump()
 
 

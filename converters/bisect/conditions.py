@@ -13,8 +13,8 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 COMMAND = "command:"
-SIDES = ("onnxruntime", "reference", "tvm")
-"""What can run a model here, for `differs`. `reference` is `onnx.reference`."""
+REFERENCES = ("onnxruntime", "reference")
+"""What runs a model as it is, for `differs`. `reference` is `onnx.reference`."""
 
 
 class Condition(BaseModel, frozen=True):
@@ -77,10 +77,13 @@ def _backend(name: str, target: str) -> dict[str, Any]:
 
 def _differs(text: str, expected: str, found: str, by: str | None, target: str) -> Condition:
     for side in (expected, found):
-        if side not in SIDES:
+        if side not in sides():
             raise _unknown(text)
     if expected == found:
         raise UserError(f"{expected} can't differ from itself")
+    engines = [side for side in (expected, found) if side not in REFERENCES]
+    if len(engines) > 1:
+        raise UserError(f"{text!r}: one of the two must be {' or '.join(REFERENCES)}")
     scale, relative = TOLERANCES["fp32"].scale, TOLERANCES["fp32"].relative
     if by is not None:
         try:
@@ -89,17 +92,22 @@ def _differs(text: str, expected: str, found: str, by: str | None, target: str) 
             raise UserError(f"{by!r} is no tolerance; write a number, as in 'by 1e-3'") from None
         if not 0 <= scale < float("inf"):
             raise UserError(f"{by} is no tolerance; it must be 0 or more")
-    fields = _backend("tvm", target) if "tvm" in (expected, found) else {}
+    fields = _backend(engines[0], target) if engines else {}
     return Condition(
         text=text, kind="differs", expected=expected, found=found, scale=scale, relative=relative, **fields
     )
 
 
+def sides() -> tuple[str, ...]:
+    """What can run a model here: REFERENCES, and the backends whose engines run on a CPU."""
+    return (*REFERENCES, *(name for name, backend in BACKENDS.items() if not backend.gpu))
+
+
 def forms() -> list[str]:
     """Every condition that there is, but for tolerances and commands."""
-    pairs = [(a, b) for a in SIDES for b in SIDES if a != b]
+    pairs = [(a, b) for a in sides() for b in sides() if a != b and (a in REFERENCES or b in REFERENCES)]
     return [
-        *(f"{verb} on {backend}" for verb in ("build", "parse") for backend in reversed(BACKENDS)),
+        *(f"{verb} on {backend}" for verb in ("build", "parse") for backend in reversed([*BACKENDS])),
         *(f"{verb} in onnxruntime" for verb in ("load", "run")),
         "check",
         *(f"differs between {a} and {b}" for a, b in pairs),
@@ -114,8 +122,7 @@ def _unknown(words: str) -> UserError:
 
 def _grammar() -> str:
     backends = "|".join(BACKENDS)
-    sides = "|".join(SIDES)
     return (
         f"'parse on {backends}', 'build on …', 'load in onnxruntime', 'run in onnxruntime', 'check', "
-        f"'differs between {sides} and … [by TOLERANCE]', or '{COMMAND} CMD {{}}'"
+        f"'differs between {'|'.join(sides())} and … [by TOLERANCE]', or '{COMMAND} CMD {{}}'"
     )

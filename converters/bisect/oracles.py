@@ -68,15 +68,15 @@ def run_onnxruntime(path: Path, feed: Feed, names: Sequence[str] | None = None) 
     return outputs
 
 
-def run_tvm(path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
-    """Outputs of a compiled module. Raises ConversionError where TVM doesn't take the graph."""
+def run_engine(name: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
+    """Outputs of the engine of a backend called `name`. Raises ConversionError where that doesn't take the graph."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
     from enginesmith.converters.core.stage import Context
 
-    backend = get_backend("tvm")
-    with tempfile.TemporaryDirectory(prefix="enginesmith-") as name:
-        out = Path(name)
+    backend = get_backend(name)
+    with tempfile.TemporaryDirectory(prefix="enginesmith-") as folder:
+        out = Path(folder)
         request = BuildRequest(onnx=path, target=target, profile={}, out=out)
         backend.build(request, Context(out=out, scratch=out, cache=out))
         with backend.runner(out / backend.engine_file) as runner:
@@ -120,24 +120,9 @@ def _raises(call: Any) -> dict[str, Any] | None:
 def _parse(path: Path, condition: Condition) -> dict[str, Any] | None:
     """The part of a trial that reads the graph, without the build."""
     from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.backends.tensorrt.backend import TensorRTBackend
 
-    backend = get_backend(condition.backend)
-    if isinstance(backend, TensorRTBackend):
-        from enginesmith.converters.backends.tensorrt import session as trt_session
-
-        parsed = trt_session.parse(backend.session(), path)
-        if not parsed.errors:
-            return None
-        error = parsed.errors[0]
-        return _failure("parse", error.message, error.node, error.op)
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
-
-    try:
-        tvm_import.import_onnx(path, {})
-    except tvm_import.ImportFailed as refused:
-        return _failure("parse", str(refused))
-    return None
+    rejection = get_backend(condition.backend).parse(path)
+    return None if rejection is None else _failure(**rejection.model_dump())
 
 
 def _build(path: Path, condition: Condition, profile: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -167,10 +152,10 @@ def _differs(path: Path, condition: Condition) -> dict[str, Any] | None:
 
 
 def _run(side: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
-    if side == "tvm":
-        return run_tvm(path, feed, target)
     if side == "onnxruntime":
         return run_onnxruntime(path, feed)
+    if side != "reference":
+        return run_engine(side, path, feed, target)
     from onnx.reference import ReferenceEvaluator
 
     return list(ReferenceEvaluator(str(path)).run(None, feed))

@@ -54,21 +54,41 @@ def code_version(module: str) -> str:
             continue
         found[name], imports = _read(path)
         # importing a module runs the packages around it first
-        waiting += [*imports, name.rpartition(".")[0]]
+        waiting += [*(name + other if other.startswith(".") else other for other in imports), name.rpartition(".")[0]]
     return hash_value(found)
 
 
 @cache
+def plugin_version(module: str) -> str:
+    """Digest of another's module and the whole package that it is in: while it is being written, its version says nothing.
+    Empty where it is not installed.
+    """
+    spec = util.find_spec(module.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return ""
+    path = Path(spec.origin)
+    files = path.parent.rglob("*.py") if spec.submodule_search_locations else [path]
+    return hash_value({str(file.relative_to(path.parent)): hash_file(file) for file in files})
+
+
+@cache
 def _read(path: Path) -> tuple[str, list[str]]:
-    """Digest of a module's source and data, and the modules of ours that it imports."""
+    """Digest of a module's source and data, and the modules of ours that it imports; a dot begins those within a package
+    that imports all that it holds.
+    """
     digests = {path.name: hash_file(path)}
     for pattern in DATA:
         digests |= {data.name: hash_file(data) for data in path.parent.glob(pattern)}
     found: list[str] = []
-    for package, names, module in IMPORT.findall(path.read_text()):
+    text = path.read_text()
+    for package, names, module in IMPORT.findall(text):
         # `from package import module` names a module too; what `from module import thing` makes is no file of ours
         found += [f"{package}.{name}" for name in re.findall(r"\w+", names)] + [package or module]
-    return hash_value(digests), [name for name in found if name.startswith(f"{OURS}.")]
+    found += re.findall(r'import_module\("([\w.]+)"\)', text)
+    if "iter_modules(__path__)" in text:
+        within = (*path.parent.glob("*.py"), *(inner.parent for inner in path.parent.glob("*/__init__.py")))
+        found += [f".{other.stem}" for other in within if other != path]
+    return hash_value(digests), [name for name in found if name.startswith((f"{OURS}.", "."))]
 
 
 @cache

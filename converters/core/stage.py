@@ -88,9 +88,3 @@ class Stage(Generic[OptionsT]):
         Raises UserError for a request that can't be met, ConversionError for a failed conversion.
         """
         raise NotImplementedError
-
-
-def accepted(inputs: Mapping[str, Path]) -> Path:
-    """The graph to build from: the one that the check repaired, or else the model's."""
-    repaired = inputs["checked"] / MODEL
-    return repaired if repaired.exists() else inputs["model"] / MODEL

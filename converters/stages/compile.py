@@ -1,24 +1,26 @@
-"""ONNX to an engine, by a backend."""
+"""ONNX to an engine, by a backend; a graph that the backend refuses is repaired, compared, and built again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest, Profile
+from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
 from enginesmith.converters.backends.profile import profile_of
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
 from enginesmith.converters.core.inputs import listed_shapes, written
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.recipe import AUTO, Recipe
 from enginesmith.converters.core.records import EngineInfo
-from enginesmith.converters.core.samples import SAMPLES, SampleSet
-from enginesmith.converters.core.stage import SCHEDULES, Context, Stage, accepted
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
 from enginesmith.converters.graphs import interface
+from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.products import shortfall
 
 if TYPE_CHECKING:
@@ -26,8 +28,14 @@ if TYPE_CHECKING:
 
 
 class CompileOptions(Options):
+    """`precision` is the comparison's, of a repaired graph with the one given, whose results are called `expected`."""
+
     backend: str
     target: str
+    precision: str = "fp32"
+    expected: str = "ONNX Runtime"
+    repair: bool = True
+    """The graph may be changed."""
     sparse: bool = False
     """The weights are meant to be 2:4 sparse."""
     kernels: bool = True
@@ -36,12 +44,16 @@ class CompileOptions(Options):
     """Winograd's among them."""
 
 
-class CompileFacts(Facts):
+class CompileFacts(GraphFacts, ComparedFacts):
+    """Of the graph and its comparison, where it had to be repaired."""
+
     engine: EngineInfo
 
 
 class Compile(Stage[CompileOptions]):
-    """The artifact is the engine, with what its backend needs to run it beside it."""
+    """The artifact is the engine, with what its backend needs to run it beside it, and the repaired graph where one was
+    needed. Fails with a finding for every node that the backend refuses and that no repair could mend.
+    """
 
     name = "compile"
     options = CompileOptions
@@ -49,22 +61,29 @@ class Compile(Stage[CompileOptions]):
     without_torch = True
 
     def packages_of(self, options: CompileOptions) -> tuple[str, ...]:
-        return get_backend(options.backend).packages
+        return (*get_backend(options.backend).packages, *(REPAIR_PACKAGES if options.repair else ()))
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         backend, target = so_far.branch.backend, so_far.branch.target
         options = CompileOptions(
-            backend=backend, target=target, sparse=recipe.sparse, kernels=recipe.kernels, winograd=recipe.winograd
+            backend=backend,
+            target=target,
+            precision="int8" if recipe.precision == AUTO else recipe.precision,
+            expected=so_far.expected_label,
+            repair=recipe.repair,
+            sparse=recipe.sparse,
+            kernels=recipe.kernels,
+            winograd=recipe.winograd,
         )
-        needs = so_far.needs("model", "samples", "checked", "tuned")
+        needs = so_far.needs("model", "samples", "expected", "tuned")
         id = f"{self.name} {so_far.branch.name}"
-        yield PlannedStage(id, self.name, options, needs=needs, backend=backend, target=target)
+        yield PlannedStage(id, self.name, options, needs=needs, after=so_far.after, backend=backend, target=target)
         so_far.roles |= {"engine": id, "product": id}
 
     def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> CompileFacts:
-        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
+        samples, feeds = SampleSet.load(inputs["samples"])
         request = BuildRequest(
-            onnx=accepted(inputs),
+            onnx=inputs["model"] / MODEL,
             target=options.target,
             profile=profile_of(samples.specs),
             out=context.out,
@@ -77,8 +96,9 @@ class Compile(Stage[CompileOptions]):
         )
         backend = get_backend(options.backend)
         zeros = _sparsity(request.onnx) if options.sparse else None
-        engine = backend.build(request, context)
-        warnings = [f"the graph's {change}" for change in interface.save(request.onnx, context.out)]
+        built = build(backend, request, context, feeds, context.out / MODEL if options.repair else None)
+        engine = built.engine
+        warnings = [f"the graph's {change}" for change in interface.save(built.onnx, context.out)]
         if lacking := shortfall(engine.products_asked, engine.products_built):
             warnings.append(f"{options.backend}: {lacking}; the report's layers say what the others are")
         if request.profile and not request.shapes and not backend.dynamic_shapes:
@@ -99,9 +119,25 @@ class Compile(Stage[CompileOptions]):
                 )
         for warning in warnings:
             context.warn(warning)
-        return CompileFacts(
-            engine=engine, warnings=warnings, note=f"{engine.layers} layers, {engine.size / 1e6:.1f} MB"
-        )
+        facts: dict[str, Any] = {
+            "engine": engine,
+            "findings": built.findings,
+            "warnings": warnings,
+            "note": f"{engine.layers} layers, {engine.size / 1e6:.1f} MB",
+        }
+        if built.report.made:
+            from enginesmith.converters.graphs.comparison import compare_graph
+
+            context.progress("comparing the repaired graph")
+            before = (inputs["samples"], inputs["expected"], options.expected, options.precision)
+            facts = {
+                **dict(describe(built.onnx)),
+                **facts,
+                "repairs": built.report.attempts,
+                "comparison": compare_graph(built.onnx, *before, context),
+                "note": f"{facts['note']}; {built.told}",
+            }
+        return CompileFacts(**facts)
 
 
 def _example(profile: Profile) -> str:

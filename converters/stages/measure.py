@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.core.engine_layers import Layers, Profile
+from enginesmith.converters.core.engine_layers import Profile
+from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.inputs import written
 from enginesmith.converters.core.options import Options
@@ -110,22 +111,15 @@ class Measure(Stage[MeasureOptions]):
         feed: Mapping[str, Array],
         context: Context,
     ) -> tuple[Profile | None, list[str]]:
-        """Layer by layer, for an engine whose layers are known; and why not, where that can't be had."""
+        """Layer by layer, for a backend that shows its layers; and why not, where that can't be had."""
         backend = get_backend(options.backend)
-        path = inputs["engine"] / backend.engine_file
-        if Layers.beside(path) is None:
-            return None, []
-        from enginesmith.converters.backends.tvm.profiling.profile import profile
-        from enginesmith.converters.backends.tvm.profiling.reference import Untimed
-
+        engine, model = inputs["engine"] / backend.engine_file, inputs["model"] / MODEL
         context.progress("layer by layer")
         feeds = (interface.fed(interface.load(inputs["engine"]), feed), feed)
         seconds = min(options.seconds, PROFILE_SECONDS)
-        model = inputs["model"] / MODEL
         try:
-            with backend.runner(path, threads=threads) as engine:
-                return profile(engine, options.target, model, feeds, threads, seconds, context.scratch), []
-        except Untimed as error:
+            return backend.layer_times(engine, options.target, model, feeds, threads, seconds, context.scratch), []
+        except ConversionError as error:
             return None, [f"layers were not timed: {error}"]
 
 

@@ -23,7 +23,6 @@ STAGES = {
     "search": "enginesmith.converters.stages.search:SearchMix",
     "sensitivity": "enginesmith.converters.stages.sensitivity:MeasureSensitivity",
     "evaluate": "enginesmith.converters.stages.evaluate:MeasureAccuracy",
-    "check": "enginesmith.converters.stages.check:Check",
     "tune": "enginesmith.converters.stages.tune:Tune",
     "compile": "enginesmith.converters.stages.compile:Compile",
     "compare": "enginesmith.converters.stages.compare:Compare",

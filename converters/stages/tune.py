@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import Backend, BuildRequest
+from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
 from enginesmith.converters.backends.profile import profile_of
-from enginesmith.converters.backends.tvm import target as tvm_target
 from enginesmith.converters.backends.tvm.tuning.database import Database, Header
 from enginesmith.converters.backends.tvm.tuning.machine import parse_tracker, reach
 from enginesmith.converters.core.clock import Clock
@@ -30,8 +30,8 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import TunedKernel, Tuning
-from enginesmith.converters.core.samples import SAMPLES, SampleSet
-from enginesmith.converters.core.stage import SCHEDULES, Context, Stage, accepted
+from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
 
 if TYPE_CHECKING:
     from enginesmith.converters.backends.tvm.kernels.workload import Tuned
@@ -45,8 +45,6 @@ SLOWER = 0.995
 """Of the default module's time: a tuned one that takes more isn't kept. Less than that is noise."""
 PACKAGE = "enginesmith.converters.backends.tvm.tuning"
 
-
-TVM = "tvm"
 KERNELS = "enginesmith.converters.backends.tvm.kernels.workload"
 """What kernels and schedules are is decided by this module and those that it imports."""
 
@@ -59,6 +57,7 @@ class TuneOptions(Options):
     seconds: float = Field(gt=0)
     threads: int = 0
     winograd: bool = True
+    repair: bool = True
     tuners: str = ""
     """A tracker of TVM's RPC and the key of the machines to measure on, `HOST:PORT/KEY`; this machine where left out."""
     database: Path | None = None
@@ -92,19 +91,20 @@ class Tune(Stage[TuneOptions]):
     without_torch = True
 
     def packages_of(self, options: TuneOptions) -> tuple[str, ...]:
-        return get_backend(options.backend).packages
+        return (*get_backend(options.backend).packages, *(REPAIR_PACKAGES if options.repair else ()))
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         _check(recipe, so_far.engines)
         backend, target = so_far.branch.backend, so_far.branch.target
-        if not recipe.tune or backend != TVM:
+        if not recipe.tune or not get_backend(backend).tunable:
             return
         options = TuneOptions(
-            backend=TVM,
+            backend=backend,
             target=target,
             seconds=recipe.tune,
             threads=recipe.threads,
             winograd=recipe.winograd,
+            repair=recipe.repair,
             tuners=recipe.tuners,
             database=recipe.tune_database and recipe.tune_database.absolute(),
             code=code_version(KERNELS),
@@ -112,9 +112,9 @@ class Tune(Stage[TuneOptions]):
         )
         if options.database is not None:
             Database(options.database, options.header)  # raises UserError for a database of something else
-        needs = so_far.needs("model", "samples", "checked")
+        needs = so_far.needs("model", "samples")
         id = f"{self.name} {so_far.branch.name}"
-        yield PlannedStage(id, self.name, options, needs=needs, backend=backend, target=target)
+        yield PlannedStage(id, self.name, options, needs=needs, after=so_far.after, backend=backend, target=target)
         so_far.roles["tuned"] = id
 
     def run(self, inputs: Mapping[str, Path], options: TuneOptions, context: Context) -> TuneFacts:
@@ -125,21 +125,25 @@ class Tune(Stage[TuneOptions]):
         from enginesmith.converters.backends.tvm.tuning.tasks import groups_of
 
         started = time.monotonic()
+        backend = get_backend(options.backend)
         threads = options.threads or len(os.sched_getaffinity(0))
         header = options.header
         database = Database(options.database or context.cache / f"{options.target}-{header.short}.jsonl", header)
-        if not options.tuners and (reason := tvm_target.runnable(tvm_target.parse(options.target))):
+        if not options.tuners and (reason := backend.runnable(options.target)):
             raise UserError(f"can't tune for {options.target} here: {reason}; give --tuners HOST:PORT/KEY")
         count = machines(options.tuners) if options.tuners else 1
-        samples = SampleSet.model_validate_json((inputs["samples"] / SAMPLES).read_bytes())
+        samples, feeds = SampleSet.load(inputs["samples"])
         request = BuildRequest(
-            onnx=accepted(inputs),
+            onnx=inputs["model"] / MODEL,
             target=options.target,
             profile=profile_of(samples.specs),
-            out=context.scratch,
+            out=context.scratch / "default",
             shapes=listed_shapes(samples.specs),
             winograd=options.winograd,
         )
+        request.out.mkdir()
+        built = build(backend, request, context, feeds, context.scratch / MODEL if options.repair else None)
+        request = replace(request, onnx=built.onnx)
         context.progress("looking for kernels", 0.0)
         groups = groups_of(workloads(request), winograd=options.winograd)
         if not groups:
@@ -160,7 +164,7 @@ class Tune(Stage[TuneOptions]):
         tuned, times = search.tuned(), None
         context.progress("comparing the whole modules", 1.0)
         if tuned.schedules or any(search.size(group) != group.size for group in groups):
-            comparison = _Comparison(request, where, context.scratch)
+            comparison = _Comparison(backend, request, where, context.scratch)
             times = comparison.times(tuned)
             if times[1] >= SLOWER * times[0] and (light := search.tuned(heavy=False)) != tuned:
                 tuned, times = light, comparison.times(light)
@@ -193,8 +197,8 @@ def _check(recipe: Recipe, engines: Sequence[EngineTarget]) -> None:
             if getattr(recipe, name):
                 raise UserError(f"{name} is for a search: give tune too, such as --tune 10m")
         return
-    targets = [engine.target for engine in engines if engine.backend == TVM]
-    if not targets:
+    tunable = [engine for engine in engines if get_backend(engine.backend).tunable]
+    if not tunable:
         names = ", ".join(dict.fromkeys(engine.backend for engine in engines))
         raise UserError(f"tune is for TVM modules, and the backend is {names}: give --backend tvm, or leave --tune out")
     if not recipe.kernels:
@@ -202,10 +206,10 @@ def _check(recipe: Recipe, engines: Sequence[EngineTarget]) -> None:
     if recipe.tuners:
         reach(parse_tracker(recipe.tuners))
         return
-    for target in targets:
-        if reason := get_backend(TVM).runnable(target):
+    for engine in tunable:
+        if reason := get_backend(engine.backend).runnable(engine.target):
             raise UserError(
-                f"can't tune for {target} here: {reason}; "
+                f"can't tune for {engine.target} here: {reason}; "
                 "measure on such machines with --tuners HOST:PORT/KEY, or leave --tune out"
             )
 
@@ -229,16 +233,16 @@ def _race(
 class _Comparison:
     """Of whole modules with that of default schedules, in turn in one process."""
 
-    def __init__(self, request: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
-        self.request, self.where, self.scratch = request, where, scratch
+    def __init__(self, backend: Backend, default: BuildRequest, where: tuple[str, int, str], scratch: Path) -> None:
+        """`default` is what the module of default schedules was built by."""
+        self.backend, self.default, self.where, self.scratch = backend, default, where, scratch
         self.built = 0
-        self.default = self._build(None)
 
     def times(self, tuned: Tuned) -> tuple[float, float]:
         """Milliseconds of the default module, and of one with other schedules."""
         file = self.scratch / SCHEDULES
         file.write_text(json.dumps(tuned.dump()), encoding="utf-8")
-        engines = [self.default, self._build(file)]
+        engines = [str(folder / self.backend.engine_file) for folder in (self.default.out, self._build(file))]
         try:
             with Isolated(without_torch=True) as process:
                 default, other = process.call(f"{PACKAGE}.network:race", engines, *self.where, timeout=WHOLE)
@@ -246,12 +250,12 @@ class _Comparison:
             raise ConversionError(f"the whole module could not be timed: {error}") from None
         return default, other
 
-    def _build(self, schedules: Path | None) -> str:
-        backend, out = get_backend("tvm"), self.scratch / f"module{self.built}"
+    def _build(self, schedules: Path) -> Path:
+        out = self.scratch / f"module{self.built}"
         self.built += 1
         out.mkdir()
-        backend.build(replace(self.request, out=out, schedules=schedules), Context(out, out, out))
-        return str(out / backend.engine_file)
+        self.backend.build(replace(self.default, out=out, schedules=schedules), Context(out, out, out))
+        return out
 
 
 def _nothing_learnt(failures: Sequence[str], stopped: str) -> ConversionError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs, between_torch_and_graph
+from enginesmith.converters.bisect import between_graph_and_engine, between_graphs, between_torch_and_graph
 from enginesmith.converters.bisect.divergence import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import ComparedFacts
@@ -17,7 +17,7 @@ from enginesmith.converters.core.recipe import AUTO
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 from enginesmith.converters.torch_models.prepare import PrepareOptions
-from enginesmith.pipeline.job.finished import TORCH, Run, Side
+from enginesmith.pipeline.job.finished import TORCH, Run, Side, graph_name
 
 MOST_SAMPLES = 3
 
@@ -77,7 +77,7 @@ def choose(run: Run, stages: str | None) -> tuple[list[tuple[Side, Side]], bool]
             )
         return [(first, second)], False
     failed = {
-        record.needs.get("candidate", record.id)
+        record.needs.get("candidate") or graph_name(record)
         for record in run.manifest.stages
         if isinstance(record.facts, ComparedFacts) and record.facts.shortcoming
     }
@@ -114,10 +114,11 @@ def compare(
     try:
         if found.is_engine:
             with tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as work:
-                divergence = between_graph_and_tvm.search(
+                divergence = between_graph_and_engine.search(
                     run.graph_of(expected),
                     samples,
                     indices[:1],
+                    found.record.backend,
                     found.record.target,
                     Path(work),
                     scale=limits[0],

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.compat.target import EVERY, Target
-from enginesmith.converters.backends import get_backend
+from enginesmith.compat.target import Target
+from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.backends.examination import ASK, EXAMINE, FIX, Examination, merge
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised
@@ -40,19 +40,21 @@ def wanted(text: str) -> list[Wanted]:
     """
     from enginesmith.compat import support
 
-    words = [word.strip() for word in text.split(",") if word.strip()] or list(EVERY)
+    words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
     for word in words:
         name, _, version = word.partition("=")
-        if name not in EVERY:
-            raise unknown("backend", name, EVERY)
+        if name not in BACKENDS:
+            raise unknown("backend", name, BACKENDS)
         backend = get_backend(name)
         installed = backend.version()
-        known = support.versions(name)
+        known = support.versions(backend.table) if backend.table else [installed]
         if version and not _numeric(version):
             raise UserError(f"{word}: give a version such as {name}={known[-1]}")
         asked = version or installed or known[-1]
         if version and not (installed and Target(name, installed).within(f"=={version}")):
+            if not backend.table:
+                raise UserError(f"{word}: {name} {installed} is installed, and of other versions nothing is on record")
             reason = f"{name} {version} is not installed" + (f" ({installed} is)" if installed else "")
         else:
             reason = backend.available() or ""

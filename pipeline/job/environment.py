@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel
 
-from enginesmith.converters.backends import BACKENDS, get_backend
+from enginesmith.converters.backends import BACKENDS
 from enginesmith.pipeline.job.manifest import MachineRecord
 
 
@@ -63,8 +63,7 @@ class Ability(BaseModel):
 def abilities() -> list[Ability]:
     """One row per backend."""
     rows = []
-    for name in BACKENDS:
-        backend = get_backend(name)
+    for name, backend in BACKENDS.items():
         reason = backend.available() or ""
         target = "" if reason else backend.resolve_target("auto")
         rows.append(

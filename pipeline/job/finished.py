@@ -10,7 +10,7 @@ from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.stages.export import ORIGINAL
-from enginesmith.pipeline.job.manifest import PASSED, Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 from enginesmith.pipeline.job.store import Store
 
 TORCH = "torch"
@@ -24,10 +24,7 @@ class Side:
     name: str
     record: StageRecord = field(compare=False)
     folder: Path = field(compare=False)
-
-    @property
-    def is_engine(self) -> bool:
-        return self.record.stage == "compile"
+    is_engine: bool = False
 
 
 @dataclass
@@ -59,12 +56,11 @@ class Run:
         return next(record for record in self.manifest.stages if record.id == id)
 
     def has_graph(self, record: StageRecord) -> bool:
-        on_the_road = record.stage != "compile" and record.id != ORIGINAL
-        return record.made and on_the_road and (self.artifact(record) / MODEL).is_file()
+        return record.made and record.id != ORIGINAL and (self.artifact(record) / MODEL).is_file()
 
     def chains(self) -> list[list[Side]]:
         """The forms of the model from PyTorch to each engine that runs here, in order."""
-        graphs = {record.id: Side(record.id, record, self.artifact(record)) for record in self._with_graphs()}
+        graphs = {record.id: Side(graph_name(record), record, self.artifact(record)) for record in self._with_graphs()}
         if not graphs:
             raise UserError(f"{self.folder} holds no graph: its build failed before the export was done")
         first = next(iter(graphs.values()))
@@ -74,8 +70,8 @@ class Run:
         for record in self.manifest.stages:
             if record.backend and record.id in graphs:  # repaired for that backend
                 branches.setdefault((record.backend, record.target), []).append(graphs[record.id])
-            elif record.stage == "compile" and record.status in PASSED and _can_be_looked_into(record):
-                side = Side(record.id, record, self.artifact(record))
+            if record.stage == "compile" and record.made and _can_be_looked_into(record):
+                side = Side(record.id, record, self.artifact(record), is_engine=True)
                 branches.setdefault((record.backend, record.target), []).append(side)
         return [[*trunk, *branch] for branch in branches.values()] or [trunk]
 
@@ -89,13 +85,18 @@ class Run:
         """The ONNX file of a side: of an engine, the one that it was compiled from."""
         if not side.is_engine:
             return side.folder / MODEL
-        needs = side.record.needs
-        for role in ("checked", "model"):
-            if role in needs and self.has_graph(self.record(needs[role])):
-                return self.artifact(self.record(needs[role])) / MODEL
+        for record in (side.record, self.record(side.record.needs["model"])):
+            if self.has_graph(record):
+                return self.artifact(record) / MODEL
         raise UserError(f"{side.name} has no graph in the store {self.store.root}")
 
 
+def graph_name(record: StageRecord) -> str:
+    """What the graph that a stage left is called: that of a compilation was repaired for it."""
+    return f"repaired for {record.backend} {record.target}" if record.stage == "compile" else record.id
+
+
 def _can_be_looked_into(record: StageRecord) -> bool:
-    """Only TVM shows tensors within a graph, and only where its engine runs."""
-    return record.backend == "tvm" and get_backend(record.backend).runnable(record.target) is None
+    """Tensors within an engine are seen in engines of parts of its graph, which are built and run here by the dozen."""
+    backend = get_backend(record.backend)
+    return not backend.gpu and backend.runnable(record.target) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from enginesmith.converters.backends import BACKENDS, buildable, get_backend
+from enginesmith.converters.backends import AUTO, BACKENDS, buildable, get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
@@ -17,7 +17,7 @@ from enginesmith.pipeline.job.source import resolve_source
 
 MODEL = ("import", "export", "finetune", "export", "compare", "simplify", "compare")
 LOWER = ("calibrate", "precision", "search", "compare", "evaluate")
-ENGINE = ("check", "tune", "compile", "compare", "measure")
+ENGINE = ("tune", "compile", "compare", "measure")
 """For each backend and target."""
 SENSITIVITY = ("calibrate", "sensitivity")
 """In the place of all that comes after the model."""
@@ -75,12 +75,11 @@ def _draft(recipe: Recipe) -> Draft:
     source = resolve_source(recipe.model)
     shape = recipe.shape or source.shape
     engines = _engines(recipe)
-    targets = [engine.target for engine in engines]
     return Draft(
         source=source,
         inputs=parse_shapes(shape) if shape else (),
         engines=tuple(engines),
-        estimated=next((target for target in targets if target.startswith("sm_")), targets[0]),
+        estimated=next((e.target for e in engines if get_backend(e.backend).gpu), engines[0].target),
         half=any(get_backend(engine.backend).half for engine in engines),
         machine=machine_id(),
     )
@@ -88,10 +87,10 @@ def _draft(recipe: Recipe) -> Draft:
 
 def _engines(recipe: Recipe) -> list[EngineTarget]:
     """Backends with their targets. A target goes to every backend that knows it; one that gets none takes its own."""
-    if recipe.backend == "auto":
+    if recipe.backend == AUTO:
         backends = [get_backend(name) for name in buildable()]
         if not backends:
-            reasons = "; ".join(f"{name}: {get_backend(name).available()}" for name in BACKENDS)
+            reasons = "; ".join(f"{name}: {backend.available()}" for name, backend in BACKENDS.items())
             raise UserError(f"this machine can build for no backend ({reasons})")
     else:
         backends = [get_backend(name) for name in dict.fromkeys(_words(recipe.backend))]
@@ -119,10 +118,9 @@ def _engines(recipe: Recipe) -> list[EngineTarget]:
 
 def _left_out(recipe: Recipe) -> Iterator[str]:
     """Backends that are installed and yet can't build: whoever installed one expects its engine."""
-    backends = [get_backend(name) for name in BACKENDS] if recipe.backend == "auto" else []
-    for backend in backends:
+    for name, backend in BACKENDS.items() if recipe.backend == AUTO else ():
         if backend.version() and (reason := backend.available()):
-            yield f"no engine for {backend.name}: {reason}"
+            yield f"no engine for {name}: {reason}"
 
 
 def _words(text: str) -> Sequence[str]:

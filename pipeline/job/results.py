@@ -71,8 +71,6 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
             target = folder / f"{planned.backend}_{planned.target}"
             _copy(store.files(entry.key), entry, target)
             engines.append(_engine(planned, entry, target.name, build, folder))
-        elif planned.stage == "check" and entry is not None:  # the graph as repaired for this backend, if it was
-            _copy(store.files(entry.key), entry, folder / f"{planned.backend}_{planned.target}")
     if plan.model in build.entries:
         _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
     first = build.records[0]

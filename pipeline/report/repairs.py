@@ -32,7 +32,7 @@ class Made:
 
 @dataclass(frozen=True)
 class View:
-    """One backend's check. `refused` counts the nodes by operator."""
+    """What one backend has against the graph. `refused` counts the nodes by operator."""
 
     stage: str
     href: str
@@ -43,11 +43,9 @@ class View:
 
 
 def views(manifest: Manifest, hrefs: Mapping[str, str]) -> list[View]:
-    """A view for every check that found or repaired anything."""
-    checks = [
-        stage for stage in manifest.stages if stage.stage == "check" and (stage.facts.findings or stage.facts.repairs)
-    ]
-    return [_view(stage, hrefs[stage.id]) for stage in checks]
+    """A view for every stage that asked a backend, and found or repaired anything."""
+    asked = [stage for stage in manifest.stages if stage.backend and (stage.facts.findings or stage.facts.repairs)]
+    return [_view(stage, hrefs[stage.id]) for stage in asked]
 
 
 def _view(stage: StageRecord, href: str) -> View:

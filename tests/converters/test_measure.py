@@ -75,6 +75,9 @@ class Fake:
                 fake.threads.append(threads)
                 return runners["engine"]
 
+            def layer_times(self, *given: Any) -> None:
+                return None
+
         def reference_runner(path: Path, threads: int) -> Runner:
             assert path == fake.folder / "model.onnx"
             fake.threads.append(threads)
@@ -176,7 +179,7 @@ def test_tvm(tmp_path: Path) -> None:
 
             def compiled(name):
                 Compile().run(
-                    {"samples": front, "model": front, "checked": front},
+                    {"samples": front, "model": front},
                     CompileOptions(backend="tvm", target=target), context(folder / name))
                 return Compare().run(
                     {"samples": front, "expected": front, "candidate": folder / name},

@@ -21,7 +21,6 @@ from enginesmith.converters.core.records import (
     Weights,
 )
 from enginesmith.converters.precision.facts import LoweredFacts
-from enginesmith.converters.stages.check import CheckFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.converters.stages.search import SearchFacts
 from enginesmith.converters.stages.tune import TuneFacts
@@ -111,6 +110,10 @@ class _ComparedModel(ModelFacts, ComparedFacts):
     pass
 
 
+class _Repaired(GraphFacts, ComparedFacts):
+    pass
+
+
 def recorded(**fields: Any) -> StageRecord:
     """A stage's record, with what its facts hold given beside the rest."""
     told = {name: fields.pop(name) for name in [*fields] if name not in StageRecord.model_fields}
@@ -124,7 +127,7 @@ def recorded(**fields: Any) -> StageRecord:
         Facts,
         GraphFacts,
         ComparedFacts,
-        CheckFacts,
+        _Repaired,
         ModelFacts,
         _ComparedModel,
         LoweredFacts,
@@ -192,16 +195,14 @@ def detector(gpu: bool = False) -> Manifest:
               comparison=compared("PyTorch", "ONNX Runtime", -5, 0)),
         stage("simplify", 3.2, status="cached", needs={"graph": "export"}, nodes=sum(SIMPLE.values()), ops=SIMPLE,
               tools={"onnxsim": "0.4.36"}, note="onnxsim"),
-        stage("check tensorrt sm_89", 12.0, needs={"graph": "simplify"}, findings=[repaired, dynamic],
-              tools={"tensorrt": "10.13.3"}, note="1 repair"),
-        stage("precision", 2.4, needs={"graph": "check tensorrt sm_89"}, nodes=sum(SIMPLE.values()) + 34,
+        stage("precision", 2.4, needs={"graph": "simplify"}, nodes=sum(SIMPLE.values()) + 34,
               ops=SIMPLE | {"Cast": 43}, note="fp16, 7 nodes kept in fp32"),
         stage("compare precision", 6.0, needs={"expected": "compare export", "candidate": "precision"},
               comparison=compared("ONNX Runtime", "ONNX Runtime", -3, 1.5, 2e-2)),
         stage("compile tvm native", 184.6, needs={"graph": "precision"},
               tools={"apache-tvm": "0.27.0"}),
-        stage("compile tensorrt sm_89", 96.3, needs={"graph": "precision"},
-              tools={"tensorrt": "10.13.3"}),
+        stage("compile tensorrt sm_89", 96.3, needs={"graph": "precision"}, findings=[repaired, dynamic],
+              tools={"tensorrt": "10.13.3"}, note="1 repair"),
         stage("compare tvm native", 14.9, needs={"expected": "compare precision", "candidate": "compile tvm native"},
               comparison=compared("ONNX Runtime", "tvm", -3, 4, 2e-2)),
         stage("compare tensorrt sm_89", 0, status="not run", error="no GPU on this machine", peak_memory_mb=0,
@@ -270,9 +271,9 @@ def failure() -> Manifest:
         "[E] assertion failed: (a < b) && creator"
     )  # fmt: skip
     skipped = [
-        recorded(id=name, stage=name.split()[0], status="skipped", needs={"graph": need}, error="check failed")
-        for name, need in (("compile tensorrt-rtx sm_120", "check tensorrt-rtx"),
-                           ("compare tensorrt-rtx sm_120", "compile tensorrt-rtx sm_120"))
+        recorded(id=f"{name} tensorrt-rtx sm_120", stage=name, status="skipped", needs={need: "compile tensorrt-rtx sm_120"},
+                 error="compile failed")
+        for name, need in (("compare", "candidate"), ("measure", "engine"))
     ]  # fmt: skip
     base = detector()
     return base.model_copy(
@@ -298,10 +299,10 @@ def failure() -> Manifest:
                             nodes=412, ops={"MatMul": 96, "Add": 121, "Einsum": 12},
                             comparison=Comparison(expected="PyTorch", found="ONNX Runtime", verdict="pass",
                                                   samples=classes)),
-                recorded(id="check tensorrt-rtx", stage="check", status="failed", seconds=11.2,
-                            needs={"graph": "export"}, findings=findings, error=error,
+                recorded(id="compile tensorrt-rtx sm_120", stage="compile", status="failed", seconds=11.2,
+                            backend="tensorrt-rtx", target="sm_120", needs={"graph": "export"}, findings=findings, error=error,
                             remedy="Apply the repair unfuse-matmul: enginesmith doctor model.onnx --repair",
-                            log="/build/vit/logs/check tensorrt-rtx.log"),
+                            log="/build/vit/logs/compile tensorrt-rtx sm_120.log"),
                 *skipped,
             ],
         }
@@ -328,6 +329,7 @@ def large() -> Manifest:
     """Many backends, outputs and samples."""
     base = detector()
     stages = list(base.stages)
+    finding = next(found for stage in stages for found in stage.facts.findings)
     for number in range(20):
         copies = [difference(f"output {i}", -6 + i % 4) for i in range(16)]
         samples = [sample.model_copy(update={"outputs": copies}) for sample in detector_samples(-5, number, 1e-3)] * 4
@@ -338,7 +340,7 @@ def large() -> Manifest:
                 status="built",
                 seconds=number,
                 needs={"found": "precision"},
-                findings=[base.stages[4].facts.findings[0]] * 60,
+                findings=[finding] * 60,
                 ops={f"Op{i}": i + number for i in range(90)},
                 comparison=Comparison(expected="x", found=f"backend {number}", verdict="pass", samples=samples),
             )

@@ -12,8 +12,8 @@ import pytest
 import tiny_onnx
 
 from enginesmith.converters.backends import BACKENDS
-from enginesmith.converters.backends.tensorrt.backend import TENSORRT
-from enginesmith.converters.backends.tvm import target as tvm_target
+from enginesmith.converters.backends.tensorrt.product import DATACENTER
+from enginesmith.converters.backends.tvm.target import CpuTarget
 
 FACTORIES = """
     import torch
@@ -92,13 +92,13 @@ def test_seen_before_anything_runs(enginesmith, folder, arguments, words):
 
 
 def test_a_backend_that_is_not_installed(enginesmith, folder, monkeypatch):
-    monkeypatch.setattr(BACKENDS["tensorrt"], "product", replace(TENSORRT, module="no_such_tensorrt"))
+    monkeypatch.setattr(BACKENDS["tensorrt"], "product", replace(DATACENTER, module="no_such_tensorrt"))
     answer = enginesmith("build", "lenet", "--backend", "tensorrt", "--out", "out")
     refused(answer, folder, "backend tensorrt can't build here", "pip install tensorrt")
 
 
 def test_a_processor_that_nothing_here_links_for(enginesmith, folder, monkeypatch):
-    monkeypatch.setattr(tvm_target.CpuTarget, "linker", lambda cpu: "" if cpu.arch == "riscv64" else "/usr/bin/c++")
+    monkeypatch.setattr(CpuTarget, "linker", lambda cpu: "" if cpu.arch == "riscv64" else "/usr/bin/c++")
     answer = enginesmith("build", "good.onnx", "--backend", "tvm", "--target", "riscv64-linux-gnu", "--out", "out")
     refused(answer, folder, "tvm can't build for riscv64-linux-gnu here", "apt install g++-riscv64-linux-gnu")
 

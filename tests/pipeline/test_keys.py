@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 import pytest
 
 from enginesmith.converters.core import hashing
 from enginesmith.converters.core.hashing import code_version, hash_tree, hash_value, package_versions
 from enginesmith.converters.core.plan import PlannedStage
-from enginesmith.converters.stages.check import CheckOptions
+from enginesmith.converters.stages.compile import CompileOptions
 from enginesmith.converters.stages.registry import STAGES, stage_module
 from enginesmith.converters.stages.simplify import SimplifyOptions
 from enginesmith.pipeline.job import keys
@@ -43,9 +44,9 @@ def test_a_package_of_the_stage_changes_the_key_and_no_other(monkeypatch):
 
 
 def test_the_backend_says_which_packages_count(monkeypatch):
-    check = PlannedStage("check", "check", CheckOptions(backend="tvm", target="x86-64"))
-    assert "apache-tvm" in stage_tools(check)
-    assert not any("tensorrt" in package for package in stage_tools(check))
+    compilation = PlannedStage("compile", "compile", CompileOptions(backend="tvm", target="x86-64"))
+    assert "apache-tvm" in stage_tools(compilation)
+    assert not any("tensorrt" in package for package in stage_tools(compilation))
 
 
 @pytest.mark.parametrize("part", ["python_version", "machine"])
@@ -117,6 +118,14 @@ def test_an_edit_of_what_a_stage_imports_changes_its_code(forge, statement):
 
 
 @pytest.mark.parametrize(
+    "statement", ["for m in iter_modules(__path__): ...", 'import_module("forge.part.inner.deep")']
+)
+def test_an_edit_of_what_a_package_imports_by_name_changes_a_stages_code(forge, statement):
+    before = forge(stage="import forge.part.inner", package=statement, deep="x = 1")
+    assert forge(deep="x = 2") != before
+
+
+@pytest.mark.parametrize(
     "edit", [{"stage": "import forge.part.inner.deep "}, {"package": "x = 2"}, {"deep": "x = 2"}, {"table": "a: 2"}]
 )
 def test_an_edit_of_the_stage_its_packages_or_its_data_changes_its_code(forge, edit):
@@ -148,8 +157,11 @@ def test_every_stage_reads_its_code_without_importing_a_framework():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_repairs_reach_from_the_stages_that_use_them():
-    """A stage's code includes what it imports only as it runs."""
+@pytest.mark.parametrize(
+    ("backend", "reached", "others"),
+    [("tvm", "importer.py", "session.py"), ("tensorrt-rtx", "session.py", "importer.py")],
+)
+def test_a_key_reaches_what_is_imported_as_it_runs_and_the_backend_that_is_named(monkeypatch, backend, reached, others):
     files = set()
     original = hashing._read.__wrapped__
 
@@ -157,12 +169,26 @@ def test_the_repairs_reach_from_the_stages_that_use_them():
         files.add(path.name)
         return original(path)
 
+    monkeypatch.setattr(hashing, "_read", spy)
     code_version.cache_clear()
-    hashing._read, kept = spy, hashing._read
-    try:
-        code_version(stage_module("compile"))
-    finally:
-        hashing._read = kept
-        code_version.cache_clear()
-    assert {"compile.py", "backend.py", "importer.py", "session.py", "findings.py"} <= files
-    assert "export.py" not in files
+    options = CompileOptions(backend=backend, target="native")
+    stage_key(PlannedStage("compile", "compile", options, backend=backend, target="native"), {})
+    code_version.cache_clear()
+    assert {"compile.py", "backend.py", "folding.py", "findings.py", reached} <= files
+    assert not files & {"export.py", others}
+
+
+def test_a_plug_in_counts_with_its_code(monkeypatch, tmp_path):
+    """Its version stays the same while it is being written."""
+    place = EntryPoint("plugged", "edited_plug_in:Plugged", "enginesmith.backends")
+    monkeypatch.setitem(keys.BACKENDS._places, "plugged", place)
+    monkeypatch.setitem(keys.BACKENDS._loaded, "plugged", keys.BACKENDS["tvm"])
+    (tmp_path / "edited_plug_in.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    planned = PlannedStage("compile", "compile", CompileOptions(backend="plugged", target="native"), backend="plugged")
+    found = []
+    for text in ("x = 1", "x = 1", "x = 2"):
+        (tmp_path / "edited_plug_in.py").write_text(text)
+        hashing.plugin_version.cache_clear()
+        found.append(stage_key(planned, {}))
+    assert found[0] == found[1] != found[2]

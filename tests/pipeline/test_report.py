@@ -185,7 +185,7 @@ def test_logs_are_linked_on_request() -> None:
     def hrefs(page: str) -> list[str]:
         return [value for tag, value in Page(page).loads if tag == "a" and value.endswith(".log")]
 
-    assert "/build/vit/logs/check%20tensorrt-rtx.log" in hrefs(render(manifests.failure()))
+    assert "/build/vit/logs/compile%20tensorrt-rtx%20sm_120.log" in hrefs(render(manifests.failure()))
     assert hrefs(render(manifests.failure(), log_links=False)) == []
 
 

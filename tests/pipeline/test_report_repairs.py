@@ -10,7 +10,7 @@ from enginesmith.pipeline.job.manifest import StageRecord
 from enginesmith.pipeline.report import render, repairs
 
 
-def check(status: str, attempts: list[Attempted]) -> StageRecord:
+def compilation(status: str, attempts: list[Attempted]) -> StageRecord:
     refused = Finding(
         severity="error",
         op="Resize",
@@ -20,7 +20,9 @@ def check(status: str, attempts: list[Attempted]) -> StageRecord:
         message="antialias is 1",
         remedy="none",
     )
-    return recorded(id="check tvm x", stage="check", status=status, findings=[refused], repairs=attempts)
+    return recorded(
+        id="compile tvm x", stage="compile", backend="tvm", status=status, findings=[refused], repairs=attempts
+    )
 
 
 MADE = Attempted(repair="resize-by-matrix", node="up", op="Resize", proof=Proof(agrees=True, error=2e-7, samples=8))
@@ -32,8 +34,8 @@ IDLE = Attempted(repair="fold", node="", op="", reason="nothing is constant")
 
 def test_each_repair_has_its_outcome_proof_and_reason() -> None:
     manifest = manifests.minimal()
-    manifest.stages.append(check("built", [IDLE, TAKEN_BACK, MADE, MADE]))
-    (view,) = repairs.views(manifest, {"check tvm x": "here"})
+    manifest.stages.append(compilation("built", [IDLE, TAKEN_BACK, MADE, MADE]))
+    (view,) = repairs.views(manifest, {"compile tvm x": "here"})
     assert (view.verdict, view.refused, view.tone) == ("accepted after repair", "1 Resize", "good")
     assert [(made.repair, made.outcome) for made in view.repairs] == [
         ("resize-by-matrix", "made"),
@@ -47,10 +49,10 @@ def test_each_repair_has_its_outcome_proof_and_reason() -> None:
     assert "it differs" in page
 
 
-def test_a_check_that_stays_refused_says_so() -> None:
+def test_a_graph_that_stays_refused_says_so() -> None:
     manifest = manifests.minimal()
-    manifest.stages.append(check("failed", [IDLE]))
-    (view,) = repairs.views(manifest, {"check tvm x": "here"})
+    manifest.stages.append(compilation("failed", [IDLE]))
+    (view,) = repairs.views(manifest, {"compile tvm x": "here"})
     assert (view.verdict, view.tone) == ("refused", "bad")
 
 

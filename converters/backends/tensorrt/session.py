@@ -1,11 +1,13 @@
 """The part of the TensorRT Python API that both products share: logger, progress, parser, profile, build.
 
-Every function takes the module (`tensorrt` or `tensorrt_rtx`) or an object made from it, hence the many `Any`.
+A session holds the product's module (`tensorrt` or `tensorrt_rtx`); what comes from that is `Any`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import re
 import sys
 import threading
@@ -16,15 +18,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import onnx
+from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends.base import Profile
+from enginesmith.converters.backends.tensorrt.product import Product
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.stage import Context
 
+if TYPE_CHECKING:
+    import onnx
+
+HIDDEN = "-1"
+"""The value of CUDA_VISIBLE_DEVICES with which CUDA finds no GPU."""
 PROGRESS_INTERVAL = 0.3
 """Seconds between two progress events of a builder that reports hundreds of steps."""
 
@@ -78,16 +84,32 @@ class Log:
 
 @dataclass(frozen=True)
 class Session:
-    """The module with the one logger that it accepts per process, and the log that this one fills."""
+    """A product's module with the one logger that it accepts per process, and the log that this one fills."""
 
+    product: Product
     trt: Any
     logger: Any
     log: Log
 
 
+def builder_session(product: Product) -> Session:
+    """The session to parse and build with. Raises UserError where the product isn't installed.
+
+    A product that builds for any GPU doesn't see the one here from then on, in this process, unless it has seen it
+    before: the engine is the same, and TensorRT-RTX 1.7's parser brings the process down at a RoiAlign on a machine
+    with a GPU (seen on an H100), where it refuses the node without one.
+    """
+    if product.capabilities:
+        os.environ["CUDA_VISIBLE_DEVICES"] = HIDDEN
+    return open_session(product)
+
+
 @cache
-def open_session(module: str) -> Session:
-    """Import `module`, give it its logger and load its plugins. Later calls return the same session."""
+def open_session(product: Product) -> Session:
+    """Import the product, give it its logger and load its plugins. Later calls return the same session."""
+    if reason := missing(product):
+        raise UserError(f"{product.name}: {reason}")
+    module = product.module
     trt = importlib.import_module(module)
     log = Log()
     severity = trt.ILogger.Severity if hasattr(trt.ILogger, "Severity") else trt.ILogger
@@ -108,7 +130,12 @@ def open_session(module: str) -> Session:
 
     logger = Logger()
     trt.init_libnvinfer_plugins(logger, "")
-    return Session(trt, logger, log)
+    return Session(product, trt, logger, log)
+
+
+def missing(product: Product) -> str | None:
+    """None where the product is installed, else how to install it."""
+    return None if importlib.util.find_spec(product.module) else f"not installed: {product.requirement}"
 
 
 @dataclass(frozen=True)
@@ -206,12 +233,12 @@ def parse(session: Session, model: Path | onnx.ModelProto) -> Network:
 def config_for(
     parsed: Network,
     profile: Profile,
-    capability: str | None,
+    target: str,
     level: int | None = None,
     values: Mapping[str, Sequence[int]] | None = None,
     sparse: bool = False,
 ) -> Any:
-    """A builder configuration: `capability` (`sm_89`) for a product that builds for any, the profile's ranges,
+    """A builder configuration: the `target` (`sm_89`) for a product that builds for any, the profile's ranges,
     builder optimization `level` (0 fastest build .. 5; None: the product's default), the `values` that inputs
     which decide on shapes may have, and with `sparse` the kernels for weights that are 2:4 sparse.
 
@@ -221,7 +248,7 @@ def config_for(
     config = parsed.builder.create_builder_config()
     if level is not None:
         config.builder_optimization_level = level
-    if capability is not None:
+    if (capability := parsed.session.product.capability(target)) is not None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(_capability(trt, capability), 0)
     if sparse:

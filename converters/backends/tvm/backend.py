@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -14,23 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
+from enginesmith.converters.backends.base import Backend, BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.profile import static_profiles
-from enginesmith.converters.backends.tvm import (
-    processors as tvm_processors,
-)
-from enginesmith.converters.backends.tvm import (
-    signature as tvm_signature,
-)
-from enginesmith.converters.backends.tvm import (
-    target as tvm_target,
-)
-from enginesmith.converters.backends.tvm.signature import Signature
+from enginesmith.converters.backends.tvm import target as targets
+from enginesmith.converters.backends.tvm.processors import llvm_target, processor
+from enginesmith.converters.backends.tvm.signature import Signature, called
+from enginesmith.converters.backends.tvm.target import CpuTarget
+from enginesmith.converters.core import engine_layers
 from enginesmith.converters.core.engine_layers import Layer, Layers
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.inputs import written
 from enginesmith.converters.core.isolated import FAILED
-from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs.products import Products, products_of
@@ -38,34 +31,23 @@ from enginesmith.converters.graphs.products import Products, products_of
 if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner
 
+    from enginesmith.converters.backends.base import Feed
     from enginesmith.converters.backends.tvm.frontend.importer import Imported
     from enginesmith.converters.backends.tvm.kernels.apply import Applied
 
 ENGINE = "module.so"
 
 
-class TvmBackend:
+class TvmBackend(Backend):
     """Builds `module.so` and, beside it, `module.json`, which says what to feed it."""
 
     name = "tvm"
     packages: tuple[str, ...] = ("apache-tvm", "apache-tvm-ffi")
     requirement = "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi==0.1.14.*'"
     engine_file = ENGINE
-    without_torch = True
-    preload: tuple[str, ...] = (
-        "tvm",
-        f"{__package__}.check",
-        "enginesmith.converters.backends.tvm.kernels.apply",
-    )
-    alone = False
-    dynamic_shapes = False
-    half = False
-
-    def version(self) -> str:
-        try:
-            return importlib.metadata.version("apache-tvm")
-        except importlib.metadata.PackageNotFoundError:
-            return ""
+    table = "tvm"
+    preload: tuple[str, ...] = ("tvm", f"{__package__}.check", f"{__package__}.kernels.apply")
+    tunable = True
 
     def available(self) -> str | None:
         if importlib.util.find_spec("tvm") is None:
@@ -75,43 +57,42 @@ class TvmBackend:
         return None
 
     def buildable(self, target: str) -> str | None:
-        cpu = tvm_target.parse(target)
+        cpu = targets.parse(target)
         try:
             if cpu.by_name:
-                tvm_processors.processor(cpu.triple, cpu.mcpu)
+                processor(cpu.triple, cpu.mcpu)
         except FAILED as error:
             return f"TVM doesn't say which processors it knows: {error}"
-        return tvm_target.unlinkable(cpu)
+        return targets.unlinkable(cpu)
 
     def runnable(self, target: str) -> str | None:
-        cpu = tvm_target.parse(target)
+        cpu = targets.parse(target)
         here = cpu.by_name and cpu.arch == platform.machine()
-        features = tvm_processors.processor(cpu.triple, cpu.mcpu).features if here else frozenset()
-        return tvm_target.runnable(cpu, features)
+        features = processor(cpu.triple, cpu.mcpu).features if here else frozenset()
+        return targets.runnable(cpu, features)
 
     def resolve_target(self, target: str) -> str:
-        return tvm_target.parse(target).name
-
-    def lacks(self, precision: str, target: str) -> str:
-        return ""
-
-    def sparse_kernels(self, target: str) -> bool:
-        return False
+        return targets.parse(target).name
 
     def check(self, request: BuildRequest, context: Context) -> list[Finding]:
         """Ask the frontend's table of operators, our list of wrong conversions, and a real import and lowering.
 
         No machine code is made: that takes nearly all of the time, and what can be lowered compiles.
         """
-        from enginesmith.converters.backends.tvm import check as tvm_check
+        from enginesmith.converters.backends.tvm.check import check
 
-        return tvm_check.check(self, request, context)
+        return check(self.rules(), request, context)
+
+    def parse(self, onnx: Path) -> Rejection | None:
+        from enginesmith.converters.backends.tvm.check import rejected
+
+        return rejected(onnx)
 
     def trial(self, onnx: Path, target: str, profile: Profile, values: Mapping[str, Sequence[int]]) -> Rejection | None:
         """Import and lower: what can be lowered compiles. `values` mean nothing here."""
-        from enginesmith.converters.backends.tvm import check as tvm_check
+        from enginesmith.converters.backends.tvm.check import trial
 
-        return tvm_check.trial(self, onnx, target, profile)
+        return trial(self.rules(), onnx, target, profile)
 
     def build(self, request: BuildRequest, context: Context) -> EngineInfo:
         """Import, optimize, compile and link. With a profile, every dynamic dimension is fixed at its optimum, or
@@ -119,36 +100,33 @@ class TvmBackend:
 
         Raises UserError for a target that LLVM or this machine's linker doesn't know, ConversionError otherwise.
         """
-        if reason := self.available() or tvm_target.unlinkable(tvm_target.parse(request.target)):
+        if reason := self.available() or targets.unlinkable(targets.parse(request.target)):
             raise UserError(f"tvm: {reason}")
-        from enginesmith.converters.backends.tvm import check as tvm_check
-        from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+        from enginesmith.converters.backends.tvm.check import listed
+        from enginesmith.converters.backends.tvm.frontend.importer import ImportFailed, compile_module
 
-        cpu = tvm_target.parse(request.target)
-        target = self.llvm_target(request.target)
+        cpu = targets.parse(request.target)
+        target = llvm_target(request.target)
         context.progress("importing the graph", 0.0)
-        findings = tvm_check.listed(self, request.onnx)
-        if findings:
-            first = findings[0]
-            raise ConversionError(f"tvm {self.version()}: {first.op}: {first.message}", first.remedy, findings)
+        refused = [finding for finding in listed(self.rules(), request.onnx) if finding.severity == "error"]
+        if refused:
+            raise self._failure(request, context, f"{refused[0].op}: {refused[0].message}")
         try:
             made = [_lower(request, profile, cpu, target, context) for profile in static_profiles(request)]
-        except tvm_import.ImportFailed as error:
-            findings = tvm_check.check(self, request, context)
-            remedy = next((finding.remedy for finding in findings if finding.remedy), "")
-            raise ConversionError(f"tvm {self.version()}: {error}", remedy, findings) from error
+        except ImportFailed as error:
+            raise self._failure(request, context, str(error)) from error
         imported, applied, module = made[0].imported, made[0].applied, made[0].module
         scheduled = made[0].scheduled
         if len(made) > 1:
-            from enginesmith.converters.backends.tvm import shapes as tvm_shapes
+            from enginesmith.converters.backends.tvm.shapes import join
 
-            scheduled = tvm_shapes.join([one.scheduled for one in made], request.shapes)
+            scheduled = join([one.scheduled for one in made], request.shapes)
         context.progress("compiling", 0.3)
-        executable = tvm_import.compile_module(scheduled, target)
+        executable = compile_module(scheduled, target)
         context.progress("linking", 0.9)
         path = request.out / ENGINE
         self._link(executable, cpu, path)
-        libraries, python = tvm_signature.called(path)
+        libraries, python = called(path)
         signature = Signature(
             inputs=imported.inputs,
             outputs=imported.outputs,
@@ -184,17 +162,29 @@ class TvmBackend:
 
         return TvmRunner(engine, threads=threads)
 
-    def llvm_target(self, name: str) -> Any:
-        """The `tvm.target.Target` of a canonical name. Raises UserError for a processor that LLVM doesn't know."""
-        from tvm.target import Target
+    def layer_times(
+        self,
+        engine: Path,
+        target: str,
+        model: Path,
+        feeds: tuple[Feed, Feed],
+        threads: int,
+        seconds: float,
+        scratch: Path,
+    ) -> engine_layers.Profile | None:
+        from enginesmith.converters.backends.tvm.profiling.profile import profile
 
-        cpu = tvm_target.parse(name)
-        known = tvm_processors.processors(cpu.triple)
-        if cpu.mcpu and cpu.mcpu not in known:
-            raise unknown(f"processor of {cpu.triple}", cpu.mcpu, known)
-        return Target(cpu.config())
+        if Layers.beside(engine) is None:
+            return None
+        with self.runner(engine, threads=threads) as runner:
+            return profile(runner, target, model, feeds, threads, seconds, scratch)
 
-    def _link(self, executable: Any, cpu: tvm_target.CpuTarget, path: Path) -> None:
+    def _failure(self, request: BuildRequest, context: Context, message: str) -> ConversionError:
+        findings = self.check(request, context)
+        remedy = next((finding.remedy for finding in findings if finding.remedy), "")
+        return ConversionError(f"tvm {self.version()}: {message}", remedy, findings)
+
+    def _link(self, executable: Any, cpu: CpuTarget, path: Path) -> None:
         from tvm.support import cc
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,29 +210,25 @@ class _Lowered:
     scheduled: Any
 
 
-def _lower(
-    request: BuildRequest, profile: Profile, cpu: tvm_target.CpuTarget, target: Any, context: Context
-) -> _Lowered:
+def _lower(request: BuildRequest, profile: Profile, cpu: CpuTarget, target: Any, context: Context) -> _Lowered:
     """All before machine code is made. Raises ImportFailed, UserError."""
-    from enginesmith.converters.backends.tvm import schedule as tvm_schedule
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.frontend import importer
     from enginesmith.converters.backends.tvm.kernels import account, apply
     from enginesmith.converters.backends.tvm.kernels.workload import Tuned
+    from enginesmith.converters.backends.tvm.schedule import schedule, tile_for
 
-    imported = tvm_import.import_onnx(request.onnx, profile)
+    imported = importer.import_onnx(request.onnx, profile)
     context.progress("optimizing the graph", 0.1)
-    prepared = tvm_import.prepare(imported.module, target)
+    prepared = importer.prepare(imported.module, target)
     applied = apply.Applied(prepared)
     if request.kernels:
         settings = apply.settings_for(cpu, request.winograd, Tuned.read(request.schedules))
         applied = apply.use_kernels(prepared, settings)
-    legal = tvm_import.legalize(account.note_operators(applied.module, applied.works), target)
-    grouped, module = tvm_import.fuse(legal, target)
+    legal = importer.legalize(account.note_operators(applied.module, applied.works), target)
+    grouped, module = importer.fuse(legal, target)
     layers = account.layers(legal, grouped, applied.works, imported.nodes)
     products = account.products(applied.works, imported.nodes)
-    return _Lowered(
-        imported, applied, layers, products, module, tvm_schedule.schedule(module, tvm_schedule.tile_for(cpu.mcpu))
-    )
+    return _Lowered(imported, applied, layers, products, module, schedule(module, tile_for(cpu.mcpu)))
 
 
 def _told(request: BuildRequest) -> str:
@@ -272,3 +258,6 @@ def _kernels_by_dtype(module: Any) -> dict[str, int]:
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
     return dict(counts.most_common())
+
+
+TVM = TvmBackend()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from enginesmith.converters.backends.tvm.target import parse
 from enginesmith.converters.core.isolated import Isolated
 from enginesmith.converters.core.names import unknown
 
@@ -46,6 +47,17 @@ def processors(triple: str) -> list[str]:
     from tvm.target import Target, codegen
 
     return [str(name) for name in codegen.llvm_get_cpu_archlist(Target({"kind": "llvm", "mtriple": triple}))]
+
+
+def llvm_target(name: str) -> Any:
+    """The `tvm.target.Target` of a canonical name. Raises UserError for a processor that LLVM doesn't know. Imports TVM."""
+    from tvm.target import Target
+
+    cpu = parse(name)
+    known = processors(cpu.triple)
+    if cpu.mcpu and cpu.mcpu not in known:
+        raise unknown(f"processor of {cpu.triple}", cpu.mcpu, known)
+    return Target(cpu.config())
 
 
 def features(config: dict[str, Any]) -> list[str]:

@@ -1,11 +1,14 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from enginesmith.converters.backends import BACKENDS, buildable, get_backend
+from enginesmith.converters.backends import BACKENDS, OURS, Registry, buildable, get_backend
 from enginesmith.converters.backends.tensorrt import backend as tensorrt
 from enginesmith.converters.backends.tensorrt.gpu import Gpu, local_gpus
+from enginesmith.converters.backends.tvm import target as targets
 from enginesmith.converters.backends.tvm.target import CpuTarget, parse
 from enginesmith.converters.core.errors import UserError
 
@@ -13,13 +16,67 @@ no_gpu = pytest.mark.skipif(bool(local_gpus()), reason="for machines without a G
 
 
 def test_backends_are_named():
-    assert list(BACKENDS) == ["tensorrt", "tensorrt-rtx", "tvm"]
+    assert list(BACKENDS)[:3] == list(OURS) == ["tensorrt", "tensorrt-rtx", "tvm"]
     assert all(get_backend(name).name == name for name in BACKENDS)
 
 
 def test_an_unknown_backend_gets_the_nearest_names():
     with pytest.raises(UserError, match="did you mean tensorrt"):
         get_backend("tensort")
+
+
+PLUGGED = """
+from enginesmith.converters.backends.tvm.backend import TvmBackend
+
+class Plugged(TvmBackend):
+    name = "plugged"
+    packages = ("plugged-in",)
+
+class Renamed(TvmBackend):
+    pass
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch) -> Path:
+    """A distribution with four backends beside the installed ones: one works, and three don't."""
+    (tmp_path / "plugged_in.py").write_text(PLUGGED)
+    (tmp_path / "gone.py").write_text("import no_such_framework")
+    folder = tmp_path / "plugged_in-0.7.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 0.7\n")
+    names = {"plugged": "plugged_in:Plugged", "gone": "gone:Gone", "renamed": "plugged_in:Renamed", "tvm": "gone:Tvm"}
+    lines = [f"{name} = {place}" for name, place in names.items()]
+    (folder / "entry_points.txt").write_text("\n".join(["[enginesmith.backends]", *lines]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_plug_ins_come_after_ours_and_one_that_does_not_load_says_why(plugins):
+    backends = Registry()
+    assert [*backends][:3] == list(OURS)
+    assert {"gone", "plugged", "renamed"} <= {*backends}
+    assert backends["plugged"].version() == "0.7"
+    assert backends["plugged"].available() == backends["tvm"].available()
+    assert backends["tvm"] is not backends["plugged"]
+    assert backends["gone"].available() == (
+        "its plug-in plugged-in doesn't load: ModuleNotFoundError: No module named 'no_such_framework'"
+    )
+    assert "calls itself 'tvm'" in (backends["renamed"].available() or "")
+    with pytest.raises(UserError, match="plug-in plugged-in doesn't load"):
+        backends["gone"].resolve_target("auto")
+
+
+def test_a_broken_plug_in_is_a_line_and_no_crash(plugins):
+    environment = {**os.environ, "PYTHONPATH": str(plugins)}
+    command = [sys.executable, "-m", "enginesmith", "env", "--json"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert "its plug-in plugged-in doesn't load" in shown.stdout
+    command = [sys.executable, "-m", "enginesmith", "build", "lenet", "--backend", "gone"]
+    refused = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "backend gone can't build here: its plug-in plugged-in doesn't load" in refused.stderr
 
 
 def test_importing_the_backends_imports_no_framework():
@@ -92,7 +149,7 @@ def test_rtx_does_not_run_without_a_gpu(tmp_path):
         ("aarch64-unknown-linux-gnu+dotprod", "aarch64-linux-gnu+dotprod"),
     ],
 )
-def test_tvm_targets_have_one_name(given, name):
+def test_targetss_have_one_name(given, name):
     assert get_backend("tvm").resolve_target(given) == name
     assert get_backend("tvm").resolve_target(name) == name
 
@@ -105,11 +162,9 @@ def test_tvm_native_runs_here_and_is_a_name_of_its_own():
 
 
 def test_tvm_says_what_an_engine_for_another_cpu_lacks(monkeypatch):
-    from enginesmith.converters.backends.tvm import target as tvm_target
-
     backend = get_backend("tvm")
     assert "aarch64" in (backend.runnable("aarch64-linux-gnu") or "")
-    monkeypatch.setattr(tvm_target, "_cpu_flags", lambda: tvm_target._required(parse("x86-64-v3")))
+    monkeypatch.setattr(targets, "_cpu_flags", lambda: targets._required(parse("x86-64-v3")))
     assert backend.runnable("x86-64-v3") is None
     assert "avx512f" in (backend.runnable("x86-64-v4") or "")
     assert "lacks avx_vnni" in (backend.runnable("x86-64-v3+vnni") or "")
@@ -123,15 +178,13 @@ def test_tvm_names_the_nearest_target():
 
 
 def test_tvm_asks_llvm_for_processors_before_anything_runs(monkeypatch):
-    from enginesmith.converters.backends.tvm import target as tvm_target
-
     backend = get_backend("tvm")
     with pytest.raises(UserError, match="unknown processor of x86_64-linux-gnu 'znver44'; did you mean znver4"):
         backend.buildable("x86_64-linux-gnu:znver44")
     with pytest.raises(UserError, match="comes after its triple, such as x86_64-linux-gnu:znver4"):
         backend.resolve_target("znver4")
-    monkeypatch.setattr(tvm_target.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(tvm_target, "_cpu_flags", lambda: tvm_target._required(tvm_target.parse("x86-64-v3")))
+    monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(targets, "_cpu_flags", lambda: targets._required(targets.parse("x86-64-v3")))
     assert backend.runnable("x86_64-linux-gnu:haswell") is None
     assert "avx512f" in (backend.runnable("x86_64-linux-gnu:znver4") or "")
 

@@ -8,14 +8,14 @@ from backend_models import FLOAT, constant, convnet, node, refused_by_rtx, save,
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.backends.tensorrt import session as trt_session
-from enginesmith.converters.backends.tensorrt.backend import TENSORRT_RTX, TensorRTBackend, inspect
+from enginesmith.converters.backends.tensorrt.product import RTX
+from enginesmith.converters.backends.tensorrt.session import builder_session, load
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.stage import Context
 
 pytest.importorskip("tensorrt_rtx")
 
-BACKEND = TensorRTBackend(TENSORRT_RTX)
+BACKEND = get_backend("tensorrt-rtx")
 BATCHES = {"x": ((1, 3, 16, 16), (4, 3, 16, 16), (8, 3, 16, 16))}
 
 
@@ -48,22 +48,12 @@ def test_builds_an_engine_and_tells_its_progress(tmp_path):
     assert all(0 <= fraction <= 1 for fraction in fractions)
 
 
-def test_reads_the_header_of_an_engine(tmp_path, context):
-    asked = request(convnet(tmp_path / "m.onnx"), tmp_path)
-    BACKEND.build(asked, context)
-    header = inspect(asked.out / "engine.trt")
-    assert header.version == BACKEND.version()
-    assert header.size == (asked.out / "engine.trt").stat().st_size
-    (tmp_path / "other").write_bytes(b"nothing of the kind")
-    with pytest.raises(UserError, match="no TensorRT engine"):
-        inspect(tmp_path / "other")
-
-
 def test_a_gpu_is_hidden_from_a_builder_that_needs_none():
     code = """
 import ctypes
-from enginesmith.converters.backends import get_backend
-get_backend("tensorrt-rtx").session()
+from enginesmith.converters.backends.tensorrt.product import RTX
+from enginesmith.converters.backends.tensorrt.session import builder_session
+builder_session(RTX)
 getenv = ctypes.CDLL(None).getenv
 getenv.restype = ctypes.c_char_p
 print(getenv(b"CUDA_VISIBLE_DEVICES").decode())
@@ -75,14 +65,14 @@ print(getenv(b"CUDA_VISIBLE_DEVICES").decode())
 
 def test_an_engine_that_cannot_be_loaded_says_why():
     with pytest.raises(ConversionError, match="not created using safety runtime"):
-        trt_session.load(BACKEND.session(), b"nothing of the kind" * 100)
+        load(builder_session(RTX), b"nothing of the kind" * 100)
 
 
 def test_every_target_of_the_table_is_known_to_the_product():
     import tensorrt_rtx
 
     members = {name for name in tensorrt_rtx.ComputeCapability.__members__ if name.startswith("SM")}
-    assert {name.replace("sm_", "SM") for name in TENSORRT_RTX.capabilities} == members
+    assert {name.replace("sm_", "SM") for name in RTX.capabilities} == members
 
 
 def test_builds_for_a_range_of_batches(tmp_path, context):
@@ -187,7 +177,3 @@ def test_a_shape_computed_in_the_graph_is_not_held_against_a_node(tmp_path, cont
 def test_unknown_target_reaches_no_build(tmp_path, context):
     with pytest.raises(UserError, match="did you mean sm_89"):
         BACKEND.build(request(convnet(tmp_path / "m.onnx"), tmp_path, target="sm_90"), context)
-
-
-def test_the_registry_holds_this_product():
-    assert get_backend("tensorrt-rtx").requirement == TENSORRT_RTX.requirement

@@ -234,11 +234,12 @@ def test_scheduled_kernels_compute_the_same(tmp_path):
 import tvm
 from onnx import TensorProto, helper
 from tvm import relax
-from enginesmith.converters.backends.tvm import schedule as tvm_schedule
-from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+from enginesmith.converters.backends.tvm import schedule
+from enginesmith.converters.backends.tvm.frontend import importer
+from enginesmith.converters.backends.tvm.processors import llvm_target
 
-tvm_schedule.SERIAL_WORK = 0
-target = backend.llvm_target(backend.resolve_target("native"))
+schedule.SERIAL_WORK = 0
+target = llvm_target(backend.resolve_target("native"))
 rng = np.random.default_rng(0)
 N = helper.make_node
 cases = {
@@ -264,13 +265,13 @@ for name, (nodes, a, b) in cases.items():
     kind = TensorProto.INT64 if name == "argmax" else TensorProto.FLOAT
     graph = helper.make_graph(nodes, name, inputs, [helper.make_tensor_value_info("y", kind, None)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    plain = tvm_import.optimize(tvm_import.convert(model), target)
+    plain = importer.optimize(importer.convert(model), target)
     results = []
-    for module in (plain, tvm_schedule.schedule(plain, tvm_schedule.Tile(lanes=8, rows=4))):
-        machine = relax.VirtualMachine(tvm_import.compile_module(module, target), tvm.cpu())
+    for module in (plain, schedule.schedule(plain, schedule.Tile(lanes=8, rows=4))):
+        machine = relax.VirtualMachine(importer.compile_module(module, target), tvm.cpu())
         results.append(machine["main"](*map(tvm.runtime.tensor, arrays)).numpy())
     answer[name] = float(np.abs(results[0] - results[1]).max())
-tiled = [f.script() for f in tvm_schedule.schedule(plain, tvm_schedule.Tile(8, 4)).functions.values()]
+tiled = [f.script() for f in schedule.schedule(plain, schedule.Tile(8, 4)).functions.values()]
 answer["parallel"] = any("T.parallel" in text for text in tiled)
 """,
     )

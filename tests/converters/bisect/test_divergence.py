@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from enginesmith.converters.bisect import between_graph_and_tvm, between_graphs
+from enginesmith.converters.bisect import between_graph_and_engine, between_graphs
 from enginesmith.converters.bisect.between_torch_and_graph import choose, match, modules_of, record_calls, run_marked
 from enginesmith.converters.bisect.divergence import MOST, Divergence, measure, pair_up
 from enginesmith.converters.data.samples import make_samples
@@ -215,7 +215,7 @@ def test_tvm_against_a_graph_that_it_was_not_made_from(folder, monkeypatch):
     onnx.save(convolutions(), folder / "model.onnx")
     compiled = []
 
-    def call(self, function, path, samples, indices, target, scale, relative, *, timeout):
+    def call(self, function, path, samples, indices, backend, target, scale, relative, *, timeout):
         model = onnx.load(path)
         compiled.append(len(model.graph.node))
         for tensor in model.graph.initializer:
@@ -224,15 +224,15 @@ def test_tvm_against_a_graph_that_it_was_not_made_from(folder, monkeypatch):
         spoilt = f"{path}.spoilt.onnx"
         onnx.save(model, spoilt)
         monkeypatch.setattr(
-            between_graph_and_tvm,
-            "run_tvm",
-            lambda path, feed, target: between_graph_and_tvm.run_onnxruntime(spoilt, feed),
+            between_graph_and_engine,
+            "run_engine",
+            lambda backend, path, feed, target: between_graph_and_engine.run_onnxruntime(spoilt, feed),
         )
-        return between_graph_and_tvm.compare_outputs(path, samples, indices, target, scale, relative)
+        return between_graph_and_engine.compare_outputs(path, samples, indices, backend, target, scale, relative)
 
-    monkeypatch.setattr(between_graph_and_tvm.Isolated, "call", call)
-    found = between_graph_and_tvm.search(
-        folder / "model.onnx", folder, [0], "native", folder, scale=2e-4, relative=1e-3, timeout=60
+    monkeypatch.setattr(between_graph_and_engine.Isolated, "call", call)
+    found = between_graph_and_engine.search(
+        folder / "model.onnx", folder, [0], "tvm", "native", folder, scale=2e-4, relative=1e-3, timeout=60
     )
     assert found.first is not None
     assert found.first.node == "conv2"
@@ -241,8 +241,8 @@ def test_tvm_against_a_graph_that_it_was_not_made_from(folder, monkeypatch):
 
 def test_tvm_agrees_where_it_is_right(folder):
     onnx.save(convolutions(), folder / "model.onnx")
-    found = between_graph_and_tvm.search(
-        folder / "model.onnx", folder, [0], "native", folder, scale=2e-4, relative=1e-3, timeout=120
+    found = between_graph_and_engine.search(
+        folder / "model.onnx", folder, [0], "tvm", "native", folder, scale=2e-4, relative=1e-3, timeout=120
     )
     assert found.first is None
     assert [layer.node for layer in found.layers] == ["add"]

@@ -110,15 +110,16 @@ def test_a_graph_without_zeros_is_no_answer_to_a_request_for_sparse_weights(tmp_
 
 def test_the_builder_is_told(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    from enginesmith.converters.backends.tensorrt import session as trt_session
+    from enginesmith.converters.backends.tensorrt.product import RTX
+    from enginesmith.converters.backends.tensorrt.session import builder_session, config_for, parse
 
     make, x, shape, axis = PRODUCTS["Conv"]
     path = save(tmp_path / "m.onnx", [make("w")], x, {"w": pruned(shape, axis)})
     backend = get_backend("tensorrt-rtx")
-    session = trt_session.open_session("tensorrt_rtx")
-    parsed = trt_session.parse(session, path)
+    session = builder_session(RTX)
+    parsed = parse(session, path)
     for sparse in (True, False):
-        config = trt_session.config_for(parsed, {}, "sm_89", sparse=sparse)
+        config = config_for(parsed, {}, "sm_89", sparse=sparse)
         assert config.get_flag(session.trt.BuilderFlag.SPARSE_WEIGHTS) == sparse
     context = Context(tmp_path, tmp_path, tmp_path)
     assert backend.build(BuildRequest(path, "sm_89", {}, tmp_path, sparse=True), context).size > 0

@@ -13,7 +13,7 @@ from lowered_nets import BRANCHES, IMAGE, NET, NET_WEIGHTS
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.backends.tensorrt import session as trt_session
+from enginesmith.converters.backends.tensorrt import backend as tensorrt
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs.products import products_of, shortfall
@@ -139,8 +139,8 @@ def test_an_engine_in_float32_where_fp16_was_asked_fails(net, tmp_path, monkeypa
     made, _ = lowered(net, IMAGE, tmp_path)
     ir.save(made, tmp_path / "half.onnx")
     ir.save(net, tmp_path / "wide.onnx")
-    parse = trt_session.parse
-    monkeypatch.setattr(trt_session, "parse", lambda session, path: parse(session, tmp_path / "wide.onnx"))
+    parse = tensorrt.parse
+    monkeypatch.setattr(tensorrt, "parse", lambda session, path: parse(session, tmp_path / "wide.onnx"))
     with pytest.raises(ConversionError, match="asked fp16, 0 of 2 convolutions are float16"):
         build(tmp_path / "half.onnx", tmp_path)
     assert not (tmp_path / "engine.trt").exists()

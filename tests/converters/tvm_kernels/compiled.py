@@ -31,34 +31,33 @@ def run(
 
 def build(folder: str, name: str, winograd: bool, drawn: int | None = None, dot: str = "") -> tuple[Any, Any, Any]:
     """The executable of `model.onnx` of a folder, the account of its kernels, and its inputs."""
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.frontend.importer import compile_module
 
     lowered, target, applied, inputs = lower(folder, name, winograd, drawn, dot)
-    return tvm_import.compile_module(lowered, target), applied, inputs
+    return compile_module(lowered, target), applied, inputs
 
 
 def lower(
     folder: str, name: str, winograd: bool = True, drawn: int | None = None, dot: str = ""
 ) -> tuple[Any, Any, Any, Any]:
     """The scheduled module of `model.onnx` of a folder, its target, the account of its kernels, and its inputs."""
-    from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.backends.tvm import schedule as tvm_schedule
-    from enginesmith.converters.backends.tvm import target as tvm_target
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.frontend import importer
     from enginesmith.converters.backends.tvm.kernels.anchors import Settings
     from enginesmith.converters.backends.tvm.kernels.apply import simd_for, use_kernels
     from enginesmith.converters.backends.tvm.kernels.int8 import dots
+    from enginesmith.converters.backends.tvm.processors import llvm_target
+    from enginesmith.converters.backends.tvm.schedule import schedule, tile_for
+    from enginesmith.converters.backends.tvm.target import parse
 
-    cpu = tvm_target.parse(name)
-    target = get_backend("tvm").llvm_target(name)
-    imported = tvm_import.import_onnx(Path(folder, "model.onnx"), {})
-    module = tvm_import.prepare(imported.module, target)
+    cpu, target = parse(name), llvm_target(name)
+    imported = importer.import_onnx(Path(folder, "model.onnx"), {})
+    module = importer.prepare(imported.module, target)
     summed = getattr(dots, dot) if dot else dots.dot_for(cpu.arch, cpu.dot)
     settings = Settings(simd_for(cpu.arch, cpu.mcpu), winograd=winograd, dot=summed)
     if drawn is not None:
         settings = draw(settings, module, drawn)
     applied = use_kernels(module, settings)
-    lowered = tvm_schedule.schedule(tvm_import.lower(applied.module, target), tvm_schedule.tile_for(cpu.mcpu))
+    lowered = schedule(importer.lower(applied.module, target), tile_for(cpu.mcpu))
     return lowered, target, applied, imported.inputs
 
 
@@ -102,16 +101,16 @@ def step(op: str, folder: str) -> None:
     """Apply one step of an expression to the numbers in `x.npy`, a multiple of eight of them; writes `y.npy`."""
     import tvm
 
-    from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.tvm.kernels.emit import Simd
     from enginesmith.converters.backends.tvm.kernels.expression import Expression, Step
     from enginesmith.converters.backends.tvm.kernels.layout import Blocked
     from enginesmith.converters.backends.tvm.kernels.pointwise import Concat
+    from enginesmith.converters.backends.tvm.processors import llvm_target
 
     x = np.load(Path(folder, "x.npy"))
     layout = Blocked(1, 8, 1, x.size // 8, 8)
     kernel = Concat(Simd(8, 16), [layout], layout, Expression((), (Step(op, (0,)),))).kernel("step")
-    built = tvm.compile(tvm.IRModule({"step": kernel}), target=get_backend("tvm").llvm_target("x86-64-v3"))
+    built = tvm.compile(tvm.IRModule({"step": kernel}), target=llvm_target("x86-64-v3"))
     source, result = tvm.runtime.tensor(x.reshape(layout.shape)), tvm.runtime.tensor(np.zeros(layout.shape, np.float32))
     built["step"](source, result)
     np.save(Path(folder, "y.npy"), result.numpy().reshape(-1))
@@ -121,18 +120,18 @@ def assembly(name: str) -> str:
     """The machine code of a convolution for a target, which this machine needs not to be."""
     import tvm
 
-    from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.backends.tvm import target as tvm_target
     from enginesmith.converters.backends.tvm.kernels.apply import simd_for
     from enginesmith.converters.backends.tvm.kernels.convolution import DirectConvolution
     from enginesmith.converters.backends.tvm.kernels.expression import Expression
     from enginesmith.converters.backends.tvm.kernels.layout import Blocked, Window
+    from enginesmith.converters.backends.tvm.processors import llvm_target
+    from enginesmith.converters.backends.tvm.target import parse
 
-    cpu = tvm_target.parse(name)
+    cpu = parse(name)
     simd = simd_for(cpu.arch, cpu.mcpu)
     planes = Blocked(1, 32, 16, 16, simd.lanes)
     kernel = DirectConvolution(simd, Window((1, 1)), 1, planes, planes, Expression()).kernel("convolution")
-    built = tvm.compile(tvm.IRModule({"convolution": kernel}), target=get_backend("tvm").llvm_target(name))
+    built = tvm.compile(tvm.IRModule({"convolution": kernel}), target=llvm_target(name))
     return str(built.mod.inspect_source("asm"))
 
 
@@ -211,10 +210,10 @@ def compile_stage(folder: str, shapes: str) -> dict[str, Any]:
 
     here = Path(folder)
     samples, feeds = make_samples(parse_shapes(shapes), "tensor", 1, 0)
-    for name in ("samples", "checked", "out"):
+    for name in ("samples", "out"):
         (here / name).mkdir()
     samples.save(here / "samples", feeds)
-    inputs = {"model": here, "samples": here / "samples", "checked": here / "checked"}
+    inputs = {"model": here, "samples": here / "samples"}
     options = CompileOptions(backend="tvm", target="x86-64-v3")
     return Compile().run(inputs, options, Context(here / "out", here / "out", here / "out")).model_dump()
 
@@ -228,15 +227,14 @@ def checks(folder: str) -> dict[str, Any]:
     import tvm
     from tvm import relax
 
-    from enginesmith.converters.backends.tvm.frontend import codegen as tvm_codegen
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.frontend import codegen, importer
 
     module, target, _, inputs = lower(folder, "x86-64-v3")
     inner: dict[bool, list[str]] = {False: [], True: []}
-    for name, function in tvm_codegen.note_inner(module).functions_items():
+    for name, function in codegen.note_inner(module).functions_items():
         if isinstance(function, tvm.tirx.PrimFunc):
-            inner[tvm_codegen.INNER in function.attrs].append(name.name_hint)
-    executable = tvm_import.compile_module(module, target)
+            inner[codegen.INNER in function.attrs].append(name.name_hint)
+    executable = importer.compile_module(module, target)
     code = "".join(str(part.inspect_source("ll")) for part in executable.mod.imports)
     functions = re.findall(r"^define [^@]*@__tvm_ffi_(\w+)\((.*?)^}", code, re.DOTALL | re.MULTILINE)
     wrong = tvm.runtime.tensor(np.zeros([size + 1 for size in inputs[0].shape], np.float32))

@@ -114,9 +114,9 @@ def test_a_convolution_with_its_tail(agrees: Any, kind: str) -> None:
 @pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v4"])
 def test_other_vector_widths(agrees: Any, target: str) -> None:
     """4 and 16 lanes: channels that fill no block, groups narrower than one, and both sizes of Winograd's tile."""
-    from enginesmith.converters.backends.tvm import target as tvm_target
+    from enginesmith.converters.backends.tvm.target import parse, runnable
 
-    if reason := tvm_target.runnable(tvm_target.parse(target)):
+    if reason := runnable(parse(target)):
         pytest.skip(reason)
     rng = np.random.default_rng(0)
     told = agrees(

@@ -22,9 +22,9 @@ OPTIONS = {"backend": "tvm", "target": "x86-64-v3", "seconds": 2.0, "threads": 1
 
 @pytest.fixture
 def tune(tuner: Isolated, net: dict[str, str], tmp_path: Path) -> Any:
-    def run(out: str, **options: Any) -> Any:
+    def run(out: str, inputs: dict[str, str] = net, **options: Any) -> Any:
         given = {**OPTIONS, **options}
-        told = tuner.call("tuning_calls:tune", net, given, str(tmp_path / out), str(tmp_path / "cache"), timeout=120)
+        told = tuner.call("tuning_calls:tune", inputs, given, str(tmp_path / out), str(tmp_path / "cache"), timeout=120)
         return told["tuning"] if "tuning" in told else told["refused"]
 
     return run
@@ -44,6 +44,11 @@ def test_the_stage_tunes_remembers_and_is_never_slower(tune: Any, tmp_path: Path
 
 def test_a_search_without_a_single_measurement_is_an_error(tune: Any) -> None:
     assert "no kernel was measured" in tune("none", seconds=1e-9, code="never")
+
+
+def test_a_graph_that_is_refused_is_repaired_before_it_is_tuned(tune: Any, refused_net: dict[str, str]) -> None:
+    assert tune("repaired", refused_net, seconds=0.2)["kernels"]
+    assert "tvm refuses 1 node: Pow" in tune("refused", refused_net, repair=False)
 
 
 @pytest.fixture

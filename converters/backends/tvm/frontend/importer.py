@@ -14,7 +14,7 @@ import onnx
 
 from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.scope import dims, fix_inputs
-from enginesmith.converters.backends.tvm.frontend import arithmetic as tvm_arithmetic
+from enginesmith.converters.backends.tvm.frontend.arithmetic import legalizations, widen_sums
 from enginesmith.converters.backends.tvm.frontend.fold import fold_constants
 from enginesmith.converters.backends.tvm.frontend.simplify import simplify
 from enginesmith.converters.core.errors import ConversionError, UserError
@@ -87,9 +87,7 @@ def prepare(module: Any, target: Any) -> Any:
     decompose = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), canonicalize])
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
         decomposed = traces.through(module, decompose)
-        folded = traces.through(
-            decomposed, lambda found: canonicalize(fold_constants(tvm_arithmetic.widen_sums(found)))
-        )
+        folded = traces.through(decomposed, lambda found: canonicalize(fold_constants(widen_sums(found))))
         return traces.through(folded, lambda found: canonicalize(simplify(found)))
 
 
@@ -109,7 +107,7 @@ def legalize(module: Any, target: Any) -> Any:
     from enginesmith.converters.backends.tvm.kernels import traces
 
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        legal = traces.through(module, transform.LegalizeOps(tvm_arithmetic.legalizations()))
+        legal = traces.through(module, transform.LegalizeOps(legalizations()))
         return tvm.transform.Sequential([transform.AnnotateTIROpPattern(), transform.FoldConstant()])(legal)
 
 
@@ -139,11 +137,11 @@ def compile_module(module: Any, target: Any) -> Any:
     """Machine code and the VM's program. Raises ConversionError with TVM's last line."""
     import tvm
 
-    from enginesmith.converters.backends.tvm.frontend import codegen as tvm_codegen
+    from enginesmith.converters.backends.tvm.frontend import codegen
 
     try:
         with _refusals(), tvm.transform.PassContext(opt_level=3):
-            return tvm_codegen.compile_module(module, target)
+            return codegen.compile_module(module, target)
     except ImportFailed as error:
         raise ConversionError(f"tvm could not compile the graph: {error}") from error
 

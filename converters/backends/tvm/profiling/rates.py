@@ -22,10 +22,10 @@ class Meter:
         import numpy as np
         import tvm
 
-        from enginesmith.converters.backends.tvm import target as tvm_target
         from enginesmith.converters.backends.tvm.kernels.apply import simd_for
+        from enginesmith.converters.backends.tvm.target import parse
 
-        cpu = tvm_target.parse(target)
+        cpu = parse(target)
         self.simd, self.threads = simd_for(cpu.arch, cpu.mcpu), threads
         self.chains = self.simd.registers * 3 // 4
         """More than the 8 to 10 additions that a core has under way, and registers to spare for both factors."""

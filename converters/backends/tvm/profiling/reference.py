@@ -13,13 +13,10 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.graphs import runner as onnxruntime
 
 SUFFIX = "_kernel_time"
-
-
-class Untimed(Exception):
-    """ONNX Runtime keeps no profile of this graph; the text says why, in one line."""
 
 
 class KernelTimes:
@@ -28,7 +25,7 @@ class KernelTimes:
     def __init__(self, model: Path, threads: int, scratch: Path) -> None:
         """`scratch` takes the optimized graph, with its weights, and the profile.
 
-        Raises Untimed where that graph can't be written: a graph may run that has no form as a file.
+        Raises ConversionError where that graph can't be written: a graph may run that has no form as a file.
         """
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -42,7 +39,7 @@ class KernelTimes:
                 written=written,
             )
         except (state.Fail, state.InvalidArgument, state.NotImplemented, state.RuntimeException) as error:
-            raise Untimed(f"ONNX Runtime can't write its own graph: {str(error).splitlines()[0]}") from error
+            raise ConversionError(f"ONNX Runtime can't write its own graph: {str(error).splitlines()[0]}") from error
         self.optimized = onnx.load(str(written), load_external_data=False).graph
         self.whole: list[float] = []
         """Seconds of each run that counts."""

@@ -70,10 +70,10 @@ def connect(target: str, threads: int, tracker: str = "") -> Machine:
     """
     import tvm
 
-    from enginesmith.converters.backends.tvm import target as tvm_target
-    from enginesmith.converters.backends.tvm.backend import TvmBackend
+    from enginesmith.converters.backends.tvm.processors import llvm_target
+    from enginesmith.converters.backends.tvm.target import parse
 
-    llvm, linker = TvmBackend().llvm_target(target), tvm_target.parse(target).linker()
+    llvm, linker = llvm_target(target), parse(target).linker()
     if not tracker:
         return Machine(llvm, tvm.cpu(), linker)
     address = parse_tracker(tracker)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.backends.tvm import signature as tvm_signature
-from enginesmith.converters.backends.tvm import target as tvm_target
 from enginesmith.converters.backends.tvm.kernels.workload import Workload
+from enginesmith.converters.backends.tvm.signature import Signature, signature_path
+from enginesmith.converters.backends.tvm.target import parse
 from enginesmith.converters.backends.tvm.tuning.machine import connect
 from enginesmith.converters.backends.tvm.tuning.trial import paired
 from enginesmith.converters.core.errors import ConversionError
@@ -25,17 +25,17 @@ ROUNDS = 15
 def workloads(request: BuildRequest) -> Counter[Workload]:
     """What kernels with schedules are made for, and how often. Raises ConversionError as a build does."""
     from enginesmith.converters.backends.profile import static_profiles
-    from enginesmith.converters.backends.tvm.backend import TvmBackend
-    from enginesmith.converters.backends.tvm.frontend import importer as tvm_import
+    from enginesmith.converters.backends.tvm.frontend import importer
     from enginesmith.converters.backends.tvm.kernels import apply
+    from enginesmith.converters.backends.tvm.processors import llvm_target
 
-    cpu, target = tvm_target.parse(request.target), TvmBackend().llvm_target(request.target)
+    cpu, target = parse(request.target), llvm_target(request.target)
     settings = apply.settings_for(cpu, request.winograd)
     try:
         for profile in static_profiles(request):
-            module = tvm_import.prepare(tvm_import.import_onnx(request.onnx, profile).module, target)
+            module = importer.prepare(importer.import_onnx(request.onnx, profile).module, target)
             apply.use_kernels(module, settings)
-    except tvm_import.ImportFailed as error:
+    except importer.ImportFailed as error:
         raise ConversionError(f"tvm could not import the graph: {error}") from error
     return settings.made
 
@@ -52,7 +52,7 @@ def race(engines: Sequence[str], target: str, threads: int, tracker: str = "") -
         virtual = relax.VirtualMachine(machine.bring(engine), machine.device)
         rng = np.random.default_rng(0)
         inputs: list[Any] = []
-        signature = tvm_signature.Signature.model_validate_json(tvm_signature.signature_path(engine).read_bytes())
+        signature = Signature.model_validate_json(signature_path(engine).read_bytes())
         for tensor in signature.inputs:
             shape = [int(size) for size in tensor.shape]
             values = rng.random(shape, np.float32) if tensor.dtype == "float32" else np.ones(shape, tensor.dtype)

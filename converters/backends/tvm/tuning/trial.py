@@ -142,11 +142,11 @@ def _timer(kernel: Built, machine: Machine) -> Callable[[], float]:
 def _build(workload: Workload, schedule: Any, machine: Machine) -> Built:
     import tvm
 
-    from enginesmith.converters.backends.tvm.frontend import codegen as tvm_codegen
+    from enginesmith.converters.backends.tvm.frontend.codegen import compile_module
 
     kernel = workload.kernel(schedule)
     function = kernel.kernel(NAME)
-    executable = tvm_codegen.compile_module(tvm.IRModule({NAME: function}), machine.target)
+    executable = compile_module(tvm.IRModule({NAME: function}), machine.target)
     with tempfile.TemporaryDirectory() as folder:
         module = machine.load(executable, Path(folder, f"{NAME}.so"))
     arrays = _arrays(workload, kernel, function)

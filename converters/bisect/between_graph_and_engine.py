@@ -1,5 +1,6 @@
-"""An ONNX graph against what TVM makes of it, by bisection: a tensor inside a compiled module can only be seen when it
-is an output, and then TVM fuses less around it. So few are marked at a time, on ever shorter beginnings of the graph.
+"""An ONNX graph against the engine that a backend makes of it, by bisection: a tensor inside a compiled module can only be
+seen when it is an output, and then less is fused around it. So few are marked at a time, on ever shorter beginnings of the
+graph.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import onnx_ir as ir
 
 from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.divergence import Divergence, Figures, layers_of, measure, worst_of
-from enginesmith.converters.bisect.oracles import run_onnxruntime, run_tvm
+from enginesmith.converters.bisect.oracles import run_engine, run_onnxruntime
 from enginesmith.converters.bisect.search import fix_sizes
 from enginesmith.converters.bisect.surgery import prune, used_by
 from enginesmith.converters.core.errors import UserError
@@ -25,9 +26,9 @@ CUTS = 8
 
 
 def compare_outputs(
-    path: str, samples: str, indices: Sequence[int], target: str, scale: float, relative: float
+    path: str, samples: str, indices: Sequence[int], backend: str, target: str, scale: float, relative: float
 ) -> dict[str, dict[str, float]]:
-    """`Figures` of every output of a static graph, TVM against ONNX Runtime. Runs in an `Isolated` process."""
+    """`Figures` of every output of a static graph, a backend against ONNX Runtime. Runs in an `Isolated` process."""
     _, feeds = SampleSet.load(Path(samples))
     graph = onnx.load(path, load_external_data=False).graph
     names = [value.name for value in graph.output]
@@ -35,7 +36,8 @@ def compare_outputs(
     rows = []
     for index in indices:
         feed = {name: array for name, array in feeds[index].items() if name in inputs}
-        both = zip(names, run_onnxruntime(Path(path), feed), run_tvm(Path(path), feed, target), strict=True)
+        engine = run_engine(backend, Path(path), feed, target)
+        both = zip(names, run_onnxruntime(Path(path), feed), engine, strict=True)
         rows.append({name: measure(a, b, scale, relative) for name, a, b in both})
     return {name: figures.model_dump() for name, figures in worst_of(rows).items()}
 
@@ -44,6 +46,7 @@ def search(
     model: Path,
     samples: Path,
     indices: Sequence[int],
+    backend: str,
     target: str,
     folder: Path,
     *,
@@ -52,7 +55,7 @@ def search(
     timeout: float,
     listen: Callable[[str], None] = lambda text: None,
 ) -> Divergence:
-    """The first tensor of the graph at `model` that TVM computes otherwise. `folder` is for shorter graphs; `timeout` in
+    """The first tensor of the graph at `model` that the backend computes otherwise. `folder` is for shorter graphs; `timeout` in
     seconds for one compilation."""
     names, _ = SampleSet.load(samples)
     whole = files.read(model)
@@ -66,7 +69,7 @@ def search(
         path = folder / "beginning.onnx"
         files.write(beginning(whole, places), path)
         answer = isolated.call(
-            COMPARE, str(path), str(samples), list(indices), target, scale, relative, timeout=timeout
+            COMPARE, str(path), str(samples), list(indices), backend, target, scale, relative, timeout=timeout
         )
         measured = {name: Figures.model_validate(found) for name, found in answer.items()}
         figures.update(measured)
@@ -83,8 +86,8 @@ def search(
                 if not bad:
                     if high < len(whole.graph):
                         notes.append(
-                            f"between nodes {low} and {high} the difference goes away when TVM has to show the tensors in "
-                            "between: it comes from kernels that are fused otherwise"
+                            f"between nodes {low} and {high} the difference goes away when the engine has to show the tensors "
+                            "in between: it comes from kernels that are fused otherwise"
                         )
                     break
                 low, high = max([low, *(p for p in places if p < bad[0])]), bad[0]

@@ -1,0 +1,115 @@
+"""A backend that takes a graph is asked once; what it refuses is repaired, compared and built in the same stage."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from stages import context, import_onnx
+
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.stage import MODEL
+from enginesmith.converters.graphs.comparison import run_samples
+from enginesmith.converters.stages.compile import Compile, CompileFacts, CompileOptions
+
+pytest.importorskip("tensorrt_rtx")
+
+BACKEND = get_backend("tensorrt-rtx")
+TAKEN = "(float[2, 4] x) => (float[2, 4] y) { y = Relu (x) }"
+TOO_MANY = """(float[1, 5000] x) => (float[1, 4000] y, int64[1, 4000] where) <int64[1] k = {4000}> {
+    [best] y, where = TopK (x, k)
+}"""
+HOPELESS = """(float[1, 5] x, float[1, 5000] z) => (int32[1, 1] y, float[1, 4000] b, int64[1, 4000] i) <int64[1] k = {4000}> {
+    [first] y = Multinomial <seed = 1.0> (x)
+    [best] b, i = TopK (z, k)
+}"""
+
+
+@pytest.fixture
+def compiled(tmp_path):
+    """Runs the stage on a graph; its facts are returned, its artifact is the folder `engine`."""
+
+    def run(graph: str, **options: object) -> CompileFacts:
+        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> main {graph}')
+        onnx.save(model, tmp_path / "given.onnx")
+        front = tmp_path / "front"
+        import_onnx(front, tmp_path / "given.onnx")
+        inputs = {"model": front, "samples": front, "expected": front}
+        return Compile().run(
+            inputs,
+            CompileOptions(backend="tensorrt-rtx", target="sm_89", **options),
+            context(tmp_path / "engine"),
+        )
+
+    return run
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the backend is asked for, in order."""
+    calls = []
+    for name in ("build", "check", "trial"):
+        method = getattr(BACKEND, name)
+        monkeypatch.setattr(
+            BACKEND,
+            name,
+            lambda *given, name=name, method=method: (calls.append(name), method(*given))[1],
+            raising=False,
+        )
+    return calls
+
+
+def test_a_graph_that_is_taken_is_asked_for_once(compiled, asked, tmp_path):
+    facts = compiled(TAKEN)
+    assert asked == ["build"]
+    assert (facts.nodes, facts.repairs, facts.comparison, facts.findings) == (None, [], None, [])
+    assert {path.name for path in (tmp_path / "engine").iterdir()} == {BACKEND.engine_file}
+
+
+def test_what_is_refused_is_repaired_compared_and_built(compiled, asked, tmp_path):
+    facts = compiled(TOO_MANY)
+    assert asked == ["build", "check", "build"], "each graph once, and the nodes of the one that was refused"
+    assert [(finding.node, finding.op) for finding in facts.findings] == [("best", "TopK")]
+    assert [(made.repair, made.node) for made in facts.repairs if made.made] == [("topk-in-parts", "best")]
+    assert facts.comparison is not None
+    assert facts.comparison.verdict == "pass"
+    assert facts.shortcoming is None
+    assert facts.note.endswith("repaired 1 node: topk-in-parts")
+    repaired = onnx.load(tmp_path / "engine" / MODEL)
+    assert facts.nodes == len(repaired.graph.node) > 1
+    assert (tmp_path / "engine" / BACKEND.engine_file).stat().st_size == facts.engine.size
+
+
+def test_a_repaired_graph_that_computes_something_else_falls_short(compiled, monkeypatch):
+    monkeypatch.setattr(
+        "enginesmith.converters.graphs.comparison.run_samples",
+        lambda *given: [{name: array + 1 for name, array in outputs.items()} for outputs in run_samples(*given)],
+    )
+    facts = compiled(TOO_MANY)
+    assert facts.shortcoming is not None
+    assert "differ" in facts.shortcoming.reason
+
+
+def test_every_node_that_no_repair_mends_is_named(compiled, tmp_path):
+    with pytest.raises(ConversionError, match=r"refuses 1 node: Multinomial; \d repairs were made") as caught:
+        compiled(HOPELESS)
+    assert [finding.node for finding in caught.value.findings if finding.severity == "error"] == ["first"]
+    assert "topk-in-parts" in [made.repair for made in caught.value.repairs if made.made]
+    assert not (tmp_path / "engine" / BACKEND.engine_file).exists()
+
+
+def test_without_repairs_all_refused_nodes_are_named(compiled):
+    with pytest.raises(ConversionError, match="refuses 2 nodes: Multinomial, TopK") as caught:
+        compiled(HOPELESS, repair=False)
+    assert {finding.node for finding in caught.value.findings} == {"first", "best"}
+    assert caught.value.repairs == []
+
+
+def test_what_would_be_computed_wrongly_is_repaired_before_it_is_built(compiled, asked):
+    """The parser takes it without a word."""
+    facts = compiled(
+        "(float[2, 4, 8] x, float[4] s) => (float[2, 4, 8] y) { [norm] y = GroupNormalization <num_groups = 1> (x, s, s) }"
+    )
+    assert asked == ["check", "build"]
+    assert [(finding.node, finding.silent) for finding in facts.findings] == [("norm", True)]
+    assert "norm" in [made.node for made in facts.repairs if made.made]
