@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.bisect.sides import JUDGE, RUN, SAMPLES
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.isolated import FAILED, Isolated
@@ -34,7 +34,11 @@ class Form:
         """Why it can't run here; empty where it can."""
         if self.file is None or not self.file.is_file():
             return "its file is not here"
-        return "" if self.backend == ONNXRUNTIME else get_backend(self.backend).runnable(self.target) or ""
+        if self.backend == ONNXRUNTIME:
+            return ""
+        if self.backend not in BACKENDS:
+            return "its backend is a plug-in that is not installed"
+        return get_backend(self.backend).runnable(self.target) or ""
 
     @property
     def every_shape(self) -> bool:

@@ -52,15 +52,17 @@ def write_examinations(found: Sequence[tuple[Examination, Sequence[RepairReport]
 
 def _of_build(manifest: Manifest) -> Iterator[Result]:
     for record in manifest.stages:
-        passed = record.status in PASSED
         made = {attempt.node: attempt.repair for attempt in record.facts.repairs if attempt.made}
+        blamed = False
         for finding in record.facts.findings:
             about: dict[str, str | bool] = {"stage": record.id}
             if finding.node in made:
                 about["repairedBy"] = made[finding.node]
-            level = LEVELS[finding.severity]
-            yield Result(finding, "note" if passed and level == "error" else level, about)
-        if record.status == "failed" and not any(each.severity == "error" for each in record.facts.findings):
+            mended = record.status in PASSED or finding.node in made
+            level = "note" if mended and finding.severity == "error" else LEVELS[finding.severity]
+            blamed |= level == "error"
+            yield Result(finding, level, about)
+        if record.status == "failed" and not blamed:
             finding = Finding(
                 severity="error",
                 op="",

@@ -94,7 +94,7 @@ def test_a_test_case_for_every_stage(tmp_path: Path) -> None:
     (bug,) = found["source"].result
     assert isinstance(bug, Error)
     assert bug.message == "bug: KeyError: ?[31m'x'?"
-    (refused,) = found["check tensorrt-rtx"].result
+    (refused,) = found["compile tensorrt-rtx sm_120"].result
     assert isinstance(refused, Failure)
     assert refused.message == "2 nodes are refused by tensorrt-rtx 1.3"
     for told in ("remedy: Apply the repair", "/blocks.3/attn/Einsum", "repair: unfuse-matmul", "log: /build"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,7 @@ class TensorRTBackend(Backend):
                 f"{self.name} {self.version()}: {lacking}",
                 "it did not take the types that the graph states: report it, with the graph",
             )
-        cache = self.timing_cache(request.cache, request.target) if request.cache is not None else None
+        cache = self._timing_cache(request)
         if cache is not None:
             stored = cache.read_bytes() if cache.exists() else b""
             config.set_timing_cache(config.create_timing_cache(stored), ignore_mismatch=False)
@@ -183,6 +183,11 @@ class TensorRTBackend(Backend):
         session = open_session(self.product)
         return TrtRunner(lambda: load(session, engine.read_bytes()), name=self.name)
 
+    def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
+        from enginesmith.converters.backends.tensorrt.commands import command_lines
+
+        return command_lines(self.product, request, self._timing_cache(request), inputs, tolerances)
+
     def _session(self) -> Session:
         if reason := self.available():
             raise UserError(f"{self.name}: {reason}")
@@ -193,9 +198,10 @@ class TensorRTBackend(Backend):
         remedies = [finding.remedy for finding in findings if finding.remedy]
         return ConversionError(f"{self.name} {self.version()}: {message}", next(iter(remedies), ""), findings)
 
-    def timing_cache(self, folder: Path, target: str) -> Path | None:
-        """The file in a `BuildRequest.cache` that a build for `target` reads and writes; None for a product without one."""
-        return None if self.product.capabilities else folder / f"{self.name}-{self.version()}-{target}.timing"
+    def _timing_cache(self, request: BuildRequest) -> Path | None:
+        if request.cache is None or self.product.capabilities:
+            return None
+        return request.cache / f"{self.name}-{self.version()}-{request.target}.timing"
 
     def _describe(
         self, parsed: Network, request: BuildRequest, path: Path, asked: Products, built: Products

@@ -35,10 +35,10 @@ def upgraded() -> Manifest:
     for stage in build.stages:
         if "tensorrt" in stage.tools:
             stage.tools["tensorrt"] = "10.14.1"
-    check = next(stage for stage in build.stages if stage.id == f"check {TENSORRT}")
-    resized, dynamic = check.facts.findings
+    compiled = next(stage for stage in build.stages if stage.id == f"compile {TENSORRT}")
+    resized, dynamic = compiled.facts.findings
     new = resized.model_copy(update={"versions": ">=10.14", "op": "TopK", "node": "/rpn/TopK", "message": "too many"})
-    check.facts.findings = [dynamic.model_copy(update={"versions": ">=10.14"}), new]
+    compiled.facts.findings = [dynamic.model_copy(update={"versions": ">=10.14"}), new]
     engine = build.engines[1]
     assert engine.latency is not None
     faster = engine.latency.model_copy(update={"engine_ms": 2.2})
