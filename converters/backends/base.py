@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,6 +155,13 @@ class Backend(ABC):
 
         `threads` bounds the CPU threads of a backend that has them; None leaves its default.
         """
+
+    def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
+        """Lines for a shell, and remarks that begin with #: the vendor's tools that do what `build` does, into the working
+        folder, and hold the engine against ONNX Runtime. `inputs` and `tolerances` are options of `polygraphy run`. Cheap.
+        """
+        yield f"# {self.name} has no command line of its own; this runs the graph that it was given"
+        yield shlex.join(["polygraphy", "run", str(request.onnx), "--onnxrt", *inputs])
 
     def layer_times(
         self,

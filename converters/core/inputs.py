@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.records import TensorInfo
+
 DTYPES = (
     "float32",
     "float16",
@@ -94,3 +97,42 @@ def listed_shapes(specs: Sequence[InputSpec]) -> tuple[Mapping[str, tuple[int, .
 def written(shapes: Mapping[str, Sequence[int]]) -> str:
     """`x:1x3x224x224`, several inputs with spaces."""
     return " ".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+    """Shapes for the graph's inputs: its own where they are fixed, the given ones where they are not.
+
+    Raises UserError for an unknown name, a conflict, a dynamic dimension without a size, or an unknown dtype.
+    """
+    names = [info.name for info in inputs]
+    if len(given) == 1 and not given[0].name and len(inputs) == 1:
+        given = [given[0].model_copy(update={"name": names[0]})]
+    by_name = {spec.name: spec for spec in given}
+    for name in by_name:
+        if name not in names:
+            wrong = f"has no input {name!r}" if name else "doesn't have one input, so that each needs its name"
+            raise UserError(f"the model {wrong}; it has {', '.join(names) or 'none'}")
+    specs = []
+    for info in inputs:
+        written = "x".join(map(str, info.shape))
+        if info.dtype not in DTYPES:
+            raise UserError(f"input {info.name} is a {info.dtype}, which can't be fed; one of {' '.join(DTYPES)}")
+        spec = by_name.get(info.name)
+        if spec is None:
+            if not all(isinstance(size, int) for size in info.shape):
+                raise UserError(
+                    f"input {info.name} has dynamic dimensions ({written}); "
+                    f"give their sizes, such as SHAPE={info.name}:1..4..8x… or fixed ones"
+                )
+            specs.append(InputSpec.static(info.name, [int(size) for size in info.shape], info.dtype))
+            continue
+        fits = len(spec.dims) == len(info.shape) and all(
+            not isinstance(size, int) or (dim.min == dim.max == size)
+            for size, dim in zip(info.shape, spec.dims, strict=True)
+        )
+        if not fits:
+            raise UserError(f"the shape given for {info.name} doesn't fit the model's {written or 'scalar'}")
+        if spec.dtype not in ("float32", info.dtype):  # float32 is what a shape without a dtype says
+            raise UserError(f"input {info.name} holds {info.dtype}, not {spec.dtype}")
+        specs.append(spec.model_copy(update={"dtype": info.dtype}))
+    return tuple(specs)

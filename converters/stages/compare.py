@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from enginesmith.converters.backends import get_backend
+from enginesmith.converters.bisect.sides import runner_of
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
@@ -14,7 +14,6 @@ from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.samples import SampleSet, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
-from enginesmith.converters.graphs import runner as onnxruntime
 from enginesmith.converters.graphs.comparison import (
     ONNXRUNTIME,
     compare_samples,
@@ -26,9 +25,6 @@ from enginesmith.converters.graphs.comparison import (
 from enginesmith.converters.graphs.difference import as_close
 from enginesmith.converters.graphs.tolerances import TOLERANCES
 from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
-
-if TYPE_CHECKING:
-    from polygraphy.backend.base import BaseRunner
 
 
 class CompareOptions(Options):
@@ -88,13 +84,16 @@ class Compare(Stage[CompareOptions]):
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
             chosen = [i for i, sample in enumerate(samples.samples) if sample.optimum or sample.listed]
         named = [(samples.samples[index].name, feeds[index]) for index in chosen]
-        runner = _runner(options.backend, inputs["candidate"])
-        found = run_samples(runner, options.backend, named, context, interface.load(inputs["candidate"]))
+        folder = inputs["candidate"]
+        graph = STAND_IN if (folder / STAND_IN).exists() else MODEL
+        file = graph if options.backend == ONNXRUNTIME else get_backend(options.backend).engine_file
+        runner = runner_of(options.backend, folder / file)
+        found = run_samples(runner, options.backend, named, context, interface.load(folder))
         save_results(context.out, runner_label(options.backend), found)
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
         compared = compare_samples(samples, chosen, feeds, before, results, TOLERANCES[options.precision])
-        label = STAND_IN_LABEL if (inputs["candidate"] / STAND_IN).exists() else runner_label(options.backend)
+        label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
         comparison = conclude(compared, options.expected, label, options.judged_by)
         if comparison.verdict == "fail" and "wide" in inputs:
             exact = load_results(inputs["wide"])[0][1]
@@ -107,12 +106,3 @@ class Compare(Stage[CompareOptions]):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
         return ComparedFacts(comparison=comparison, note=worst_figures(compared))
-
-
-def _runner(backend: str, candidate: Path) -> BaseRunner:
-    if backend == ONNXRUNTIME:
-        if (candidate / STAND_IN).exists():
-            return onnxruntime.runner(candidate / STAND_IN, optimize=False)  # optimized, it might not round
-        return onnxruntime.runner(candidate / MODEL)
-    engine = get_backend(backend)
-    return engine.runner(candidate / engine.engine_file)

@@ -43,6 +43,11 @@ def _place(name: str) -> str:
     return STAGES.get(name) or _plugged()[name]
 
 
+def names() -> list[str]:
+    """All stages that are here."""
+    return [*STAGES, *_plugged()]
+
+
 def followers(name: str) -> list[str]:
     """The stages that say of themselves that they are planned after the stage `name`: those of third parties, and new ones."""
     return [each for each in (*STAGES, *_plugged()) if load_stage(each).follows == name]

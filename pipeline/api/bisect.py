@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.pipeline.api.files import Graph, graph_file
+from enginesmith.pipeline.api.files import Graph, check_writable, graph_file
 from enginesmith.pipeline.api.progress import listening
 from enginesmith.pipeline.api.result import Result
 from enginesmith.pipeline.job.events import Event, Listener
@@ -119,7 +119,7 @@ def _reduce(
     shapes = parse_shapes(shape) if shape else ()
     if out.exists() and out.samefile(path):
         raise UserError(f"{out} is the model itself; give another --out")
-    _check_writable(out)
+    check_writable(out)
     with listening(progress) as tell, tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as folder:
         first: list[int] = []
         tell(Event(event="start", stage=STAGE))
@@ -152,14 +152,3 @@ def _diverges(
         compared = find_divergences(Run.open(folder, Store(store)), stages, timeout, listen)
     write(compared, out)
     return compared
-
-
-def _check_writable(out: Path) -> None:
-    try:
-        existed = out.exists()
-        with out.open("ab"):
-            pass
-        if not existed:
-            out.unlink()
-    except OSError as error:
-        raise UserError(f"can't write {out} ({error.strerror}); give another --out") from None

@@ -45,3 +45,16 @@ def arrays_file(arrays: str | Path | Mapping[str, Any] | None) -> Iterator[Path 
         path = Path(folder) / "inputs.npz"
         np.savez(path, **arrays)
         yield path
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Raises UserError for a file that can't be written, before the work that would fill it; None stands for no file."""
+    for path in filter(None, paths):
+        try:
+            existed = path.exists()
+            with path.open("ab"):
+                pass
+            if not existed:
+                path.unlink()
+        except OSError as error:
+            raise UserError(f"can't write {path} ({error.strerror}); give another file") from None

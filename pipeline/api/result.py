@@ -8,13 +8,9 @@ from pathlib import Path
 
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.pipeline.api.engine import Engine
-from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, StageRecord
+from enginesmith.pipeline.job.manifest import BUG, EngineRecord, Manifest, StageRecord
 
 COLOURS = {"yes": "#1a7f37", "no": "#cf222e", "not run": "#9a6700"}
-
-
-BUG = "bug: "
-"""What the error of a stage begins with that failed by a mistake of ours."""
 
 
 class BuildError(ConversionError):

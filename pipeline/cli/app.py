@@ -49,13 +49,30 @@ def build(
     store: options.Store = None,
     make: Annotated[bool, typer.Option("--make", hidden=True, help="Take make's variables as options.")] = False,
     verbose: options.Verbose = False,
+    junit: options.JUnit = None,
+    sarif: options.Sarif = None,
+    print_commands: Annotated[
+        bool,
+        typer.Option("--print-commands", help="Print the equal command lines of trtexec and polygraphy at the end."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Build verified engines from a model."""
     from enginesmith.pipeline.cli.command import run_build
 
     flags = {**options.from_make(), **given} if make else given
-    raise typer.Exit(run_build(flags, file, store, verbose=verbose, as_json=json))
+    raise typer.Exit(
+        run_build(
+            flags,
+            file,
+            store,
+            junit=junit,
+            sarif=sarif,
+            print_commands=print_commands,
+            verbose=verbose,
+            as_json=json,
+        )
+    )
 
 
 @app.command()
@@ -125,6 +142,25 @@ def bisect(
 
 
 @app.command()
+def compare(
+    a: Annotated[
+        Path,
+        typer.Argument(help="A build's output folder or its manifest.json, an .onnx file, or an engine's file in it."),
+    ],
+    b: Annotated[Path, typer.Argument(help="The same, to hold against it.")],
+    run: Annotated[bool, typer.Option("--run/--no-run", help="Run both on the same samples, where they can.")] = True,
+    shape: Annotated[str | None, typer.Option(help="Of a graph's dynamic inputs: x:1..4..16x3x224x224.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one side may take to run.")] = 600.0,
+    store: options.Store = None,
+    json: options.Json = False,
+) -> None:
+    """What differs between two builds, two graphs, or a graph and an engine. Exit 1 where it matters."""
+    from enginesmith.pipeline.cli.compare import run_compare
+
+    raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, store=store, as_json=json))
+
+
+@app.command()
 def doctor(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="An .onnx file, or several.")],
     for_: Annotated[
@@ -142,12 +178,16 @@ def doctor(
         bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
     ] = True,
     timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
+    junit: options.JUnit = None,
+    sarif: options.Sarif = None,
     json: options.Json = False,
 ) -> None:
     """Say what backends refuse about an ONNX file, why, and what to do; repair it with --fix. Exit 1 with findings."""
     from enginesmith.pipeline.cli.command import run_doctor
 
-    raise typer.Exit(run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, as_json=json))
+    raise typer.Exit(
+        run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, junit=junit, sarif=sarif, as_json=json)
+    )
 
 
 @app.command()
@@ -161,6 +201,18 @@ def pages(
     from enginesmith.pipeline.cli.command import show_pages
 
     show_pages(id, out)
+
+
+@app.command()
+def schema(
+    of: Annotated[
+        str, typer.Argument(help="recipe (a file for `build -f`) or manifest (manifest.json of a build).")
+    ] = "recipe",
+) -> None:
+    """Print the JSON Schema of recipes or manifests, for editors and for checks."""
+    from enginesmith.pipeline.cli.command import show_schema
+
+    show_schema(of)
 
 
 @app.command()

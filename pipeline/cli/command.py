@@ -8,24 +8,40 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.quantities import BYTES, SECONDS, quantity
+from enginesmith.pipeline.api.files import check_writable
+from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.store import Store
 
 
-def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *, verbose: bool, as_json: bool) -> int:
+def run_build(
+    flags: dict[str, Any],
+    file: Path | None,
+    location: str | None,
+    *,
+    junit: Path | None,
+    sarif: Path | None,
+    print_commands: bool,
+    verbose: bool,
+    as_json: bool,
+) -> int:
     """Build, show, and return the exit status: 0 all passed, 1 something failed, 3 a bug of ours."""
     from enginesmith.pipeline.api.build import run
     from enginesmith.pipeline.api.progress import Progress
     from enginesmith.pipeline.cli.terminal import show_manifest
+    from enginesmith.pipeline.job.commands import command_lines
     from enginesmith.pipeline.job.recipe import make_recipe
+    from enginesmith.pipeline.report.junit import write_build as write_junit
+    from enginesmith.pipeline.report.sarif import write_build as write_sarif
 
     recipe = make_recipe(flags, file)
-    console = _console(stderr=as_json)
+    check_writable(junit, sarif)  # before the build, which may take hours
+    store = Store(location)
+    console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json) as progress:
 
         def listen(event: Event) -> None:
@@ -34,11 +50,18 @@ def run_build(flags: dict[str, Any], file: Path | None, location: str | None, *,
             elif verbose:
                 console.print(f"    {event.text}", style="dim", markup=False, highlight=False)
 
-        result = run(recipe, Store(location), listen)
+        result = run(recipe, store, listen)
+    if junit is not None:
+        write_junit(result.manifest, junit)
+    if sarif is not None:
+        write_sarif(result.manifest, result.folder, sarif)
     if as_json:
         print(result.manifest.model_dump_json(indent=1))
     else:
         show_manifest(console, result.manifest, _short(result.folder))
+    if print_commands:
+        for line in command_lines(result.manifest, result.folder, store):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if result.bugs:
         return 3
     return 0 if result.success else 1
@@ -53,29 +76,39 @@ def run_doctor(
     timeout: float,
     *,
     trial: bool,
+    junit: Path | None,
+    sarif: Path | None,
     as_json: bool,
 ) -> int:
     """Examine, repair if asked to, show, and return the exit status: 0 all clean (or repaired), 1 findings."""
     from enginesmith.pipeline.api.doctor import doctor
     from enginesmith.pipeline.cli.doctor_view import show_examination, show_repairs
+    from enginesmith.pipeline.report.junit import write_examinations as write_junit
+    from enginesmith.pipeline.report.sarif import write_examinations as write_sarif
 
     if out is not None and len(models) > 1:
         raise UserError("--fix writes one graph: give one model")
-    told: list[dict[str, Any]] = []
+    check_writable(junit, sarif)
+    checkups = []
     for model in models:
         checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
-        told.append({**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean})
+        checkups.append(checkup)
         if not as_json:
-            console = _console()
-            if len(told) > 1:
+            console = open_console()
+            if len(checkups) > 1:
                 console.print()
             show_examination(console, checkup)
             if checkup.repairs:
                 names = [f"{target.backend} {target.version}" for target in checkup.targets]
                 show_repairs(console, names, checkup.repairs, str(checkup.fixed or ""))
+    if junit is not None:
+        write_junit([(checkup, checkup.repairs) for checkup in checkups], junit)
+    if sarif is not None:
+        write_sarif([(checkup, checkup.repairs) for checkup in checkups], sarif)
     if as_json:
+        told = [{**checkup.model_dump(exclude={"fixed"}), "clean": checkup.clean} for checkup in checkups]
         _print_json(told[0] if len(models) == 1 else told)
-    return 0 if all(one["clean"] for one in told) else 1
+    return 0 if all(checkup.clean for checkup in checkups) else 1
 
 
 def show_pages(id: str | None, out: Path | None) -> None:
@@ -96,7 +129,7 @@ def show_pages(id: str | None, out: Path | None) -> None:
             raise UserError(f"can't write into {out}: {error.strerror}") from None
         print(f"{len(found)} pages in {out}, listed in {out / 'index.md'}")
         return
-    console = _console()
+    console = open_console()
     if id is None:
         table = _table("what", "id", "about")
         for page in found:
@@ -110,6 +143,15 @@ def show_pages(id: str | None, out: Path | None) -> None:
         console.print(Markdown(page.markdown))
 
 
+def show_schema(of: str) -> None:
+    from enginesmith.converters.core.names import unknown
+    from enginesmith.pipeline.job.schema import SCHEMAS
+
+    if of not in SCHEMAS:
+        raise unknown("schema", of, list(SCHEMAS))
+    _print_json(SCHEMAS[of]())
+
+
 def show_models(*, as_json: bool) -> None:
     from enginesmith.pipeline.job.zoo import zoo
 
@@ -119,7 +161,7 @@ def show_models(*, as_json: bool) -> None:
     table = _table("name", "what", "task", "default shape", "source")
     for name, entry in zoo().items():
         table.add_row(name, entry.about, entry.task, entry.shape, entry.source)
-    _console().print(table)
+    open_console().print(table)
     print(
         "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
     )
@@ -143,7 +185,7 @@ def show_environment(*, as_json: bool) -> None:
             f"[red]no[/]: {row.build}" if row.build else f"[green]yes[/], for {row.targets}",
             f"[yellow]no[/]: {row.run}" if row.run else "[green]yes[/]",
         )
-    _console().print(table)
+    open_console().print(table)
 
 
 def list_store(location: str | None, *, as_json: bool) -> None:
@@ -161,7 +203,7 @@ def list_store(location: str | None, *, as_json: bool) -> None:
     for entry, used in entries:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
         table.add_row(entry.key[:12], entry.id, f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when)
-    _console().print(table)
+    open_console().print(table)
     print(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
 
 
@@ -191,12 +233,6 @@ def verify_store(location: str | None, *, as_json: bool) -> int:
             f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else "")
         )
     return 1 if damaged else 0
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """A file or a pipe has no width of its own: give it one that a table fits in."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
 
 
 def _table(*columns: str) -> Table:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from enginesmith.converters.bisect.divergence import MOST, Divergence, Layer
 from enginesmith.pipeline.api.bisect import bisect
+from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.report.error_path import summary
 
 SHOWN = 8
@@ -22,8 +23,7 @@ def run_diverges(
 ) -> int:
     """Compare, write and show; the exit status: 0 a divergence was found, 1 nothing differs."""
     target = out or folder
-    console = Console(stderr=as_json)
-    console = console if console.is_terminal else Console(stderr=as_json, width=160)
+    console = open_console(stderr=as_json)
     with console.status("comparing") as status:
         compared = bisect(
             folder,

@@ -19,6 +19,8 @@ File = Annotated[Path | None, typer.Option("--file", "-f", help="YAML recipe; fl
 Store = Annotated[
     str | None, typer.Option(help="Artifact store: a folder or an fsspec URL.", envvar="ENGINESMITH_STORE")
 ]
+JUnit = Annotated[Path | None, typer.Option(help="Write JUnit's XML here, for CI.")]
+Sarif = Annotated[Path | None, typer.Option(help="Write the findings as SARIF 2.1.0 here, for code scanning.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the tools' own logs.")]
 
 MAKE = "MAKEFLAGS"

@@ -13,6 +13,7 @@ from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.pipeline.api.progress import Progress
 from enginesmith.pipeline.api.result import BuildError
 from enginesmith.pipeline.api.sensitivity import DEFAULTS, measure
+from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.recipe import make_recipe
 from enginesmith.pipeline.job.store import Store
 
@@ -23,9 +24,7 @@ SHOWN = 40
 def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
     """Measure, show, and return the exit status: 0 measured, 1 it failed, 3 a bug of ours. Raises UserError."""
     recipe = make_recipe({**DEFAULTS, **flags})
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console = Console(stderr=as_json, width=160)
+    console = open_console(stderr=as_json)
     try:
         with Progress(console, quiet=as_json) as progress:
             found = measure(recipe, Store(store), progress)

@@ -56,17 +56,10 @@ def _stages(records: list[StageRecord]) -> Table:
             "cached" if record.status == "cached" else "",
             str(graph.nodes or "") if (graph := record.told(GraphFacts)) else "",
             largest_difference(record),
-            f"[{colour}]{mark} {verdict(record)}[/]",
+            f"[{colour}]{mark} {record.verdict}[/]",
             escape(record.facts.note if ran else record.error),
         )
     return table
-
-
-def verdict(record: StageRecord) -> str:
-    """One or two words for the table."""
-    if record.comparison is not None:
-        return record.comparison.verdict
-    return {"built": "ok", "cached": "ok"}.get(record.status, record.status)
 
 
 def largest_difference(record: StageRecord) -> str:

@@ -23,7 +23,7 @@ from enginesmith.converters.torch_models.weights import reachable
 from enginesmith.pipeline.job.events import Event, Kind, Listener
 from enginesmith.pipeline.job.explain import explain_failure
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
-from enginesmith.pipeline.job.manifest import PASSED, StageRecord
+from enginesmith.pipeline.job.manifest import BUG, PASSED, StageRecord
 from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.process import Ended, Limits, Stopped, run_worker
 from enginesmith.pipeline.job.schedule import later, schedule
@@ -154,7 +154,7 @@ class Builder:
             tell("failed", planned.id, record.error)
         else:
             tell("cached" if record.status == "cached" else "built", planned.id, record.facts.note)
-        if record.status == "failed" and record.error.startswith("bug: "):
+        if record.status == "failed" and record.error.startswith(BUG):
             build.bugs.append(f"{planned.id}: {record.error}")
 
     def _obtain(
@@ -210,7 +210,7 @@ class Builder:
         def listen(event: Event) -> None:
             tell(event.event, planned.id, event.text, event.fraction)
 
-        cache = self.store.root / "timing" / planned.stage / (planned.backend or "-")
+        cache = self.store.timing(planned.stage, planned.backend)
         cache.mkdir(parents=True, exist_ok=True)
         memory = self.recipe.memory * 2**30 or 0.9 * psutil.virtual_memory().total
         return run_worker(
@@ -269,7 +269,7 @@ def _record(planned: PlannedStage) -> StageRecord:
 def _fail(record: StageRecord, result: Result) -> None:
     """Put a failure into the record."""
     record.status = "failed"
-    record.error = result.message if result.outcome != "bug" else f"bug: {result.message}"
+    record.error = result.message if result.outcome != "bug" else f"{BUG}{result.message}"
     record.remedy = result.remedy
     record.facts = result.facts
     if (

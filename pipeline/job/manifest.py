@@ -17,10 +17,17 @@ from enginesmith.pipeline.job.told import FactsT, Told
 SCHEMA_VERSION = 2
 """Raised when a field changes its meaning or goes; a new field does not raise it."""
 
+MANIFEST = "manifest.json"
+"""Its name in the output folder."""
+
 Status = Literal["built", "cached", "failed", "skipped", "not run"]
 """`skipped`: a stage that it needs failed. `not run`: this machine can't, for the reason in `error`."""
 
 PASSED: tuple[Status, ...] = ("built", "cached")
+
+
+BUG = "bug: "
+"""What the error of a stage begins with that failed by a mistake of ours."""
 
 
 class Record(BaseModel):
@@ -76,6 +83,13 @@ class StageRecord(Record, Told):
     def comparison(self) -> Comparison | None:
         """Of its outputs with those before it, where it has one."""
         return self.facts.comparison if isinstance(self.facts, ComparedFacts) else None
+
+    @property
+    def verdict(self) -> str:
+        """One or two words: what its comparison says, or else what became of it."""
+        if self.comparison is not None:
+            return self.comparison.verdict
+        return "ok" if self.status in PASSED else self.status
 
     @property
     def made(self) -> bool:
@@ -135,17 +149,17 @@ class Manifest(Record):
         return ((stage, stage.facts) for stage in self.stages if isinstance(stage.facts, kind))
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """That of a build's output folder. Raises UserError where there is none that can be read."""
-        path = folder / "manifest.json"
+    def read(cls, place: Path) -> Manifest:
+        """That of a build's output folder, or the file itself. Raises UserError where there is none that can be read."""
+        path = place if place.is_file() else place / MANIFEST
         if not path.is_file():
-            raise UserError(f"{folder} is no build's output folder: it has no manifest.json")
+            raise UserError(f"{place} is no build's output folder: it has no {MANIFEST}")
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path} is no manifest of this version: {place}: {first['msg']}") from None
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path} is no manifest of this version: {where}: {first['msg']}") from None
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old manifest or the new one."""

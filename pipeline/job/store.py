@@ -93,6 +93,10 @@ class Store:
         """Folder of an entry's files."""
         return self._folder(key) / "files"
 
+    def timing(self, stage: str, backend: str) -> Path:
+        """Folder of a stage's timing caches, which outlive every build."""
+        return self.root / "timing" / stage / (backend or "-")
+
     def lookup(self, key: str) -> Entry | None:
         """The entry, with every file checked against its hash. None for a damaged one: `publish` takes its place."""
         entry = self._sound(self._read(key))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +182,11 @@ class TensorRTBackend(Backend):
         # Polygraphy's own loader leaves TensorRT's reason in the log.
         session = open_session(self.product)
         return TrtRunner(lambda: load(session, engine.read_bytes()), name=self.name)
+
+    def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
+        from enginesmith.converters.backends.tensorrt.commands import command_lines
+
+        return command_lines(self.product, request, self._timing_cache(request), inputs, tolerances)
 
     def _session(self) -> Session:
         if reason := self.available():

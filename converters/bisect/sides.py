@@ -1,0 +1,122 @@
+"""Two sides that needn't come from one build: what each is made of, what each gives, and how far that is apart.
+
+Called by name in `Isolated`, the two sides in processes of their own: versions of TensorRT exclude each other. Arguments
+and results are JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from enginesmith.converters.core.facts import GraphFacts
+
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
+
+DESCRIBE = f"{__name__}:describe"
+SAMPLES = f"{__name__}:make"
+RUN = f"{__name__}:run"
+JUDGE = f"{__name__}:judge"
+COUNT, SEED = 3, 0
+"""Of the samples that are made up."""
+
+
+class Node(BaseModel, frozen=True):
+    """`name` is that of its first output where it has none."""
+
+    name: str
+    op: str
+
+
+class Described(BaseModel):
+    """A graph. `nodes` and `size` (bytes, with its external data) are None where only a build's record is there."""
+
+    facts: GraphFacts
+    products: dict[str, dict[str, int]]
+    """Kind of product to its number by dtype."""
+    nodes: list[Node] | None = None
+    size: int | None = None
+
+
+def describe(file: str) -> dict[str, Any]:
+    """A `Described`. Raises UserError for a file that is no ONNX graph."""
+    from enginesmith.converters.graphs import describe as graphs
+    from enginesmith.converters.graphs.files import external_files, load_graph
+    from enginesmith.converters.graphs.products import products_of
+
+    path = Path(file)
+    model = load_graph(path)
+    files = [path, *(path.parent / name for name in external_files(model, path))]
+    return Described(
+        facts=graphs.describe(path),
+        products=products_of(path),
+        nodes=[
+            Node(name=node.name or next(iter(node.output), ""), op=graphs.operator_name(node))
+            for node in graphs.all_nodes(model)
+        ],
+        size=sum(each.stat().st_size for each in files),
+    ).model_dump()
+
+
+def make(file: str, given: Sequence[Mapping[str, Any]], task: str, out: str) -> None:
+    """Samples for a graph, in the folder `out`. `given` are `InputSpec`s of its dynamic inputs.
+
+    Raises UserError where they don't fit, or are missing.
+    """
+    from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
+    from enginesmith.converters.data.samples import make_samples
+    from enginesmith.converters.graphs.describe import describe
+
+    specs = resolve_inputs(describe(Path(file)).inputs, [InputSpec.model_validate(spec) for spec in given])
+    samples, feeds = make_samples(specs, task, COUNT, SEED)
+    samples.save(Path(out), feeds)
+
+
+def runner_of(backend: str, path: Path) -> BaseRunner:
+    """Of an engine's file, or of a graph's (`backend` is `onnxruntime`); a stand-in runs as it is written."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.graphs import runner as onnxruntime
+    from enginesmith.converters.graphs.comparison import ONNXRUNTIME
+    from enginesmith.converters.precision.mix import STAND_IN
+
+    if backend != ONNXRUNTIME:
+        return get_backend(backend).runner(path)
+    # optimized, it might not round
+    return onnxruntime.runner(path, optimize=False if path.name == STAND_IN else None)
+
+
+def run(backend: str, file: str, samples: str, indices: Sequence[int], out: str) -> None:
+    """Run a side on these samples of a folder; its results are left in the folder `out`.
+
+    Raises ConversionError where it can't be run.
+    """
+    from enginesmith.converters.core.samples import SampleSet, save_results
+    from enginesmith.converters.core.stage import Context
+    from enginesmith.converters.graphs import interface
+    from enginesmith.converters.graphs.comparison import ONNXRUNTIME, run_samples, runner_label
+
+    path, folder = Path(file), Path(out)
+    names, feeds = SampleSet.load(Path(samples))
+    named = [(names.samples[index].name, feeds[index]) for index in indices]
+    changed = interface.of(path) if backend == ONNXRUNTIME else interface.load(path.parent)
+    found = run_samples(runner_of(backend, path), backend, named, Context(folder, folder, folder), changed)
+    save_results(folder, runner_label(backend), found)
+
+
+def judge(samples: str, indices: Sequence[int], expected: str, found: str, precision: str) -> dict[str, Any]:
+    """A `Comparison` of the results in two folders, with the tolerances of a precision; the caller names the sides.
+
+    Raises ConversionError where outputs are gone, or of another shape.
+    """
+    from enginesmith.converters.core.samples import SampleSet, load_results
+    from enginesmith.converters.graphs.comparison import compare_samples, conclude
+    from enginesmith.converters.graphs.tolerances import TOLERANCES
+
+    names, feeds = SampleSet.load(Path(samples))
+    before, after = (load_results(Path(folder))[0][1] for folder in (expected, found))
+    compared = compare_samples(names, indices, feeds, before, after, TOLERANCES[precision])
+    return conclude(compared, "", "").model_dump()
