@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from enginesmith.pipeline import __version__ as __version__
     from enginesmith.pipeline.api.bisect import bisect as bisect
     from enginesmith.pipeline.api.build import build as build
+    from enginesmith.pipeline.api.compare import compare as compare
     from enginesmith.pipeline.api.doctor import Checkup as Checkup
     from enginesmith.pipeline.api.doctor import doctor as doctor
     from enginesmith.pipeline.api.engine import Engine as Engine
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from enginesmith.pipeline.api.result import Result as Result
     from enginesmith.pipeline.api.sensitivity import Sensitivity as Sensitivity
     from enginesmith.pipeline.api.sensitivity import sensitivity as sensitivity
+    from enginesmith.pipeline.job.contrast import Contrast as Contrast
     from enginesmith.pipeline.job.events import Event as Event
     from enginesmith.pipeline.job.manifest import Manifest as Manifest
 
 _PLACES = {
     "BuildError": "pipeline.api.result",
     "Checkup": "pipeline.api.doctor",
+    "Contrast": "pipeline.job.contrast",
     "ConversionError": "converters.core.errors",
     "Engine": "pipeline.api.engine",
     "Event": "pipeline.job.events",
@@ -47,6 +50,7 @@ _PLACES = {
     "__version__": "pipeline",
     "bisect": "pipeline.api.bisect",
     "build": "pipeline.api.build",
+    "compare": "pipeline.api.compare",
     "doctor": "pipeline.api.doctor",
     "explain": "pipeline.api.explain",
     "sensitivity": "pipeline.api.sensitivity",
@@ -55,6 +59,7 @@ _PLACES = {
 __all__ = [
     "BuildError",
     "Checkup",
+    "Contrast",
     "ConversionError",
     "Engine",
     "Event",
@@ -67,6 +72,7 @@ __all__ = [
     "__version__",
     "bisect",
     "build",
+    "compare",
     "doctor",
     "explain",
     "sensitivity",
