@@ -49,8 +49,8 @@ def as_recipe(model: Model, inputs: Tensors | None, options: dict[str, Any], sto
     with local.workspace() as workspace:
         files = _Files(local, workspace)
         values = {**files.model(model, inputs), **options}
-        first = inputs[0] if isinstance(inputs, tuple | list) and inputs else inputs
-        rows = int(first.shape[0]) if first is not None and first.ndim else 0  # type: ignore[union-attr]
+        first = next(iter(_tensors(inputs)), None)
+        rows = int(first.shape[0]) if first is not None and first.ndim else 0
         defaults = Recipe(model="")
         taught = (values.get("qat") or values.get("sparse")) and not values.get("finetune")
         most = {
@@ -76,7 +76,7 @@ class _Files:
     def model(self, model: Model, inputs: Tensors | None) -> dict[str, str]:
         """What it is called in a recipe, with the shapes of its inputs where the file can't hold them."""
         onnx, torch = sys.modules.get("onnx"), sys.modules.get("torch")
-        given = () if inputs is None else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+        given = _tensors(inputs)
         if torch is not None and isinstance(model, torch.nn.Module):
             module = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
             if not isinstance(module, torch.jit.ScriptModule):
@@ -163,6 +163,17 @@ class _Files:
                 )
                 self.store.publish(entry, folder)
         return self.store.files(key) / name
+
+
+def _tensors(inputs: Tensors | None) -> tuple[torch.Tensor, ...]:
+    """Example inputs one by one. Raises UserError for something else than tensors."""
+    given = () if inputs is None else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    torch = sys.modules.get("torch")
+    if wrong := [type(each).__name__ for each in given if torch is None or not isinstance(each, torch.Tensor)]:
+        raise UserError(
+            f"inputs hold a {wrong[0]}; give a tensor or a tuple of tensors, such as torch.zeros(1, 3, 224, 224)"
+        )
+    return given
 
 
 def _shapes(inputs: tuple[torch.Tensor, ...]) -> str:
