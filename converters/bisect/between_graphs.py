@@ -12,7 +12,7 @@ import onnx_ir as ir
 from enginesmith.converters.bisect import facts, files
 from enginesmith.converters.bisect.divergence import Divergence, Figures, layers_of, measure, pair_up, worst_of
 from enginesmith.converters.core.samples import SampleSet
-from enginesmith.converters.graphs.runner import session
+from enginesmith.converters.graphs.onnxruntime import session
 
 COMPARE = f"{__name__}:compare"
 

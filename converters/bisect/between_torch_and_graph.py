@@ -22,7 +22,7 @@ from enginesmith.converters.bisect import files
 from enginesmith.converters.bisect.divergence import Divergence, Figures, Layer, measure
 from enginesmith.converters.bisect.surgery import used_by
 from enginesmith.converters.core.samples import Feed, SampleSet
-from enginesmith.converters.graphs.runner import session
+from enginesmith.converters.graphs.onnxruntime import session
 
 if TYPE_CHECKING:
     import torch

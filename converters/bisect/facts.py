@@ -94,7 +94,7 @@ def infer(path: str) -> dict[str, tuple[int, list[int | str | None] | None]]:
 
 def measure(path: str, chunks: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
     """Type, shape and metadata of tensors as they are in a run on made-up inputs."""
-    from enginesmith.converters.graphs.runner import session
+    from enginesmith.converters.graphs.onnxruntime import session
 
     feed = make_feed(onnx.load(path, load_external_data=False))
     running = session(Path(path), optimize=False)

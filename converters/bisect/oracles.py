@@ -91,7 +91,7 @@ def _graph(path: Path) -> onnx.ModelProto:
 def _session(path: Path) -> Any:
     import onnxruntime
 
-    from enginesmith.converters.graphs.runner import session
+    from enginesmith.converters.graphs.onnxruntime import session
 
     onnxruntime.set_default_logger_severity(4)
     return session(path, optimize=False)

@@ -79,7 +79,7 @@ def make(file: str, given: Sequence[Mapping[str, Any]], task: str, out: str) -> 
 def runner_of(backend: str, path: Path) -> BaseRunner:
     """Of an engine's file, or of a graph's (`backend` is `onnxruntime`); a stand-in runs as it is written."""
     from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.graphs import runner as onnxruntime
+    from enginesmith.converters.graphs import onnxruntime
     from enginesmith.converters.graphs.comparison import ONNXRUNTIME
     from enginesmith.converters.precision.mix import STAND_IN
 

@@ -14,7 +14,7 @@ from enginesmith.converters.core.records import Accuracy
 from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.data.datasets import Examples
 from enginesmith.converters.data.metrics import Metric
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 
 IN_MEMORY = 1 << 26
 """Bytes of the float32 graph's outputs that are kept in memory; what exceeds it goes to disk."""

@@ -11,8 +11,7 @@ from enginesmith.converters.core.errors import ConversionError, UserError, first
 from enginesmith.converters.core.records import Comparison, SampleComparison
 from enginesmith.converters.core.samples import Array, Feed, SampleSet, load_results
 from enginesmith.converters.core.stage import Context
-from enginesmith.converters.graphs import interface
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import compare_outputs
 from enginesmith.converters.graphs.matching import merge
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance

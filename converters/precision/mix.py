@@ -116,7 +116,7 @@ def write(model: ir.Model, mix: Mix, folder: Path) -> Written:
     import onnx
 
     from enginesmith.compat.saving import save
-    from enginesmith.converters.graphs import runner as onnxruntime
+    from enginesmith.converters.graphs import onnxruntime
     from enginesmith.converters.precision.formats import FORMATS
     from enginesmith.converters.precision.standin import stand_in
 

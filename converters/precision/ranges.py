@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.saving import save
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.structure import FLOAT, is_float, subgraphs
 
 Ranges = dict[str, float]

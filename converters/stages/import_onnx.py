@@ -18,7 +18,7 @@ from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.data.samples import make_samples
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
 

@@ -22,8 +22,7 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Latency
 from enginesmith.converters.core.samples import Array, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.graphs import interface
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import interface, onnxruntime
 
 if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner

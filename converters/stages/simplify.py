@@ -21,7 +21,7 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.difference import compare_outputs

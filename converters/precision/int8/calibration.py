@@ -18,7 +18,7 @@ from enginesmith.compat.saving import save
 from enginesmith.compat.values import static_shape
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.recipe import Method
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.precision.int8.options import METHODS
 from enginesmith.converters.precision.int8.placement import candidates
 from enginesmith.converters.precision.int8.thresholds import LARGEST, Counts, threshold

@@ -24,7 +24,7 @@ from onnx_ir.passes import common
 from enginesmith.compat.graphs import initializer
 from enginesmith.compat.saving import save
 from enginesmith.compat.values import argument, attribute, constant, label, shape
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.precision.int8.placement import candidates
 from enginesmith.converters.precision.int8.weights import array_of
 

@@ -19,7 +19,7 @@ from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.data.options import DataOptions
 from enginesmith.converters.data.samples import make_samples
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.sparsity import sparsity
 from enginesmith.converters.precision.int8.calibration import Calibration, calibrate
 from enginesmith.converters.precision.int8.options import Int8Options

@@ -15,7 +15,7 @@ from enginesmith.converters.backends.tvm.profiling.groups import groups
 from enginesmith.converters.backends.tvm.profiling.reference import KernelTimes
 from enginesmith.converters.core.engine_layers import Layer
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 
 RNG = np.random.default_rng(0)
 

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.graphs import runner as onnxruntime
+from enginesmith.converters.graphs import onnxruntime
 
 SUFFIX = "_kernel_time"
 
