@@ -119,7 +119,7 @@ def _reduce(
     shapes = parse_shapes(shape) if shape else ()
     if out.exists() and out.samefile(path):
         raise UserError(f"{out} is the model itself; give another --out")
-    check_writable(out)
+    check_writable(out=out)
     with listening(progress) as tell, tempfile.TemporaryDirectory(prefix="enginesmith-bisect-") as folder:
         first: list[int] = []
         tell(Event(event="start", stage=STAGE))

@@ -47,9 +47,13 @@ def arrays_file(arrays: str | Path | Mapping[str, Any] | None) -> Iterator[Path 
         yield path
 
 
-def check_writable(*paths: Path | None) -> None:
-    """Raises UserError for a file that can't be written, before the work that would fill it; None stands for no file."""
-    for path in filter(None, paths):
+def check_writable(**files: Path | None) -> None:
+    """Raises UserError for a file that can't be written, before the work that would fill it: by the option that names it;
+    None stands for no file.
+    """
+    for option, path in files.items():
+        if path is None:
+            continue
         try:
             existed = path.exists()
             with path.open("ab"):
@@ -57,4 +61,4 @@ def check_writable(*paths: Path | None) -> None:
             if not existed:
                 path.unlink()
         except OSError as error:
-            raise UserError(f"can't write {path} ({error.strerror}); give another file") from None
+            raise UserError(f"can't write {path} ({error.strerror}); give another --{option}") from None

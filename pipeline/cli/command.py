@@ -39,7 +39,7 @@ def run_build(
     from enginesmith.pipeline.report.sarif import write_build as write_sarif
 
     recipe = make_recipe(flags, file)
-    check_writable(junit, sarif)  # before the build, which may take hours
+    check_writable(junit=junit, sarif=sarif)  # before the build, which may take hours
     store = Store(location)
     console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json) as progress:
@@ -88,7 +88,7 @@ def run_doctor(
 
     if out is not None and len(models) > 1:
         raise UserError("--fix writes one graph: give one model")
-    check_writable(junit, sarif)
+    check_writable(junit=junit, sarif=sarif)
     checkups = []
     for model in models:
         checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)

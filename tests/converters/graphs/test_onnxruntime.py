@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from backend_models import FLOAT, constant, convnet, node, save, value
 
-from enginesmith.converters.graphs import runner as reference
+from enginesmith.converters.graphs import onnxruntime as reference
 
 pytest.importorskip("onnxruntime")
 

@@ -211,7 +211,7 @@ def test_tvm(tmp_path: Path) -> None:
         check=False,
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
         },
     )
     assert "measured" in done.stdout, done.stdout[-1000:] + done.stderr[-3000:]

@@ -20,7 +20,7 @@ from test_tvm import ask, expected
 
 from enginesmith.converters.backends.tvm.target import CpuTarget
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[4] / "examples"
 SITE = Path(sysconfig.get_path("purelib"))
 AARCH64 = CpuTarget("aarch64-linux-gnu", "")
 TOP = '<ir_version: 10, opset_import: ["" : 18]> top (float[3, 50] x) => (float[3, 5] best, int64[3, 5] at)'
