@@ -38,7 +38,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def enginesmith(plugin: Path, tmp_path: Path):
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "enginesmith", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(plugin)}
+        environment = {**os.environ, "PYTHONPATH": str(plugin), "ENGINESMITH_STORE": str(tmp_path / "store")}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     return run
