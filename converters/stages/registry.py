@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
+from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.stage import Stage
 
@@ -33,10 +34,31 @@ STAGES = {
 GROUP = "enginesmith.stages"
 
 
+_LEFT_OUT: dict[str, str] = {}
+
+
 @cache
 def _plugged() -> dict[str, str]:
-    """Stages of third parties: name to `module:class`."""
-    return {point.name: point.value for point in metadata.entry_points(group=GROUP) if point.name not in STAGES}
+    """Stages of third parties: name to `module:class`. One that doesn't load is left out: it must not keep ours from their
+    work.
+    """
+    found = {}
+    for point in metadata.entry_points(group=GROUP):
+        if point.name in STAGES:
+            continue
+        try:
+            if not isinstance(point.load()(), Stage):
+                raise TypeError(f"{point.value} is no Stage")
+            found[point.name] = point.value
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - another's module raises anything
+            _LEFT_OUT[point.name] = f"the stage {point.name} ({point.value}) is left out: {first_line(error)}"
+    return found
+
+
+def warnings() -> list[str]:
+    """A line for each stage of third parties that doesn't load."""
+    _plugged()
+    return list(_LEFT_OUT.values())
 
 
 def _place(name: str) -> str:

@@ -10,7 +10,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.source import Source
-from enginesmith.converters.stages.registry import followers, load_stage
+from enginesmith.converters.stages.registry import followers, load_stage, warnings
 from enginesmith.pipeline.job.environment import machine_id
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.source import resolve_source
@@ -60,7 +60,7 @@ def _plan(draft: Draft, recipe: Recipe) -> Plan:
             raise UserError(lacking)
         if reason := backend.buildable(engine.target):
             raise UserError(f"{backend.name} can't build for {engine.target} here: {reason}")
-    return Plan(draft.source, tuple(draft.stages), draft.roles["model"], tuple(_left_out(recipe)))
+    return Plan(draft.source, tuple(draft.stages), draft.roles["model"], (*_left_out(recipe), *warnings()))
 
 
 def _add(draft: Draft, recipe: Recipe, order: Sequence[str]) -> None:

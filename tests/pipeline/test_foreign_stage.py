@@ -85,3 +85,16 @@ def test_it_may_come_before_the_model(tmp_path, shared_store):
     assert [stage.id for stage in manifest.stages][:2] == ["stamp", "export"]
     assert manifest.model.task == "classification"
     assert manifest.model.inputs
+
+
+def test_one_that_is_broken_is_left_out_and_said_so(tmp_path, shared_store):
+    plugins = installed(tmp_path / "plugins")
+    (plugins / "stamped.py").write_text("import nowhere_to_be_found")
+    model = tiny_onnx.linear(tmp_path / "net.onnx")
+    shell = CommandLine(tmp_path, shared_store, {"PYTHONPATH": str(plugins)})
+    done = shell.run("build", str(model), "--backend", "tvm", "--measure", "0", "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.model_validate_json((tmp_path / "out" / "manifest.json").read_bytes())
+    assert "stamp" not in [stage.id for stage in manifest.stages]
+    (told,) = (warning for warning in manifest.warnings if "stamp" in warning)
+    assert "left out: No module named 'nowhere_to_be_found'" in told
