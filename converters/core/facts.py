@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -18,6 +19,14 @@ class Shortcoming:
     remedy: str = ""
 
 
+class Doubt(BaseModel):
+    """Why no engine that comes of a stage's work counts as verified, though its outputs agree with those before it: the
+    stage knows that the comparison can't see what is wrong, or that nothing could be seen."""
+
+    verified: Literal["no", "proves nothing"]
+    reason: str
+
+
 class Facts(BaseModel):
     """What any stage can tell. Stages that find more have facts of a type of their own, which they name as `Stage.facts`."""
 
@@ -25,6 +34,7 @@ class Facts(BaseModel):
     repairs: list[Attempted] = []
     """Repairs that were made, taken back or found not to apply, in order; `proof.agrees` says which were made."""
     warnings: list[str] = []
+    doubt: Doubt | None = None
     note: str = ""
     """A few words for the table, such as the tool that did the work."""
     unreachable: str = ""

@@ -11,8 +11,11 @@ from enginesmith.converters.core.engine_layers import Layer
 
 ROUNDING = 1e-9
 """Of a metric: 1 - 0.98 is a little more than 0.02, and is within a budget of 0.02 all the same."""
-Verdict = Literal["pass", "fail", "not run", "differs"]
-"""`differs`: by more than the tolerance, where a metric judges and no tolerance."""
+Verdict = Literal["pass", "fail", "not run", "differs", "proves nothing"]
+"""`differs`: by more than the tolerance, where a metric judges and no tolerance. `proves nothing`: the outputs agree, and
+would whatever the graph computed, such as where they are all NaN."""
+Verified = Literal["yes", "no", "not run", "proves nothing"]
+"""What may be said of an engine: `yes` only where it ran and its outputs agree on samples that would show a difference."""
 
 
 class TensorInfo(BaseModel):
@@ -96,6 +99,8 @@ class SampleComparison(BaseModel):
     detections: DetectionMatch | None = None
     classes: ClassMatch | None = None
     passed: bool
+    vacuous: str = ""
+    """Why it would pass whatever the graph computes: no output has a number that could differ."""
     retyped: list[str] = Field(default_factory=list)
     """Outputs of another dtype than expected, in words. What a repair changed on record isn't among them."""
     drawn: Detections | None = None

@@ -97,12 +97,11 @@ def conclude(compared: list[SampleComparison], expected: str, found: str, judged
     if failed and judged_by and not any(sample.retyped for sample in failed):
         why = f"{reason(failed)}; {judged_by} judges it"
         return Comparison(expected=expected, found=found, verdict="differs", reason=why, samples=compared)
+    if compared and all(sample.vacuous for sample in compared):
+        why = f"on all samples: {compared[0].vacuous}"
+        return Comparison(expected=expected, found=found, verdict="proves nothing", reason=why, samples=compared)
     return Comparison(
-        expected=expected,
-        found=found,
-        verdict="fail" if failed else "pass",
-        reason=reason(failed),
-        samples=compared,
+        expected=expected, found=found, verdict="fail" if failed else "pass", reason=reason(failed), samples=compared
     )
 
 

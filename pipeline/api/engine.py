@@ -9,14 +9,14 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.execution import LOAD, RUN
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.exchange import Exchange
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
-from enginesmith.converters.core.records import Latency
+from enginesmith.converters.core.records import Latency, Verified
 from enginesmith.pipeline.job.manifest import EngineRecord
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Engine:
         return self.record.target
 
     @property
-    def verified(self) -> Literal["yes", "no", "not run"]:
+    def verified(self) -> Verified:
         """`yes` only where this engine ran in the build and its outputs were compared."""
         return self.record.verified
 

@@ -10,7 +10,7 @@ from enginesmith.converters.core.errors import ConversionError
 from enginesmith.pipeline.api.engine import Engine
 from enginesmith.pipeline.job.manifest import BUG, EngineRecord, Manifest, StageRecord
 
-COLOURS = {"yes": "#1a7f37", "no": "#cf222e", "not run": "#9a6700"}
+COLOURS = {"yes": "#1a7f37", "no": "#cf222e", "not run": "#9a6700", "proves nothing": "#9a6700"}
 
 
 class BuildError(ConversionError):

@@ -20,7 +20,7 @@ from enginesmith.pipeline.job.contrast import Change, Contrast, Value
 
 SHOWN = 20
 """Rows of one heading, and nodes; `--json` has all."""
-COLOURS = {"pass": "green", "fail": "red", "differs": "yellow", "not run": "yellow"}
+COLOURS = {"pass": "green", "fail": "red", "differs": "yellow", "not run": "yellow", "proves nothing": "yellow"}
 
 
 def run_compare(

@@ -47,7 +47,7 @@ def _stages(records: list[StageRecord]) -> Table:
     table.add_column("", style="dim", overflow="fold")
     for record in records:
         mark, colour = MARKS[record.status]
-        if record.comparison is not None and record.comparison.verdict == "differs":
+        if record.comparison is not None and record.comparison.verdict in ("differs", "proves nothing"):
             mark, colour = DIFFERS
         ran = record.status not in ("skipped", "not run")
         table.add_row(
@@ -94,7 +94,7 @@ def _engines(engines: list[EngineRecord]) -> Table:
         table.add_column(column, overflow="fold")
     for engine in engines:
         dtypes = ", ".join(f"{count} {dtype}" for dtype, count in engine.layers_by_dtype.items())
-        colour = {"yes": "green", "no": "red", "not run": "yellow"}[engine.verified]
+        colour = {"yes": "green", "no": "red", "not run": "yellow", "proves nothing": "yellow"}[engine.verified]
         table.add_row(
             engine.backend,
             engine.target,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from enginesmith.converters.core.engine_layers import Layer, Profile
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ComparedFacts
-from enginesmith.converters.core.records import Comparison, Latency, TensorInfo, Weights
+from enginesmith.converters.core.records import Comparison, Latency, TensorInfo, Verified, Weights
 from enginesmith.pipeline.job.told import FactsT, Told
 
 SCHEMA_VERSION = 2
@@ -98,7 +98,8 @@ class StageRecord(Record, Told):
 
 
 class EngineRecord(Record):
-    """A finished engine. `verified` says `yes` only when this engine ran and its outputs were compared."""
+    """A finished engine. `verified` says `yes` only when this engine ran, its outputs were compared, and no stage before it
+    has a doubt."""
 
     backend: str
     target: str
@@ -117,7 +118,7 @@ class EngineRecord(Record):
     fp32_size: int | None = None
     """Size of the same engine in fp32, where that build lies beside this one."""
     details: dict[str, str] = {}
-    verified: Literal["yes", "no", "not run"]
+    verified: Verified
     verified_reason: str = ""
     latency: Latency | None = None
     profile: Profile | None = None

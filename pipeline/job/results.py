@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,13 @@ from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.hashing import hash_value
 from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.core.recipe import FP32, Recipe
+from enginesmith.converters.core.records import Verified
 from enginesmith.converters.stages.compile import CompileFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.pipeline import __version__
 from enginesmith.pipeline.job.builder import Build
 from enginesmith.pipeline.job.environment import machine_record
-from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord
+from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord, StageRecord
 from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.store import Entry, Store
 
@@ -102,7 +103,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
 
 
 def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, results: Path) -> EngineRecord:
-    """`verified` is what the comparison of this very engine says, and nothing else."""
+    """`verified` is what the comparison of this very engine says, unless a stage on the way to it has a doubt."""
     records = {record.id: record for record in build.records}
     name = f"{planned.backend} {planned.target}"
     compare = records[f"compare {name}"]
@@ -112,25 +113,46 @@ def _engine(planned: PlannedStage, entry: Entry, folder: str, build: Build, resu
     assert built is not None
     info = built.engine
     file = get_backend(planned.backend).engine_file
-    if compare.status in PASSED:
-        comparison = compare.comparison
-        verified, reason = "yes", (comparison.reason if comparison else "") or compare.facts.note
-    elif compare.status == "failed":
-        verified, reason = "no", compare.error
-    else:
-        verified, reason = "not run", compare.error
+    verdict, reason = verified(compare, records)
     return EngineRecord.model_validate(
         {
             **info.model_dump(exclude={"file"}),
             "path": f"{folder}/{file}",
             "sha256": entry.files[file].sha256,
-            "verified": verified,
+            "verified": verdict,
             "verified_reason": reason,
             "latency": measured.latency if measured else None,
             "profile": measured.profile if measured else None,
             "fp32_size": _fp32_size(results, f"{folder}/{file}"),
         }
     )
+
+
+def verified(compare: StageRecord, records: Mapping[str, StageRecord]) -> tuple[Verified, str]:
+    """The verdict and its reason; the worst doubt first."""
+    if compare.status == "failed":
+        return "no", compare.error
+    if compare.status not in PASSED:
+        return "not run", compare.error
+    doubts = [doubt for id in _way_to(compare, records) if (doubt := records[id].facts.doubt)]
+    if doubts:
+        worst = min(doubts, key=lambda doubt: doubt.verified != "no")
+        return worst.verified, worst.reason
+    comparison = compare.comparison
+    if comparison and comparison.verdict == "proves nothing":
+        return "proves nothing", comparison.reason
+    return "yes", (comparison.reason if comparison else "") or compare.facts.note
+
+
+def _way_to(record: StageRecord, records: Mapping[str, StageRecord]) -> Iterator[str]:
+    """The stage, and all whose work went into it, in the order of the plan."""
+    found, left = {record.id}, [record]
+    while left:
+        stage = left.pop()
+        new = {*stage.needs.values(), *stage.after} - found
+        found |= new
+        left += [records[id] for id in new]
+    return (id for id in records if id in found)
 
 
 def _fp32_size(results: Path, path: str) -> int | None:

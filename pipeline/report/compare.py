@@ -13,7 +13,13 @@ from enginesmith.pipeline.report.charts import Chart
 from enginesmith.pipeline.report.sides import Sides, compared
 from enginesmith.pipeline.report.summary import VERDICT_TONE, Tone
 
-VERDICTS: Mapping[Verdict, str] = {"pass": "agrees", "fail": "differs", "not run": "not run", "differs": "differs"}
+VERDICTS: Mapping[Verdict, str] = {
+    "pass": "agrees",
+    "fail": "differs",
+    "not run": "not run",
+    "differs": "differs",
+    "proves nothing": "proves nothing",
+}
 
 
 @dataclass(frozen=True)

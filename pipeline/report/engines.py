@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from enginesmith.converters.core.records import Latency
+from enginesmith.converters.core.records import Latency, Verified
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import dtype_colours
@@ -44,7 +44,12 @@ class Card:
     no_speed: str
 
 
-VERIFIED = {"yes": "Verified", "no": "Not verified: outputs differ", "not run": "Not run"}
+VERIFIED: Mapping[Verified, str] = {
+    "yes": "Verified",
+    "no": "Not verified",
+    "not run": "Not run",
+    "proves nothing": "Not verified: proves nothing",
+}
 
 
 def cards(manifest: Manifest) -> list[Card]:

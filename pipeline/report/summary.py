@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from enginesmith.converters.core.records import TensorInfo, Verdict
+from enginesmith.converters.core.records import TensorInfo, Verdict, Verified
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, Status
 from enginesmith.pipeline.report import text
 
@@ -21,8 +21,14 @@ STATUS_TONE: Mapping[Status, Tone] = {
     "skipped": "mute",
     "not run": "mute",
 }
-VERDICT_TONE: Mapping[Verdict, Tone] = {"pass": "good", "fail": "bad", "not run": "mute", "differs": "warn"}
-VERIFIED_TONE: Mapping[str, Tone] = {"yes": "good", "no": "bad", "not run": "warn"}
+VERDICT_TONE: Mapping[Verdict, Tone] = {
+    "pass": "good",
+    "fail": "bad",
+    "not run": "mute",
+    "differs": "warn",
+    "proves nothing": "warn",
+}
+VERIFIED_TONE: Mapping[Verified, Tone] = {"yes": "good", "no": "bad", "not run": "warn", "proves nothing": "warn"}
 SYMBOL: Mapping[Tone, str] = {"good": "✓", "bad": "✗", "warn": "!", "mute": text.NOTHING}
 """Beside every colour, so that nothing is told by colour alone."""
 
@@ -76,7 +82,12 @@ def headline(manifest: Manifest, hrefs: Mapping[str, str]) -> Headline:
         return Headline("warn", "Finished without an engine", "The plan of this build holds no engine.")
     wrong = [engine for engine in engines if engine.verified == "no"]
     if wrong:
-        return Headline("bad", "Built, but outputs differ", f"Not the model's outputs: {_names(wrong)}.")
+        reasons = ", ".join(dict.fromkeys(_first_line(e.verified_reason) or "outputs differ" for e in wrong))
+        return Headline("bad", "Built, not verified", f"{_names(wrong)}: {reasons}.")
+    empty = [engine for engine in engines if engine.verified == "proves nothing"]
+    if empty:
+        reasons = ", ".join(dict.fromkeys(_first_line(e.verified_reason) for e in empty))
+        return Headline("warn", "Built, not verified", f"{_names(empty)}: the comparison proves nothing: {reasons}.")
     unrun = [engine for engine in engines if engine.verified == "not run"]
     if not unrun:
         return Headline("good", "Built and verified", f"{text.counted(len(engines), 'engine')} ran, outputs compared.")

@@ -132,7 +132,10 @@ def test_verdict(manifest: Manifest, title: str) -> None:
 def test_verdict_names_engines_that_differ_or_were_not_run() -> None:
     manifest = manifests.detector(gpu=True)
     manifest.engines[1].verified = "no"
-    assert summary.headline(manifest, summary.anchors(manifest)).title == "Built, but outputs differ"
+    assert summary.headline(manifest, summary.anchors(manifest)).title == "Built, not verified"
+    manifest.engines[1].verified, manifest.engines[1].verified_reason = "proves nothing", "random weights"
+    detail = summary.headline(manifest, summary.anchors(manifest)).detail
+    assert "the comparison proves nothing: random weights" in detail
     for engine in manifest.engines:
         engine.verified, engine.verified_reason = "not run", "no GPU"
     assert summary.headline(manifest, summary.anchors(manifest)).detail == "No engine was run: no GPU."
