@@ -69,7 +69,7 @@ def judge(
     drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)
     ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
     over = ratio > 1
-    few = np.count_nonzero(over) <= min(JUMPS * np.count_nonzero(jumps), LOST * over.size)
+    few = int(over.sum()) <= min(JUMPS * int(jumps.sum()), LOST * over.size)
     passed = not over.any() or bool(few and apart.each[over].max() <= 2 * moved[jumps].max(initial=0.0))
     ill_posed = 1.0 if jumps.mean() > LOST else float((jumps | drowned).mean()) if jumps.size else 0.0
     return Judgement(expected, apart, ratio, allowed, np.maximum(moved, typical), passed, ill_posed)

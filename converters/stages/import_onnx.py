@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
-from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.facts import Doubt, ModelFacts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
-from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.samples import EXACT, WITNESS, Array, Feed, Pixels, save_results
+from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.witness import second_witness
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +47,7 @@ class OnnxImport(Stage[ImportOptions]):
     facts = ModelFacts
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     without_torch = True
+    preload = (*GRAPHS, "onnx.reference.ops._op_list")
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         source = so_far.source
@@ -81,12 +83,29 @@ class OnnxImport(Stage[ImportOptions]):
         samples, feeds = make_samples(specs, task, options.samples, options.seed, pixels=options.pixels or "unknown")
         samples.save(context.out, feeds)
         context.progress("reference outputs")
-        save_results(
-            context.out, "ONNX Runtime, unoptimized", _reference(context.out / MODEL, feeds, options.path.name)
-        )
+        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
+            results = _reference(context.out / MODEL, feeds, options.path.name)
+            told = witness.hear(results)
+        save_results(context.out, "ONNX Runtime, unoptimized", results)
+        if any(told.exact):
+            save_results(context.out, "onnx's reference evaluator in float64", told.exact, EXACT)
+        if any(told.contrary):
+            save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
+        for warning in told.disputes:
+            context.warn(warning)
         sources = {str(options.path.parent / name): hash_file(options.path.parent / name) for name in external}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
-        return ModelFacts(**{**dict(facts), "weights": weights, "task": task, "source_files": sources})
+        return ModelFacts(
+            **{
+                **dict(facts),
+                "weights": weights,
+                "task": task,
+                "source_files": sources,
+                "warnings": told.disputes,
+                "doubt": Doubt(verified="proves nothing", reason=told.disputes[0]) if told.disputes else None,
+                "note": f"a second witness heard on {told.heard} of {len(feeds)} samples",
+            }
+        )
 
 
 def _check(path: Path) -> None:
