@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from stages import compare, import_onnx
 
-from enginesmith.converters.core.samples import load_beside, save_results
+from enginesmith.converters.core.samples import load_beside
 from enginesmith.converters.graphs import witness
 from enginesmith.converters.graphs.evaluator import disagreeing_nodes, in_double, widened
 
@@ -54,15 +54,21 @@ def test_a_disagreement_is_a_doubt_that_names_the_node(tmp_path: Path) -> None:
 
 
 def test_who_agrees_with_the_second_witness_has_not_failed(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, right, wrong = tmp_path / "out", tmp_path / "right", tmp_path / "wrong"
     import_onnx(out, maximum(tmp_path / "m.onnx"))
-    assert compare(tmp_path / "same", out).verdict in ("pass", "proves nothing")
-    contrary = [dict(result.items()) for result in load_beside(out, "witness.json")]
-    assert all(contrary)
-    (out / "results.json").rename(out / "reference.json")
-    save_results(out, "reference", [{"y": result["y"]} for result in contrary])
-    wrong = compare(tmp_path / "wrong", out)
-    assert wrong.verdict == "fail", "ONNX Runtime, held against the other one, which nobody contradicts"
+    for folder, chosen in ((right, ["d", "k"]), (wrong, ["d", "x"])):
+        folder.mkdir()
+        most = numpy_helper.from_array(np.array([2**31]), "k")
+        nodes = [
+            helper.make_node("Add", ["x", "x"], ["d"]),
+            helper.make_node("Less", ["d", "k"], ["less"]),
+            helper.make_node("Where", ["less", *reversed(chosen)], ["y"]),
+        ]
+        write(folder / "model.onnx", nodes, TensorProto.INT64, most)
+    comparison = compare(tmp_path / "compared", out, right)
+    assert comparison.verdict == "proves nothing"
+    assert comparison.reason.endswith("contradicts what was expected there, and not what was found")
+    assert compare(tmp_path / "other", out, wrong).verdict == "fail", "neither witness says so"
 
 
 def test_agreement_tells_what_rounding_does(tmp_path: Path) -> None:
