@@ -17,8 +17,10 @@ from enginesmith.converters.core.quantities import SECONDS, SHARES, quantity
 from enginesmith.converters.core.samples import Pixels
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
-FP32: Precision = "fp32"
+FP32: Literal["fp32"] = "fp32"
 AUTO: Precision = "auto"
+INTEGERS: tuple[Precision, ...] = ("int8", AUTO)
+"""Precisions that make graphs of integers."""
 Rest = Literal["fp32", "fp16", "bf16"]
 Method = Literal["minmax", "entropy", "percentile", "mse"]
 Exporter = Literal["auto", "dynamo", "torchscript"]

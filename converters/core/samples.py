@@ -50,6 +50,8 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    random_weights: bool = False
+    """The model's weights are seeded: what a lower precision costs can't be seen on them."""
 
     def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
         from polygraphy.json import save_json

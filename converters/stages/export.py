@@ -86,7 +86,8 @@ class Export(Stage[ExportOptions]):
             samples, feeds = make_samples(
                 prepared.specs, prepared.task, options.samples, options.seed, pixels=options.pixels or prepared.pixels
             )
-            if loaded.weights.origin == "random":
+            samples.random_weights = loaded.weights.origin == "random"
+            if samples.random_weights:
                 seed(loaded, prepared.task, feeds, options.seed)
             context.progress("PyTorch's own outputs")
             results = _reference(prepared, feeds)
