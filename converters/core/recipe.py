@@ -78,7 +78,9 @@ class Recipe(BaseModel):
         "fp32", "fp32, fp16, bf16, int8, written into the graph; auto for the fastest mix within --budget."
     )
     calib: str = option(
-        "", "Calibration data: a folder, file.py:function, data.npz; the shipped pictures where left out.", panel=LOW
+        "",
+        "Calibration data: a folder, file.py:function, data.npz; the model's own or the shipped pictures where left out.",
+        panel=LOW,
     )
     eval: str = option("", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW)
     metric: str = option("", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW)
@@ -100,7 +102,9 @@ class Recipe(BaseModel):
         ge=1,
     )
     rest: Rest | None = option(
-        None, "With int8, what computes in no integers: fp32, fp16 or bf16; the engines' own where left out.", panel=LOW
+        None,
+        "With int8 or auto, what computes in no integers: fp32, fp16 or bf16; each engine's own where left out.",
+        panel=LOW,
     )
     method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW)
     keep: str = option("", "No int8 for these products: patterns of node names, first, last; with commas.", panel=LOW)
