@@ -10,11 +10,12 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
+from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
@@ -95,6 +96,9 @@ class Export(Stage[ExportOptions]):
                 warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
                 context.warn(warnings[-1])
             save_results(context.out, "PyTorch", results)
+            exact = exact_results(prepared.module, prepared.forward, feeds, results)
+            if any(exact):
+                save_results(context.out, "PyTorch in float64", exact, EXACT)
             samples.save(context.out, feeds)
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
@@ -128,10 +132,11 @@ def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> list[dict[str, Arra
     import torch
 
     inputs = [spec.name for spec in prepared.specs]
+    forward = prepared.forward(prepared.module)
     results = []
     for feed in feeds:
         arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
-        made = guard(lambda arguments=arguments: prepared.reference(*arguments), feed)  # type: ignore[misc]
+        made = guard(lambda arguments=arguments: forward(*arguments), feed)  # type: ignore[misc]
         names, tensors = flatten(made)
         if not tensors:
             raise UserError("the model returns no tensor")
