@@ -35,15 +35,15 @@ def compare_graph(
     from polygraphy.comparator import IterationResult
 
     sample_set, feeds = SampleSet.load(samples)
-    named = [(sample.name, feed) for sample, feed in zip(sample_set.samples, feeds, strict=True)]
+    chosen = sample_set.held(precision)
+    named = [(sample_set.samples[index].name, feeds[index]) for index in chosen]
     found = [
         IterationResult(outputs=outputs, runtime=0.0, runner_name="repaired")
         for outputs in run_samples(onnxruntime.runner(onnx), ONNXRUNTIME, named, context, interface.of(onnx))
     ]
-    before = load_results(expected)[0][1]
-    compared = compare_samples(
-        sample_set, range(len(feeds)), feeds, before, found, TOLERANCES[precision], rounding_alone(samples)
-    )
+    results = load_results(expected)[0][1]
+    before = [results[index] for index in chosen]
+    compared = compare_samples(sample_set, chosen, feeds, before, found, TOLERANCES[precision], rounding_alone(samples))
     return conclude(compared, label, "the repaired graph in ONNX Runtime")
 
 

@@ -82,9 +82,9 @@ class Compare(Stage[CompareOptions]):
     def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> ComparedFacts:
         samples, feeds = SampleSet.load(inputs["samples"])
         expected = load_results(inputs["expected"])
-        chosen = list(range(len(feeds)))
+        chosen = samples.held(options.precision)
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
-            chosen = [i for i, sample in enumerate(samples.samples) if sample.optimum or sample.listed]
+            chosen = [i for i in chosen if samples.samples[i].optimum or samples.samples[i].listed]
         named = [(samples.samples[index].name, feeds[index]) for index in chosen]
         folder = inputs["candidate"]
         graph = STAND_IN if (folder / STAND_IN).exists() else MODEL
