@@ -35,6 +35,7 @@ class ExportOptions(PrepareOptions):
     """The model, its exporter, and the inputs to compare it on."""
 
     exporter: Literal["auto", "dynamo", "torchscript"]
+    allow_baked: bool = False
     opset: int
     samples: int
     pixels: Pixels | None = None
@@ -60,6 +61,7 @@ class Export(Stage[ExportOptions]):
             stock=recipe.stock,
             proposals=recipe.proposals,
             exporter=recipe.exporter,
+            allow_baked=recipe.allow_baked,
             opset=recipe.opset,
             inputs=so_far.inputs,
             samples=recipe.samples,
@@ -76,6 +78,8 @@ class Export(Stage[ExportOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
+
+        from enginesmith.converters.torch_models.frozen import examine
 
         context.progress("loading the model")
         loaded = load(options, inputs.get("finetuned"))
@@ -103,7 +107,14 @@ class Export(Stage[ExportOptions]):
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
-            attempts = export_onnx(prepared.build(), prepared.specs, names, tools, options.opset, context)
+            module = prepared.build()
+            context.progress("what a trace would freeze")
+            frozen = examine(module, [torch.from_numpy(array.copy()) for array in feeds[0].values()])
+            tools = frozen.admit(tools, allow_baked=options.allow_baked)
+            attempts = export_onnx(module, prepared.specs, names, tools, options.opset, context)
+            doubt = frozen.doubt(attempts[-1].tool)
+            if doubt:
+                context.warn(doubt.reason)
             exercised = exercise(
                 context.out / MODEL,
                 samples,
@@ -127,7 +138,8 @@ class Export(Stage[ExportOptions]):
                     update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
                 ),
                 "attempts": attempts,
-                "warnings": warnings,
+                "warnings": warnings + ([doubt.reason] if doubt else []),
+                "doubt": doubt,
                 "task": prepared.task,
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
