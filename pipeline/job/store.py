@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import ValidationError, field_validator
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.files import FileRecord, hash_file
 from enginesmith.converters.core.hashing import hash_tree
+from enginesmith.converters.core.stamps import Stamp, stamp
 from enginesmith.pipeline.job.told import Told
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 ENTRY = "entry.json"
 WAIT = 0.5
 """Seconds between looks at whether to go on waiting for a lock."""
-
-
-class FileRecord(BaseModel):
-    sha256: str
-    size: int
 
 
 class Entry(Told):
@@ -83,6 +79,10 @@ class Store:
             self._remote, self._remote_root = _open_remote(text)
             text = ""
         self.root = Path(text.removeprefix("file://")).absolute() if text else user_cache_path("enginesmith") / "store"
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Raises UserError where they can't be written."""
         try:
             for folder in ("entries", "locks", "tmp", "timing"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -106,6 +106,24 @@ class Store:
         if entry is not None:
             self._touch(key)
         return entry
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the files here are what the entry says."""
+        folder = self.files(entry.key)
+
+        def whole(item: tuple[str, FileRecord]) -> bool:
+            name, record = item
+            try:
+                return (folder / name).stat().st_size == record.size and hash_file(folder / name) == record.sha256
+            except OSError:
+                return False
+
+        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing frees the interpreter's lock
+            return all(pool.map(whole, entry.files.items()))
+
+    def stamps(self, entry: Entry) -> dict[str, Stamp | None]:
+        """Of the entry's files: other ones as soon as somebody has written to them."""
+        return {name: stamp(self.files(entry.key) / name) for name in entry.files}
 
     @contextmanager
     def lock(
@@ -222,7 +240,7 @@ class Store:
     def _place(self, staging: Path, key: str) -> None:
         """Make a whole folder the entry, in place of any that is there."""
         final = self._folder(key)
-        final.parent.mkdir(exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
         self.remove(key)
         staging.rename(final)
 
@@ -242,20 +260,7 @@ class Store:
                 raise
 
     def _sound(self, entry: Entry | None) -> Entry | None:
-        """The entry if its files are what its record says."""
-        if entry is None:
-            return None
-        folder = self.files(entry.key)
-
-        def whole(item: tuple[str, FileRecord]) -> bool:
-            name, record = item
-            try:
-                return (folder / name).stat().st_size == record.size and hash_file(folder / name) == record.sha256
-            except OSError:
-                return False
-
-        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing frees the interpreter's lock
-            return entry if all(pool.map(whole, entry.files.items())) else None
+        return entry if entry is not None and self.holds(entry) else None
 
     def _sweep(self) -> None:
         """Remove the workspaces of killed runs: those whose lock nobody holds."""
@@ -312,12 +317,6 @@ class Store:
             if error.errno == errno.ENOSPC:
                 raise
             raise UserError(f"the shared store {self._remote_root} fails: {type(error).__name__}: {error}") from None
-
-
-def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Size and hash of every file below a folder, by relative name."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(p.relative_to(folder)): FileRecord(sha256=hash_file(p), size=p.stat().st_size) for p in paths}
 
 
 def _open_remote(url: str) -> tuple[Any, str]:

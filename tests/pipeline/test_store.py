@@ -12,8 +12,9 @@ import pytest
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.files import FileRecord, record_files
 from enginesmith.pipeline.job import store as store_module
-from enginesmith.pipeline.job.store import ENTRY, Entry, FileRecord, Store, record_files
+from enginesmith.pipeline.job.store import ENTRY, Entry, Store
 
 KEY = "ab" + 62 * "0"
 
