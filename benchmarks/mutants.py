@@ -33,6 +33,7 @@ from onnx import numpy_helper
 
 from benchmarks.mutation import mutants
 from benchmarks.node_tests import Case, collect, passing
+from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.isolated import FAILED, Isolated
 from enginesmith.converters.core.recipe import FP32
 from enginesmith.converters.core.stage import Context
@@ -202,7 +203,7 @@ def types_of(model: onnx.ModelProto) -> dict[str, tuple[int, tuple[int, ...] | N
 def imported(path: Path, out: Path, seed: int) -> Path:
     """What the import stage leaves of the graph: samples, and the reference's results."""
     stage = load_stage("import")
-    options = stage.options(path=path, sha256="", inputs=(), samples=3, seed=seed, task="auto")
+    options = stage.options(path=path, sha256=hash_file(path), inputs=(), samples=3, seed=seed, task="auto")
     stage.run({}, options, context(out))
     return out
 

@@ -21,6 +21,7 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
+from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
@@ -73,9 +74,11 @@ class TorchModelOptions(Options):
 
     def load(self) -> LoadedModel:
         """Raises UserError."""
-        if self.kind == LIVE and self.path and hash_file(self.path) != self.sha256:
-            raise UserError(f"{self.path} has changed since the build was planned; build again")
-        return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
+        files = {self.path: self.sha256} if self.path else {}
+        if self.weights_sha256:
+            files[Path(self.weights)] = self.weights_sha256
+        with unchanged(files):
+            return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
 
 
 def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
