@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 UNARY = (  # noqa: SIM905 - words on three lines, and not on forty
     "Abs Neg Identity Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Softplus "
@@ -82,18 +86,17 @@ class Mutant:
     model: onnx.ModelProto
 
 
-def mutants(model: onnx.ModelProto, types: dict[str, tuple[int, tuple[int, ...] | None]], seed: int) -> list[Mutant]:
+def mutants(
+    model: onnx.ModelProto, types: dict[str, tuple[int, tuple[int, ...] | None]], seed: int
+) -> Iterator[Mutant]:
     """All that are written down for the graph's nodes, in a seeded order; not all are valid, nor different for any input.
     `types` holds each value's element type and shape.
     """
     rng = random.Random(seed)
-    found: list[Mutant] = []
+    found: list[tuple[str, int, str, Callable[[onnx.ModelProto], None]]] = []
 
     def changed(kind: str, index: int, what: str, change: Callable[[onnx.ModelProto], None]) -> None:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        change(copy)
-        found.append(Mutant(kind, model.graph.node[index].op_type, what, copy))
+        found.append((kind, index, what, change))
 
     for index, node in enumerate(model.graph.node):
         for sibling in _siblings(node, rng):
@@ -106,10 +109,19 @@ def mutants(model: onnx.ModelProto, types: dict[str, tuple[int, tuple[int, ...] 
     users = {name: index for index, node in reversed(list(enumerate(model.graph.node))) for name in node.input}
     for number, tensor in enumerate(model.graph.initializer):
         if tensor.name in users:
-            for what, array in _weights(numpy_helper.to_array(tensor), np.random.default_rng(rng.getrandbits(32))):
-                changed("weight", users[tensor.name], f"{tensor.name}: {what}", _refilled(number, array))
+            for what, change in _weights(tensor):
+                changed(
+                    "weight",
+                    users[tensor.name],
+                    f"{tensor.name}: {what}",
+                    _refilled(number, change, rng.getrandbits(32)),
+                )
     rng.shuffle(found)
-    return found
+    for kind, index, what, change in found:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        change(copy)
+        yield Mutant(kind, model.graph.node[index].op_type, what, copy)
 
 
 def _siblings(node: onnx.NodeProto, rng: random.Random) -> list[str]:
@@ -189,28 +201,39 @@ def _rewired(index: int, inputs: dict[int, str]) -> Callable[[onnx.ModelProto], 
     return change
 
 
-def _weights(array: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    if not array.size or array.dtype.kind not in "fiub":
+def _weights(tensor: onnx.TensorProto) -> Iterator[tuple[str, Callable[[Array, np.random.Generator], Array]]]:
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type).kind
+    if not math.prod(tensor.dims) or kind not in "fiub":
         return
-    place = np.unravel_index(rng.integers(array.size), array.shape) if array.shape else ()
-    one = array.copy()
-    if array.dtype.kind == "f":
-        one[place] = -one[place] if one[place] else array.std() or 1
-        yield f"element {list(map(int, place))} negated", one
-        yield "1 % larger", (array * 1.01).astype(array.dtype)
-        if array.ndim > 1:
-            yield "first axis reversed", np.ascontiguousarray(array[::-1])
-    elif array.dtype.kind == "b":
-        one[place] = ~one[place]
-        yield f"element {list(map(int, place))} flipped", one
-    else:
-        one[place] += 1
-        yield f"element {list(map(int, place))} one more", one
+    if kind != "f":
+        yield "an element is another", _other_element
+        return
+    yield "an element has another sign", _other_sign
+    yield "1 % larger", lambda array, rng: np.asarray(array * 1.01, array.dtype)
+    if len(tensor.dims) > 1:
+        yield "first axis reversed", lambda array, rng: np.ascontiguousarray(array[::-1])
 
 
-def _refilled(number: int, array: np.ndarray) -> Callable[[onnx.ModelProto], None]:
-    def change(model: onnx.ModelProto) -> None:
+def _other_sign(array: Array, rng: np.random.Generator) -> Array:
+    flat = array.copy().reshape(-1)
+    place = rng.integers(flat.size)
+    flat[place] = -flat[place] or flat.std() or 1
+    return flat.reshape(array.shape)
+
+
+def _other_element(array: Array, rng: np.random.Generator) -> Array:
+    flat = array.copy().reshape(-1)
+    place = rng.integers(flat.size)
+    flat[place] = not flat[place] if array.dtype == bool else flat[place] + 1
+    return flat.reshape(array.shape)
+
+
+def _refilled(
+    number: int, change: Callable[[Array, np.random.Generator], Array], seed: int
+) -> Callable[[onnx.ModelProto], None]:
+    def filled(model: onnx.ModelProto) -> None:
         tensor = model.graph.initializer[number]
+        array = change(numpy_helper.to_array(tensor), np.random.default_rng(seed))
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
-    return change
+    return filled
