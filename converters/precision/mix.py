@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
-from enginesmith.converters.core.recipe import Recipe, Rest
+from enginesmith.converters.core.recipe import AUTO, Recipe, Rest
 from enginesmith.converters.core.records import Kept, Lowering
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -44,7 +44,8 @@ def rest_of(recipe: Recipe, *, half: bool) -> Rest:
     """What computes in no integers. Where no engine computes in 16 bits (`half`), a graph that rounds to them would be
     compared with engines that don't.
     """
-    return recipe.rest or ("fp16" if half else "fp32")
+    own: Rest = "fp16" if half else "fp32"
+    return recipe.rest or own if recipe.precision in ("int8", AUTO) else own
 
 
 def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:

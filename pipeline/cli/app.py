@@ -177,7 +177,7 @@ def doctor(
     trial: Annotated[
         bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
     ] = True,
-    timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one backend may take.")] = 600.0,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,
     json: options.Json = False,

@@ -12,6 +12,7 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import followers, load_stage, warnings
 from enginesmith.pipeline.job.environment import machine_id
+from enginesmith.pipeline.job.ignored import watched
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.source import resolve_source
 
@@ -37,19 +38,21 @@ class Plan:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The plan of a build. Raises UserError for whatever can be seen to be wrong before anything runs."""
-    draft = _draft(recipe)
-    _add(draft, recipe, MODEL + LOWER)
-    for engine in draft.engines:
-        branch = replace(draft, engine=engine, roles=dict(draft.roles))
-        _add(branch, recipe, ENGINE)
-    return _plan(draft, recipe)
+    with watched(recipe) as read:
+        draft = _draft(read)
+        _add(draft, read, MODEL + LOWER)
+        for engine in draft.engines:
+            branch = replace(draft, engine=engine, roles=dict(draft.roles))
+            _add(branch, read, ENGINE)
+        return _plan(draft, read)
 
 
 def sensitivity_plan(recipe: Recipe) -> Plan:
     """The plan of what each layer alone loses in a lower precision. Raises UserError."""
-    draft = _draft(recipe)
-    _add(draft, recipe, MODEL + SENSITIVITY)
-    return _plan(draft, recipe)
+    with watched(recipe) as read:
+        draft = _draft(read)
+        _add(draft, read, MODEL + SENSITIVITY)
+        return _plan(draft, read)
 
 
 def _plan(draft: Draft, recipe: Recipe) -> Plan:
@@ -99,8 +102,10 @@ def _engines(recipe: Recipe) -> list[EngineTarget]:
         for backend in backends:
             if reason := backend.available():
                 raise UserError(f"backend {backend.name} can't build here: {reason}")
+    if not (words := _words(recipe.target)):
+        raise UserError(f"no target in {recipe.target!r}; give one, such as sm_89 or native, or auto")
     targets: dict[str, list[str]] = {backend.name: [] for backend in backends}
-    for word in _words(recipe.target):
+    for word in words:
         refusals = []
         for backend in backends:
             try:
