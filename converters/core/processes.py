@@ -8,7 +8,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
+
+import psutil
 
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that the kernel sends when the parent dies."""
@@ -62,3 +65,20 @@ def threads_left() -> int:
         os._exit(0)
     os.waitpid(probe, 0)
     return len(os.listdir("/proc/self/task"))
+
+
+def written(pid: int) -> int:
+    """Bytes of memory that a process and all its descendants have written to; libraries and mapped files don't count."""
+    try:
+        root = psutil.Process(pid)
+        return sum(_written(process.pid) for process in [root, *root.children(recursive=True)])
+    except psutil.Error:
+        return 0
+
+
+def _written(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))

@@ -167,6 +167,12 @@ class Recipe(BaseModel):
         for_=TORCH,
     )
     exporter: Exporter = option("auto", "PyTorch's exporter: dynamo, torchscript; auto tries both.", for_=TORCH)
+    allow_baked: bool = option(
+        False,
+        "Go on where the model decides by its data or keeps state, of which the graph has what one run did: no engine of it "
+        "is verified.",
+        for_=TORCH,
+    )
     opset: int = option(18, "ONNX opset to export to.", ge=11, le=23, for_=TORCH)
     simplify: bool = option(True, "Run the simplifier.")
     repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")

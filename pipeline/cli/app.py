@@ -177,7 +177,13 @@ def doctor(
     trial: Annotated[
         bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
     ] = True,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that one backend may take.")] = 600.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GB that it may use; 3 and more for a large file where left out.")
+    ] = None,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,
     json: options.Json = False,
@@ -186,7 +192,19 @@ def doctor(
     from enginesmith.pipeline.cli.command import run_doctor
 
     raise typer.Exit(
-        run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, junit=junit, sarif=sarif, as_json=json)
+        run_doctor(
+            models,
+            for_,
+            fix,
+            shape,
+            inputs,
+            timeout,
+            memory,
+            trial=trial,
+            junit=junit,
+            sarif=sarif,
+            as_json=json,
+        )
     )
 
 

@@ -72,7 +72,8 @@ def run_doctor(
     out: Path | None,
     shape: str | None,
     inputs: Path | None,
-    timeout: float,
+    timeout: float | None,
+    memory: float | None,
     *,
     trial: bool,
     junit: Path | None,
@@ -90,7 +91,9 @@ def run_doctor(
     check_writable(junit=junit, sarif=sarif)
     checkups = []
     for model in models:
-        checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
+        checkup = doctor(
+            model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout, memory=memory
+        )
         checkups.append(checkup)
         if not as_json:
             console = open_console()

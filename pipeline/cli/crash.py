@@ -11,6 +11,7 @@ from pathlib import Path
 from typer.exceptions import TyperException
 
 from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.secrets import redacted
 from enginesmith.pipeline import __version__
 
 
@@ -42,6 +43,6 @@ def report_crash(error: BaseException) -> str:
     """Write the traceback to a file; returns the line to show."""
     text = "".join(traceback.format_exception(error))
     with tempfile.NamedTemporaryFile("w", prefix="enginesmith-crash-", suffix=".txt", delete=False) as file:
-        file.write(f"enginesmith {__version__}\n{' '.join(sys.argv)}\n\n{text}")
-    summary = " ".join(str(error).split())[:200]
+        file.write(redacted(f"enginesmith {__version__}\n{' '.join(sys.argv)}\n\n{text}"))
+    summary = redacted(" ".join(str(error).split()))[:200]
     return f"a bug: {type(error).__name__}: {summary}; please report it with {Path(file.name)}"

@@ -17,6 +17,7 @@ from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import (
     charts,
     compare,
+    coverage,
     engines,
     flow,
     layers,
@@ -68,6 +69,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),
             comparisons=compared,
+            exercised=coverage.views(manifest, hrefs),
             compatibility=repairs.views(manifest, hrefs),
             galleries=pictures.galleries(manifest),
             operators=operators,
