@@ -190,7 +190,7 @@ class Recipe(BaseModel):
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
     )
     samples: int = option(3, "Inputs that every comparison runs on; one is then run a second time.", ge=1, le=64)
-    seed: int = option(0, "Of random weights and inputs.", ge=0)
+    seed: int = option(0, "Of random weights and inputs.", ge=0, le=2**32 - 1)
     threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0, le=MOST_THREADS)
     jobs: int = option(
         0,
