@@ -55,9 +55,6 @@ class OnnxImport(Stage[ImportOptions]):
         if source.kind != "onnx":
             return
         assert source.path is not None
-        for flag in ("weights", "stock", "proposals"):
-            if getattr(recipe, flag):
-                raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
         options = ImportOptions(
             path=source.path,
             sha256=hash_file(source.path),

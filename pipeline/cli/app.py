@@ -179,10 +179,10 @@ def doctor(
     ] = True,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
+        typer.Option(min=1, help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0, help="GB that it may use; 3 and more for a large file where left out.")
+        float | None, typer.Option(min=0.1, help="GB that it may use; 3 and more for a large file where left out.")
     ] = None,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,
