@@ -52,7 +52,7 @@ class Softmax:
                 most = reduce(simd, columns, load, lambda a, b: T.max(a, b), -math.inf)
 
                 def power(column: Any) -> Any:
-                    value = T.Bind(vector_math.exp(simd, load(column) - simd.splat(most)))
+                    value = T.Bind(vector_math.exp_of_negative(simd, load(column) - simd.splat(most)))
                     simd.store(powers, value, column)
                     return value
 
