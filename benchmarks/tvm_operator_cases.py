@@ -16,6 +16,16 @@ equal.
 """
 
 
+SUMS = {"Add", "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "CumSum", "Einsum", "Gemm", "GlobalAveragePool",
+        "GlobalLpPool", "GridSample", "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization", "LpNormalization",
+        "LpPool", "MatMul", "Mean", "MeanVarianceNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceMean", "ReduceSum",
+        "ReduceSumSquare", "Resize", "RoiAlign", "Sum"}  # fmt: skip
+WIDEST = 1e4
+"""The largest number that is added to others."""
+WEIGHS = {"GridSample", "Resize", "RoiAlign"}
+"""Between pixels: whether one of weight 0 counts, which makes NaN of an infinite one, ONNX doesn't say."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A graph and what its inputs may be: `pools` names those that mayn't be anything, such as indices and divisors."""
@@ -24,6 +34,22 @@ class Case:
     model: onnx.ModelProto
     pools: dict[str, Pool] = field(default_factory=dict)
 
+    @property
+    def sums(self) -> bool:
+        """Does it add? Then what is large hides what is small, and how much of it depends on the order."""
+        return any(node.op_type in SUMS for node in self.model.graph.node)
+
+    def numbers(self, name: str, dtype: np.dtype[np.generic], kind: str) -> NDArray[np.generic]:
+        """What an input's numbers are drawn from."""
+        if name in self.pools:
+            return np.array(self.pools[name]).astype(dtype)
+        found = pool(dtype, kind)
+        if self.sums and dtype.kind == "f":
+            found = found[~(np.isfinite(found) & (np.abs(found) > WIDEST))]
+        if any(node.op_type in WEIGHS for node in self.model.graph.node):
+            found = found[np.isfinite(found)] if np.isfinite(found).any() else np.zeros(1, dtype)
+        return found
+
     def feed(self, kind: str, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """One input of a kind for each of the graph's."""
         feed: dict[str, NDArray[np.generic]] = {}
@@ -31,7 +57,7 @@ class Case:
             tensor = value.type.tensor_type
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
             shape = [dim.dim_value for dim in tensor.shape.dim]
-            numbers = np.array(self.pools.get(value.name) or pool(dtype, kind)).astype(dtype)
+            numbers = self.numbers(value.name, dtype, kind)
             taken = rng.choice(numbers, shape) if kind != "same" else np.full(shape, rng.choice(numbers), dtype)
             feed[value.name] = np.asarray(taken, dtype)
         return feed
@@ -306,7 +332,10 @@ def casts() -> None:
     for name, number in NUMBERS.items():
         for source in ("float", "double", "float16", "int64", "int32", "uint8", "bool", "int8", "uint64"):
             if source != name and name != "bfloat16":
-                case(f"Cast {source} {name}", f"{source}[2,12] x", name, f"Cast <to = {number}> (x)")
+                # C, and so ONNX, leaves open what unsigned integer a negative or larger float is.
+                fits = {"x": [0.0, 0.7, 1.5, 300.7, 7e4 if source != "float16" else 6e4]}
+                floats = source in FLOATS and name in ("uint32", "uint64")
+                case(f"Cast {source} {name}", f"{source}[2,12] x", name, f"Cast <to = {number}> (x)", **(fits if floats else {}))
 
 
 def reductions() -> None:

@@ -87,9 +87,17 @@ def _reduction(alone: Callable[[Any], Any]) -> Converter:
 
 
 def _mean(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
-    """TVM widens the mean of integers."""
-    mean, kind = bb.normalize(usual()), _kind(inputs[0])
-    return mean if _kind(mean) == kind else relax.op.astype(mean, kind)
+    """Of integers the sum, divided and cut: TVM makes another type of it."""
+    x, axes = inputs[0], _axes(inputs, attrs)
+    if _floats(x) or not isinstance(x.ty.shape, relax.ShapeExpr) or (axes is None and attrs.get("noop_with_empty_axes", 0)):
+        return usual()
+    sizes = [x.ty.shape[axis] for axis in (axes or range(x.ty.ndim))]
+    if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes):
+        return usual()
+    count = relax.const(int(np.prod([int(size) for size in sizes])), "int64")
+    wide = bb.normalize(relax.op.astype(x, "int64"))
+    total = bb.normalize(relax.op.sum(wide, axes, bool(attrs.get("keepdims", 1))))
+    return relax.op.astype(bb.normalize(relax.op.divide(total, count)), _kind(x))
 
 
 def _cast(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:

@@ -31,6 +31,7 @@ def legalizations() -> dict[str, Any]:
         "relax.nn.relu": _elementwise(_relu),
         "relax.quantize": _quantize,
         "relax.sign": _elementwise(_sign),
+        "relax.topk": _topk,
     }
 
 
@@ -216,6 +217,26 @@ def _key(better: Better, x: Any) -> Any:
     ordered = tirx.Select(bits < tirx.const(0, whole), -size, size)
     best = tirx.const(most if better is _larger else -most - 1, whole)
     return tirx.Select(size > tirx.const(infinite, whole), best, ordered)
+
+
+def _topk(builder: Any, call: Any) -> Any:
+    """By integers in the order of the floats: a sort of NaN has no order."""
+    attrs, data = call.attrs, call.args[0]
+
+    def compute(data: Any) -> Any:
+        axis, k = int(attrs.axis) % len(data.shape), int(attrs.k)
+        keys = te.compute(data.shape, lambda *place: _key(_larger, data(*place)), name="keys")
+        _, places = topi.topk(keys, k, axis, "both", not attrs.largest, str(attrs.dtype))
+        values = te.compute(
+            places.shape,
+            lambda *place: data(*(places(*place) if number == axis else at for number, at in enumerate(place))),
+            name="values",
+        )
+        return [values, places]
+
+    if not _is_float(data) or str(attrs.ret_type) != "both":
+        return call
+    return builder.call_te(compute, data, primfunc_name_hint="topk")
 
 
 def _pool(builder: Any, call: Any) -> Any:

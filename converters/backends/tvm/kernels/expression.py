@@ -109,7 +109,7 @@ STEPS: dict[str, Emit] = {
     "abs": lambda simd, v, c: T.max(v[0], simd.splat(0.0) - v[0]),
     "square": lambda simd, v, c: v[0] * v[0],
     "sqrt": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", v[0]),
-    "reciprocal_sqrt": lambda simd, v, c: vector_math.reciprocal_sqrt(simd, v[0]),
+    "reciprocal_sqrt": lambda simd, v, c: simd.splat(1.0) / T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", v[0]),
     "cube": lambda simd, v, c: v[0] * v[0] * v[0],
     "floor": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.floor", v[0]),
     "ceil": lambda simd, v, c: T.call_llvm_pure_intrin(simd.dtype, "llvm.ceil", v[0]),

@@ -102,7 +102,6 @@ POWERS: dict[float, Constants] = {
     2.0: ("square", ()),
     3.0: ("cube", ()),
     0.5: ("sqrt", ()),
-    -0.5: ("reciprocal_sqrt", ()),
     -1.0: ("divide_number", (1.0,)),
 }
 BINARY: dict[str, tuple[str, Callable[[float], Constants], Callable[[float], Constants]]] = {

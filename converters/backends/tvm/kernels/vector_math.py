@@ -108,12 +108,6 @@ def log(simd: Simd, x: Any) -> Any:
     return result + beyond + below + negative
 
 
-def reciprocal_sqrt(simd: Simd, x: Any) -> Any:
-    """x^-0.5, which is infinite for -0 too."""
-    x, zero = T.Bind(x), simd.splat(0.0)
-    return simd.splat(1.0) / T.call_llvm_pure_intrin(simd.dtype, "llvm.sqrt", T.Select(T.EQ(x, zero), zero, x))
-
-
 def extreme(pick: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     """The larger (`T.max`) or smaller (`T.min`), NaN where one is: of those the instruction takes the second."""
     a = T.Bind(a)
