@@ -458,10 +458,17 @@ def indices() -> None:
     case("Concat", "float[2,3] x, float[2,4] z", "float", "Concat <axis = -1> (x, z)")
     case("Transpose", "float[2,3,4] x", "float", "Transpose <perm = [2, 0, 1]> (x)")
     case("Split", "float[2,7] x", "float[2,3] y, float[2,4] z", "y, z = Split <axis = 1> (x, s)", "int64[2] s = {3, 4}")
-    boxes = "float[1,6,4] b, float[1,2,6] s"
+    corners, usual = {"b": [0.0, 1.0, 2.0, 3.0]}, {"s": [0.1, 0.5, 0.5, 0.9, 0.2, -0.5]}
+    boxes, most = "float[1,6,4] b, float[1,2,6] s", "int64[1] n = {3}"
     for center in (0, 1):
-        case(f"NonMaxSuppression {center}", boxes, "int64", f"NonMaxSuppression <center_point_box = {center}> (b, s, n, o, t)",
-             "int64[1] n = {3}, float[1] o = {0.5}, float[1] t = {0.2}", b=[0.0, 1.0, 2.0, 3.0], s=[0.1, 0.5, 0.5, 0.9])  # fmt: skip
+        for overlap in (0, 0.5, 0.33333334, 1):
+            limits = f"{most}, float[1] o = {{{overlap}}}, float[1] t = {{0.2}}"
+            nms = f"NonMaxSuppression <center_point_box = {center}> (b, s, n, o, t)"
+            case(f"NonMaxSuppression {center} {overlap}", boxes, "int64", nms, limits, **corners, **usual)
+    case("NonMaxSuppression no scores", boxes, "int64", "NonMaxSuppression (b, s, n, o)", f"{most}, float[1] o = {{0.3}}",
+         **corners, **usual)  # fmt: skip
+    case("NonMaxSuppression no limits", boxes, "int64", "NonMaxSuppression (b, s, n)", most, **corners, **usual)
+    case("NonMaxSuppression nothing", boxes, "int64", "NonMaxSuppression (b, s)", **corners, **usual)
 
 
 def windows() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-Usual = Callable[[], Any]
-"""What TVM's converter makes of the node."""
+Usual = Callable[..., Any]
+"""What TVM's converter makes of the node, or of other inputs of it."""
 Converter = Callable[[Any, Sequence[Any], Mapping[str, Any], Usual], Any]
 """Given the block builder, the inputs (None for one left out) and the attributes."""
 
@@ -89,7 +89,11 @@ def _reduction(alone: Callable[[Any], Any]) -> Converter:
 def _mean(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
     """Of integers the sum, divided and cut: TVM makes another type of it."""
     x, axes = inputs[0], _axes(inputs, attrs)
-    if _floats(x) or not isinstance(x.ty.shape, relax.ShapeExpr) or (axes is None and attrs.get("noop_with_empty_axes", 0)):
+    if (
+        _floats(x)
+        or not isinstance(x.ty.shape, relax.ShapeExpr)
+        or (axes is None and attrs.get("noop_with_empty_axes", 0))
+    ):
         return usual()
     sizes = [x.ty.shape[axis] for axis in (axes or range(x.ty.ndim))]
     if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes):
@@ -145,6 +149,7 @@ def _dynamic_quantize(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], 
     scale = bb.normalize(relax.op.where(relax.op.equal(high, low), _const(1.0, x), spread))
     place = bb.normalize(relax.op.subtract(zero, relax.op.divide(low, scale)))
     limited = bb.normalize(relax.op.minimum(relax.op.maximum(place, zero), most))
+    limited = bb.normalize(relax.op.where(relax.op.isnan(place), most, limited))  # infinite on both sides
     point = bb.normalize(relax.op.astype(relax.op.round(limited), "uint8"))
     return relax.Tuple([bb.normalize(relax.op.quantize(x, scale, point, axis=0, out_dtype="uint8")), scale, point])
 
@@ -157,13 +162,49 @@ def _is_infinite(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual
     return relax.op.equal(x, _const(np.inf if up else -np.inf if down else np.nan, x))
 
 
+def _gemm(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
+    """What is added 0 times isn't added, however large it is."""
+    return usual(inputs if attrs.get("beta", 1.0) else [*inputs[:2], None])
+
+
+def _pad(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
+    """What negative pads cut off is cut off first, so that what is wrapped or mirrored is what is left."""
+    x, pads = inputs[0], _array(inputs[1]) if len(inputs) > 1 else None
+    if pads is None or (pads >= 0).all():
+        return usual()
+    before, after = np.split(pads, 2)
+    given = _array(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else None
+    axes = [int(axis) for axis in (range(len(before)) if given is None else given)]
+    sizes = [int(x.ty.shape[axis]) for axis in axes]
+    starts = [int(max(0, -more)) for more in before]
+    ends = [size - int(max(0, -more)) for size, more in zip(sizes, after, strict=True)]
+    cut = bb.normalize(relax.op.strided_slice(x, axes, starts, ends))
+    return usual([cut, relax.const(np.maximum(pads, 0)), *inputs[2:]])
+
+
+def _suppression(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
+    """A box goes that overlaps by more than the threshold, 0 where there is none: TVM takes 0.5, and drops it at the
+    threshold already, and no box at a threshold of 0. Without a threshold for them all scores count.
+    """
+    boxes, scores, most, overlap, least = [*inputs, None, None, None][:5]
+    limit = np.zeros(1, np.float32) if overlap is None else _array(overlap)
+    if limit is None:
+        return usual()
+    after = np.nextafter(limit.astype(np.float32), np.float32(np.inf))
+    bound = relax.const(np.full(1, -np.inf, np.float32)) if least is None else least
+    return usual([boxes, scores, most, relax.const(after), bound])
+
+
 WIDE = (6, 7, 13)
 """int32, int64 and uint64, by ONNX's numbers."""
 CONVERTERS: dict[str, Converter] = {
     "Cast": _cast,
     "Clip": _clip,
     "DynamicQuantizeLinear": _dynamic_quantize,
+    "Gemm": _gemm,
     "IsInf": _is_infinite,
+    "NonMaxSuppression": _suppression,
+    "Pad": _pad,
     "ReduceL1": _reduction(relax.op.abs),
     "ReduceL2": _reduction(relax.op.abs),
     "ReduceLogSum": _reduction(relax.op.log),

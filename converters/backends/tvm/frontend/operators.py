@@ -20,8 +20,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         self.converted: list[Any] = []
 
     def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
-        def usual() -> Any:
-            return super(Importer, self)._convert_operator(op_name, inputs, attrs, opset)
+        def usual(given: Any = inputs) -> Any:
+            return super(Importer, self)._convert_operator(op_name, given, attrs, opset)
 
         convert = CONVERTERS.get(op_name)
         result = usual() if convert is None else convert(self.bb, list(inputs), attrs, usual)

@@ -102,6 +102,7 @@ STEPS: dict[str, Emit] = {
     "add_number": lambda simd, v, c: v[0] + simd.splat(c[0]),
     "multiply_number": lambda simd, v, c: v[0] * simd.splat(c[0]),
     "subtract_from_number": lambda simd, v, c: simd.splat(c[0]) - v[0],
+    "divide_by_number": lambda simd, v, c: v[0] / simd.splat(c[0]),
     "divide_number": lambda simd, v, c: simd.splat(c[0]) / v[0],
     "clamp": lambda simd, v, c: vector_math.clamp(simd, v[0], c[0], c[1]),
     "leaky_relu": lambda simd, v, c: T.max(simd.splat(0.0), v[0]) + T.min(simd.splat(0.0), v[0]) * simd.splat(c[0]),
