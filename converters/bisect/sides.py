@@ -73,7 +73,9 @@ def make(file: str, given: Sequence[Mapping[str, Any]], task: str, out: str) -> 
 
     specs = resolve_inputs(describe(Path(file)).inputs, [InputSpec.model_validate(spec) for spec in given])
     samples, feeds = make_samples(specs, task, COUNT, SEED)
-    samples.save(Path(out), feeds)
+    ordinary = samples.ordinary()  # nobody says whether the graph takes others
+    samples = samples.model_copy(update={"samples": [samples.samples[index] for index in ordinary]})
+    samples.save(Path(out), [feeds[index] for index in ordinary])
 
 
 def runner_of(backend: str, path: Path) -> BaseRunner:

@@ -127,6 +127,38 @@ class SampleComparison(BaseModel):
     """What the side before it detected."""
 
 
+class Unexercised(BaseModel):
+    """A node of which the samples don't show all. `unseen` is in words: `a negative input`."""
+
+    node: str
+    op: str
+    unseen: list[str]
+
+
+class Coverage(BaseModel):
+    """What the samples show of a graph's operators: the two sides of a Where, a Clip that clips."""
+
+    conditions: int
+    """That the graph's operators have, less those which no input can meet."""
+    samples: int
+    """That were looked at."""
+    searched: int = 0
+    """Of them those that a search has found."""
+    refused: list[str] = []
+    """Samples that the model doesn't take, or whose results mean nothing, each with the reason."""
+    unexercised: list[Unexercised] = []
+
+    @property
+    def met(self) -> int:
+        return self.conditions - sum(len(each.unseen) for each in self.unexercised)
+
+    @property
+    def told(self) -> str:
+        """In a few words, empty where the samples show all."""
+        count = len(self.unexercised)
+        return f"not exercised: {count} {'node' if count == 1 else 'nodes'}" if count else ""
+
+
 class Comparison(BaseModel):
     """A stage's outputs held against those of the stage before."""
 

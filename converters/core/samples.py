@@ -41,6 +41,9 @@ class Sample(BaseModel):
     """At the optimum shape, the only one that a static engine takes where no more were listed."""
     listed: bool = False
     """At a shape that was asked for beside the optimum, which a static engine takes too."""
+    probe: bool = False
+    """Made to show what ordinary inputs don't, at values that only float32 need take: no weights are set by it, no range is
+    measured on it, and a lower precision isn't held to it."""
 
 
 Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
@@ -54,6 +57,16 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    random_weights: bool = False
+    """The model's weights are seeded: what a lower precision costs can't be seen on them."""
+
+    def ordinary(self) -> list[int]:
+        """The samples that are no probes, which come first."""
+        return [index for index, sample in enumerate(self.samples) if not sample.probe]
+
+    def held(self, precision: str) -> list[int]:
+        """The samples that a graph or an engine of this precision is held to."""
+        return list(range(len(self.samples))) if precision == "fp32" else self.ordinary()
 
     def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
         from polygraphy.json import save_json

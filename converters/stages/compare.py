@@ -19,6 +19,7 @@ from enginesmith.converters.graphs.comparison import (
     compare_samples,
     conclude,
     doubt_the_reference,
+    excuse,
     rounding_alone,
     run_samples,
     runner_label,
@@ -83,9 +84,9 @@ class Compare(Stage[CompareOptions]):
     def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> ComparedFacts:
         samples, feeds = SampleSet.load(inputs["samples"])
         expected = load_results(inputs["expected"])
-        chosen = list(range(len(feeds)))
+        chosen = samples.held(options.precision)
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
-            chosen = [i for i, sample in enumerate(samples.samples) if sample.optimum or sample.listed]
+            chosen = [i for i in chosen if samples.samples[i].optimum or samples.samples[i].listed]
         named = [(samples.samples[index].name, feeds[index]) for index in chosen]
         folder = inputs["candidate"]
         graph = STAND_IN if (folder / STAND_IN).exists() else MODEL
@@ -99,7 +100,8 @@ class Compare(Stage[CompareOptions]):
         alone = rounding_alone(inputs["samples"])
         compared = compare_samples(samples, chosen, feeds, before, results, tolerance, alone)
         label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
-        comparison = conclude(compared, options.expected, label, options.judged_by)
+        excused = excuse(samples, options.precision) or (options.judged_by and f"{options.judged_by} judges it")
+        comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
             contrary = load_beside(inputs["samples"], WITNESS)
             witnesses = {index: contrary[index] for index in chosen} if contrary else {}

@@ -52,7 +52,7 @@ class Prepared:
 
 
 def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
-    """The module that the export stage gave to the exporter; `feeds` are the samples that it made, `finetuned` is the
+    """The module that the export stage gave to the exporter; `feeds` are its ordinary samples, `finetuned` is the
     artifact that it took the weights from.
     """
     import torch
