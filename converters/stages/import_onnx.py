@@ -70,8 +70,7 @@ class OnnxImport(Stage[ImportOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
         model = load_graph(options.path)
-        external = external_files(model, options.path)
-        _check(options.path)
+        external = external_files(model)
         _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
@@ -87,17 +86,6 @@ class OnnxImport(Stage[ImportOptions]):
         sources = {str(options.path.parent / name): hash_file(options.path.parent / name) for name in external}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
         return ModelFacts(**{**dict(facts), "weights": weights, "task": task, "source_files": sources})
-
-
-def _check(path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        # custom operators have no schema, which the backends' own checks will judge
-        if "No Op registered" not in str(error):
-            raise UserError(f"{path} is not valid ONNX: {first_line(error)}") from None
 
 
 def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path) -> None:
