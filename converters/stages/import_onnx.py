@@ -69,7 +69,8 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
-        model = load_graph(options.path)
+        sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
+        model = load_graph(options.path, context.memory, sizes)
         external = external_files(model)
         _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
