@@ -335,7 +335,13 @@ def casts() -> None:
                 # C, and so ONNX, leaves open what unsigned integer a negative or larger float is.
                 fits = {"x": [0.0, 0.7, 1.5, 300.7, 7e4 if source != "float16" else 6e4]}
                 floats = source in FLOATS and name in ("uint32", "uint64")
-                case(f"Cast {source} {name}", f"{source}[2,12] x", name, f"Cast <to = {number}> (x)", **(fits if floats else {}))
+                case(
+                    f"Cast {source} {name}",
+                    f"{source}[2,12] x",
+                    name,
+                    f"Cast <to = {number}> (x)",
+                    **(fits if floats else {}),
+                )
 
 
 def reductions() -> None:
