@@ -78,7 +78,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 def data_sources(spec: str, role: Role) -> dict[str, str]:
     """Every file that `spec` reads with its SHA-256, for a stage's key. Raises UserError for one that isn't there.
 
-    The modules that a loader imports are known only once it has run: `user_code.own_sources`.
+    The modules that a loader imports are known only once it has run: `user_files.files_read`.
     """
     place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
