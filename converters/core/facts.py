@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, TensorInfo, Weights
+from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, Coverage, TensorInfo, Weights
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class ModelFacts(GraphFacts):
     weights: Weights
     task: str
     """`detection`, `classification` or `tensor`."""
+    coverage: Coverage | None = None
+    """None where the graph could not be watched."""
 
 
 class ComparedFacts(Facts):

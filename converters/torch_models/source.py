@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import pickle
 import sys
-import traceback
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +22,8 @@ from enginesmith.converters.core.source import Source
 from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.core.user_files import watch_imports
+from enginesmith.converters.torch_models.exported_program import load_exported_program
+from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
             raise UserError(f"{path.name} carries its weights; leave WEIGHTS out")
         origin = Weights(origin="model", detail=f"in {path.name}")
         if kind == "torchscript":
-            return LoadedModel(_torchscript(path, trust), origin)
-        program = _exported_program(path)
+            return LoadedModel(load_torchscript(path, trust), origin)
+        program = load_exported_program(path, trust)
         positional, named = program.example_inputs or ((), {})
         plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
         return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
@@ -285,30 +285,3 @@ def _as_made(module: nn.Module, example: Any, name: str) -> LoadedModel:
     with suppress(NotImplementedError):  # an exported program's module is what it was exported as
         module.eval()
     return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
-
-
-def _exported_program(path: Path) -> torch.export.ExportedProgram:
-    import torch
-
-    try:
-        return torch.export.load(path)
-    except Exception as error:  # noqa: BLE001 - torch raises a dozen types for a file that is none
-        traceback.print_exc()
-        raise UserError(f"{path} is no exported program (torch.export.save): {first_line(error)}") from None
-
-
-def _torchscript(path: Path, trust: bool) -> nn.Module:
-    import torch
-
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no TorchScript file: it is truncated, or text, or an old pickle")
-    try:
-        module: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()
-        return module
-    except RuntimeError as error:
-        if "constants.pkl" not in str(error):
-            raise UserError(f"{path} is no TorchScript file: {first_line(error)}") from None
-    content = read_pickle(path, trust)  # torch.save wrote it: a state dict, or a pickled module
-    if isinstance(content, torch.nn.Module):
-        return content.eval()
-    raise UserError(f"{path} holds weights but no model; give MODEL the model that they belong to, and WEIGHTS={path}")

@@ -144,7 +144,9 @@ def verified(compare: StageRecord, records: Mapping[str, StageRecord]) -> tuple[
     comparison = compare.comparison
     if comparison and comparison.verdict == "proves nothing":
         return "proves nothing", comparison.reason
-    return "yes", (comparison.reason if comparison else "") or compare.facts.note
+    shown = (records[id].told(ModelFacts) for id in _way_to(compare, records))
+    unseen = (facts.coverage.told for facts in shown if facts and facts.coverage)
+    return "yes", "; ".join(filter(None, ((comparison.reason if comparison else "") or compare.facts.note, *unseen)))
 
 
 def _way_to(record: StageRecord, records: Mapping[str, StageRecord]) -> Iterator[str]:
