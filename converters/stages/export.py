@@ -16,7 +16,6 @@ from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.graphs.exercise import exercise
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
@@ -75,6 +74,8 @@ class Export(Stage[ExportOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
+
+        from enginesmith.converters.graphs.exercise import exercise
 
         context.progress("loading the model")
         loaded = load(options, inputs.get("finetuned"))

@@ -21,7 +21,6 @@ from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.graphs.exercise import exercise
 from enginesmith.converters.graphs.files import external_files, load_graph
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
+        from enginesmith.converters.graphs.exercise import exercise
+
         model = load_graph(options.path)
         external = external_files(model, options.path)
         _check(options.path)
