@@ -61,7 +61,10 @@ class Observer:
     """
 
     def __init__(self, path: Path, scratch: Path, *, strict: bool) -> None:
-        model = ShapeInferencePass()(ir.load(path)).model  # a cast tells of its input's dtype
+        model = ir.load(path)
+        if any(dtype(node.inputs[0]) is None for node in model.graph if node.op_type == "Cast"):
+            model = ShapeInferencePass()(model).model
+        self.graph = model.graph
         self.from_data = from_data(model.graph)
         self.strict = strict
         known = bounds(model.graph)
