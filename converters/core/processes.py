@@ -6,6 +6,9 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
+
+import psutil
 
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that the kernel sends when the parent dies."""
@@ -34,3 +37,20 @@ def threads_left() -> int:
         os._exit(0)
     os.waitpid(probe, 0)
     return len(os.listdir("/proc/self/task"))
+
+
+def written(pid: int) -> int:
+    """Bytes of memory that a process and all its descendants have written to; libraries and mapped files don't count."""
+    try:
+        root = psutil.Process(pid)
+        return sum(_written(process.pid) for process in [root, *root.children(recursive=True)])
+    except psutil.Error:
+        return 0
+
+
+def _written(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))

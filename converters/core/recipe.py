@@ -135,6 +135,11 @@ class Recipe(BaseModel):
         None, "Proposals of a static two-stage detector; torchvision's own number where left out.", ge=1, le=2000
     )
     exporter: Exporter = option("auto", "PyTorch's exporter: dynamo, torchscript; auto tries both.")
+    allow_baked: bool = option(
+        False,
+        "Go on where the model decides by its data or keeps state, of which the graph has what one run did: no engine of it "
+        "is verified.",
+    )
     opset: int = option(18, "ONNX opset to export to.", ge=11, le=23)
     simplify: bool = option(True, "Run the simplifier.")
     repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")

@@ -57,8 +57,17 @@ class OutputDifference(BaseModel):
     mean_abs: float
     max_rel: float
     tolerance_abs: float
+    """What was allowed, at the element that used most of it, beside `tolerance_rel` of its own magnitude."""
     tolerance_rel: float
     passed: bool
+    worst_abs: float = 0.0
+    """The difference of that element."""
+    allowed_abs: float = 0.0
+    """All that was allowed there."""
+    rounding_abs: float | None = None
+    """What rounding alone does there; None where that isn't known."""
+    vacuous: str = ""
+    """Why it can't differ on this sample, in words that follow its name."""
     histogram: Histogram | None = None
 
 

@@ -18,7 +18,7 @@ from enginesmith.converters.core.inputs import InputSpec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from polygraphy.comparator import RunResults
+    from polygraphy.comparator import IterationResult, RunResults
 
 Array: TypeAlias = "NDArray[np.generic]"
 Feed: TypeAlias = "OrderedDict[str, Array]"
@@ -26,6 +26,8 @@ Feed: TypeAlias = "OrderedDict[str, Array]"
 
 INPUTS = "inputs.json"
 RESULTS = "results.json"
+EXACT = "exact.json"
+"""The reference's results in float64, as far as it could be run so."""
 SAMPLES = "samples.json"
 
 
@@ -82,16 +84,23 @@ class SampleSet(BaseModel):
         return cls.model_validate_json((folder / SAMPLES).read_bytes()), load_json(str(folder / INPUTS))
 
 
-def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]]) -> None:
+def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]], file: str = RESULTS) -> None:
     """Write outputs that no Polygraphy runner made as Polygraphy's `RunResults`."""
     from polygraphy.comparator import IterationResult, RunResults
 
     results = RunResults()
     results.append((runner, [IterationResult(outputs=o, runtime=0.0, runner_name=runner) for o in outputs]))
-    results.save(str(folder / RESULTS))
+    results.save(str(folder / file))
 
 
 def load_results(folder: Path) -> RunResults:
     from polygraphy.comparator import RunResults
 
     return RunResults.load(str(folder / RESULTS))
+
+
+def load_exact(folder: Path) -> list[IterationResult]:
+    """One for each sample, without outputs where it could not be run in float64; none where no sample could."""
+    from polygraphy.comparator import RunResults
+
+    return list(RunResults.load(str(folder / EXACT))[0][1]) if (folder / EXACT).exists() else []

@@ -128,7 +128,9 @@ def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -
 
 
 def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
-    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: 0..9, which most vocabularies have, 0 and 1 in a mask."""
+    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: 0..9, which most
+    vocabularies have, 0 and 1 in a mask.
+    """
     import numpy as np
 
     dtype = spec.dtype

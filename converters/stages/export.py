@@ -11,11 +11,12 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
+from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
@@ -33,6 +34,7 @@ class ExportOptions(PrepareOptions):
     """The model, its exporter, and the inputs to compare it on."""
 
     exporter: Literal["auto", "dynamo", "torchscript"]
+    allow_baked: bool = False
     opset: int
     samples: int
     pixels: Pixels | None = None
@@ -58,6 +60,7 @@ class Export(Stage[ExportOptions]):
             stock=recipe.stock,
             proposals=recipe.proposals,
             exporter=recipe.exporter,
+            allow_baked=recipe.allow_baked,
             opset=recipe.opset,
             inputs=so_far.inputs,
             samples=recipe.samples,
@@ -76,6 +79,7 @@ class Export(Stage[ExportOptions]):
         import torch
 
         from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.torch_models.frozen import examine
 
         context.progress("loading the model")
         loaded = load(options, inputs.get("finetuned"))
@@ -103,7 +107,14 @@ class Export(Stage[ExportOptions]):
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
-            attempts = export_onnx(prepared.build(), prepared.specs, names, tools, options.opset, context)
+            module = prepared.build()
+            context.progress("what a trace would freeze")
+            frozen = examine(module, [torch.from_numpy(array.copy()) for array in feeds[0].values()])
+            tools = frozen.admit(tools, allow_baked=options.allow_baked)
+            attempts = export_onnx(module, prepared.specs, names, tools, options.opset, context)
+            doubt = frozen.doubt(attempts[-1].tool)
+            if doubt:
+                context.warn(doubt.reason)
             exercised = exercise(
                 context.out / MODEL,
                 samples,
@@ -115,7 +126,10 @@ class Export(Stage[ExportOptions]):
                 strict=True,
                 progress=context.progress,
             )
+            exact = exact_results(prepared.module, prepared.forward, exercised.feeds, exercised.results)
         save_results(context.out, "PyTorch", exercised.results)
+        if any(exact):
+            save_results(context.out, "PyTorch in float64", exact, EXACT)
         exercised.samples.save(context.out, exercised.feeds)
         return ModelFacts(
             **{
@@ -124,7 +138,8 @@ class Export(Stage[ExportOptions]):
                     update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
                 ),
                 "attempts": attempts,
-                "warnings": warnings,
+                "warnings": warnings + ([doubt.reason] if doubt else []),
+                "doubt": doubt,
                 "task": prepared.task,
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
@@ -155,7 +170,7 @@ def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> tuple[list[dict[str
 def _call(prepared: Prepared, feed: Feed) -> Any:
     import torch
 
-    return prepared.reference(*(torch.from_numpy(array.copy()) for array in feed.values()))
+    return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
 
 
 def _named(prepared: Prepared, made: Any) -> dict[str, Array]:

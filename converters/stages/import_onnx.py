@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
@@ -72,10 +73,11 @@ class OnnxImport(Stage[ImportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
         from enginesmith.converters.graphs.exercise import exercise
 
-        model = load_graph(options.path)
-        external = external_files(model, options.path)
-        _check(options.path)
-        _copy(model, external, options.path, context.out)
+        with unchanged({options.path: options.sha256}):
+            model = load_graph(options.path)
+            with hashed(options.path.parent / name for name in external_files(model, options.path)) as external:
+                _check(options.path)
+                _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
@@ -99,7 +101,7 @@ class OnnxImport(Stage[ImportOptions]):
         )
         exercised.samples.save(context.out, exercised.feeds)
         save_results(context.out, "ONNX Runtime, unoptimized", exercised.results)
-        sources = {str(options.path.parent / name): hash_file(options.path.parent / name) for name in external}
+        sources = {str(path): digest for path, digest in external.items()}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
         return ModelFacts(
             **{
@@ -123,7 +125,7 @@ def _check(path: Path) -> None:
             raise UserError(f"{path} is not valid ONNX: {first_line(error)}") from None
 
 
-def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path) -> None:
+def _copy(model: onnx.ModelProto, external: Collection[Path], path: Path, out: Path) -> None:
     """The model under its name in the store, and its external data, gathered in one file beside it."""
     import onnx
 

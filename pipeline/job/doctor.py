@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,33 @@ from enginesmith.compat.target import Target
 from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.backends.examination import ASK, EXAMINE, FIX, Examination, merge
 from enginesmith.converters.core.errors import ConversionError, UserError
-from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised
+from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised, Stopped
+from enginesmith.converters.core.limits import limits_for, size_of
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.pipeline.job.shapes import parse_shapes
 
-TIMEOUT = 600.0
-"""Seconds that one backend, or the rules, may take."""
+
+class _Allowed:
+    """What may be used of the machine: as the user said for each call, else a certain amount for the whole file."""
+
+    def __init__(self, path: Path, timeout: float | None, memory: float | None) -> None:
+        self._limits = limits_for(size_of(path), timeout, memory)
+        self._deadline = time.monotonic() + self._limits.seconds if timeout is None else None
+
+    def process(self) -> Isolated:
+        start = {} if self._deadline is None else {"start": 0.0}
+        return Isolated(without_torch=True, memory=self._limits.memory, **start)
+
+    def call(self, process: Isolated, function: str, *arguments: Any) -> Any:
+        """Raises as `Isolated.call` does."""
+        seconds = self._limits.seconds
+        if self._deadline is not None:
+            seconds = self._deadline - time.monotonic()
+        try:
+            return process.call(function, *arguments, timeout=max(seconds, 0.1))
+        except Stopped:
+            raise Died(f"stopped after {self._limits.seconds:.0f} s; give it more with --timeout SECONDS") from None
 
 
 @dataclass(frozen=True)
@@ -68,7 +89,13 @@ def _numeric(version: str) -> bool:
 
 
 def examine(
-    path: Path, wanted: Sequence[Wanted], shape: str | None, *, trial: bool, timeout: float = TIMEOUT
+    path: Path,
+    wanted: Sequence[Wanted],
+    shape: str | None,
+    *,
+    trial: bool,
+    timeout: float | None = None,
+    memory: float | None = None,
 ) -> Examination:
     """The rules' findings, held against what the backends that are here say themselves.
 
@@ -77,9 +104,10 @@ def examine(
     _readable(path)
     profile = _profile(shape)
     targets = [(one.backend, one.version) for one in wanted]
-    with Isolated(without_torch=True) as process:
+    allowed = _Allowed(path, timeout, memory)
+    with allowed.process() as process:
         try:
-            found = process.call(EXAMINE, str(path), targets, timeout=timeout)
+            found = allowed.call(process, EXAMINE, str(path), targets)
         except FAILED as error:
             return Examination(path=str(path), problems=[_fatal(str(error))])
     examination = Examination.model_validate(found)
@@ -89,7 +117,7 @@ def examine(
         elif not trial:
             report.trial = "not run: not asked for"
         else:
-            asked = _ask(one, path, profile, timeout)
+            asked = _ask(one, path, profile, allowed)
             if isinstance(asked, str):
                 report.trial = f"not run: {asked}"
             else:
@@ -103,9 +131,10 @@ def fix(
     wanted: Sequence[Wanted],
     shape: str | None,
     inputs: Path | None,
-    timeout: float = TIMEOUT,
     *,
     trial: bool = True,
+    timeout: float | None = None,
+    memory: float | None = None,
 ) -> list[RepairReport]:
     """Repair the file for one target after the other; `out` holds the end result, if anything was repaired."""
     import onnx_ir as ir
@@ -115,14 +144,16 @@ def fix(
     check_files(path, out, inputs)
     reports = []
     profile = _profile(shape)
+    allowed = _Allowed(path, timeout, memory)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         current = path
         for number, one in enumerate(wanted):
             repaired = Path(scratch) / f"{number}.onnx"
-            with Isolated(without_torch=True) as process:
+            with allowed.process() as process:
                 try:
                     report = RepairReport.model_validate(
-                        process.call(
+                        allowed.call(
+                            process,
                             FIX,
                             one.backend,
                             one.version,
@@ -131,7 +162,6 @@ def fix(
                             one.target if trial else "",
                             profile,
                             str(inputs or ""),
-                            timeout=timeout,
                         )
                     )
                 except FAILED as error:
@@ -155,11 +185,11 @@ def check_files(path: Path, out: Path, inputs: Path | None) -> None:
         raise UserError(f"no folder {out.parent} to write {out.name} into")
 
 
-def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], timeout: float) -> list[Finding] | str:
+def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], allowed: _Allowed) -> list[Finding] | str:
     """The backend's own findings, or why there are none."""
-    with Isolated(without_torch=True) as process:
+    with allowed.process() as process:
         try:
-            found = process.call(ASK, one.backend, str(path), one.target, profile, timeout=timeout)
+            found = allowed.call(process, ASK, one.backend, str(path), one.target, profile)
         except Died as error:
             return [_fatal(str(error), one.backend, one.version)]
         except UserError as error:

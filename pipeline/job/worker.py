@@ -18,10 +18,11 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.files import FileRecord, record_files
 from enginesmith.converters.core.processes import block_torch, die_with_parent
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.registry import load_stage
@@ -53,6 +54,8 @@ class Result(Told):
     outcome: Outcome
     message: str = ""
     remedy: str = ""
+    files: dict[str, FileRecord] = Field(default_factory=dict)
+    """What the stage left, by relative name, as the process that wrote it has found it."""
     peak_memory: int = 0
     """Bytes of resident memory, of the larger of this process and its largest child."""
 
@@ -75,6 +78,7 @@ def run(request: Request, events: TextIO) -> Result:
     try:
         facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
         facts.interrupted = context.stopped()
+        files = record_files(request.out)
     except UserError as error:
         return Result(outcome="user error", message=str(error))
     except ConversionError as error:
@@ -86,7 +90,7 @@ def run(request: Request, events: TextIO) -> Result:
             return disk_full(request.out)
         last = traceback.format_exception_only(error)[-1].strip()
         return Result(outcome="bug", message=f"{type(error).__name__}: {last.partition(': ')[2] or last}")
-    return Result(stage=request.stage, outcome="ok", facts=facts)
+    return Result(stage=request.stage, outcome="ok", facts=facts, files=files)
 
 
 def answer(request: Request, result: Result) -> None:
