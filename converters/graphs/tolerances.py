@@ -42,7 +42,7 @@ class Tolerance:
 TOLERANCES = {
     # fp32: sums in another order, of up to 1e5 terms (eps 6e-8), through some 100 layers; measured on torchvision's
     # models between PyTorch, ONNX Runtime and TVM: up to 2e-5 of the scale
-    "fp32": Tolerance(scale=5e-5, relative=2e-4, score=5e-3, iou=0.97, top1=1.0, step=STEP, floor=4e-6),
+    "fp32": Tolerance(scale=9e-5, relative=5e-4, score=5e-3, iou=0.97, top1=1.0, step=STEP, floor=4e-6),
     # fp16: each result is rounded to 11 bits (eps 4.9e-4), and a hundred layers carry it on; measured on ResNet-50 with
     # random weights, which amplify more than trained ones: 2.2e-2 of the scale, and 1.5e-1 in bf16
     "fp16": Tolerance(scale=3e-2, relative=1e-2, score=2e-2, iou=0.9, top1=0.99, step=2**-10),
