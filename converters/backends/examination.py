@@ -81,8 +81,10 @@ class Examination(BaseModel):
         return not broken and not any(target.errors for target in self.targets)
 
 
-def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Apply the rules of every target (backend and version) to the file; the result is an `Examination`."""
+def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> dict[str, Any]:
+    """Apply the rules of every target (backend and version) to the file; the result is an `Examination`. `memory` is what the
+    graph's tensors may take, in bytes; 0 for any amount.
+    """
     from enginesmith.compat import loading, plugins, support
     from enginesmith.compat.checks import problems, whole
     from enginesmith.compat.graphs import infer, named, opset
@@ -90,7 +92,7 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     from enginesmith.compat.target import Target
     from enginesmith.converters.backends import get_backend
 
-    model, found = loading.load(Path(path))
+    model, found = loading.load(Path(path), memory)
     examination = Examination(path=path, problems=found)
     if model is None:
         return examination.model_dump()

@@ -17,8 +17,10 @@ from enginesmith.converters.core.quantities import SECONDS, SHARES, quantity
 from enginesmith.converters.core.samples import Pixels
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
-FP32: Precision = "fp32"
+FP32: Literal["fp32"] = "fp32"
 AUTO: Precision = "auto"
+INTEGERS: tuple[Precision, ...] = ("int8", AUTO)
+"""Precisions that make graphs of integers."""
 Rest = Literal["fp32", "fp16", "bf16"]
 Method = Literal["minmax", "entropy", "percentile", "mse"]
 Exporter = Literal["auto", "dynamo", "torchscript"]
@@ -91,7 +93,7 @@ class Recipe(BaseModel):
     )
     calib: str = option(
         "",
-        "Calibration data: a folder, file.py:function, data.npz; the shipped pictures where left out.",
+        "Calibration data: a folder, file.py:function, data.npz; the model's own or the shipped pictures where left out.",
         panel=LOW,
         for_=CALIBRATED,
     )
@@ -122,7 +124,7 @@ class Recipe(BaseModel):
     )
     rest: Rest | None = option(
         None,
-        "With int8, what computes in no integers: fp32, fp16 or bf16; the engines' own where left out.",
+        "With int8 or auto, what computes in no integers: fp32, fp16 or bf16; each engine's own where left out.",
         panel=LOW,
         for_=INT8,
     )

@@ -38,6 +38,11 @@ class _Allowed:
         self._limits = limits_for(size_of(path), timeout, memory)
         self._deadline = time.monotonic() + self._limits.seconds if timeout is None else None
 
+    @property
+    def memory(self) -> int:
+        """In bytes."""
+        return self._limits.memory
+
     def process(self) -> Isolated:
         start = {} if self._deadline is None else {"start": 0.0}
         return Isolated(without_torch=True, memory=self._limits.memory, **start)
@@ -117,7 +122,7 @@ def examine(
     allowed = _Allowed(path, timeout, memory)
     with allowed.process() as process:
         try:
-            found = allowed.call(process, EXAMINE, str(path), targets)
+            found = allowed.call(process, EXAMINE, str(path), targets, allowed.memory)
         except FAILED as error:
             return Examination(path=str(path), problems=[_fatal(str(error))])
     examination = Examination.model_validate(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from yaml.error import MarkedYAMLError
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Precision, Recipe
+from enginesmith.pipeline.job.trusted import strange_code
 
 LARGEST = 1_000_000
 """Bytes of a recipe's file."""
@@ -20,13 +22,14 @@ LARGEST = 1_000_000
 
 def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
     """A recipe from a file's keys with the given flags over them. Raises UserError, naming the field."""
-    values = {**(_read(file) if file else {}), **flags}
+    read = _read(file) if file else {}
+    if read.get("trust") and not flags.get("trust"):
+        raise UserError(f"the recipe {file} asks to be trusted; that is for who runs it to say: give --trust (TRUST=1)")
+    values = {**read, **flags}
     if "model" not in values:
         raise UserError("no model; give one (`enginesmith build frcnn`), or a recipe with `model:` (-f recipe.yaml)")
     try:
         recipe = Recipe.model_validate(values)
-        recipe.model_fields_set.intersection_update(flags)  # a file may serve several builds
-        return recipe
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -37,7 +40,15 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
             ) from None
         if field == "precision":
             raise UserError(_refused_precision(first["input"])) from None
-        raise UserError(f"{field} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{field} = {reprlib.repr(first['input'])}: {message}") from None
+    if file and not recipe.trust and (code := strange_code(recipe, file, set(read) - set(flags))):
+        raise UserError(
+            f"the recipe {file} names code that is not of the folder where you are ({code}); if you trust it, give --trust "
+            "(TRUST=1)"
+        )
+    recipe.model_fields_set.intersection_update(flags)  # a file may serve several builds
+    return recipe
 
 
 def _refused_precision(given: object) -> str:

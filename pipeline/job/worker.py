@@ -44,6 +44,8 @@ class Request(BaseModel):
     scratch: Path
     cache: Path
     result: Path
+    memory: int = 0
+    """Bytes that it may use; 0 for any amount."""
 
 
 class Result(Told):
@@ -70,7 +72,7 @@ def run(request: Request, events: TextIO) -> Result:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, emit=emit)
+    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, memory=request.memory, emit=emit)
     if stage.interruptible:
         asked = threading.Event()
         signal.signal(signal.SIGINT, lambda number, frame: asked.set())

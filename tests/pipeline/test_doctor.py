@@ -186,7 +186,7 @@ def test_a_file_that_is_no_model_is_a_finding(enginesmith: Doctor, tmp_path: Pat
     (tmp_path / "model.onnx").write_bytes(b"\x00\x01garbage" * 100)
     answer = enginesmith("doctor", "model.onnx", "--fix", "fixed.onnx")
     assert answer.status == 1
-    assert "no ONNX model" in answer.out
+    assert "no ONNX file" in answer.out
     assert not (tmp_path / "fixed.onnx").exists()
 
 
