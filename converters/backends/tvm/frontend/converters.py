@@ -164,7 +164,7 @@ def _is_infinite(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual
 
 def _gemm(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
     """What is added 0 times isn't added, however large it is."""
-    return usual(inputs if attrs.get("beta", 1.0) else [*inputs[:2], None])
+    return usual() if attrs.get("beta", 1.0) else usual([*inputs[:2], None])
 
 
 def _pad(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
