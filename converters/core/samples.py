@@ -56,6 +56,8 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    random_weights: bool = False
+    """The model's weights are seeded: what a lower precision costs can't be seen on them."""
 
     def ordinary(self) -> list[int]:
         """The samples that are no probes, which come first."""

@@ -13,7 +13,7 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
@@ -96,7 +96,8 @@ class Export(Stage[ExportOptions]):
                 example=[tensor.numpy() for tensor in loaded.example],
             )
             ordinary = [feeds[index] for index in samples.ordinary()]
-            if loaded.weights.origin == "random":
+            samples.random_weights = loaded.weights.origin == "random"
+            if samples.random_weights:
                 seed(loaded, prepared.task, ordinary, options.seed)
             context.progress("PyTorch's own outputs")
             results, pace = _reference(prepared, ordinary)
@@ -144,7 +145,7 @@ class Export(Stage[ExportOptions]):
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
                 "coverage": exercised.coverage,
-                "source_files": own_sources(),
+                "source_files": files_read(),
             }
         )
 

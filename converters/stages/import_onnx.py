@@ -54,9 +54,6 @@ class OnnxImport(Stage[ImportOptions]):
         if source.kind != "onnx":
             return
         assert source.path is not None
-        for flag in ("weights", "stock", "proposals"):
-            if getattr(recipe, flag):
-                raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
         options = ImportOptions(
             path=source.path,
             sha256=hash_file(source.path),
@@ -73,10 +70,10 @@ class OnnxImport(Stage[ImportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
         from enginesmith.converters.graphs.exercise import exercise
 
+        sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):
-            model = load_graph(options.path)
-            with hashed(options.path.parent / name for name in external_files(model, options.path)) as external:
-                _check(options.path)
+            model = load_graph(options.path, context.memory, sizes)
+            with hashed(options.path.parent / name for name in external_files(model)) as external:
                 _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
@@ -112,17 +109,6 @@ class OnnxImport(Stage[ImportOptions]):
                 "coverage": exercised.coverage,
             }
         )
-
-
-def _check(path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        # custom operators have no schema, which the backends' own checks will judge
-        if "No Op registered" not in str(error):
-            raise UserError(f"{path} is not valid ONNX: {first_line(error)}") from None
 
 
 def _copy(model: onnx.ModelProto, external: Collection[Path], path: Path, out: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
@@ -21,6 +22,7 @@ from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
 from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
+from enginesmith.converters.core.user_files import watch_imports
 from enginesmith.converters.torch_models.exported_program import load_exported_program
 from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
@@ -60,7 +62,8 @@ def is_detector(model: nn.Module) -> bool:
 
 
 class TorchModelOptions(Options):
-    """Which model a stage loads. The hashes only make the content of the files part of the stage's key."""
+    """Which model a stage loads. The hashes only make the content of the files part of the stage's key, `sha256` that of
+    the code where the model is one of our own modules."""
 
     kind: str
     ref: str
@@ -93,7 +96,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "ref": source.ref,
         "path": source.path,
-        "sha256": hash_file(source.path) if source.path else "",
+        "sha256": hash_file(source.path) if source.path else code_version(source.ref.partition(":")[0]),
         "weights": weights,
         "weights_sha256": digest,
         "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),
@@ -122,6 +125,7 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
         raise UserError("such a model comes with the weights that it has; give WEIGHTS a path, random, or leave it out")
     if kind == LIVE:
         assert path is not None
+        watch_imports()
         _, module, example = read_pickle(path, trust)
         loaded = _as_made(module, example, path.stem)
     else:
