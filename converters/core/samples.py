@@ -28,6 +28,8 @@ INPUTS = "inputs.json"
 RESULTS = "results.json"
 EXACT = "exact.json"
 """The reference's results in float64, as far as it could be run so."""
+WITNESS = "witness.json"
+"""What a second witness says where it contradicts the reference."""
 SAMPLES = "samples.json"
 
 
@@ -101,8 +103,8 @@ def load_results(folder: Path) -> RunResults:
     return RunResults.load(str(folder / RESULTS))
 
 
-def load_exact(folder: Path) -> list[IterationResult]:
-    """One for each sample, without outputs where it could not be run in float64; none where no sample could."""
+def load_beside(folder: Path, file: str) -> list[IterationResult]:
+    """`EXACT` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without such a file."""
     from polygraphy.comparator import RunResults
 
-    return list(RunResults.load(str(folder / EXACT))[0][1]) if (folder / EXACT).exists() else []
+    return list(RunResults.load(str(folder / file))[0][1]) if (folder / file).exists() else []

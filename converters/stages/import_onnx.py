@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
-from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.facts import Doubt, ModelFacts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
-from enginesmith.converters.core.samples import Array, Feed, Pixels, SampleSet, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.samples import EXACT, WITNESS, Array, Feed, Pixels, SampleSet, save_results
+from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.samples import make_samples, with_legal_integers
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.witness import second_witness
 
 if TYPE_CHECKING:
     import onnx
@@ -48,6 +49,7 @@ class OnnxImport(Stage[ImportOptions]):
     facts = ModelFacts
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     without_torch = True
+    preload = (*GRAPHS, "onnx.reference.ops._op_list")
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         source = so_far.source
@@ -104,6 +106,15 @@ class OnnxImport(Stage[ImportOptions]):
         )
         exercised.samples.save(context.out, exercised.feeds)
         save_results(context.out, "ONNX Runtime, unoptimized", exercised.results)
+        context.progress("a second witness")
+        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
+            told = witness.hear(exercised.results)
+        if any(told.exact):
+            save_results(context.out, "onnx's reference evaluator in float64", told.exact, EXACT)
+        if any(told.contrary):
+            save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
+        for warning in told.disputes:
+            context.warn(warning)
         sources = {str(path): digest for path, digest in external.items()}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
         return ModelFacts(
@@ -113,6 +124,9 @@ class OnnxImport(Stage[ImportOptions]):
                 "task": task,
                 "source_files": sources,
                 "coverage": exercised.coverage,
+                "warnings": told.disputes,
+                "doubt": Doubt(verified="proves nothing", reason=told.disputes[0]) if told.disputes else None,
+                "note": f"a second witness heard on {told.heard} of {len(exercised.feeds)} samples",
             }
         )
 
