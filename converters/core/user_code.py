@@ -16,6 +16,7 @@ from typing import Any
 from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import is_installed
+from enginesmith.converters.core.processes import ENDS, no_exit
 from enginesmith.converters.core.user_files import SourceLoader, watch_imports, watched
 
 OURS = f"{Path(__file__).parents[1]}/"
@@ -103,11 +104,11 @@ def _nearest(name: str, own: list[str]) -> str:
 def guarded(call: Callable[[], Any], what: str) -> Any:
     """Run the user's code; whatever it raises is one line with the place in that code, the traceback in the log."""
     try:
-        with watched():
+        with no_exit(), watched():
             return call()
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
+    except (Exception, *ENDS) as error:  # noqa: BLE001 - a stranger's code may raise anything
         traceback.print_exc()
         own = [
             frame

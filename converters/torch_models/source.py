@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
@@ -61,7 +62,8 @@ def is_detector(model: nn.Module) -> bool:
 
 
 class TorchModelOptions(Options):
-    """Which model a stage loads. The hashes only make the content of the files part of the stage's key."""
+    """Which model a stage loads. The hashes only make the content of the files part of the stage's key, `sha256` that of
+    the code where the model is one of our own modules."""
 
     kind: str
     ref: str
@@ -94,7 +96,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "ref": source.ref,
         "path": source.path,
-        "sha256": hash_file(source.path) if source.path else "",
+        "sha256": hash_file(source.path) if source.path else code_version(source.ref.partition(":")[0]),
         "weights": weights,
         "weights_sha256": digest,
         "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),
