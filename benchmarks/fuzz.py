@@ -436,6 +436,7 @@ def build(path: str, folder: str) -> str:
 
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
+    from enginesmith.converters.core.files import hash_file
     from enginesmith.converters.core.stage import MODEL, Context
     from enginesmith.converters.stages.import_onnx import ImportOptions, OnnxImport
 
@@ -447,7 +448,7 @@ def build(path: str, folder: str) -> str:
         return Context(place / "out", place / "scratch", place / "cache", memory=MEMORY)
 
     imported = context("import")
-    options = ImportOptions(path=Path(path), sha256="", inputs=(), samples=1, seed=0, task="auto")
+    options = ImportOptions(path=Path(path), sha256=hash_file(Path(path)), inputs=(), samples=1, seed=0, task="auto")
     with contextlib.redirect_stdout(StringIO()), contextlib.redirect_stderr(StringIO()):
         OnnxImport().run({}, options, imported)
         backend = get_backend("tvm")

@@ -17,7 +17,7 @@ from enginesmith.converters.core.inputs import InputSpec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from polygraphy.comparator import RunResults
+    from polygraphy.comparator import IterationResult, RunResults
 
 Array: TypeAlias = "NDArray[np.generic]"
 Feed: TypeAlias = "OrderedDict[str, Array]"
@@ -25,6 +25,8 @@ Feed: TypeAlias = "OrderedDict[str, Array]"
 
 INPUTS = "inputs.json"
 RESULTS = "results.json"
+EXACT = "exact.json"
+"""The reference's results in float64, as far as it could be run so."""
 SAMPLES = "samples.json"
 
 
@@ -37,6 +39,9 @@ class Sample(BaseModel):
     """At the optimum shape, the only one that a static engine takes where no more were listed."""
     listed: bool = False
     """At a shape that was asked for beside the optimum, which a static engine takes too."""
+    probe: bool = False
+    """Made to show what ordinary inputs don't, at values that only float32 need take: no weights are set by it, no range is
+    measured on it, and a lower precision isn't held to it."""
 
 
 Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
@@ -50,6 +55,16 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    random_weights: bool = False
+    """The model's weights are seeded: what a lower precision costs can't be seen on them."""
+
+    def ordinary(self) -> list[int]:
+        """The samples that are no probes, which come first."""
+        return [index for index, sample in enumerate(self.samples) if not sample.probe]
+
+    def held(self, precision: str) -> list[int]:
+        """The samples that a graph or an engine of this precision is held to."""
+        return list(range(len(self.samples))) if precision == "fp32" else self.ordinary()
 
     def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
         from polygraphy.json import save_json
@@ -64,16 +79,23 @@ class SampleSet(BaseModel):
         return cls.model_validate_json((folder / SAMPLES).read_bytes()), load_json(str(folder / INPUTS))
 
 
-def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]]) -> None:
+def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]], file: str = RESULTS) -> None:
     """Write outputs that no Polygraphy runner made as Polygraphy's `RunResults`."""
     from polygraphy.comparator import IterationResult, RunResults
 
     results = RunResults()
     results.append((runner, [IterationResult(outputs=o, runtime=0.0, runner_name=runner) for o in outputs]))
-    results.save(str(folder / RESULTS))
+    results.save(str(folder / file))
 
 
 def load_results(folder: Path) -> RunResults:
     from polygraphy.comparator import RunResults
 
     return RunResults.load(str(folder / RESULTS))
+
+
+def load_exact(folder: Path) -> list[IterationResult]:
+    """One for each sample, without outputs where it could not be run in float64; none where no sample could."""
+    from polygraphy.comparator import RunResults
+
+    return list(RunResults.load(str(folder / EXACT))[0][1]) if (folder / EXACT).exists() else []

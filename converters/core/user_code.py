@@ -16,6 +16,7 @@ from typing import Any
 from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file, is_installed
+from enginesmith.converters.core.processes import ENDS, no_exit
 
 OURS = f"{Path(__file__).parents[1]}/"
 
@@ -100,10 +101,11 @@ def _nearest(name: str, own: list[str]) -> str:
 def guarded(call: Callable[[], Any], what: str) -> Any:
     """Run the user's code; whatever it raises is one line with the place in that code, the traceback in the log."""
     try:
-        return call()
+        with no_exit():
+            return call()
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
+    except (Exception, *ENDS) as error:  # noqa: BLE001 - a stranger's code may raise anything
         traceback.print_exc()
         own = [
             frame

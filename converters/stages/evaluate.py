@@ -12,6 +12,7 @@ from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_code import own_sources
 from enginesmith.converters.data.options import DataOptions, MetricOptions, open_evaluator
+from enginesmith.converters.precision.facts import doubt_of
 from enginesmith.converters.precision.mix import STAND_IN
 
 TELLING = 0.01
@@ -47,10 +48,12 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
         )
         wide = so_far.roles.get("wide", so_far.roles["model"])
         needs = {"model": wide, "candidate": so_far.roles["model"], **so_far.needs("samples", "original")}
-        yield PlannedStage(JUDGE, self.name, options, needs=needs, after=so_far.after)
-        so_far.gate = JUDGE
+        so_far.gate, after = so_far.id(JUDGE), so_far.after
+        yield PlannedStage(so_far.gate, self.name, options, needs=needs, after=after)
 
     def run(self, inputs: Mapping[str, Path], options: AccuracyOptions, context: Context) -> JudgedFacts:
+        if doubt := doubt_of(inputs["samples"]):
+            return JudgedFacts(note="not measured: random weights", doubt=doubt)
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
         score = evaluator.score(stand_in_of(inputs["candidate"]))
         accuracy = evaluator.record(score, options.budget)

@@ -15,7 +15,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.recipe import INTEGERS, Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.stage import GRAPHS, Context, Stage
 from enginesmith.converters.core.user_code import (
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 UNSEEN = "no input reached it in the training: its range will be that of the calibration"
 
 
-INTEGERS = ("int8", "auto")
 NONE = "none"
 """What `finetune` is where pruning is all."""
 DISTILLED = 512

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.graphs.exercise import exercise
 from enginesmith.converters.graphs.files import external_files, load_graph
 
 if TYPE_CHECKING:
@@ -52,9 +55,6 @@ class OnnxImport(Stage[ImportOptions]):
         if source.kind != "onnx":
             return
         assert source.path is not None
-        for flag in ("weights", "stock", "proposals"):
-            if getattr(recipe, flag):
-                raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
         options = ImportOptions(
             path=source.path,
             sha256=hash_file(source.path),
@@ -69,27 +69,48 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
-        sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
-        model = load_graph(options.path, context.memory, sizes)
-        external = external_files(model)
-        _copy(model, external, options.path, context.out)
+        with unchanged({options.path: options.sha256}):
+            sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
+            model = load_graph(options.path, context.memory, sizes)
+            with hashed(options.path.parent / name for name in external_files(model)) as external:
+                _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
         task = options.task if options.task != "auto" else "tensor"
         samples, feeds = make_samples(specs, task, options.samples, options.seed, pixels=options.pixels or "unknown")
-        samples.save(context.out, feeds)
         context.progress("reference outputs")
-        save_results(
-            context.out, "ONNX Runtime, unoptimized", _reference(context.out / MODEL, feeds, options.path.name)
+        run = _runner(context.out / MODEL, options.path.name)
+        ordinary = [feeds[index] for index in samples.ordinary()]
+        results, pace = _reference(run, ordinary, options.path.name)
+        exercised = exercise(
+            context.out / MODEL,
+            samples,
+            feeds,
+            results,
+            run,
+            pace,
+            context.scratch,
+            strict=False,
+            progress=context.progress,
         )
-        sources = {str(options.path.parent / name): hash_file(options.path.parent / name) for name in external}
+        exercised.samples.save(context.out, exercised.feeds)
+        save_results(context.out, "ONNX Runtime, unoptimized", exercised.results)
+        sources = {str(path): digest for path, digest in external.items()}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
-        return ModelFacts(**{**dict(facts), "weights": weights, "task": task, "source_files": sources})
+        return ModelFacts(
+            **{
+                **dict(facts),
+                "weights": weights,
+                "task": task,
+                "source_files": sources,
+                "coverage": exercised.coverage,
+            }
+        )
 
 
-def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path) -> None:
+def _copy(model: onnx.ModelProto, external: Collection[Path], path: Path, out: Path) -> None:
     """The model under its name in the store, and its external data, gathered in one file beside it."""
     import onnx
 
@@ -100,7 +121,8 @@ def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path
     onnx.save(model, str(out / MODEL), save_as_external_data=True, location=f"{MODEL}.data", size_threshold=1024)
 
 
-def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, Array]]:
+def _runner(model: Path, name: str) -> Callable[[Feed], dict[str, Array]]:
+    """Runs the graph as it is written. Raises ConversionError where ONNX Runtime can't load it."""
     try:
         session = onnxruntime.session(model, optimize=False)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception
@@ -113,12 +135,21 @@ def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, 
     if strange:
         raise UserError(f"{name} returns {', '.join(strange)} as a sequence or a map; an engine returns tensors only")
     outputs = [output.name for output in session.get_outputs()]
-    results = []
+    return lambda feed: dict(zip(outputs, session.run(None, dict(feed)), strict=True))
+
+
+def _reference(
+    run: Callable[[Feed], dict[str, Array]], feeds: Sequence[Feed], name: str
+) -> tuple[list[dict[str, Array]], float]:
+    """The outputs for every sample, and the seconds that the fastest took."""
+    results, seconds = [], []
     for feed in feeds:
+        started = time.monotonic()
         try:
-            results.append(dict(zip(outputs, session.run(None, dict(feed)), strict=True)))
+            results.append(run(feed))
         except Exception as error:  # noqa: BLE001 - as above
             traceback.print_exc()
             shapes = " ".join(f"{key}:{'x'.join(map(str, array.shape))}" for key, array in feed.items())
             raise UserError(f"{name} refuses the input {shapes}: {first_line(error)}; give another SHAPE") from None
-    return results
+        seconds.append(time.monotonic() - started)
+    return results, min(seconds)

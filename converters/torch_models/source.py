@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
+from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.torch_models.exported_program import load_exported_program
 from enginesmith.converters.torch_models.torchscript import load_torchscript
@@ -59,7 +61,8 @@ def is_detector(model: nn.Module) -> bool:
 
 
 class TorchModelOptions(Options):
-    """Which model a stage loads. The hashes only make the content of the files part of the stage's key."""
+    """Which model a stage loads. The hashes only make the content of the files part of the stage's key, `sha256` that of
+    the code where the model is one of our own modules."""
 
     kind: str
     ref: str
@@ -73,9 +76,11 @@ class TorchModelOptions(Options):
 
     def load(self) -> LoadedModel:
         """Raises UserError."""
-        if self.kind == LIVE and self.path and hash_file(self.path) != self.sha256:
-            raise UserError(f"{self.path} has changed since the build was planned; build again")
-        return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
+        files = {self.path: self.sha256} if self.path else {}
+        if self.weights_sha256:
+            files[Path(self.weights)] = self.weights_sha256
+        with unchanged(files):
+            return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
 
 
 def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "ref": source.ref,
         "path": source.path,
-        "sha256": hash_file(source.path) if source.path else "",
+        "sha256": hash_file(source.path) if source.path else code_version(source.ref.partition(":")[0]),
         "weights": weights,
         "weights_sha256": digest,
         "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),

@@ -184,10 +184,10 @@ def doctor(
     ] = True,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
+        typer.Option(min=1, help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0, help="GB that it may use; 3 and more for a large file where left out.")
+        float | None, typer.Option(min=0.1, help="GB that it may use; 3 and more for a large file where left out.")
     ] = None,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,
@@ -298,18 +298,21 @@ def cache_verify(store: options.Store = None, json: options.Json = False) -> Non
 
 def main() -> None:
     """The console script: turns errors into one line and an exit status (2 request, 1 conversion, 3 bug, 130 Ctrl-C)."""
+    line = ""
     try:
-        app()
-    except SystemExit as end:
-        if end.code == STOPPED:  # what typer makes of Ctrl-C
-            typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
-        raise
+        sys.argv[:] = options.readable(sys.argv)
+        status = app(standalone_mode=False) or 0
+        if status == STOPPED:  # what typer makes of Ctrl-C
+            line = "stopped; what is finished is in the store"
     except Exception as error:  # noqa: BLE001 - the outermost frame: every error becomes a line
         from enginesmith.pipeline.cli.crash import explain
 
         line, status = explain(error)
-        typer.echo(f"enginesmith: {line}", err=True)
-        sys.exit(status)
+    if line:
+        from enginesmith.converters.core.printable import one_line
+
+        print(f"enginesmith: {one_line(line)}", file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

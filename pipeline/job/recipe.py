@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
+from yaml.composer import ComposerError
+from yaml.error import MarkedYAMLError
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Precision, Recipe
 from enginesmith.pipeline.job.trusted import strange_code
 
-MOST_BYTES = 1 << 20
-DEEPEST = 8
-"""Lists and mappings within each other."""
-
-
-class _Plain(yaml.SafeLoader):
-    """YAML without what makes much of little: aliases, and depth; and without keys that are given twice."""
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"it has an alias in line {self.peek_event().start_mark.line + 1}; write it out")
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise yaml.YAMLError(f"it nests deeper than {DEEPEST} levels")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [str(key.value) for key, _ in node.value if isinstance(key.value, str)]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.YAMLError(f"it has {twice[0]!r} twice, in line {node.start_mark.line + 1} and after")
-        return super().construct_mapping(node, deep)
+LARGEST = 1_000_000
+"""Bytes of a recipe's file."""
 
 
 def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
@@ -51,6 +31,7 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
         raise UserError("no model; give one (`enginesmith build frcnn`), or a recipe with `model:` (-f recipe.yaml)")
     try:
         recipe = Recipe.model_validate(values)
+        recipe.model_fields_set.intersection_update(flags)  # a file may serve several builds
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -61,7 +42,8 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
             ) from None
         if field == "precision":
             raise UserError(_refused_precision(first["input"])) from None
-        raise UserError(f"{field} = {reprlib.repr(first['input'])}: {first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{field} = {reprlib.repr(first['input'])}: {message}") from None
     if file and not recipe.trust and (code := strange_code(recipe, file, set(read) - set(flags))):
         raise UserError(
             f"the recipe {file} names code that is not of the folder where you are ({code}); if you trust it, give --trust "
@@ -78,17 +60,43 @@ def _refused_precision(given: object) -> str:
     )
 
 
+class _Useless(ComposerError):
+    """YAML that a recipe has no use for."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without references, of which a few lines can make gigabytes, and a key twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _Useless(None, None, "a recipe has no references (*name)", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = Counter(str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.most_common(1):
+            if count > 1:
+                raise _Useless(None, None, f"{key[:60]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise UserError(f"the recipe {file} has more than {MOST_BYTES >> 20} MB; is it the model?")
-        values = yaml.load(content.decode("utf-8-sig"), _Plain)
+            text = stream.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise UserError(f"{file} is no recipe: it has more than {LARGEST // 1000} kB")
+        values = yaml.load(text, _Loader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"can't read the recipe {file}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"the recipe {file} is no YAML: {str(error)[:300]}") from None
+    except RecursionError:
+        raise UserError(f"the recipe {file} is no mapping such as `model: frcnn`: it is nested too deep") from None
+    except MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        wrong = "" if isinstance(error, _Useless) else " is no YAML"
+        raise UserError(f"the recipe {file}{wrong}{line}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there isn't, bytes that are no text
+        raise UserError(f"the recipe {file} is no YAML: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the recipe {file} must be a mapping such as `model: frcnn`")
     return values

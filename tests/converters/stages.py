@@ -54,10 +54,12 @@ def import_onnx(folder: Path, path: Path, shape: str = "", **options: Any) -> Fa
     return OnnxImport().run({}, ImportOptions(path=path, inputs=specs, **filled), context(folder))
 
 
-def compare(folder: Path, first: Path, candidate: Path | None = None, judged_by: str = "", **more: Path) -> Comparison:
+def compare(
+    folder: Path, first: Path, candidate: Path | None = None, judged_by: str = "", precision: str = "fp32", **more: Path
+) -> Comparison:
     """`candidate` (by default `first`, which also holds the samples) in ONNX Runtime, against the results of `first`."""
     inputs = {"samples": first, "expected": first, "candidate": candidate or first, **more}
-    options = CompareOptions(backend="onnxruntime", precision="fp32", expected="PyTorch", judged_by=judged_by)
+    options = CompareOptions(backend="onnxruntime", precision=precision, expected="PyTorch", judged_by=judged_by)
     comparison = Compare().run(inputs, options, context(folder)).comparison
     assert comparison is not None
     return comparison

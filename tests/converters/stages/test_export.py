@@ -47,7 +47,7 @@ def test_opset_is_as_asked(tmp_path: Path, models: Path) -> None:
 
 
 def test_torchscript_steps_in_and_dynamos_error_is_recorded(tmp_path: Path, models: Path) -> None:
-    facts = export(tmp_path / "out", "branch", path=models, shape="2x3")
+    facts = export(tmp_path / "out", "branch", path=models, shape="2x3", allow_baked=True)
     assert facts.note == "torchscript"
     dynamo, torchscript = facts.attempts
     assert (dynamo.tool, torchscript.tool, torchscript.error) == ("dynamo", "torchscript", "")
@@ -58,6 +58,16 @@ def test_torchscript_steps_in_and_dynamos_error_is_recorded(tmp_path: Path, mode
     assert "if x.sum() > 0" in "\n".join(rest), "the place in the model"
     assert "\x1b" not in dynamo.error
     assert names(tmp_path / "out") == {"model.onnx", "samples.json", "inputs.json", "results.json"}
+
+
+def test_a_baked_branch_fails_with_its_place_or_is_never_verified(tmp_path: Path, models: Path) -> None:
+    with pytest.raises(ConversionError, match=r"takes a bool .*models_of_test\.py:\d+: if x\.sum\(\) > 0:") as caught:
+        export(tmp_path / "out", "branch", path=models, shape="2x3")
+    assert "--allow-baked" in caught.value.remedy
+    doubt = export(tmp_path / "baked", "branch", path=models, shape="2x3", allow_baked=True).doubt
+    assert doubt is not None
+    assert doubt.verified == "no"
+    assert "if x.sum() > 0" in doubt.reason
 
 
 def test_a_torchscript_file_starts_with_its_own_exporter(

@@ -1,0 +1,268 @@
+"""What an export would freeze: decisions and numbers that Python takes from a model's data, while a graph has but the side
+that was traced.
+
+Whether a read of data matters is tried: the model runs again, and Python is given another value in its place. Where the
+outputs are then computed otherwise, the graph depends on the value. Where they are not, or the model raises an error by
+itself, it was a check, a log or a count, and any trace is right.
+"""
+
+from __future__ import annotations
+
+import dis
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.facts import Doubt
+from enginesmith.converters.torch_models.outputs import flatten
+from enginesmith.converters.torch_models.provenance import RANDOM, Provenance, Read
+
+SECONDS = 30.0
+"""That the search for a read's effect may take."""
+TRIED = (1, -1, 2, -2, 100, -100, 10_000, -10_000, 10**6, -(10**6))
+"""Numbers that Python is given in place of those that it read, beside the constants of the code around."""
+CONSTANTS = 48
+"""Of the code around a read, at most."""
+DECIDES = ("bool",)
+FOLLOWS = "dynamo"
+"""The exporter that follows numbers into the graph, and refuses what it can't follow."""
+REMEDY = (
+    "write torch.where or torch.cond in its place, or put it into a function under torch.jit.script; "
+    "or take one side for all inputs with --exporter torchscript --allow-baked: then no engine is verified"
+)
+CHECKS = ("_assert", "_check", "_check_with", "_check_value", "_check_index", "_check_type", "_check_not_implemented")
+"""torch's functions that raise an error where a condition does not hold."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Something that a trace of the model freezes. `way`: it decides which operations are done, and not only a number in
+    them, which an exporter may follow."""
+
+    source: str
+    what: str
+    way: bool
+
+    @property
+    def told(self) -> str:
+        return f"Python takes a {self.what} from the model's data ({self.source})"
+
+
+@dataclass
+class Examination:
+    """What was found in a model's runs."""
+
+    frozen: list[Frozen] = field(default_factory=list)
+    random: list[str] = field(default_factory=list)
+    """Places that draw random numbers which the answer depends on."""
+    sized: bool = False
+    """Data decides on the size of a tensor, and the size was asked for."""
+
+    def admit(self, tools: Sequence[str], *, allow_baked: bool) -> list[str]:
+        """Of these exporters, those whose graph is the model. Raises ConversionError where there is none."""
+        if allow_baked or not self.frozen:
+            return list(tools)
+        left = [tool for tool in tools if tool == FOLLOWS] if not any(found.way for found in self.frozen) else []
+        if left:
+            return left
+        more = f" (and {len(self.frozen) - 1} more)" if len(self.frozen) > 1 else ""
+        raise ConversionError(f"{self.frozen[0].told}{more}, and a graph would keep what one run did", REMEDY)
+
+    def doubt(self, tool: str) -> Doubt | None:
+        """Why no engine of that exporter's graph may be verified."""
+        frozen = [found for found in self.frozen if found.way or tool != FOLLOWS]
+        if frozen:
+            told = "; ".join(found.told for found in frozen[:3])
+            return Doubt(verified="no", reason=f"{told}: what one run did is baked in")
+        if self.random:
+            places = "; ".join(self.random[:3])
+            return Doubt(verified="no", reason=f"the answer depends on random numbers ({places})")
+        return None
+
+
+def examine(module: nn.Module, inputs: Sequence[Tensor]) -> Examination:
+    """What an export of the module would freeze; it is run on these inputs, and is afterwards as it was."""
+    return Examiner(module, inputs).examine()
+
+
+@dataclass
+class _Run:
+    digest: int = 0
+    path: int = 0
+    flags: int = 0
+    reads: Sequence[Read] = ()
+    random: Sequence[str] = ()
+    sized: bool = False
+    error: Exception | None = None
+
+
+class Examiner:
+    """Runs a model again and again on the same inputs."""
+
+    def __init__(self, module: nn.Module, inputs: Sequence[Tensor], seconds: float = SECONDS) -> None:
+        self.module, self.inputs = module, inputs
+        self.watch = Provenance(module)
+        self.end = time.monotonic() + seconds
+
+    def examine(self) -> Examination:
+        """Raises what the model raises."""
+        base = self.run({})
+        if base.error is not None:
+            raise base.error
+        found = Examination(sized=base.sized)
+        if base.flags & RANDOM:
+            found.random = list(dict.fromkeys(base.random))
+        found.frozen = list(dict.fromkeys(self._frozen(base)))
+        return found
+
+    def run(self, forced: Mapping[int, Any]) -> _Run:
+        inputs = [tensor.clone() for tensor in self.inputs]
+        self.watch.begin(inputs, forced)
+        run = _Run()
+        torch.manual_seed(0)
+        try:
+            with torch.no_grad(), self.watch:
+                outputs = self.module(*inputs)
+            tensors = flatten(outputs)[1]
+            run.digest, run.path = self.watch.digest(tensors)
+            run.flags = self.watch.flags(tensors)
+        except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
+            run.error = error
+        run.reads, run.random, run.sized = self.watch.reads, self.watch.random, self.watch.sized
+        self.watch.restore()
+        return run
+
+    def _frozen(self, base: _Run) -> Iterator[Frozen]:
+        seen: set[tuple[str, int, int]] = set()
+        waiting: list[tuple[dict[int, Any], _Run, Read]] = []
+
+        def ask(forced: dict[int, Any], run: _Run, after: int) -> None:
+            """The first and the last read of each place that was not asked for yet."""
+            new = [read for read in run.reads if read.index > after and read.place not in seen]
+            first = {read.place: read for read in reversed(new)}
+            last = {read.place: read for read in new}
+            waiting.extend((forced, run, read) for read in dict.fromkeys((*first.values(), *last.values())))
+            seen.update(first)
+
+        ask({}, base, -1)
+        while waiting:
+            forced, run, read = waiting.pop(0)
+            effect = "none"
+            for value in alternatives(read):
+                if time.monotonic() > self.end:
+                    effect = "way"
+                    break
+                other = {**forced, read.index: value}
+                tried = self.run(other)
+                effect = max(effect, _effect(run, tried, read, value), key=("none", "value", "way").index)
+                if effect == "way":
+                    break
+                ask(other, tried, read.index)
+            if effect != "none":
+                yield Frozen(read.source, read.what, read.what in DECIDES or effect == "way")
+
+
+def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "value", "way"]:
+    """What another value did to the way in which the outputs are computed."""
+    if tried.error is None:
+        if tried.digest == run.digest:
+            return "none"
+        return "value" if tried.path == run.path else "way"
+    if isinstance(value, float) and not np.isfinite(value):
+        return "none"  # int(nan) fails, whatever it is for
+    if run.error is not None and type(run.error) is type(tried.error):
+        return "none"
+    return "none" if _raised(tried.error, read) else "way"
+
+
+def _raised(error: Exception, read: Read) -> bool:
+    """Did a statement `raise` or `assert` of the code that read the value end the run, and no operation that failed?"""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    if at is None:
+        return False
+    code = at.tb_frame.f_code
+    explicit = any(
+        one.offset == at.tb_lasti and one.opname in ("RAISE_VARARGS", "RERAISE") for one in dis.get_instructions(code)
+    )
+    return explicit and (code.co_name in CHECKS or code in {frame.f_code for frame in read.frames})
+
+
+def alternatives(read: Read) -> Iterator[Any]:
+    """Other values than the one that was read, of its kind."""
+    value = read.value
+    if read.what == "bool":
+        yield type(value)(not value)
+    elif read.what == "number":
+        yield from dict.fromkeys(number for number in _numbers(value, read) if number != value)
+    elif read.what == "list":
+        yield from (_mapped(value, change) for change in _changes(read))
+    elif read.what == "array":
+        for change in _changes(read):
+            array = np.array(np.vectorize(change, otypes=[value.dtype])(value)) if value.size else value.copy()
+            array.flags.writeable = False  # what is written into it would be lost
+            yield array
+    elif read.what == "tensor":
+        yield value + 1 if value.dtype != torch.bool else ~value
+    elif read.what == "text":
+        for text in ("?", *_words(read.frames)):
+            yield from (text, f"{value}{text}", f"{text}{value}")
+    else:
+        yield value
+
+
+def _numbers(value: Any, read: Read) -> Iterator[Any]:
+    kind = type(value)
+    yield kind(value + 1)
+    yield kind(value - 1)
+    yield kind(0)
+    yield kind(-value)
+    for constant in constants(read.frames):
+        yield from (kind(constant), kind(constant + 1), kind(constant - 1))
+    yield from (kind(number) for number in TRIED)
+    if kind is float:
+        yield from (1e9, -1e9, float("nan"))
+
+
+def _changes(read: Read) -> Iterator[Callable[[Any], Any]]:
+    yield lambda value: not value if isinstance(value, bool) else value + 1
+    yield lambda value: not value if isinstance(value, bool) else -value
+    for constant in (0, *constants(read.frames)):
+        yield lambda value, constant=constant: type(value)(constant)  # type: ignore[misc]
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    return [_mapped(part, change) for part in value] if isinstance(value, list) else change(value)
+
+
+def constants(frames: Sequence[FrameType]) -> list[float]:
+    """Numbers that the code of these frames compares with: its literals, and those among the attributes of `self`."""
+    found: dict[float, None] = {}
+    for frame in frames[:4]:
+        for constant in (*frame.f_code.co_consts, *vars(frame.f_locals.get("self", object)).values()):
+            found.update(dict.fromkeys(_literals(constant)))
+    return list(found)[:CONSTANTS]
+
+
+def _words(frames: Sequence[FrameType]) -> list[str]:
+    found = [word for frame in frames[:4] for word in frame.f_code.co_consts if isinstance(word, str)]
+    return found[:CONSTANTS]
+
+
+def _literals(value: Any) -> Iterator[float]:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**31:
+        yield value
+    elif isinstance(value, (tuple, list, set, frozenset, range, dict)) and len(value) <= CONSTANTS:
+        for part in value:
+            yield from _literals(part)
+    elif isinstance(value, CodeType):
+        for constant in value.co_consts:
+            yield from _literals(constant)

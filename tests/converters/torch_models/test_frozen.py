@@ -1,0 +1,153 @@
+"""What an export would freeze of a model: reads of data that matter, and none of those that don't."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from enginesmith.converters.torch_models.frozen import Examination, examine
+
+
+class Function(nn.Module):
+    """A function as a module, with a buffer and a layer."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.register_buffer("limit", torch.tensor(2.0))
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def found(function: Callable[..., Tensor]) -> Examination:
+    torch.manual_seed(0)
+    return examine(Function(function).eval(), [torch.rand(2, 8)])
+
+
+def nested(_: nn.Module, x: Tensor) -> Tensor:
+    if x.max() > 3:  # noqa: SIM102
+        if x.min() < -3:
+            return x.abs()
+    return x
+
+
+def caught(_: nn.Module, x: Tensor) -> Tensor:
+    try:
+        if x.min() < 0:
+            raise ValueError
+    except ValueError:
+        return -x
+    return x
+
+
+def rare(_: nn.Module, x: Tensor) -> Tensor:
+    return x if int(x.sum() * 10) != 417 else -x
+
+
+def until(_: nn.Module, x: Tensor) -> Tensor:
+    while x.max() > 0.1:
+        x = x / 2
+    return x
+
+
+WAYS: dict[str, Callable[..., Tensor]] = {
+    "branch": lambda _, x: x * 2 if x.sum() > 0 else x * 3,
+    "all": lambda _, x: x if (x > -1).all() else x.relu(),
+    "item": lambda _, x: x if x.max().item() < 30 else x / 30,
+    "nested": nested,
+    "caught": caught,
+    "rare": rare,
+    "until": until,
+    "loop": lambda _, x: torch.stack([x] * int(x.max() + 1)).sum(0),
+    "layer": lambda m, x: m.layers[int(x[0, 0])](x),
+    "python max": lambda _, x: x * max(x[0, 0], x[0, 1]),
+    "equal": lambda _, x: x if torch.equal(x, x.abs()) else -x,
+    "text": lambda _, x: x if str(x[0, 0]).startswith("tensor(0.4963") else -x,
+    "list": lambda _, x: x if x.tolist()[0][0] != 5.0 else -x,
+    "written behind its back": lambda _, x: (x.numpy().fill(1), x * 2)[1],
+}
+VALUES: dict[str, Callable[..., Tensor]] = {
+    "constant": lambda _, x: x - float(x.mean()),
+    "tensor": lambda _, x: x * torch.tensor([x[0, 0], x[0, 1]]).sum(),
+    "numpy": lambda _, x: x * torch.from_numpy(np.sort(x.numpy())),
+    "slice": lambda _, x: x[:, : int(x.max() * 3) + 1],
+}
+
+
+def checks(m: nn.Module, x: Tensor) -> Tensor:
+    assert x.max() < 1e6
+    if torch.isnan(x).any():
+        raise ValueError("NaN")
+    torch._assert(bool(x.min() > -1e6), "too small")
+    if x.max().item() > 1e3:
+        warnings.warn("large", stacklevel=1)
+    logging.getLogger(__name__).debug("%s %.3f %s", x, x.mean().item(), x.tolist())
+    return x * 2
+
+
+def shapes(m: nn.Module, x: Tensor) -> Tensor:
+    if x.shape[0] > 1 and x.dim() == 2 and x.dtype == torch.float32 and not m.training:
+        x = x / int(x.shape[1]) ** 0.5
+    x = x + torch.zeros_like(x).sum().item() + torch.arange(x.shape[1]).max().item()
+    for layer in m.layers:
+        x = layer(x)
+    return torch.stack([row * len(x) for row in x])
+
+
+SOUND: dict[str, Callable[..., Tensor]] = {
+    "where": lambda _, x: torch.where(x.sum() > 0, x * 2, x * 3),
+    "cond": lambda _, x: torch.cond(x.sum() > 0, lambda x: x * 2, lambda x: x * 3, (x,)),
+    "checks": checks,
+    "shapes": shapes,
+    "buffer": lambda m, x: x * 2 if m.limit > 1 and m.limit.item() < 3 else x,
+    "masked": lambda _, x: x.clone().masked_fill_(x < 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_decision_that_data_takes_is_found(name: str) -> None:
+    frozen = found(WAYS[name]).frozen
+    assert frozen
+    assert any(one.way for one in frozen)
+    assert frozen[0].source.startswith("test_frozen.py:")
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_number_of_data_is_found_and_left_to_the_exporter_that_follows(name: str) -> None:
+    examination = found(VALUES[name])
+    assert examination.frozen
+    assert examination.admit(["torchscript", "dynamo"], allow_baked=False) == ["dynamo"]
+    assert examination.doubt("dynamo") is None
+    assert examination.doubt("torchscript") is not None
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_does_not_change_the_graph_is_none(name: str) -> None:
+    examination = found(SOUND[name])
+    assert not examination.frozen
+    assert examination.doubt("torchscript") is None
+
+
+def test_scripted_parts_keep_their_branches() -> None:
+    @torch.jit.script
+    def scripted(x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            x = x * 2
+        return x
+
+    assert not found(lambda _, x: scripted(x) + 1).frozen
+
+
+def test_random_numbers_are_a_doubt_where_the_answer_depends_on_them() -> None:
+    noisy = found(lambda _, x: x + torch.rand_like(x) * 1e-9).doubt("dynamo")
+    assert noisy is not None
+    assert "rand_like" in noisy.reason
+    assert found(lambda _, x: torch.rand_like(x) * 0 if x is None else (torch.rand(3), x)[1]).doubt("dynamo") is None
