@@ -19,6 +19,7 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.stamps import Stamp
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.converters.torch_models.weights import reachable
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.explain import explain_failure
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
@@ -26,7 +27,7 @@ from enginesmith.pipeline.job.limits import limits
 from enginesmith.pipeline.job.manifest import BUG, PASSED, StageRecord
 from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.process import Ended, Stopped, run_worker
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.store import Store
 from enginesmith.pipeline.job.templates import Template
 from enginesmith.pipeline.job.worker import Result, disk_full
 

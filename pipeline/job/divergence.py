@@ -110,7 +110,7 @@ def compare(
     tolerance = _tolerance(run)
     limits = (tolerance.scale, tolerance.relative)
     samples = run.samples()
-    indices = _indices(samples)
+    indices = _indices(run)
     # every tensor of the graph is computed twice over, so more time than for a single test
     try:
         if found.is_engine:
@@ -197,9 +197,21 @@ def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
     )
 
 
-def _indices(folder: Path) -> list[int]:
-    """The first samples at the optimum shape, and a random one, for what pictures don't show."""
-    names, _ = SampleSet.load(folder)
-    chosen = [i for i, sample in enumerate(names.samples) if sample.optimum and not sample.name.endswith(" again")]
-    chosen.sort(key=lambda i: bool(names.samples[i].picture))
-    return sorted(chosen[:MOST_SAMPLES])
+def _indices(run: Run) -> list[int]:
+    """Samples at the optimum shape: those that failed first, then the first ones, and a random one, for what pictures don't
+    show. Probes only where they failed.
+    """
+    names, _ = SampleSet.load(run.samples())
+    comparisons = [record.comparison for record in run.manifest.stages if record.comparison]
+    failed = {sample.sample for comparison in comparisons for sample in comparison.samples if not sample.passed}
+
+    def passed(index: int) -> bool:
+        return names.samples[index].name not in failed
+
+    chosen = [
+        index
+        for index, sample in enumerate(names.samples)
+        if sample.optimum and not sample.name.endswith(" again") and not (sample.probe and passed(index))
+    ]
+    chosen.sort(key=lambda index: (passed(index), bool(names.samples[index].picture)))
+    return sorted(chosen[:MOST_SAMPLES], key=lambda index: (passed(index), index))

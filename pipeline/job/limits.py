@@ -16,6 +16,7 @@ def limits(recipe: Recipe, planned: PlannedStage) -> Limits:
     allowed = Limits(recipe.timeout, int(recipe.memory * GB or 0.9 * psutil.virtual_memory().total))
     if not isinstance(planned.options, ImportOptions) or not planned.options.path.is_file():
         return allowed
-    timeout = recipe.timeout if recipe.timeout != Recipe.model_fields["timeout"].default else None
+    given = recipe.timeout != Recipe.model_fields["timeout"].default
+    timeout = recipe.timeout if given or "timeout" in recipe.model_fields_set else None
     usual = limits_for(size_of(planned.options.path), timeout, recipe.memory)
     return Limits(usual.seconds, min(usual.memory, allowed.memory))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,7 +30,6 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
         raise UserError("no model; give one (`enginesmith build frcnn`), or a recipe with `model:` (-f recipe.yaml)")
     try:
         recipe = Recipe.model_validate(values)
-        recipe.model_fields_set.intersection_update(flags)  # a file may serve several builds
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -49,6 +47,7 @@ def make_recipe(flags: dict[str, Any], file: Path | None = None) -> Recipe:
             f"the recipe {file} names code that is not of the folder where you are ({code}); if you trust it, give --trust "
             "(TRUST=1)"
         )
+    recipe.model_fields_set.intersection_update(flags)  # a file may serve several builds
     return recipe
 
 
@@ -73,10 +72,9 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = Counter(str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        for key, count in keys.most_common(1):
-            if count > 1:
-                raise _Useless(None, None, f"{key[:60]!r} stands twice", node.start_mark)
+        keys = [key.value for key, _ in node.value]
+        if twice := [str(key) for key in keys if keys.count(key) > 1]:
+            raise _Useless(None, None, f"{twice[0]!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 

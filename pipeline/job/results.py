@@ -22,10 +22,11 @@ from enginesmith.converters.stages.compile import CompileFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.pipeline import __version__
 from enginesmith.pipeline.job.builder import Build
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.environment import machine_record
 from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord, StageRecord
 from enginesmith.pipeline.job.plan import Plan
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.store import Store
 from enginesmith.pipeline.job.trusted import note_built
 
 LOGS = "logs"
