@@ -50,7 +50,7 @@ def describe(file: str) -> dict[str, Any]:
 
     path = Path(file)
     model = load_graph(path)
-    files = [path, *(path.parent / name for name in external_files(model, path))]
+    files = [path, *(path.parent / name for name in external_files(model))]
     return Described(
         facts=graphs.describe(path),
         products=products_of(path),

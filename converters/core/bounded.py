@@ -17,7 +17,8 @@ class TooLong(Exception):
 
 @contextmanager
 def bounded(seconds: float, memory: int) -> Iterator[None]:
-    """Raises TooLong after `seconds` where Python runs, and makes allocations fail beyond `memory` bytes more than now.
+    """Raises TooLong after `seconds` of the processors' time, so that a busy machine makes no difference, as soon as Python
+    runs; and makes allocations fail beyond `memory` bytes more than now.
 
     Only the main thread can be interrupted; elsewhere the time has no limit.
     """
@@ -29,16 +30,16 @@ def bounded(seconds: float, memory: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = _used() + memory
     limits = [limit for limit in (most, soft, hard) if limit >= 0]
-    before = signal.signal(signal.SIGALRM, over) if timed else None
+    before = signal.signal(signal.SIGPROF, over) if timed else None
     resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
     if timed:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
         if timed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 

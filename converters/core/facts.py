@@ -43,7 +43,8 @@ class Facts(BaseModel):
     interrupted: bool = False
     """The user ended the stage early: what it has found is good for this run, and the next one goes on."""
     source_files: dict[str, str] = {}
-    """The user's own source files that the stage executed, with their SHA-256: a change of one is a change of input."""
+    """The user's own files that the stage has read though no option names them, with their SHA-256: sources that were
+    executed, and what these opened. A change of one is a change of input."""
 
     @property
     def shortcoming(self) -> Shortcoming | None:

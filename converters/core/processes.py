@@ -6,7 +6,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -22,6 +25,31 @@ def die_with_parent(parent: int | None = None) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Exited(BaseException):
+    """Code that isn't ours wanted to end the process with a status."""
+
+
+ENDS = (SystemExit, KeyboardInterrupt, Exited)
+"""What code raises that wants to end its process. Nobody else does in a worker: Ctrl-C doesn't reach it."""
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """`os._exit` raises Exited within; not in processes that are forked there, which end in this way."""
+    here, leave = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != here:
+            leave(status)
+        raise Exited(f"os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def block_torch() -> None:

@@ -80,6 +80,15 @@ class DetectionMatch(BaseModel):
     worst_iou: float
     worst_score_difference: float
     passed: bool
+    rounding: int | None = None
+    """Detections that rounding alone gains or loses; None where that isn't known."""
+    ill_posed: bool = False
+    """Those are so many that nothing is judged."""
+
+    @property
+    def lonely(self) -> int:
+        """Detections without a partner, of both sides."""
+        return self.expected + self.found - 2 * self.matched
 
 
 class ClassMatch(BaseModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -27,6 +28,8 @@ INPUTS = "inputs.json"
 RESULTS = "results.json"
 EXACT = "exact.json"
 """The reference's results in float64, as far as it could be run so."""
+WITNESS = "witness.json"
+"""What a second witness says where it contradicts the reference."""
 SAMPLES = "samples.json"
 
 
@@ -39,9 +42,9 @@ class Sample(BaseModel):
     """At the optimum shape, the only one that a static engine takes where no more were listed."""
     listed: bool = False
     """At a shape that was asked for beside the optimum, which a static engine takes too."""
-    probe: bool = False
-    """Made to show what ordinary inputs don't, at values that only float32 need take: no weights are set by it, no range is
-    measured on it, and a lower precision isn't held to it."""
+    probe: Literal["", "near", "far"] = ""
+    """Made to show what ordinary inputs don't: with values of their size, or with such as float32 alone need take. No weights
+    are set by it, and no range is measured on it."""
 
 
 Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
@@ -63,8 +66,14 @@ class SampleSet(BaseModel):
         return [index for index, sample in enumerate(self.samples) if not sample.probe]
 
     def held(self, precision: str) -> list[int]:
-        """The samples that a graph or an engine of this precision is held to."""
-        return list(range(len(self.samples))) if precision == "fp32" else self.ordinary()
+        """The samples that a graph or an engine of this precision is held to: float32 to all, 16 bits not to the first one
+        with far values, nor to those behind it; integers, which end where the data for the calibration did, to no probe.
+        """
+        if precision == "fp32":
+            return list(range(len(self.samples)))
+        if precision == "int8":
+            return self.ordinary()
+        return list(takewhile(lambda index: self.samples[index].probe != "far", range(len(self.samples))))
 
     def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
         from polygraphy.json import save_json
@@ -94,8 +103,8 @@ def load_results(folder: Path) -> RunResults:
     return RunResults.load(str(folder / RESULTS))
 
 
-def load_exact(folder: Path) -> list[IterationResult]:
-    """One for each sample, without outputs where it could not be run in float64; none where no sample could."""
+def load_beside(folder: Path, file: str) -> list[IterationResult]:
+    """`EXACT` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without such a file."""
     from polygraphy.comparator import RunResults
 
-    return list(RunResults.load(str(folder / EXACT))[0][1]) if (folder / EXACT).exists() else []
+    return list(RunResults.load(str(folder / file))[0][1]) if (folder / file).exists() else []

@@ -56,16 +56,17 @@ def hashed(files: Iterable[Path]) -> Iterator[dict[Path, str]]:
 
 
 @contextmanager
-def unchanged(files: Mapping[Path, str]) -> Iterator[None]:
+def unchanged(files: Mapping[Path, str] | Mapping[str, str]) -> Iterator[None]:
     """What is read of these files within the context is what their SHA-256 says.
 
     Raises UserError for a file that has another content by now, or is written to meanwhile.
     """
-    for path in files:
+    known = {Path(path): digest for path, digest in files.items()}
+    for path in known:
         if not path.is_file():
             raise UserError(f"{path} is gone since the build was planned; build again")
-    with hashed(files) as found:
-        for path, digest in files.items():
+    with hashed(known) as found:
+        for path, digest in known.items():
             if found[path] != digest:
                 raise UserError(f"{path} has changed since the build was planned; build again")
         yield

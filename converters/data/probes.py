@@ -5,12 +5,13 @@ Each changes all float inputs of an ordinary sample, or all integers. Whether th
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.samples import Array, Feed, Pixels
+from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample
 from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
 
 if TYPE_CHECKING:
@@ -23,14 +24,17 @@ DECADES = (-4.0, 5.0)
 """Of the magnitudes of floats."""
 HALF_DECADES = (-4.0, 3.0)
 """Of float16, which ends at 65504."""
+MAGNITUDES = (89.0, -89.0, 128.0, 255.5, 300.7, -300.7, 1e4, -1e4, 7e4)
+"""Where exp and 8 bits end, and float16."""
 LANDMARKS = (2**31 - 1, 2**31, 2**31 + 1, -(2**31) - 1, 2**33 + 5, 2**53 + 1, -(2**53) - 1)
 """Where int32 ends, and the whole numbers of float64."""
 SMALL = 9
-SPECIAL = ("nan", "inf", "-inf", "-0", "0", "1", "-1")
+NEAR = frozenset(("high contrast", "checkerboard", "black", "white", "both signs", "ties"))
+"""Probes with values of the size of ordinary ones, which come first."""
 
 
-def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) -> Iterator[tuple[str, Feed]]:
-    """Names and inputs, those first that show most. Pictures for a model whose pixels are known stay within their range."""
+def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) -> Iterator[tuple[Sample, Feed]]:
+    """Those first that show most. Pictures for a model whose pixels are known stay within their range."""
     import numpy as np
 
     framed = [spec.name for spec in specs if takes_pictures(spec)]
@@ -44,7 +48,7 @@ def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) ->
         feed: Feed = OrderedDict(base)
         for name in names:
             feed[name] = np.ascontiguousarray(make(base[name], rng), dtype=base[name].dtype)
-        yield label, feed
+        yield Sample(name=label, probe="near" if label in NEAR else "far"), feed
 
 
 def is_mask(spec: InputSpec) -> bool:
@@ -71,15 +75,36 @@ def _signs(base: Array, rng: np.random.Generator) -> Array:
     return np.where(rng.random(base.shape) < 0.5, np.round(drawn * 2) / 2, drawn)
 
 
-def _wide(base: Array, rng: np.random.Generator) -> Array:
-    decades = HALF_DECADES if base.dtype.itemsize == 2 else DECADES
-    return _sign(base, rng) * 10 ** rng.uniform(*decades, base.shape)
-
-
-def _special(base: Array, rng: np.random.Generator) -> Array:
+def _placed(values: Sequence[float], here: Array, others: Array, rng: np.random.Generator) -> Array:
+    """The values in turn, so that none is missing where there is room for all; `others` where none is to be put."""
     import numpy as np
 
-    return rng.choice(np.array(SPECIAL, np.float64), base.shape)
+    made = np.array(others, np.float64)
+    places = np.flatnonzero(here)
+    made.ravel()[places] = np.resize(rng.permutation(values), len(places))
+    return made
+
+
+def _wide(base: Array, rng: np.random.Generator) -> Array:
+    half = base.dtype.itemsize == 2
+    drawn = _sign(base, rng) * 10 ** rng.uniform(*(HALF_DECADES if half else DECADES), base.shape)
+    known = [mark for mark in MAGNITUDES if not half or abs(mark) < 10 ** HALF_DECADES[1]]
+    return _placed(known, rng.random(base.shape) < 0.5, drawn, rng)
+
+
+def _sprinkled(values: Sequence[float]) -> Make:
+    """Some of these in every other row of the first axis: what they spread to must not be all that there is."""
+
+    def make(base: Array, rng: np.random.Generator) -> Array:
+
+        here = rng.random(base.shape) < 0.5
+        if base.ndim > 1 and len(base) > 1:
+            here[1::2] = False
+        elif base.ndim:
+            here[..., 1::2] = False
+        return _placed(values, here, _signs(base, rng), rng)
+
+    return make
 
 
 def _ascending(base: Array, rng: np.random.Generator) -> Array:
@@ -97,10 +122,11 @@ def _sign(base: Array, rng: np.random.Generator) -> Array:
 
 FLOATS: Mapping[str, Make] = {
     "both signs": _signs,
-    "wide magnitudes": _wide,
-    "negated": lambda base, rng: -base,
     "ties": lambda base, rng: rng.integers(-1, 2, base.shape),
-    "infinite and NaN": _special,
+    "wide magnitudes": _wide,
+    "infinite": _sprinkled((math.inf, -math.inf, -0.0)),
+    "NaN": _sprinkled((math.nan,)),
+    "negated": lambda base, rng: -base,
     "zeros": lambda base, rng: base * 0,
     "ascending": _ascending,
     "descending": lambda base, rng: -_ascending(base, rng),

@@ -48,7 +48,7 @@ def make_samples(
         # the last of several is random: pictures alone are all smooth
         picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
         samples.append(Sample(name=picture or f"random {index}", picture=picture))
-        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng, given, signed=index % 2 == 1))
+        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng, given))
     for listed in listed_shapes(specs)[1:]:
         picture = names[0] if pictured else ""
         samples.append(Sample(name=written(listed), picture=picture, optimum=False, listed=True))
@@ -61,8 +61,8 @@ def make_samples(
             feeds.append(_feed(specs, shapes, picture, pixels, rng, given))
     samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
     feeds.append(feeds[0])
-    for name, feed in probes(specs, feeds[0], pixels, seed):
-        samples.append(Sample(name=name, probe=True))
+    for sample, feed in probes(specs, feeds[0], pixels, seed):
+        samples.append(sample)
         feeds.append(feed)
     return SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=samples), feeds
 
@@ -74,7 +74,6 @@ def _feed(
     pixels: Pixels,
     rng: np.random.Generator,
     given: Feed,
-    signed: bool = False,
 ) -> Feed:
     """Integers are those of the `given` example in another order, since they may mean anything."""
     feed: Feed = OrderedDict()
@@ -84,7 +83,7 @@ def _feed(
         elif spec.name in given and "int" in spec.dtype and given[spec.name].size:
             feed[spec.name] = rng.choice(given[spec.name].ravel(), shape)
         else:
-            feed[spec.name] = _random(spec, shape, pixels, rng, signed)
+            feed[spec.name] = _random(spec, shape, pixels, rng)
     return feed
 
 
@@ -128,11 +127,9 @@ def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -
     return as_input(total / 3, channels, pixels)
 
 
-def _random(
-    spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator, signed: bool = False
-) -> Array:
-    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized or it is to be `signed`.
-    Integers: 0..9, which most vocabularies have, 0 and 1 in a mask.
+def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
+    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: 0..9, which most
+    vocabularies have, 0 and 1 in a mask.
     """
     import numpy as np
 
@@ -142,7 +139,7 @@ def _random(
     if dtype == "bool":
         return mask(shape, rng)
     if dtype.startswith("float"):
-        values = rng.standard_normal(shape) if signed or pixels == "imagenet" else rng.random(shape)
+        values = rng.standard_normal(shape) if pixels == "imagenet" else rng.random(shape)
         return np.asarray(values, dtype=dtype)
     if is_mask(spec):
         return mask(shape, rng).astype(dtype)

@@ -13,6 +13,8 @@ from enginesmith.compat.values import DEFAULT_DOMAINS, argument, attribute, cons
 
 Bounds: TypeAlias = tuple[float, float]
 """Lowest and highest element, infinite where nothing is known."""
+SMALL = 1 << 16
+"""Bytes above which constants are weights, and not looked at."""
 UNKNOWN: Bounds = (-math.inf, math.inf)
 POSITIVE: Bounds = (0.0, math.inf)
 UNIT: Bounds = (0.0, 1.0)
@@ -42,7 +44,7 @@ def bounds(graph: ir.Graph) -> dict[ir.Value, Bounds]:
 
 def _stored(value: ir.Value) -> Bounds:
     """Of a constant, else of the dtype."""
-    array = constant(value)
+    array = constant(value, limit=SMALL)
     if array is not None and array.size and array.dtype.kind in "fiub":
         numbers = array.astype(np.float64)
         return (float(numbers.min()), float(numbers.max())) if not np.isnan(numbers).any() else UNKNOWN

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.recipe import FP32
 from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
-from enginesmith.converters.core.samples import Array, Feed, SampleSet, load_exact, load_results
+from enginesmith.converters.core.samples import EXACT, Array, Feed, SampleSet, load_beside, load_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
 from enginesmith.converters.graphs.matching import merge
-from enginesmith.converters.graphs.rounding import Alone
+from enginesmith.converters.graphs.rounding import Alone, judge
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def compare_samples(
 
 def rounding_alone(folder: Path) -> dict[int, Alone]:
     """Of the samples in a folder, by index, as far as the stage that made them found it out."""
-    exact = load_exact(folder)
+    exact = load_beside(folder, EXACT)
     if not exact:
         return {}
     reference = load_results(folder)[0][1]
@@ -155,6 +155,32 @@ def conclude(compared: list[SampleComparison], expected: str, found: str, excuse
     return Comparison(
         expected=expected, found=found, verdict="fail" if failed else "pass", reason=reason(failed), samples=compared
     )
+
+
+def doubt_the_reference(
+    comparison: Comparison,
+    found: Mapping[int, IterationResult],
+    contrary: Mapping[int, IterationResult],
+    tolerance: Tolerance,
+) -> None:
+    """A failure is none that is proved where a second witness contradicts the reference on the same outputs, and never
+    contradicts what was found. By index of a sample: `contrary` has that witness's outputs where the two disagree.
+    """
+    disputed = {name for outputs in contrary.values() for name in outputs}
+    for sample, (index, results) in zip(comparison.samples, found.items(), strict=True):
+        failed = [output.name for output in sample.outputs if not output.passed]
+        other = contrary.get(index, {})
+        if sample.passed:
+            continue
+        if sample.retyped or not failed or not disputed.issuperset(failed):
+            return
+        for name in failed:
+            if name in other and (
+                other[name].shape != results[name].shape or not judge(other[name], results[name], tolerance).passed
+            ):
+                return
+    comparison.verdict = "proves nothing"
+    comparison.reason += "; onnx's reference evaluator contradicts what was expected there, and not what was found"
 
 
 def runner_label(backend: str) -> str:

@@ -25,6 +25,7 @@ from enginesmith.converters.graphs.structure import is_standard
 
 CHUNK = 1 << 28
 """Bytes of tensors that are asked for in one run."""
+ORDERING = frozenset(("TopK", "ArgMax", "ArgMin"))
 SIZES = frozenset(("Shape", "Size"))
 """What they give depends on no element."""
 
@@ -54,21 +55,28 @@ class Seen:
 class Observer:
     """A graph that is watched while it runs.
 
-    `strict`: results that PyTorch leaves open aren't asked for, and told of: the order of equal elements in TopK, and
-    numbers that the integers which they are cast to don't have.
+    It also tells of results that are open: where NaN stands among the others in TopK, ArgMax and ArgMin. With `strict`, what
+    PyTorch leaves open beyond that: the order of equal elements in TopK, and numbers that the integers which they are cast to
+    don't have.
     """
 
     def __init__(self, path: Path, scratch: Path, *, strict: bool) -> None:
-        model = ShapeInferencePass()(ir.load(path)).model  # a cast tells of its input's dtype
+        model = ir.load(path)
+        if any(dtype(node.inputs[0]) is None for node in model.graph if node.op_type == "Cast"):
+            model = ShapeInferencePass()(model).model
+        self.graph = model.graph
         self.from_data = from_data(model.graph)
         self.strict = strict
         known = bounds(model.graph)
         self.wanted: list[Wanted] = []
         self.casts: list[ir.Node] = []
+        self.ordering: list[ir.Node] = []
         self.sorted: list[Condition] = []
         for node in model.graph:
             if not is_standard(node) or not any(value in self.from_data for value in node.inputs):
                 continue
+            if node.op_type in ORDERING:
+                self.ordering.append(node)
             if strict and node.op_type == "TopK":
                 self.sorted += conditions(node)
                 continue
@@ -78,7 +86,7 @@ class Observer:
                 if condition.possible(*(known.get(value, UNKNOWN) for value in condition.values)):
                     self.wanted.append(Wanted(node, condition))
         self.total = len(self.wanted)
-        self.watchful = bool(self.casts or self.sorted)
+        self.watchful = bool(self.casts or self.sorted or self.ordering)
         self._inputs = {value.name for value in model.graph.inputs}
         self._constants: dict[str, NDArray[Any]] = {}
         self._session: Any = None
@@ -113,6 +121,9 @@ class Observer:
         for node in self.casts:
             if not all(fits(array, node) for array in of(node.inputs[:1])):
                 seen.undefined = f"{label(node)} casts numbers that its integers don't have"
+        for node in self.ordering:
+            if any(array.dtype.kind == "f" and np.isnan(array).any() for array in of(node.inputs[:1])):
+                seen.undefined = f"{node.op_type} orders NaN"
         for condition in self.sorted:
             if not all(condition.distance(array) for array in of(condition.values)):
                 seen.undefined = "TopK sorts equal elements"
@@ -137,7 +148,7 @@ class Observer:
     def _tensors(self, feed: Feed, unmet: Sequence[Wanted]) -> Iterator[Mapping[str, Array]]:
         """Those that are needed still, a part of them at a time, whole nodes together."""
         values = [each.condition.values for each in unmet]
-        values += [(node.inputs[0],) for node in self.casts]  # type: ignore[misc]
+        values += [(node.inputs[0],) for node in (*self.casts, *self.ordering)]  # type: ignore[misc]
         values += [condition.values for condition in self.sorted]
         if not values:
             return

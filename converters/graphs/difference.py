@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.core.records import Histogram, OutputDifference, SampleComparison
+from enginesmith.converters.core.records import DetectionMatch, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.core.samples import Array, Feed, Sample
 from enginesmith.converters.graphs.matching import drawable, match_classes, match_detections, merge, pictures_of
-from enginesmith.converters.graphs.rounding import Alone, judge
+from enginesmith.converters.graphs.rounding import Alone, Judgement, judge
+from enginesmith.converters.graphs.rows import ties_explain
 from enginesmith.converters.graphs.tolerances import Apart, Tolerance
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def compare_outputs(
     )
     if task == "detection":
         before, after = pictures_of(dict(expected.items())), pictures_of(dict(found.items()))
-        record.detections = merge([match_detections(b, a, tolerance) for b, a in zip(before, after, strict=True)])
+        rounding = [None] * len(before) if alone is None else _rounding_of_pictures(alone, tolerance)
+        matches = zip(before, after, rounding, strict=True)
+        record.detections = merge([match_detections(b, a, tolerance, each) for b, a, each in matches])
         record.passed = record.detections.passed and not record.retyped
         note_vacuous(record)
         if sample.picture:
@@ -73,6 +76,11 @@ def compare_outputs(
     return record
 
 
+def _rounding_of_pictures(alone: Alone, tolerance: Tolerance) -> list[DetectionMatch | None]:
+    reference, exact = (pictures_of(dict(side.items())) for side in alone)
+    return [match_detections(before, after, tolerance) for before, after in zip(reference, exact, strict=True)]
+
+
 def as_close(
     task: str, expected: IterationResult, found: IterationResult, wide: IterationResult, tolerance: Tolerance
 ) -> bool:
@@ -87,8 +95,19 @@ def _distances(task: str, wide: IterationResult, side: IterationResult, toleranc
     if task == "detection":
         pictures = zip(pictures_of(dict(wide.items())), pictures_of(dict(side.items())), strict=True)
         match = merge([match_detections(b, a, tolerance) for b, a in pictures])
-        return {"detections": match.expected + match.found - 2 * match.matched}
-    return {name: float(Apart.of(wide[name], side[name]).each.max(initial=0.0)) for name in wide}
+        return {"detections": match.lonely}
+    return {key: value for name in wide for key, value in _by_level(name, wide[name], side[name]).items()}
+
+
+def _by_level(name: str, wide: Array, side: Array) -> dict[str, float]:
+    """The largest difference of each level of an output's magnitudes: sentinels stand apart."""
+    import numpy as np
+
+    apart = Apart.of(wide, side)
+    return {
+        f"{name} {scale}": float(np.max(apart.each, where=apart.scales == scale, initial=0.0))
+        for scale in np.unique(apart.scales)
+    }
 
 
 def _check_names(expected: IterationResult, found: IterationResult) -> None:
@@ -101,26 +120,46 @@ def _differences(
     expected: IterationResult, found: IterationResult, tolerance: Tolerance, alone: Alone | None
 ) -> list[OutputDifference]:
     """Of every output; integers must be equal. Raises ConversionError for other shapes."""
-    differences = []
+    differences: dict[str, OutputDifference] = {}
+    judged: dict[str, Judgement] = {}
     for name in expected:
         before, after = expected[name], found[name]
+        known = alone is not None and name in alone.reference and name in alone.exact
+        pair = (alone.reference[name], alone.exact[name]) if alone is not None and known else None
+        if pair and pair[0].shape != pair[1].shape and after.ndim == before.ndim:
+            differences[name] = _ill_posed(name)
+            continue
         if before.shape != after.shape:
             raise ConversionError(
                 f"output {name} has shape {list(after.shape)} where {list(before.shape)} is expected",
                 "the exporter has fixed a size that depends on the input",
             )
-        known = alone is not None and name in alone.reference and name in alone.exact
-        pair = (alone.reference[name], alone.exact[name]) if alone is not None and known else None
-        differences.append(_difference(name, before, after, tolerance, pair))
-    return differences
+        judged[name] = judge(before, after, tolerance, pair)
+        differences[name] = _difference(name, judged[name], tolerance)
+    arrays = {name: expected[name] for name in judged}
+    for name, each in judged.items():
+        if not each.passed and ties_explain(name, judged, arrays, found):
+            differences[name].passed = True
+    return list(differences.values())
 
 
-def _difference(
-    name: str, before: Array, after: Array, tolerance: Tolerance, alone: tuple[Array, Array] | None
-) -> OutputDifference:
+def _ill_posed(name: str) -> OutputDifference:
+    """An output whose very number of elements rounding decides."""
+    return OutputDifference(
+        name=name,
+        max_abs=0.0,
+        mean_abs=0.0,
+        max_rel=0.0,
+        tolerance_abs=0.0,
+        tolerance_rel=0.0,
+        passed=True,
+        vacuous="is ill-posed: rounding alone changes its shape",
+    )
+
+
+def _difference(name: str, judged: Judgement, tolerance: Tolerance) -> OutputDifference:
     import numpy as np
 
-    judged = judge(before, after, tolerance, alone)
     apart = judged.apart
     lost = ~np.isfinite(apart.each)
     finite = apart.each[~lost]
@@ -136,7 +175,7 @@ def _difference(
         tolerance_abs=0.0,
         tolerance_rel=relative,
         passed=judged.passed,
-        vacuous=_vacuous(before, judged.ill_posed),
+        vacuous=_vacuous(judged.expected, judged.ill_posed),
         histogram=_histogram(finite),
     )
     if apart.each.size:
@@ -174,6 +213,8 @@ def note_vacuous(record: SampleComparison, constants: Sequence[str] = ()) -> Non
     if record.detections is not None:
         if not record.detections.expected and not record.detections.found:
             record.vacuous = "nothing is detected"
+        elif record.detections.ill_posed:
+            record.vacuous = f"ill-posed: rounding alone gains or loses {record.detections.rounding} detections"
         elif "boxes" in constants and "scores" in constants:
             record.vacuous = "the detections are the same whatever the input"
     elif all(output.vacuous for output in record.outputs):

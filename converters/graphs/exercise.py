@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.walk import ordered
-from enginesmith.converters.core.bounded import bounded
+from enginesmith.converters.core.bounded import TooLong, bounded
 from enginesmith.converters.core.errors import ConversionError, first_line
 from enginesmith.converters.core.records import Coverage
 from enginesmith.converters.core.samples import Array, Feed, Sample, SampleSet
@@ -28,11 +28,12 @@ Reference: TypeAlias = Callable[[Feed], Outputs]
 """The model itself. Raises whatever it likes for an input that it doesn't take."""
 
 PROBING = 1.0
-"""Seconds of the reference for probes, and one of them at least: every comparison then runs each of them again."""
+"""Seconds of the reference for probes: every comparison then runs each of them again. These and those below are of all
+processors together, so that a busy machine makes no difference."""
 WATCHING = 2.0
-"""Seconds in which the graph is watched on samples."""
-SEARCHING = 2.0
-"""Seconds for the search."""
+"""Seconds in which the graph is watched on samples, and the first one at least."""
+SEARCHING = (0.5, 3.0)
+"""Seconds for the search: a tenth of what this process has taken so far, within these."""
 FOUND = 4
 """Samples that a search may add."""
 SLOWEST = 5.0
@@ -78,6 +79,8 @@ class _Collection:
     reference: Reference
     kept: list[tuple[Sample, Feed, Outputs]]
     refused: list[str] = field(default_factory=list)
+    endless: bool = False
+    """A probe took too long; so might others."""
 
     def add(self, sample: Sample, feed: Feed) -> bool:
         """Keep an input if the reference takes it, and its results say something."""
@@ -86,6 +89,7 @@ class _Collection:
                 outputs = self.reference(feed)
         except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything, and so may ONNX Runtime
             self.refused.append(f"{sample.name}: {type(error).__name__}: {first_line(error)[:120]}")
+            self.endless |= isinstance(error, TooLong)
             return False
         if not telling(outputs):
             self.refused.append(f"{sample.name}: its results are infinite or NaN")
@@ -117,19 +121,20 @@ def exercise(
         reference,
         [(samples.samples[index], feeds[index], results[place]) for place, index in enumerate(ordinary)],
     )
-    graph = ir.load(model).graph
+    observer = Observer(model, scratch, strict=strict)
+    graph = observer.graph
     ranges = index_ranges(graph)
-    most = max(1, int(PROBING / max(pace, 1e-6)))
+    most = int(PROBING / max(pace, 1e-6))
     proposals = [(s, f) for s, f in zip(samples.samples, feeds, strict=True) if s.probe]
     for sample, feed in _suitable(graph, ranges, proposals):
-        if len(collection.kept) - len(ordinary) < most:
+        if len(collection.kept) - len(ordinary) < most and not collection.endless:
             collection.add(sample, feed)
-    observer = Observer(model, scratch, strict=strict)
     coverage = None
     try:
-        _watch(observer, collection)
-        searched = _search(observer, collection, ranges) if pace < SEARCHING / 10 and not decides_sizes(graph) else 0
-        coverage = observer.record(len(collection.kept), searched)
+        watched = _watch(observer, collection)
+        quick = pace < SEARCHING[0] / 5 and not decides_sizes(graph)
+        searched = _search(observer, collection, ranges) if quick else 0
+        coverage = observer.record(watched + searched, searched)
     except ConversionError:  # on an ordinary sample: the comparison will say so
         traceback.print_exc()
     if coverage is not None:
@@ -175,18 +180,20 @@ def _fitted(array: Array, allowed: tuple[int, int] | None) -> Array:
     return np.where(array >= largest - 1, high, within).astype(array.dtype)
 
 
-def _watch(observer: Observer, collection: _Collection) -> None:
+def _watch(observer: Observer, collection: _Collection) -> int:
     """See what the samples show, probes first after the first one, as far as time goes. Probes on which a result is open go,
-    and so do those that there was no time to look at, where one may be.
+    and so do those that there was no time to look at, where one may be. Returns how many were looked at.
     """
-    end = time.monotonic() + WATCHING
+    watched = 0
+    end = time.process_time() + WATCHING
     dropped = set()
     places = sorted(range(len(collection.kept)), key=lambda place: place > 0 and not collection.kept[place][0].probe)
     for place in places:
         sample, feed, _ = collection.kept[place]
-        if place and time.monotonic() > end:
+        if place and time.process_time() > end:
             dropped |= {place} if sample.probe and observer.watchful else set()
             continue
+        watched += 1
         if not (observer.unmet() or (observer.watchful and sample.probe)):
             continue
         try:
@@ -201,17 +208,18 @@ def _watch(observer: Observer, collection: _Collection) -> None:
         else:
             observer.take(seen)
     collection.kept = [each for place, each in enumerate(collection.kept) if place not in dropped]
+    return watched
 
 
 def _search(observer: Observer, collection: _Collection, ranges: Mapping[str, tuple[int, int]]) -> int:
     """Change samples at random, and go on from those that come nearer to what is missing. Returns how many it added."""
-    end = time.monotonic() + SEARCHING
+    end = time.process_time() + min(max(SEARCHING[0], time.process_time() / 10), SEARCHING[1])
     rng = np.random.default_rng(0)
     shapes = [array.shape for array in collection.kept[0][1].values()]
     pool = [feed for _, feed, _ in collection.kept if [array.shape for array in feed.values()] == shapes]
     nearest: dict[Wanted, float] = {}
     added = 0
-    while observer.unmet() and added < FOUND and time.monotonic() < end:
+    while observer.unmet() and added < FOUND and not collection.endless and time.process_time() < end:
         recent = pool[-8:] if rng.random() < 0.7 else pool
         feed = mutated(recent[rng.integers(len(recent))], pool, ranges, rng)
         try:
@@ -220,7 +228,7 @@ def _search(observer: Observer, collection: _Collection, ranges: Mapping[str, tu
             continue
         if seen.undefined:
             continue
-        if seen.met and collection.add(Sample(name=f"searched {added + 1}", probe=True), feed):
+        if seen.met and collection.add(Sample(name=f"searched {added + 1}", probe="far"), feed):
             observer.take(seen)
             added += 1
         nearer = [each for each, distance in seen.distances.items() if distance < nearest.get(each, FAR)]

@@ -28,23 +28,25 @@ def local_scales(magnitudes: NDArray[Any], step: float) -> NDArray[Any]:
     """
     import numpy as np
 
-    largest = magnitudes[np.isfinite(magnitudes)].max(initial=0.0)
-    if not largest:
+    numbers = magnitudes[np.isfinite(magnitudes) & (magnitudes > 0)]
+    if not numbers.size:
         return np.array(0.0)
-    few = magnitudes.ravel()[:: max(1, magnitudes.size // MOST)]
-    levels = _levels(np.append(few[np.isfinite(few) & (few > 0)], largest), step)
-    plain = [top for top, sentinel in levels if not sentinel] or [1.0]
-    if len(levels) == 1 and plain[0] == levels[0][0]:
+    largest = numbers.max()
+    distance = numbers.size // MOST + 1
+    levels = _levels(numbers if distance == 1 else np.append(numbers[::distance], largest), step)
+    plain = [number for number, (_, sentinel) in enumerate(levels) if not sentinel]
+    if len(levels) == 1 and plain:
         return np.array(largest)
+    tops = [float(numbers.max(where=numbers < bound, initial=0.0)) for bound, _ in levels]
     scales = np.full(magnitudes.shape, largest)
-    for top, _ in levels[1:]:
-        scales[magnitudes <= top] = top
-    scales[magnitudes == 0] = plain[0]
+    for (bound, _), top in zip(levels, tops, strict=True):
+        scales[magnitudes < bound] = top
+    scales[magnitudes == 0] = tops[plain[0]] if plain else 1.0
     return scales
 
 
 def _levels(numbers: NDArray[Any], step: float) -> list[tuple[float, bool]]:
-    """The largest magnitude of each level, highest first, and whether it is a sentinel."""
+    """Each level, highest first: a power of two above its numbers, and whether it is a sentinel."""
     import numpy as np
 
     levels = []
@@ -61,7 +63,7 @@ def _levels(numbers: NDArray[Any], step: float) -> list[tuple[float, bool]]:
         lower = numbers[exponents <= top - gaps[split[-1]]] if split.size else numbers[:0]
         level = numbers[numbers > lower.max(initial=0.0)]
         sentinel = largest >= SENTINEL and bool(level.min() == largest)
-        levels.append((largest, sentinel))
+        levels.append((math.ldexp(1.0, top), sentinel))
         if not lower.size or not (sentinel or lower.max() > step * largest):
             return levels
         numbers = lower

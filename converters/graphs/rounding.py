@@ -35,6 +35,7 @@ class Alone(NamedTuple):
 class Judgement:
     """How far an output is from what was expected, and how far it may be."""
 
+    expected: NDArray[Any]
     apart: Apart
     ratio: NDArray[Any]
     """Each difference in units of what is allowed; 0 where nothing is judged."""
@@ -58,7 +59,7 @@ def judge(
     if not known:
         allowed = np.broadcast_to(apart.allowed(tolerance.scale, tolerance.relative), expected.shape)
         ratio = excesses(apart.each, allowed)
-        return Judgement(apart, ratio, allowed, None, not (ratio > 1).any(), 0.0)
+        return Judgement(expected, apart, ratio, allowed, None, not (ratio > 1).any(), 0.0)
     assert alone is not None
     moved = Apart.of(*alone, tolerance.step).each
     typical = _typical(moved, apart)
@@ -68,10 +69,10 @@ def judge(
     drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)
     ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
     over = ratio > 1
-    few = np.count_nonzero(over) <= JUMPS * np.count_nonzero(jumps)
+    few = int(over.sum()) <= min(JUMPS * int(jumps.sum()), LOST * over.size)
     passed = not over.any() or bool(few and apart.each[over].max() <= 2 * moved[jumps].max(initial=0.0))
     ill_posed = 1.0 if jumps.mean() > LOST else float((jumps | drowned).mean()) if jumps.size else 0.0
-    return Judgement(apart, ratio, allowed, np.maximum(moved, typical), passed, ill_posed)
+    return Judgement(expected, apart, ratio, allowed, np.maximum(moved, typical), passed, ill_posed)
 
 
 def _typical(moved: NDArray[Any], apart: Apart) -> NDArray[Any]:

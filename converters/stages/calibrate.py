@@ -11,7 +11,7 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, INTEGERS, Recipe
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
 
 
@@ -88,4 +88,4 @@ class Calibrate(Stage[CalibrateOptions]):
         save(model, context.out / MODEL)
         for warning in warnings:
             context.warn(warning)
-        return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")
+        return Facts(warnings=warnings, source_files=files_read(), note=f"{found.samples} examples of {dataset.name}")

@@ -11,13 +11,14 @@ from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
-from enginesmith.converters.core.samples import SampleSet, load_results, save_results
+from enginesmith.converters.core.samples import WITNESS, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs.comparison import (
     ONNXRUNTIME,
     compare_samples,
     conclude,
+    doubt_the_reference,
     excuse,
     rounding_alone,
     run_samples,
@@ -101,6 +102,10 @@ class Compare(Stage[CompareOptions]):
         label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
         excused = excuse(samples, options.precision) or (options.judged_by and f"{options.judged_by} judges it")
         comparison = conclude(compared, options.expected, label, excused)
+        if comparison.verdict == "fail":
+            contrary = load_beside(inputs["samples"], WITNESS)
+            witnesses = {index: contrary[index] for index in chosen} if contrary else {}
+            doubt_the_reference(comparison, dict(zip(chosen, results, strict=True)), witnesses, tolerance)
         if comparison.verdict == "fail" and "wide" in inputs:
             exact = load_results(inputs["wide"])[0][1]
             rows = zip(compared, before, results, (exact[index] for index in chosen), strict=True)

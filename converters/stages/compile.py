@@ -65,6 +65,7 @@ class Compile(Stage[CompileOptions]):
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         backend, target = so_far.branch.backend, so_far.branch.target
+        tunable = get_backend(backend).tunable
         options = CompileOptions(
             backend=backend,
             target=target,
@@ -72,8 +73,9 @@ class Compile(Stage[CompileOptions]):
             expected=so_far.expected_label,
             repair=recipe.repair,
             sparse=recipe.sparse,
-            kernels=recipe.kernels,
-            winograd=recipe.winograd,
+            # of no other backend are the kernels ours
+            kernels=recipe.kernels if tunable else True,
+            winograd=recipe.winograd if tunable else True,
         )
         needs = so_far.needs("model", "samples", "expected", "tuned")
         id = f"{self.name} {so_far.branch.name}"

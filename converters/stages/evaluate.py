@@ -10,7 +10,7 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions, MetricOptions, open_evaluator
 from enginesmith.converters.precision.facts import doubt_of
 from enginesmith.converters.precision.mix import STAND_IN
@@ -65,7 +65,7 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
             )
         for warning in warnings:
             context.warn(warning)
-        return JudgedFacts(accuracy=accuracy, warnings=warnings, source_files=own_sources(), note=accuracy.verdict)
+        return JudgedFacts(accuracy=accuracy, warnings=warnings, source_files=files_read(), note=accuracy.verdict)
 
 
 def stand_in_of(artifact: Path) -> Path:

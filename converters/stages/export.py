@@ -13,10 +13,9 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.graphs.exercise import exercise
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
@@ -79,6 +78,7 @@ class Export(Stage[ExportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
 
+        from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import examine
 
         context.progress("loading the model")
@@ -145,7 +145,7 @@ class Export(Stage[ExportOptions]):
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
                 "coverage": exercised.coverage,
-                "source_files": own_sources(),
+                "source_files": files_read(),
             }
         )
 
@@ -158,12 +158,12 @@ def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
 
 
 def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> tuple[list[dict[str, Array]], float]:
-    """The outputs by name, on every sample, of the model as its author wrote it; and the seconds that the fastest took."""
+    """The outputs by name, on every sample, of the model as its author wrote it; and the seconds of all cores that the fastest took."""
     results, seconds = [], []
     for feed in feeds:
-        started = time.monotonic()
+        started = time.process_time()
         made = guard(lambda feed=feed: _call(prepared, feed), feed)  # type: ignore[misc]
-        seconds.append(time.monotonic() - started)
+        seconds.append(time.process_time() - started)
         results.append(_named(prepared, made))
     return results, min(seconds)
 

@@ -14,7 +14,7 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, Recipe, Rest
 from enginesmith.converters.core.records import Search
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described, open_evaluator
 from enginesmith.converters.precision.facts import LoweredFacts, doubt_of, lowered, lowered_facts
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -149,7 +149,7 @@ class SearchMix(Stage[SearchOptions]):
                 "accuracy": accuracy,
                 "search": record,
                 "warnings": warnings,
-                "source_files": own_sources(),
+                "source_files": files_read(),
                 "note": f"{best.name}; {accuracy.verdict}; {len(record.candidates)} candidates",
             }
         )

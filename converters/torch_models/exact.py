@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SECONDS = 2.0
-"""On all samples; no further one is begun when they are over, or would be."""
+"""On all samples; the first one is run whatever it takes, the others as far as time allows."""
 
 
 def exact_results(
@@ -31,26 +31,39 @@ def exact_results(
     """
     import torch
 
-    end = time.monotonic() + seconds
+    spent = last = 0.0
     found: list[dict[str, Array]] = [{} for _ in feeds]
     usual = torch.get_default_dtype()
     try:
         double = forward(copy.deepcopy(module).double())
         torch.set_default_dtype(torch.float64)  # of the tensors that it makes as it runs
         for index, (feed, result) in enumerate(zip(feeds, results, strict=True)):
+            twin = next((i for i in range(index) if found[i] and _equal(feeds[i], feed)), None)
+            if twin is not None:
+                found[index] = found[twin]
+                continue
+            if spent + last > seconds:
+                continue
             begun = time.monotonic()
             arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
             tensors = flatten(double(*(_wide(argument) for argument in arguments)))[1]
-            outputs = {name: tensor.cpu().numpy() for name, tensor in zip(result, tensors, strict=True)}
-            if all(outputs[name].shape == array.shape for name, array in result.items()):
-                found[index] = {name: outputs[name].astype(array.dtype) for name, array in result.items()}
-            if 2 * time.monotonic() - begun > end:
-                break
+            found[index] = {
+                name: tensor.cpu().numpy().astype(array.dtype)
+                for (name, array), tensor in zip(result.items(), tensors, strict=True)
+            }
+            last = time.monotonic() - begun
+            spent += last
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
         print(f"the model can't be run in float64: {type(error).__name__}: {error}")
     finally:
         torch.set_default_dtype(usual)
     return found
+
+
+def _equal(feed: Feed, other: Feed) -> bool:
+    import numpy as np
+
+    return all(np.array_equal(array, other[name]) for name, array in feed.items())
 
 
 def _wide(tensor: Any) -> Any:

@@ -9,10 +9,10 @@ itself, it was a check, a log or a count, and any trace is right.
 from __future__ import annotations
 
 import dis
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
 from typing import Any, Literal
 
 import numpy as np
@@ -21,15 +21,16 @@ from torch import Tensor, nn
 
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import Doubt
+from enginesmith.converters.torch_models.literals import literals, words
 from enginesmith.converters.torch_models.outputs import flatten
 from enginesmith.converters.torch_models.provenance import RANDOM, Provenance, Read
+from enginesmith.converters.torch_models.repeated import remembers
+from enginesmith.converters.torch_models.state import State
 
 SECONDS = 30.0
 """That the search for a read's effect may take."""
 TRIED = (1, -1, 2, -2, 100, -100, 10_000, -10_000, 10**6, -(10**6))
 """Numbers that Python is given in place of those that it read, beside the constants of the code around."""
-CONSTANTS = 48
-"""Of the code around a read, at most."""
 DECIDES = ("bool",)
 FOLLOWS = "dynamo"
 """The exporter that follows numbers into the graph, and refuses what it can't follow."""
@@ -39,6 +40,11 @@ REMEDY = (
 )
 CHECKS = ("_assert", "_check", "_check_with", "_check_value", "_check_index", "_check_type", "_check_not_implemented")
 """torch's functions that raise an error where a condition does not hold."""
+
+STATELESS = (
+    "make it an input and an output of the model, or a buffer that `forward` does not change; "
+    "or keep what one run did with --allow-baked: then no engine is verified"
+)
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,18 @@ class Examination:
     frozen: list[Frozen] = field(default_factory=list)
     random: list[str] = field(default_factory=list)
     """Places that draw random numbers which the answer depends on."""
+    remembers: str = ""
+    """Why the answer depends on more than the inputs."""
     sized: bool = False
     """Data decides on the size of a tensor, and the size was asked for."""
 
     def admit(self, tools: Sequence[str], *, allow_baked: bool) -> list[str]:
         """Of these exporters, those whose graph is the model. Raises ConversionError where there is none."""
-        if allow_baked or not self.frozen:
+        if allow_baked:
+            return list(tools)
+        if self.remembers:
+            raise ConversionError(f"{self.remembers}; an engine keeps no state", STATELESS)
+        if not self.frozen:
             return list(tools)
         left = [tool for tool in tools if tool == FOLLOWS] if not any(found.way for found in self.frozen) else []
         if left:
@@ -78,6 +90,8 @@ class Examination:
     def doubt(self, tool: str) -> Doubt | None:
         """Why no engine of that exporter's graph may be verified."""
         frozen = [found for found in self.frozen if found.way or tool != FOLLOWS]
+        if self.remembers:
+            return Doubt(verified="no", reason=f"{self.remembers}; an engine keeps no state")
         if frozen:
             told = "; ".join(found.told for found in frozen[:3])
             return Doubt(verified="no", reason=f"{told}: what one run did is baked in")
@@ -96,10 +110,13 @@ def examine(module: nn.Module, inputs: Sequence[Tensor]) -> Examination:
 class _Run:
     digest: int = 0
     path: int = 0
+    outputs: Sequence[Tensor] = ()
     flags: int = 0
     reads: Sequence[Read] = ()
     random: Sequence[str] = ()
     sized: bool = False
+    drawn: bool = False
+    """From Python's or NumPy's own generator."""
     error: Exception | None = None
 
 
@@ -109,34 +126,62 @@ class Examiner:
     def __init__(self, module: nn.Module, inputs: Sequence[Tensor], seconds: float = SECONDS) -> None:
         self.module, self.inputs = module, inputs
         self.watch = Provenance(module)
+        self.state = State(module)
         self.end = time.monotonic() + seconds
 
     def examine(self) -> Examination:
         """Raises what the model raises."""
+        generators = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+        try:
+            return self._examine()
+        finally:
+            self.fresh()
+            random.setstate(generators[0])
+            np.random.set_state(generators[1])
+            torch.set_rng_state(generators[2])
+
+    def _examine(self) -> Examination:
         base = self.run({})
         if base.error is not None:
             raise base.error
         found = Examination(sized=base.sized)
-        if base.flags & RANDOM:
-            found.random = list(dict.fromkeys(base.random))
+        found.random = [*dict.fromkeys(base.random)] if base.flags & RANDOM else []
+        if base.drawn:
+            found.random.append("Python's or NumPy's own generator")
         found.frozen = list(dict.fromkeys(self._frozen(base)))
+        self.fresh()
+        natural = {read.index: read.value for read in base.reads}
+        found.remembers = remembers(self.module, lambda inputs: self.call(natural, inputs), self.fresh, self.inputs)
         return found
 
+    def fresh(self) -> None:
+        """Put the model's state back to what it was at first."""
+        self.state.restore()
+        self.watch.restore()
+
     def run(self, forced: Mapping[int, Any]) -> _Run:
-        inputs = [tensor.clone() for tensor in self.inputs]
+        """A call on the examiner's inputs, of a fresh model."""
+        self.fresh()
+        return self.call(forced, [tensor.clone() for tensor in self.inputs])
+
+    def call(self, forced: Mapping[int, Any], inputs: Sequence[Tensor]) -> _Run:
         self.watch.begin(inputs, forced)
         run = _Run()
+        random.seed(0)
+        np.random.seed(0)
         torch.manual_seed(0)
+        before = _generators()
         try:
             with torch.no_grad(), self.watch:
                 outputs = self.module(*inputs)
             tensors = flatten(outputs)[1]
             run.digest, run.path = self.watch.digest(tensors)
             run.flags = self.watch.flags(tensors)
+            run.outputs = [tensor.clone() for tensor in tensors]
         except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
             run.error = error
         run.reads, run.random, run.sized = self.watch.reads, self.watch.random, self.watch.sized
-        self.watch.restore()
+        run.drawn = _generators() != before
         return run
 
     def _frozen(self, base: _Run) -> Iterator[Frozen]:
@@ -167,6 +212,12 @@ class Examiner:
                 ask(other, tried, read.index)
             if effect != "none":
                 yield Frozen(read.source, read.what, read.what in DECIDES or effect == "way")
+
+
+def _generators() -> tuple[Any, ...]:
+    """The state of Python's and NumPy's own generators, to be compared."""
+    _, keys, *rest = np.random.get_state()
+    return random.getstate(), bytes(keys), *rest
 
 
 def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "value", "way"]:
@@ -213,7 +264,7 @@ def alternatives(read: Read) -> Iterator[Any]:
     elif read.what == "tensor":
         yield value + 1 if value.dtype != torch.bool else ~value
     elif read.what == "text":
-        for text in ("?", *_words(read.frames)):
+        for text in ("?", *words(frame.f_code for frame in read.frames[:4])):
             yield from (text, f"{value}{text}", f"{text}{value}")
     else:
         yield value
@@ -225,7 +276,7 @@ def _numbers(value: Any, read: Read) -> Iterator[Any]:
     yield kind(value - 1)
     yield kind(0)
     yield kind(-value)
-    for constant in constants(read.frames):
+    for constant in _literals(read):
         yield from (kind(constant), kind(constant + 1), kind(constant - 1))
     yield from (kind(number) for number in TRIED)
     if kind is float:
@@ -235,7 +286,7 @@ def _numbers(value: Any, read: Read) -> Iterator[Any]:
 def _changes(read: Read) -> Iterator[Callable[[Any], Any]]:
     yield lambda value: not value if isinstance(value, bool) else value + 1
     yield lambda value: not value if isinstance(value, bool) else -value
-    for constant in (0, *constants(read.frames)):
+    for constant in (0, *_literals(read)):
         yield lambda value, constant=constant: type(value)(constant)  # type: ignore[misc]
 
 
@@ -243,26 +294,12 @@ def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     return [_mapped(part, change) for part in value] if isinstance(value, list) else change(value)
 
 
-def constants(frames: Sequence[FrameType]) -> list[float]:
-    """Numbers that the code of these frames compares with: its literals, and those among the attributes of `self`."""
-    found: dict[float, None] = {}
-    for frame in frames[:4]:
-        for constant in (*frame.f_code.co_consts, *vars(frame.f_locals.get("self", object)).values()):
-            found.update(dict.fromkeys(_literals(constant)))
-    return list(found)[:CONSTANTS]
-
-
-def _words(frames: Sequence[FrameType]) -> list[str]:
-    found = [word for frame in frames[:4] for word in frame.f_code.co_consts if isinstance(word, str)]
-    return found[:CONSTANTS]
-
-
-def _literals(value: Any) -> Iterator[float]:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**31:
-        yield value
-    elif isinstance(value, (tuple, list, set, frozenset, range, dict)) and len(value) <= CONSTANTS:
-        for part in value:
-            yield from _literals(part)
-    elif isinstance(value, CodeType):
-        for constant in value.co_consts:
-            yield from _literals(constant)
+def _literals(read: Read) -> list[float]:
+    """Numbers of the code around a read, and those among the attributes of `self`."""
+    frames = read.frames[:4]
+    return literals(
+        [
+            *(frame.f_code for frame in frames),
+            *(vars(s) for f in frames if hasattr(s := f.f_locals.get("self"), "__dict__")),
+        ]
+    )

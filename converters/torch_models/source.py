@@ -22,6 +22,7 @@ from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
 from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
+from enginesmith.converters.core.user_files import watch_imports
 from enginesmith.converters.torch_models.exported_program import load_exported_program
 from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
@@ -124,6 +125,7 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
         raise UserError("such a model comes with the weights that it has; give WEIGHTS a path, random, or leave it out")
     if kind == LIVE:
         assert path is not None
+        watch_imports()
         _, module, example = read_pickle(path, trust)
         loaded = _as_made(module, example, path.stem)
     else:

@@ -24,7 +24,9 @@ class Checkup(Examination):
 
     @property
     def clean(self) -> bool:
-        """No backend refuses anything, or all of it was repaired."""
+        """No backend refuses anything, or all of it was repaired; and none failed to answer."""
+        if any(target.failed for target in self.targets):
+            return False
         return all(report.mended for report in self.repairs) if self.repairs else super().clean
 
 

@@ -18,8 +18,9 @@ from enginesmith.converters.core.hashing import hash_value, package_versions
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.stages.finetune import DISTILLED
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.shapes import format_shapes
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.store import Store
 
 if TYPE_CHECKING:
     import onnx

@@ -78,7 +78,7 @@ def build(
 @app.command()
 @options.takes(
     *("model", "precision", "calib", "eval", "metric", "time", "target", "pixels", "shape", "weights"),
-    *("trust", "simplify", "threads", "out"),
+    *("trust", "simplify", "threads", "timeout", "memory", "out"),
     precision="int8 (where left out) or fp16: what each layer alone is lowered to.",
     time="What it may take, such as 10m; the layers that save least are left out then.",
     target="sm_89: what the time that a layer saves is estimated for.",
@@ -113,6 +113,9 @@ def bisect(
         bool, typer.Option("--any-failure", help="A smaller model may fail in another way than the whole.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one test may take.")] = 120.0,
+    memory: Annotated[
+        float | None, typer.Option(min=0, help="GB that a test may use; 3 and more for a large file where left out.")
+    ] = None,
     time: Annotated[float | None, typer.Option(min=1, help="Seconds for all; the best so far is saved then.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
@@ -133,6 +136,7 @@ def bisect(
             shape=shape,
             any_failure=any_failure,
             timeout=timeout,
+            memory=memory,
             seconds=time,
             out=out,
             store=store,
@@ -151,13 +155,14 @@ def compare(
     run: Annotated[bool, typer.Option("--run/--no-run", help="Run both on the same samples, where they can.")] = True,
     shape: Annotated[str | None, typer.Option(help="Of a graph's dynamic inputs: x:1..4..16x3x224x224.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one side may take to run.")] = 600.0,
+    trust: Annotated[bool, typer.Option("--trust", help="Run engines that were not built on this machine.")] = False,
     store: options.Store = None,
     json: options.Json = False,
 ) -> None:
     """What differs between two builds, two graphs, or a graph and an engine. Exit 1 where it matters."""
     from enginesmith.pipeline.cli.compare import run_compare
 
-    raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, store=store, as_json=json))
+    raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, trust=trust, store=store, as_json=json))
 
 
 @app.command()
@@ -179,10 +184,10 @@ def doctor(
     ] = True,
     timeout: Annotated[
         float | None,
-        typer.Option(help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
+        typer.Option(min=1, help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0, help="GB that it may use; 3 and more for a large file where left out.")
+        float | None, typer.Option(min=0.1, help="GB that it may use; 3 and more for a large file where left out.")
     ] = None,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,

@@ -23,12 +23,12 @@ COLOURS = {"pass": "green", "fail": "red", "differs": "yellow", "not run": "yell
 
 
 def run_compare(
-    a: Path, b: Path, *, run: bool, shape: str | None, timeout: float, store: str | None, as_json: bool
+    a: Path, b: Path, *, run: bool, shape: str | None, timeout: float, trust: bool, store: str | None, as_json: bool
 ) -> int:
     """Compare, show, and return the exit status: 0 nothing that matters differs, 1 it does. Raises UserError."""
     console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json or not console.is_terminal) as progress:
-        contrast = compare(a, b, run=run, shape=shape, timeout=timeout, store=store, progress=progress)
+        contrast = compare(a, b, run=run, shape=shape, timeout=timeout, trust=trust, store=store, progress=progress)
     if as_json:
         print_json(contrast.model_dump_json(indent=1))
     else:

@@ -79,6 +79,8 @@ def _headline(report: TargetReport) -> str:
     said = ", ".join(counts) or "no findings"
     if report.trial.startswith("not run"):
         return f"{said} [dim](by rules alone; {escape(report.trial)})[/]"
+    if report.failed:
+        return f"[red]no answer[/]: its trial {escape(report.trial)}; {said} [dim](by rules alone)[/]"
     colour = "green" if report.trial == "accepted" else "red"
     return f"[{colour}]{report.trial}[/] by its own parser and a trial build; {said}"
 

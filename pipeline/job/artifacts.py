@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import RLock
 
-import psutil
-
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.plan import PlannedStage
@@ -21,13 +19,15 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.stamps import Stamp
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.converters.torch_models.weights import reachable
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.explain import explain_failure
 from enginesmith.pipeline.job.keys import stage_key, stage_tools
+from enginesmith.pipeline.job.limits import limits
 from enginesmith.pipeline.job.manifest import BUG, PASSED, StageRecord
 from enginesmith.pipeline.job.plan import Plan
-from enginesmith.pipeline.job.process import Ended, Limits, Stopped, run_worker
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.process import Ended, Stopped, run_worker
+from enginesmith.pipeline.job.store import Store
 from enginesmith.pipeline.job.templates import Template
 from enginesmith.pipeline.job.worker import Result, disk_full
 
@@ -222,7 +222,6 @@ class Artifacts:
 
         cache = self.store.timing(planned.stage, planned.backend)
         cache.mkdir(parents=True, exist_ok=True)
-        memory = self.recipe.memory * 2**30 or 0.9 * psutil.virtual_memory().total
         return run_worker(
             planned.stage,
             planned.options.model_dump(mode="json"),
@@ -230,7 +229,7 @@ class Artifacts:
             folder,
             cache,
             Path(record.log),
-            Limits(timeout=self.recipe.timeout, memory=int(memory)),
+            limits(self.recipe, planned),
             self.environment,
             listen,
             interruptible=load_stage(planned.stage).interruptible,

@@ -12,6 +12,7 @@ from enginesmith.converters.core.recipe import FP32, INTEGERS, Recipe, Rest
 from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import followers, load_stage, warnings
 from enginesmith.pipeline.job.environment import machine_id
+from enginesmith.pipeline.job.ignored import watched
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.source import resolve_source
 from enginesmith.pipeline.job.zoo import with_own_data
@@ -40,28 +41,28 @@ class Plan:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The plan of a build. Raises UserError for whatever can be seen to be wrong before anything runs."""
-    recipe = with_own_data(recipe)
-    draft = _draft(recipe)
-    _add(draft, recipe, MODEL + CALIBRATE)
-    forms: dict[Rest, Draft] = {}
-    for engine in sorted(draft.engines, key=lambda engine: engine.target != draft.estimated):
-        rest = _rest(recipe, engine)
-        if rest not in forms:
-            roles, name = dict(draft.roles), rest if forms else ""
-            forms[rest] = replace(draft, rest=rest, form=name, estimated=engine.target, roles=roles)
-            _add(forms[rest], recipe, LOWER)
-    for engine in draft.engines:
-        form = forms[_rest(recipe, engine)]
-        _add(replace(form, engine=engine, roles=dict(form.roles)), recipe, ENGINE)
-    return _plan(next(iter(forms.values())), recipe)
+    with watched(with_own_data(recipe)) as read:
+        draft = _draft(read)
+        _add(draft, read, MODEL + CALIBRATE)
+        forms: dict[Rest, Draft] = {}
+        for engine in sorted(draft.engines, key=lambda engine: engine.target != draft.estimated):
+            rest = _rest(read, engine)
+            if rest not in forms:
+                roles, name = dict(draft.roles), rest if forms else ""
+                forms[rest] = replace(draft, rest=rest, form=name, estimated=engine.target, roles=roles)
+                _add(forms[rest], read, LOWER)
+        for engine in draft.engines:
+            form = forms[_rest(read, engine)]
+            _add(replace(form, engine=engine, roles=dict(form.roles)), read, ENGINE)
+        return _plan(next(iter(forms.values())), read)
 
 
 def sensitivity_plan(recipe: Recipe) -> Plan:
     """The plan of what each layer alone loses in a lower precision. Raises UserError."""
-    recipe = with_own_data(recipe)
-    draft = _draft(recipe)
-    _add(draft, recipe, MODEL + CALIBRATE + SENSITIVITY)
-    return _plan(draft, recipe)
+    with watched(with_own_data(recipe)) as read:
+        draft = _draft(read)
+        _add(draft, read, MODEL + CALIBRATE + SENSITIVITY)
+        return _plan(draft, read)
 
 
 def _plan(draft: Draft, recipe: Recipe) -> Plan:
@@ -121,8 +122,10 @@ def _engines(recipe: Recipe) -> list[EngineTarget]:
         for backend in backends:
             if reason := backend.available():
                 raise UserError(f"backend {backend.name} can't build here: {reason}")
+    if not (words := _words(recipe.target)):
+        raise UserError(f"no target in {recipe.target!r}; give one, such as sm_89 or native, or auto")
     targets: dict[str, list[str]] = {backend.name: [] for backend in backends}
-    for word in _words(recipe.target):
+    for word in words:
         refusals = []
         for backend in backends:
             try:

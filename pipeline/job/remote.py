@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.secrets import redacted
+from enginesmith.pipeline.job.entry import ENTRY, Entry
 
 if TYPE_CHECKING:
     import fsspec
 
-    from enginesmith.pipeline.job.store import Entry
-
-ENTRY = "entry.json"
 MARK = "enginesmith-store"
 """An empty file that says what the place is; making it shows that the place can be written."""
 READ_ONLY = ("http", "https", "github", "git", "data")

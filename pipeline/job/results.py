@@ -22,10 +22,12 @@ from enginesmith.converters.stages.compile import CompileFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.pipeline import __version__
 from enginesmith.pipeline.job.builder import Build
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.environment import machine_record
 from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord, StageRecord
 from enginesmith.pipeline.job.plan import Plan
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.store import Store
+from enginesmith.pipeline.job.trusted import note_built
 
 LOGS = "logs"
 """Folder of the tools' own output, within the results."""
@@ -74,6 +76,7 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
             target = folder / f"{planned.backend}_{planned.target}"
             _copy(store, entry, target)
             engines.append(_engine(planned, entry, target.name, build, folder))
+            note_built(engines[-1].sha256)
     if plan.model in build.entries:
         _copy(store, build.entries[plan.model], folder, only="model.onnx")
     facts = next((record.facts for record in build.records if isinstance(record.facts, ModelFacts)), None)

@@ -8,64 +8,27 @@ stand behind the local root and be shared by a farm (`remote`).
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
-from pydantic import ValidationError, field_validator
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import FileRecord, hash_file
-from enginesmith.converters.core.hashing import hash_tree, hash_value
+from enginesmith.converters.core.hashing import hash_value
 from enginesmith.converters.core.stamps import Stamp, stamp
-from enginesmith.pipeline.job.remote import ENTRY, Remote
-from enginesmith.pipeline.job.told import Told
+from enginesmith.pipeline.job.entry import ENTRY, Entry, sealed, unsealed
+from enginesmith.pipeline.job.remote import Remote
 
-SEAL = re.compile(rb'\{\n "seal": "([0-9a-f]{64})",')
-"""How a record begins: with the hash of what comes after."""
 WAIT = 0.5
 """Seconds between looks at whether to go on waiting for a lock."""
-
-
-class Entry(Told):
-    """What one run of a stage left."""
-
-    key: str
-    id: str
-    """The stage's id in the plan that built it."""
-    files: dict[str, FileRecord]
-    seconds: float
-    peak_memory_mb: float
-    tools: dict[str, str]
-    log: str = ""
-
-    @field_validator("files")
-    @classmethod
-    def _inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
-        """A record from a shared store must not write elsewhere."""
-        for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"{name!r} is outside the entry")
-        return files
-
-    @property
-    def digest(self) -> str:
-        """Digest of the content, which the keys of later stages are made from."""
-        return hash_tree({name: record.sha256 for name, record in self.files.items()})
-
-    @property
-    def size(self) -> int:
-        return sum(record.size for record in self.files.values())
 
 
 class Store:
@@ -177,7 +140,7 @@ class Store:
         staging = files.parent / f"entry-{entry.key}"
         staging.mkdir()
         files.rename(staging / "files")
-        record = _sealed(entry)
+        record = sealed(entry)
         _write_synced(staging / ENTRY, record)
         self._place(staging, entry.key)
         if self._remote is not None:
@@ -234,7 +197,7 @@ class Store:
 
     def _read(self, key: str) -> Entry | None:
         try:
-            entry = _unsealed((self._folder(key) / ENTRY).read_bytes())
+            entry = unsealed((self._folder(key) / ENTRY).read_bytes())
         except OSError:
             return None
         return entry if entry is not None and entry.key == key else None
@@ -281,7 +244,7 @@ class Store:
 
     def _download(self, remote: Remote, key: str) -> Entry | None:
         record = remote.record(key)
-        entry = _unsealed(record) if record else None
+        entry = unsealed(record) if record else None
         if record is None or entry is None or entry.key != key:
             return None
         with self.workspace() as folder:
@@ -292,24 +255,6 @@ class Store:
             _write_synced(staging / ENTRY, record)
             self._place(staging, key)
         return self._read(key)
-
-
-def _sealed(entry: Entry) -> bytes:
-    """The entry's record, with its own hash in it: a bit that flips there would change what a stage has told."""
-    text = entry.model_dump_json(indent=1).encode()
-    return text.replace(b"{", b'{\n "seal": "%s",' % hashlib.sha256(text).hexdigest().encode(), 1)
-
-
-def _unsealed(record: bytes) -> Entry | None:
-    """The inverse; None for what is damaged."""
-    found = SEAL.match(record)
-    text = b"{" + record[found.end() :] if found else b""
-    if found is None or hashlib.sha256(text).hexdigest().encode() != found[1]:
-        return None
-    try:
-        return Entry.model_validate_json(text)
-    except ValidationError:  # of another version
-        return None
 
 
 def _write_synced(path: Path, content: bytes) -> None:

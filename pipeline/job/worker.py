@@ -20,10 +20,10 @@ from typing import Any, Literal, NoReturn, TextIO
 
 from pydantic import BaseModel, Field
 
-from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import FileRecord, record_files
-from enginesmith.converters.core.processes import block_torch, die_with_parent
+from enginesmith.converters.core.processes import ENDS, block_torch, die_with_parent, no_exit
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.pipeline.job.told import Told
@@ -44,6 +44,8 @@ class Request(BaseModel):
     scratch: Path
     cache: Path
     result: Path
+    memory: int = 0
+    """Bytes that it may use; 0 for any amount."""
 
 
 class Result(Told):
@@ -70,13 +72,14 @@ def run(request: Request, events: TextIO) -> Result:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, emit=emit)
+    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, memory=request.memory, emit=emit)
     if stage.interruptible:
         asked = threading.Event()
         signal.signal(signal.SIGINT, lambda number, frame: asked.set())
         context.stopped = asked.is_set
     try:
-        facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
+        with no_exit():
+            facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
         facts.interrupted = context.stopped()
         files = record_files(request.out)
     except UserError as error:
@@ -84,6 +87,13 @@ def run(request: Request, events: TextIO) -> Result:
     except ConversionError as error:
         told = Facts(findings=error.findings, repairs=error.repairs)
         return Result(outcome="conversion error", message=error.cause, remedy=error.remedy, facts=told)
+    except ENDS as error:
+        traceback.print_exc()
+        return Result(
+            outcome="conversion error",
+            message=f"code that ran in {request.stage} ended its process: {type(error).__name__}: {first_line(error)}",
+            remedy="the log has the place; a model's code must return or raise an error",
+        )
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a bug becomes a result, traceback in the log
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -33,7 +33,7 @@ def zoo() -> dict[str, ZooEntry]:
 
 
 def with_own_data(recipe: Recipe) -> Recipe:
-    """The recipe with the data that its model comes with, where the user gave none."""
+    """The recipe with the data that its model comes with, where the user gave none; they don't count as asked for."""
     entry = zoo().get(recipe.model)
     own = {name: getattr(entry, name) for name in ("calib", "eval") if entry and not getattr(recipe, name)}
-    return recipe.model_copy(update=own)
+    return Recipe.model_construct(recipe.model_fields_set, **{**dict(recipe), **own})

@@ -12,6 +12,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.pipeline.job.plan import make_plan
+from enginesmith.pipeline.job.recipe import make_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -272,7 +273,7 @@ def test_a_mistake_is_named(settings, message):
 
 @pytest.mark.parametrize("flag", [{"weights": "random"}, {"stock": True}, {"proposals": 5}])
 def test_flags_for_torch_models_are_refused_for_onnx_files(onnx, flag):
-    with pytest.raises(UserError, match=f"{next(iter(flag))} is for PyTorch models; net.onnx is a finished graph"):
+    with pytest.raises(UserError, match=f"{next(iter(flag))} is for PyTorch models"):
         plan(model=str(onnx), **flag)
 
 
@@ -288,3 +289,50 @@ def test_a_chain_of_comparisons_misses_no_graph():
     compares = [stage for stage in plan(model="lenet").stages if stage.stage == "compare"]
     for before, after in pairwise(compares):
         assert after.needs["expected"] == before.id
+
+
+@pytest.mark.parametrize(
+    ("ignored", "for_"),
+    [
+        ({"calib": "there"}, "calibrated"),
+        ({"calib": "there", "precision": "bf16"}, "calibrated"),
+        ({"eval": "there"}, "a lower precision"),
+        ({"metric": "top1"}, "a lower precision"),
+        ({"budget": 0.5}, "a lower precision"),
+        ({"evaluated": 5}, "a lower precision"),
+        ({"low_io": True}, "a lower precision"),
+        ({"time": 60, "precision": "int8"}, "a search"),
+        ({"keep": "first", "precision": "fp16"}, "int8"),
+        ({"rest": "fp16", "precision": "fp16"}, "int8"),
+        ({"method": "minmax"}, "int8"),
+        ({"correct_bias": False}, "int8"),
+        ({"weight_only": True}, "int8"),
+        ({"kernels": False, "backend": "tensorrt-rtx", "target": "sm_89"}, "TVM modules"),
+        ({"winograd": False, "backend": "tensorrt-rtx", "target": "sm_89"}, "TVM modules"),
+    ],
+    ids=str,
+)
+def test_an_option_that_nothing_would_take_is_refused(ignored, for_):
+    with pytest.raises(UserError, match=rf"{next(iter(ignored))} is for .*{for_}.*leave it out"):
+        plan(**{"model": "lenet", "backend": "tvm", **ignored})
+
+
+@pytest.mark.parametrize("ignored", [{"exporter": "dynamo"}, {"opset": 17}])
+def test_of_a_finished_graph_too(onnx, ignored):
+    with pytest.raises(UserError, match="is for PyTorch models"):
+        plan(model=str(onnx), backend="tvm", **ignored)
+
+
+def test_defaults_and_what_a_shared_file_says_are_no_wish(tmp_path):
+    plan(model="lenet", backend="tvm", method="mse", calib="", correct_bias=True, kernels=True)
+    file = tmp_path / "recipe.yaml"
+    file.write_text("model: lenet\nbackend: tvm\nmethod: minmax\nbudget: 0.5%")
+    assert make_plan(make_recipe({}, file)).stages
+    assert make_plan(make_recipe({"precision": "int8"}, file)).stages
+    with pytest.raises(UserError, match="method is for int8"):
+        make_plan(make_recipe({"method": "entropy"}, file))
+
+
+def test_no_target_at_all():
+    with pytest.raises(UserError, match="no target in ','"):
+        plan(model="lenet", target=",")

@@ -14,8 +14,8 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import FileRecord, record_files
 from enginesmith.pipeline.job import store as store_module
-from enginesmith.pipeline.job.remote import ENTRY
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.entry import ENTRY, Entry
+from enginesmith.pipeline.job.store import Store
 
 KEY = "ab" + 62 * "0"
 

@@ -94,7 +94,7 @@ def data_sources(spec: str, role: Role) -> dict[str, str]:
     """Every file that `spec` reads with its SHA-256, for a stage's key; of a module of ours the version of its
     code. Raises UserError for one that isn't there.
 
-    The modules that a loader imports are known only once it has run: `user_code.own_sources`.
+    The modules that a loader imports are known only once it has run: `user_files.files_read`.
     """
     place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
