@@ -1,4 +1,8 @@
 # `make engine MODEL=frcnn` and `make test` each work as the first command on a fresh machine.
+# what is given on the command line is text: it goes on by the environment, as it is, and is expanded by nobody
+export ENGINESMITH_GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(ENGINESMITH_GIVEN),$(eval override export $(name) := $$(value $(name))))
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,8 +35,8 @@ comma := ,
 
 # whatever is given as VARIABLE=value is the option of that name: `enginesmith build -h` lists them
 engine: $(READY)
-	@$(if $(MODEL),,echo "give MODEL, such as: make engine MODEL=frcnn"; exit 2)
-	@$(BIN)/enginesmith build --make $(FLAGS)
+	@$(if $(filter MODEL,$(ENGINESMITH_GIVEN)),,echo "give MODEL, such as: make engine MODEL=frcnn"; exit 2)
+	@$(BIN)/enginesmith build --make
 
 check: lint types imports docs test
 

@@ -1,7 +1,7 @@
 """What fine-tuning wins back: a model in int8 and with 2:4 sparse weights, untrained and trained.
 
-    python benchmarks/finetuning.py digits --weights digits.pt
-    python benchmarks/finetuning.py detector --weights detector.pt
+    python benchmarks/finetuning.py digits
+    python benchmarks/finetuning.py frcnn-mini
     python benchmarks/finetuning.py mobilenet_v2
 
 Each row is a whole `enginesmith build` with a TensorRT-RTX engine; the metric is of the model before and after. "Taught"
@@ -24,20 +24,25 @@ TRAINED = Path(__file__).parent / "trained"
 
 @dataclass(frozen=True)
 class Subject:
-    """A model in a file of `trained`, with its data. `taught` are functions of `tuning.py`, for int8 and for sparsity."""
+    """A model with its data, which those of the zoo have of their own. `taught` are functions of `tuning.py`, for int8 and
+    for sparsity."""
 
-    file: str
-    factory: str = "factory"
-    data: tuple[str, str] = ("calibration", "evaluation")
+    model: str
+    data: tuple[str, ...] = ()
     metric: str = "top1"
     taught: tuple[str, str] | None = None
 
 
+def _imagenet(name: str, suffix: str = "") -> Subject:
+    file = TRAINED / "imagenet.py"
+    return Subject(f"{file}:{name}", ("--calib", f"{file}:calibration{suffix}", "--eval", f"{file}:evaluation{suffix}"))
+
+
 SUBJECTS = {
-    "digits": Subject("digits.py", taught=("digits", "digits")),
-    "detector": Subject("detector.py", metric="map", taught=("detector", "pruned_detector")),
-    "mobilenet_v2": Subject("imagenet.py", "mobilenet_v2"),
-    "efficientnet_lite0": Subject("imagenet.py", "efficientnet_lite0", ("calibration_lite", "evaluation_lite")),
+    "digits": Subject("digits", taught=("digits", "digits")),
+    "frcnn-mini": Subject("frcnn-mini", metric="map", taught=("detector", "pruned_detector")),
+    "mobilenet_v2": _imagenet("mobilenet_v2"),
+    "efficientnet_lite0": _imagenet("efficientnet_lite0", "_lite"),
 }
 CASES: dict[str, list[str]] = {
     "int8": ["--precision", "int8"],
@@ -54,7 +59,6 @@ CASES: dict[str, list[str]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=list(SUBJECTS))
-    parser.add_argument("--weights", type=Path)
     parser.add_argument(
         "--threads", type=int, default=0, help="1 on a busy machine, where two would wait for each other"
     )
@@ -69,8 +73,6 @@ def main() -> None:
         flags = [*CASES[case], "--threads", str(arguments.threads)]
         if taught and subject.taught:
             flags += ["--finetune", f"{TRAINED / 'tuning.py'}:{subject.taught['--sparse' in flags]}"]
-        if arguments.weights:
-            flags += ["--weights", str(arguments.weights.resolve())]
         with tempfile.TemporaryDirectory() as work:
             manifest = build(subject, flags, Path(work))
         print(f"| {' | '.join((case, *figures(manifest)))} |", flush=True)
@@ -78,11 +80,9 @@ def main() -> None:
 
 def build(subject: Subject, flags: list[str], out: Path) -> dict[str, Any]:
     """The manifest."""
-    file = TRAINED / subject.file
-    calibration, evaluation = (f"{file}:{name}" for name in subject.data)
     command = [
-        *(sys.executable, "-m", "enginesmith", "build", f"{file}:{subject.factory}"),
-        *("--calib", calibration, "--eval", evaluation, "--metric", subject.metric),
+        *(sys.executable, "-m", "enginesmith", "build", subject.model),
+        *(*subject.data, "--metric", subject.metric),
         *("--backend", "tensorrt-rtx", "--measure", "0", "--keep-going", "--out", str(out)),
         *flags,
     ]

@@ -1,6 +1,6 @@
 """Lower precisions side by side: ours, ONNX Runtime's, onnxconverter-common's and ModelOpt's, on the same models and data.
 
-    .venv/bin/python benchmarks/precision.py [--only detector digits] [--evaluated 200] [--out build/precision]
+    .venv/bin/python benchmarks/precision.py [--only frcnn-mini digits] [--evaluated 200] [--out build/precision]
 
 Each row: the metric before and after, whether TensorRT-RTX parses and builds the graph (sm_89), the engine's size and the
 time of the conversion, its process's start included. A tool that fails is a row with its message. The peers get an

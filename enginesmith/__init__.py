@@ -10,8 +10,13 @@ Each name is imported when it is used first, so that this module costs milliseco
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# What is built here is nobody else's business. ONNX Runtime reports models' names, graphs and hashes to its makers, from
+# its import on; every process of ours imports this module first, and hands its environment to those that it starts.
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 if TYPE_CHECKING:
     from enginesmith.compat.diagnoses import Explanation as Explanation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,11 @@ if os.environ.get("CI"):
 # `make test` runs two processes; two threads in each of them would wait for each other
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# where it is noted which engines were built here; command lines that a test starts look there too
+_state = tempfile.TemporaryDirectory(prefix="enginesmith-tests-")
+os.environ["XDG_STATE_HOME"] = _state.name
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from enginesmith.converters.torch_models.trained.shapes import crop
+
 Made = tuple[nn.Module, tuple[Tensor, ...]]
 Factory = Callable[[], Made]
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
@@ -83,7 +85,7 @@ def normalized(image: NDArray[np.uint8], scale: Scale = IMAGENET) -> Tensor:
 def _inputs(names: tuple[str, ...], count: int, seed: int, scale: Scale) -> Iterator[Tensor]:
     for index in range(count):
         rng = np.random.default_rng((seed, index))
-        image = photos.crop(photos.load(names[index % len(names)]), SIZE, rng, (0.8, 2.5))
+        image = crop(photos.load(names[index % len(names)]), SIZE, rng, (0.8, 2.5))
         lit = image[:, :: rng.choice((1, -1))] * rng.uniform(0.7, 1.25, 3).astype(np.float32)
         yield normalized(np.clip(lit, 0, 255).astype(np.uint8), scale)
 

@@ -1,11 +1,10 @@
-"""Natural pictures that the packages scikit-image and scikit-learn ship in their wheels: textures, backgrounds, crops.
+"""Natural pictures that the packages scikit-image and scikit-learn ship in their wheels:
 
 The eight pictures that Enginesmith ships are among them, so a data set made here is not the data set made of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,14 +43,3 @@ def load(name: str) -> NDArray[np.uint8]:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("pip install scikit-image scikit-learn: the pictures are in their wheels")
     return np.asarray(Image.open(Path(spec.origin).parent / folder / name).convert("RGB"))
-
-
-def crop(picture: NDArray[np.uint8], size: int, rng: np.random.Generator, zoom: Sequence[float]) -> NDArray[np.uint8]:
-    """A square of `size` pixels from a random place, uint8 [size, size, 3]; `zoom` bounds the shrinking, and what the
-    picture allows bounds it too.
-    """
-    height, width = picture.shape[:2]
-    side = int(np.clip(size * rng.uniform(*zoom), 8, min(height, width)))
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    square = Image.fromarray(picture[top : top + side, left : left + side])
-    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))

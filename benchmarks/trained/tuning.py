@@ -1,26 +1,25 @@
-"""What `--finetune` takes for the models here: a few passes more over their training data, at a low rate.
+"""What `--finetune` takes for the zoo's trained models: a few passes more over their training data, at a low rate.
 
-    enginesmith build benchmarks/trained/digits.py:factory --weights digits.pt \\
-        --precision int8 --finetune benchmarks/trained/tuning.py:digits --qat
+enginesmith build digits --precision int8 --finetune benchmarks/trained/tuning.py:digits --qat
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from enginesmith.converters.torch_models.trained import scenes
+from enginesmith.converters.torch_models.trained.digits_data import split
 
 DIGITS_STEPS, DIGITS_BATCH, DIGITS_RATE = 150, 64, 1e-3
 SCENES_BATCH = 8
 
 
 def digits(model: nn.Module) -> Iterator[float]:
-    import digits
-
-    images, labels = (torch.from_numpy(array) for array in digits.split("train"))
+    images, labels = (torch.from_numpy(array) for array in split("train"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=DIGITS_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, DIGITS_STEPS)
     model.train()
@@ -42,10 +41,7 @@ def pruned_detector(model: nn.Module) -> Iterator[float]:
 
 def _scenes(model: nn.Module, count: int, rate: float) -> Iterator[float]:
     """One pass over so many scenes. BatchNorm keeps its statistics: a batch of eight gives poor ones."""
-    import detector
-    import scenes
-
-    data = list(scenes.scenes("train", count, detector.TRAINING_SEED))
+    data = list(scenes.scenes("train", count, scenes.TRAINING_SEED))
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, count // SCENES_BATCH)
     model.train()
@@ -58,7 +54,7 @@ def _scenes(model: nn.Module, count: int, rate: float) -> Iterator[float]:
         yield _step(torch.stack(list(losses.values())).sum(), optimizer, schedule)
 
 
-def _mirrored(scene: Any) -> tuple[Tensor, dict[str, Tensor]]:
+def _mirrored(scene: scenes.Scene) -> tuple[Tensor, dict[str, Tensor]]:
     """As it is, or mirrored, at even odds."""
     image, boxes = scene.image, scene.boxes
     if torch.rand(()) < 0.5:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.target import Target
 from enginesmith.converters.core import engine_layers
+from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
 
@@ -91,8 +92,9 @@ class Backend(ABC):
     """Its targets are compute capabilities (`sm_89`); else its engines run on CPUs."""
     dynamic_shapes: bool = False
     """Its engines take every shape of the profile, not the optimum alone."""
-    half: bool = False
-    """Its engines compute in 16-bit floats where the graph says so; else in float32."""
+    rest: Rest = "fp32"
+    """What its engines compute fastest in where a graph of integers has none; those of `fp32` compute in float32 too
+    where the graph has 16 bits."""
     tunable: bool = False
     """Its kernels have schedules to search for: it builds with `BuildRequest.schedules`."""
 

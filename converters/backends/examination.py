@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from enginesmith.compat.target import Target
 
-Verdict = Literal["predicted", "confirmed", "not confirmed", "missed"]
+Verdict = Literal["predicted", "confirmed", "not confirmed", "missed", "failed"]
 """`predicted`: by a rule, and no backend is here to ask. `confirmed`, `not confirmed`: it was asked. `missed`: the
-backend says so and no rule did."""
+backend says so and no rule did. `failed`: of a trial that ended without an answer."""
+FAILED_TRIAL = "failed: "
 EXAMINE = "enginesmith.converters.backends.examination:examine"
 ASK = "enginesmith.converters.backends.examination:ask"
 FIX = "enginesmith.converters.backends.examination:fix"
@@ -42,7 +43,8 @@ class Examined(BaseModel):
 class TargetReport(BaseModel):
     """What is known about a model for one backend and version.
 
-    `trial` is `accepted`, `refused`, or says why no trial was made.
+    `trial` is `accepted`, `refused`, says why none was made (`not run: ...`), or why it ended without an answer, for another
+    reason than the model's (`failed: ...`): with an error among the findings, for nothing is known then.
     """
 
     backend: str
@@ -51,6 +53,11 @@ class TargetReport(BaseModel):
     note: str = ""
     """Of which version the rules really speak, where the one asked for is not in the tables."""
     findings: list[Examined] = []
+
+    @property
+    def failed(self) -> bool:
+        """Was a trial made, and did it end without an answer?"""
+        return self.trial.startswith(FAILED_TRIAL)
 
     @property
     def errors(self) -> list[Examined]:
@@ -74,8 +81,10 @@ class Examination(BaseModel):
         return not broken and not any(target.errors for target in self.targets)
 
 
-def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Apply the rules of every target (backend and version) to the file; the result is an `Examination`."""
+def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> dict[str, Any]:
+    """Apply the rules of every target (backend and version) to the file; the result is an `Examination`. `memory` is what the
+    graph's tensors may take, in bytes; 0 for any amount.
+    """
     from enginesmith.compat import loading, plugins, support
     from enginesmith.compat.checks import problems, whole
     from enginesmith.compat.graphs import infer, named, opset
@@ -83,7 +92,7 @@ def examine(path: str, targets: Sequence[tuple[str, str]]) -> dict[str, Any]:
     from enginesmith.compat.target import Target
     from enginesmith.converters.backends import get_backend
 
-    model, found = loading.load(Path(path))
+    model, found = loading.load(Path(path), memory)
     examination = Examination(path=path, problems=found)
     if model is None:
         return examination.model_dump()

@@ -65,7 +65,8 @@ def compare(
     names, feeds = SampleSet.load(Path(samples))
     model = files.read(Path(graph))
     with torch.no_grad():
-        module = rebuild(PrepareOptions.model_validate(options), feeds, Path(finetuned) if finetuned else None)
+        ordinary = [feeds[index] for index in names.ordinary()]
+        module = rebuild(PrepareOptions.model_validate(options), ordinary, Path(finetuned) if finetuned else None)
         calls = [record_calls(module, feeds[index]) for index in indices]
     tensors, behind = match(model, calls[0])
     notes: list[str] = []

@@ -10,15 +10,16 @@ import onnx_ir as ir
 from enginesmith.compat.saving import save
 from enginesmith.converters.bisect.surgery import bodies, graph_at
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.files import load_graph
 
 
-def read(path: Path) -> ir.Model:
-    """The model with its nodes sorted; weights stay on the disk until they are needed.
+def read(path: Path, memory: int = 0) -> ir.Model:
+    """The model with its nodes sorted; weights stay on the disk until they are needed. `memory` is what its tensors may take,
+    in bytes, 0 for any amount.
 
     Raises UserError for a file that is none, whose external data is missing, or whose graph has a cycle.
     """
-    external_files(load_graph(path), path)
+    load_graph(path, memory)
     try:
         model = ir.load(path)
         for graph in (model.graph, *(graph_at(model, place) for place in bodies(model))):

@@ -71,10 +71,11 @@ class Judge:
         timeout: float = 120.0,
         seconds: float = float("inf"),
         any_failure: bool = False,
+        memory: int = 0,
         tested: Callable[[], None] = lambda: None,
     ) -> None:
-        """`folder` is for candidates. `timeout`: seconds for one test, `seconds` for all. `tested` is called after
-        each test. `profile` as in BuildRequest."""
+        """`folder` is for candidates. `timeout`: seconds for one test, `seconds` for all; `memory`: bytes that one may use, 0 for
+        any amount. `tested` is called after each test. `profile` as in BuildRequest."""
         self.condition = condition
         self.folder = folder
         self.profile = dict(profile or {})
@@ -86,7 +87,7 @@ class Judge:
         self.failure: Failure | None = None
         self.standard: Standard = "nothing"
         self._answers: dict[str, bool] = {}
-        self._isolated = Isolated(without_torch=True)
+        self._isolated = Isolated(without_torch=True, memory=memory)
 
     def __enter__(self) -> Judge:
         return self

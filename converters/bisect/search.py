@@ -51,11 +51,13 @@ class Reduction(BaseModel):
 
 @dataclass(frozen=True)
 class Limits:
-    """`timeout`: seconds for one test; `seconds`: for the search. `any_failure`: a candidate may fail in another way."""
+    """`timeout`: seconds for one test; `seconds`: for the search. `any_failure`: a candidate may fail in another way.
+    `memory`: bytes that a test may use, 0 for any amount."""
 
     timeout: float = 120.0
     seconds: float = float("inf")
     any_failure: bool = False
+    memory: int = 0
 
 
 def reduce_file(
@@ -76,7 +78,7 @@ def reduce_file(
     """
     limits = limits or Limits()
     started = time.monotonic()
-    model = files.read(path)
+    model = files.read(path, limits.memory)
     result = Reduction(source=str(path), condition=condition.text, nodes_before=count(model))
     fixed = fix_sizes(model, shapes, needed=condition.needs_sizes)
     ranges = {spec.name: (spec.min, spec.opt, spec.max) for spec in shapes if spec.dynamic}
@@ -97,6 +99,7 @@ def reduce_file(
         timeout=limits.timeout,
         seconds=limits.seconds,
         any_failure=limits.any_failure,
+        memory=limits.memory,
         tested=tell,
     ) as judge:
         tell()

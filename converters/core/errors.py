@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from enginesmith.compat.findings import Attempted, Finding
+from enginesmith.converters.core.secrets import redacted
 
 
 class UserError(Exception):
     """A bad request. One line that says what is wrong and what to do; the command line exits with 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(redacted(" ".join(message.split())))
 
 
 def first_line(error: BaseException) -> str:
@@ -30,8 +31,8 @@ class ConversionError(Exception):
     def __init__(
         self, cause: str, remedy: str = "", findings: Sequence[Finding] = (), repairs: Sequence[Attempted] = ()
     ) -> None:
-        super().__init__(cause)
-        self.cause = cause
+        self.cause = redacted(cause)
+        super().__init__(self.cause)
         self.remedy = remedy
         self.findings = list(findings)
         self.repairs = list(repairs)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, TensorInfo, Weights
+from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, Coverage, TensorInfo, Weights
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Facts(BaseModel):
     interrupted: bool = False
     """The user ended the stage early: what it has found is good for this run, and the next one goes on."""
     source_files: dict[str, str] = {}
-    """The user's own source files that the stage executed, with their SHA-256: a change of one is a change of input."""
+    """The user's own files that the stage has read though no option names them, with their SHA-256: sources that were
+    executed, and what these opened. A change of one is a change of input."""
 
     @property
     def shortcoming(self) -> Shortcoming | None:
@@ -70,6 +71,8 @@ class ModelFacts(GraphFacts):
     weights: Weights
     task: str
     """`detection`, `classification` or `tensor`."""
+    coverage: Coverage | None = None
+    """None where the graph could not be watched."""
 
 
 class ComparedFacts(Facts):
@@ -84,15 +87,15 @@ class ComparedFacts(Facts):
 
 
 class JudgedFacts(Facts):
-    """Of a stage that measured a metric before and after."""
+    """Of a stage that measured a metric before and after, unless it would have said nothing."""
 
-    accuracy: Accuracy
+    accuracy: Accuracy | None = None
 
     @property
     def shortcoming(self) -> Shortcoming | None:
         """A lower precision that costs more than was allowed has failed, though its graph is there."""
         found = self.accuracy
-        if found.passed:
+        if found is None or found.passed:
             return None
         return Shortcoming(
             f"{found.metric} falls from {found.before:.4f} to {found.after:.4f}: {found.loss:.4f} lost, "

@@ -1,4 +1,4 @@
-"""Hashes of files, and whose they are."""
+"""Files: their hashes, and whose they are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,26 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+from pydantic import BaseModel
+
 PACKAGES = {"site-packages", "dist-packages"}
+
+
+class FileRecord(BaseModel):
+    sha256: str
+    size: int
 
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Size and hash of every file below a folder, by relative name."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): FileRecord(sha256=hash_file(p), size=p.stat().st_size) for p in paths}
 
 
 def is_installed(path: Path) -> bool:

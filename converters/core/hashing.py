@@ -13,7 +13,7 @@ from pathlib import Path
 from enginesmith.converters.core.files import hash_file
 
 OURS = __name__.partition(".")[0]
-DATA = ("*.yaml", "*.jpg")
+DATA = ("*.yaml", "*.jpg", "*.npz", "*.pt")
 """Files beside a module that it may read."""
 IMPORT = re.compile(r"^ *(?:from ([\w.]+) import (\([^)]*\)|.*)|import ([\w.]+))", re.MULTILINE)
 """A statement as our modules have it. A parser would take most of the time that a build from the store takes."""

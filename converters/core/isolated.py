@@ -20,19 +20,32 @@ from types import TracebackType
 from typing import Any, Self
 
 from enginesmith.converters.core.errors import ConversionError, UserError, dump_error, load_error
-from enginesmith.converters.core.processes import block_torch, die_with_parent
+from enginesmith.converters.core.limits import too_much_memory
+from enginesmith.converters.core.processes import block_torch, die_with_parent, written
 
 IDLE_START = 120.0
-"""Seconds that a new process may take to come up, on top of the first call's own limit."""
+"""Seconds that a new process may take to come up."""
 GRACE = 2.0
 """Seconds that a process may take to end after it closed its pipe."""
 POLL = 0.5
 """Seconds between two looks at whether the process still lives."""
+WATCH = 0.1
+"""Seconds between two looks at its memory, of which a machine can write half a GB meanwhile."""
+NO_MEMORY = ("MemoryError", "bad_alloc", "Unable to allocate", "Failed to allocate memory")
+"""What is raised where there is no more of it."""
 _RUN = "import sys; from enginesmith.converters.core.isolated import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 class Died(Exception):
     """The call brought its process down, or took too long; the text says which, in one line."""
+
+
+class Stopped(Died):
+    """Its time was over."""
+
+
+class _TooMuch(Exception):
+    """The process has written to more memory than it may."""
 
 
 class Raised(Exception):
@@ -47,17 +60,25 @@ class Isolated:
     """Calls `function(*arguments)` by name in a warm child process; arguments and results are JSON.
 
     `without_torch` makes torch unimportable there, as TVM needs it. `log` gets what the child prints; None throws it
-    away. `memory` bounds the child's address space in bytes, 0 for no bound. `shared` are file descriptors that the child
-    inherits under their numbers.
+    away. `memory` bounds what the child and its own children may write to, in bytes, 0 for no bound. `shared` are file
+    descriptors that the child inherits under their numbers. `start` are the seconds that a new process may take to come
+    up, on top of the first call's own limit.
     """
 
     def __init__(
-        self, *, without_torch: bool = False, log: Path | None = None, memory: int = 0, shared: tuple[int, ...] = ()
+        self,
+        *,
+        without_torch: bool = False,
+        log: Path | None = None,
+        memory: int = 0,
+        shared: tuple[int, ...] = (),
+        start: float = IDLE_START,
     ) -> None:
         self.without_torch = without_torch
         self.log = log
         self.memory = memory
         self.shared = shared
+        self.start = start
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = -1
         self._fresh = True
@@ -80,16 +101,19 @@ class Isolated:
         try:
             process.stdin.write(line.encode())
             process.stdin.flush()
-            answer = self._read(time.monotonic() + timeout + (IDLE_START if self._fresh else 0))
+            answer = self._read(time.monotonic() + timeout + (self.start if self._fresh else 0))
         except BrokenPipeError:
             answer = b""
+        except _TooMuch:
+            self.close()
+            raise Died(too_much_memory(self.memory)) from None
         except BaseException:
             # Ctrl-C: the answer to this call must not be taken for that to the next one
             self.close()
             raise
         if answer is None:
             self.close()
-            raise Died(f"stopped after {timeout:g} s")
+            raise Stopped(f"stopped after {timeout:g} s")
         if not answer:
             status = self._end()
             raise Died(_fate(status))
@@ -98,6 +122,8 @@ class Isolated:
         if "error" in reply:
             raise load_error(reply["error"])
         if "raised" in reply:
+            if self.memory and any(word in reply["raised"] for word in NO_MEMORY):
+                raise Died(too_much_memory(self.memory))
             raise Raised(reply["raised"])
         return reply["result"]
 
@@ -127,7 +153,7 @@ class Isolated:
                         **os.environ,
                         "PYTHONSAFEPATH": "1",
                         "ENGINESMITH_WITHOUT_TORCH": "1" if self.without_torch else "",
-                        "ENGINESMITH_ADDRESS_SPACE": str(self.memory),
+                        "ENGINESMITH_MEMORY": str(self.memory),
                     },
                     start_new_session=True,
                 )
@@ -147,9 +173,11 @@ class Isolated:
             if left <= 0:
                 return None
             ended = self._has_ended()
-            if not select.select([self._reader], [], [], 0 if ended else min(left, POLL))[0]:
+            if not select.select([self._reader], [], [], 0 if ended else min(left, WATCH if self.memory else POLL))[0]:
                 if ended:  # and what it had forked holds the pipe open
                     return b""
+                if self.memory and self._process and written(self._process.pid) > self.memory:
+                    raise _TooMuch
                 continue
             chunk = os.read(self._reader, 1 << 16)
             if not chunk:
@@ -197,10 +225,11 @@ def serve(writer: int, parent: int) -> None:
     os.set_inheritable(writer, False)
     if os.environ.get("ENGINESMITH_WITHOUT_TORCH"):
         block_torch()
-    if limit := int(os.environ.get("ENGINESMITH_ADDRESS_SPACE") or 0):
+    if limit := int(os.environ.get("ENGINESMITH_MEMORY") or 0):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        # of this process alone, at once; what it starts is watched from outside
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     for line in sys.stdin:
         request = json.loads(line)
         module, _, name = request["function"].partition(":")

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, NamedTuple, NoReturn
 
 from enginesmith.converters.core.processes import die_with_parent, threads_left
@@ -25,8 +27,29 @@ class Ended(NamedTuple):
     output: str
 
 
-def run_python(code: str, arguments: list[str], seconds: float, memory: int) -> Ended:
-    """Run `code` with `sys.argv[1:]`, for at most so many seconds and with `memory` bytes of address space.
+class Running:
+    """A process that was started. Leave its context, and it is killed."""
+
+    def __init__(self, child: int, output: IO[bytes]) -> None:
+        self._child = child
+        self._output = output
+        self._reaped = False
+
+    def wait(self, seconds: float) -> Ended:
+        """How it ends, within so many seconds from now on, or is killed."""
+        status = _wait(self._child, seconds)
+        self._reaped = True
+        self._output.seek(0)
+        return Ended(status, self._output.read().decode(errors="replace"))
+
+    def close(self) -> None:
+        if not self._reaped:
+            self.wait(0)
+
+
+@contextmanager
+def started_python(code: str, arguments: list[str], memory: int) -> Iterator[Running]:
+    """Start `code` with `sys.argv[1:]`, with `memory` bytes of address space; what is started goes on beside this process.
 
     The process is forked from this one where no thread runs here, and then needs not import again what this one has.
     """
@@ -45,17 +68,25 @@ def run_python(code: str, arguments: list[str], seconds: float, memory: int) -> 
             if (child := os.fork()) == 0:
                 limit()
                 _run(code, arguments, output)
-            status = _wait(child, seconds)
         else:
             # -P: the folder where the user is may hold an onnx.py
             command = [sys.executable, "-P", "-c", code, *arguments]
-            with subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=limit
-            ) as process:
-                status = _wait(process.pid, seconds)
-                process.returncode = 0 if status is None else status
-        output.seek(0)
-        return Ended(status, output.read().decode(errors="replace"))
+            )
+            child = process.pid
+            process.returncode = 0  # it is reaped below
+        running = Running(child, output)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+def run_python(code: str, arguments: list[str], seconds: float, memory: int) -> Ended:
+    """Run `code` as `started_python` does, for at most so many seconds."""
+    with started_python(code, arguments, memory) as running:
+        return running.wait(seconds)
 
 
 def _run(code: str, arguments: list[str], output: IO[bytes]) -> NoReturn:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.user_files import watch_imports
 
 MODULE, FUNCTION, EXAMPLES = ".module", ".function", ".examples"
 """Suffixes of the files: a torch module with its example inputs, a callable, and data (which is no pickle)."""
@@ -52,6 +53,7 @@ def read_function(path: Path) -> Callable[..., Any]:
     """Runs code of the file."""
     import pickle
 
+    watch_imports()
     _, function = pickle.loads(path.read_bytes())
     return function  # type: ignore[no-any-return]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.source import Source
 
 REFERENCE = "ONNX Runtime"
@@ -55,14 +56,16 @@ class Draft:
     engines: tuple[EngineTarget, ...]
     estimated: str
     """The target that latencies are estimated for."""
-    half: bool
-    """Does any of the engines compute in 16 bits?"""
+    rest: Rest
+    """What computes in no integers where a graph has some, for the engines whose graph is planned."""
     machine: str
     """What timings depend on."""
     stages: list[PlannedStage] = field(default_factory=list)
     roles: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     """What a stage's results are called in a comparison, where they are not ONNX Runtime's."""
+    form: str = ""
+    """Ends the ids of stages that the build has in another form too, for other engines; empty for the first."""
     gate: str = ""
     """The stage that must have passed before the next one starts; empty for none."""
     engine: EngineTarget | None = None
@@ -71,6 +74,10 @@ class Draft:
     def needs(self, *roles: str) -> dict[str, str]:
         """Of these roles the ones that a stage fills, as `PlannedStage` wants them."""
         return {role: self.roles[role] for role in roles if self.roles.get(role)}
+
+    def id(self, stage: str) -> str:
+        """Of a stage that each form of the graph has one of."""
+        return f"{stage} {self.form}".strip()
 
     @property
     def after(self) -> tuple[str, ...]:

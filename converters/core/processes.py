@@ -6,6 +6,12 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
 
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that the kernel sends when the parent dies."""
@@ -21,6 +27,31 @@ def die_with_parent(parent: int | None = None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Exited(BaseException):
+    """Code that isn't ours wanted to end the process with a status."""
+
+
+ENDS = (SystemExit, KeyboardInterrupt, Exited)
+"""What code raises that wants to end its process. Nobody else does in a worker: Ctrl-C doesn't reach it."""
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """`os._exit` raises Exited within; not in processes that are forked there, which end in this way."""
+    here, leave = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != here:
+            leave(status)
+        raise Exited(f"os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
+
+
 def block_torch() -> None:
     """Make `import torch` an ImportError, for the optional imports of TVM, Polygraphy and onnxsim too."""
     sys.modules["torch"] = None  # type: ignore[assignment]
@@ -34,3 +65,20 @@ def threads_left() -> int:
         os._exit(0)
     os.waitpid(probe, 0)
     return len(os.listdir("/proc/self/task"))
+
+
+def written(pid: int) -> int:
+    """Bytes of memory that a process and all its descendants have written to; libraries and mapped files don't count."""
+    try:
+        root = psutil.Process(pid)
+        return sum(_written(process.pid) for process in [root, *root.children(recursive=True)])
+    except psutil.Error:
+        return 0
+
+
+def _written(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))

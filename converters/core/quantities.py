@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -21,4 +22,7 @@ def quantity(text: str, units: Mapping[str, float], example: str, what: str = ""
         given = f"{what} = {text!r}" if what else repr(text)
         known = " ".join(filter(None, units))
         raise UserError(f"can't read {given}; write it like {example} (units: {known})")
-    return float(match[1]) * units[unit]
+    amount = float(match[1]) * units[unit]
+    if not math.isfinite(amount):
+        raise UserError(f"{what or 'the amount'} = {text!r} is no amount; write it like {example}")
+    return amount

@@ -17,16 +17,29 @@ from enginesmith.converters.core.quantities import SECONDS, SHARES, quantity
 from enginesmith.converters.core.samples import Pixels
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
-FP32: Precision = "fp32"
+FP32: Literal["fp32"] = "fp32"
 AUTO: Precision = "auto"
+INTEGERS: tuple[Precision, ...] = ("int8", AUTO)
+"""Precisions that make graphs of integers."""
 Rest = Literal["fp32", "fp16", "bf16"]
 Method = Literal["minmax", "entropy", "percentile", "mse"]
 Exporter = Literal["auto", "dynamo", "torchscript"]
+
+TORCH = "PyTorch models"
+TVM = "TVM modules"
+LOWERED = "a lower precision (fp16, bf16, int8, auto) or a fine-tuning"
+CALIBRATED = "a lower precision that is calibrated (fp16, int8, auto) or a fine-tuning"
+INT8 = "int8 (--precision int8 or auto)"
+"""Which builds take an option."""
 
 LOW = "Precision"
 TRAINING = "Fine-tuning"
 SEARCH = "Tuning of TVM modules"
 """Headings of the help."""
+
+MOST_THREADS = 1024
+LEAST_MEMORY = 0.1
+"""GB: Python with onnx takes as much."""
 
 UNITS: Mapping[str, tuple[Mapping[str, float], str]] = {
     "share": (SHARES, "0.5%"),
@@ -38,16 +51,19 @@ UNITS: Mapping[str, tuple[Mapping[str, float], str]] = {
 @dataclass(frozen=True)
 class Shown:
     """How a field is shown as an option: the heading of the help that it stands under, and the amount that it takes with a
-    unit (a key of `UNITS`), empty for none.
+    unit (a key of `UNITS`), empty for none. `for_` says which builds take it, empty where all do: in another one it is
+    refused, not ignored.
     """
 
     panel: str = ""
     amount: str = ""
+    for_: str = ""
 
 
-def option(default: Any, about: str, *, panel: str = "", amount: str = "", **limits: Any) -> Any:
+def option(default: Any, about: str, *, panel: str = "", amount: str = "", for_: str = "", **limits: Any) -> Any:
     """A field of the recipe with its help. `limits` are pydantic's (`ge`, `gt`, `le`)."""
-    return Field(default=default, description=about, json_schema_extra={"panel": panel, "amount": amount}, **limits)
+    extra = {"panel": panel, "amount": amount, "for_": for_}
+    return Field(default=default, description=about, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
 
 
 def shown(field: str) -> Shown:
@@ -76,12 +92,19 @@ class Recipe(BaseModel):
         "fp32", "fp32, fp16, bf16, int8, written into the graph; auto for the fastest mix within --budget."
     )
     calib: str = option(
-        "", "Calibration data: a folder, file.py:function, data.npz; the shipped pictures where left out.", panel=LOW
+        "",
+        "Calibration data: a folder, file.py:function, data.npz; the model's own or the shipped pictures where left out.",
+        panel=LOW,
+        for_=CALIBRATED,
     )
-    eval: str = option("", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW)
-    metric: str = option("", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW)
+    eval: str = option(
+        "", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW, for_=LOWERED
+    )
+    metric: str = option(
+        "", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
+    )
     budget: float | None = option(
-        None, "Largest loss of the metric: 0.5% is half a point of 100.", panel=LOW, amount="share", ge=0
+        None, "Largest loss of the metric: 0.5% is half a point of 100.", panel=LOW, amount="share", ge=0, for_=LOWERED
     )
     time: float = option(
         900.0,
@@ -89,24 +112,31 @@ class Recipe(BaseModel):
         panel=LOW,
         amount="seconds",
         gt=0,
+        for_="a search (--precision auto)",
     )
-    examples: int = option(64, "Examples to calibrate on, at most.", panel=LOW, ge=1)
+    examples: int = option(64, "Examples to calibrate on, at most.", panel=LOW, ge=1, for_=CALIBRATED)
     evaluated: int | None = option(
         None,
         "Examples to measure the accuracy on, at most: 500 of --eval, 32 of the shipped pictures.",
         panel=LOW,
         ge=1,
+        for_=LOWERED,
     )
     rest: Rest | None = option(
-        None, "With int8, what computes in no integers: fp32, fp16 or bf16; the engines' own where left out.", panel=LOW
+        None,
+        "With int8 or auto, what computes in no integers: fp32, fp16 or bf16; each engine's own where left out.",
+        panel=LOW,
+        for_=INT8,
     )
-    method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW)
-    keep: str = option("", "No int8 for these products: patterns of node names, first, last; with commas.", panel=LOW)
-    weight_only: bool = option(False, "int8 for weights alone.", panel=LOW)
-    equalize: bool = option(False, "Cross-layer equalization before int8.", panel=LOW)
-    correct_bias: bool = option(True, "Bias correction after int8.", panel=LOW)
+    method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW, for_=INT8)
+    keep: str = option(
+        "", "No int8 for these products: patterns of node names, first, last; with commas.", panel=LOW, for_=INT8
+    )
+    weight_only: bool = option(False, "int8 for weights alone.", panel=LOW, for_=INT8)
+    equalize: bool = option(False, "Cross-layer equalization before int8.", panel=LOW, for_=INT8)
+    correct_bias: bool = option(True, "Bias correction after int8.", panel=LOW, for_=INT8)
     low_io: bool = option(
-        False, "Inputs and outputs in the lower type too, where nothing needs them in float32.", panel=LOW
+        False, "Inputs and outputs in the lower type too, where nothing needs them in float32.", panel=LOW, for_=LOWERED
     )
     pixels: Pixels | None = option(
         None, "What pictures are fed as: unit (0..1), imagenet, bytes (0..255); the model's own where known.", panel=LOW
@@ -117,7 +147,7 @@ class Recipe(BaseModel):
         "own where left out.",
     )
     weights: str | None = option(
-        None, "pretrained, random (seeded), or a state dict's path; pretrained where the model has any."
+        None, "pretrained, random (seeded), or a state dict's path; pretrained where the model has any.", for_=TORCH
     )
     finetune: str = option(
         "",
@@ -130,21 +160,28 @@ class Recipe(BaseModel):
         False, "2:4 sparse weights: pruned before the training, with the backend's kernels for them.", panel=TRAINING
     )
     trust: bool = option(False, "Unpickle weights, and run code that a model file carries.")
-    stock: bool = option(False, "Keep a detector's own graph, with dynamic shapes and NonMaxSuppression.")
+    stock: bool = option(False, "Keep a detector's own graph, with dynamic shapes and NonMaxSuppression.", for_=TORCH)
     proposals: int | None = option(
-        None, "Proposals of a static two-stage detector; torchvision's own number where left out.", ge=1, le=2000
+        None,
+        "Proposals of a static two-stage detector; torchvision's own number where left out.",
+        ge=1,
+        le=2000,
+        for_=TORCH,
     )
-    exporter: Exporter = option("auto", "PyTorch's exporter: dynamo, torchscript; auto tries both.")
+    exporter: Exporter = option("auto", "PyTorch's exporter: dynamo, torchscript; auto tries both.", for_=TORCH)
     allow_baked: bool = option(
         False,
         "Go on where the model decides by its data or keeps state, of which the graph has what one run did: no engine of it "
         "is verified.",
+        for_=TORCH,
     )
-    opset: int = option(18, "ONNX opset to export to.", ge=11, le=23)
+    opset: int = option(18, "ONNX opset to export to.", ge=11, le=23, for_=TORCH)
     simplify: bool = option(True, "Run the simplifier.")
     repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")
-    kernels: bool = option(True, "Kernels of our own in TVM modules; else TVM's lowering alone.")
-    winograd: bool = option(True, "Winograd's convolutions in TVM modules, where faster: they round more coarsely.")
+    kernels: bool = option(True, "Kernels of our own in TVM modules; else TVM's lowering alone.", for_=TVM)
+    winograd: bool = option(
+        True, "Winograd's convolutions in TVM modules, where faster: they round more coarsely.", for_=TVM
+    )
     tune: float = option(
         0.0, "Search for better schedules in TVM modules, such as 10m.", panel=SEARCH, amount="seconds", ge=0
     )
@@ -155,16 +192,33 @@ class Recipe(BaseModel):
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
     )
     samples: int = option(3, "Inputs that every comparison runs on; one is then run a second time.", ge=1, le=64)
-    seed: int = option(0, "Of random weights and inputs.", ge=0)
-    threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0)
+    seed: int = option(0, "Of random weights and inputs.", ge=0, le=2**32 - 1)
+    threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0, le=MOST_THREADS)
     jobs: int = option(
-        0, "Stages side by side where none needs the other; 0: by cores and memory. What takes times runs alone.", ge=0
+        0,
+        "Stages side by side where none needs the other; 0: by cores and memory. What takes times runs alone.",
+        ge=0,
+        le=MOST_THREADS,
     )
     measure: float = option(10.0, "Seconds to time an engine for; 0 for not at all.", ge=0)
     timeout: float = option(3600.0, "Seconds that one stage may take.", gt=0)
-    memory: float = option(0.0, "GB that one stage may use; 0 for 90 % of the machine's.", ge=0)
+    memory: float = option(0.0, "GB that one stage may use, 0.1 at least; 0 for 90 % of the machine's.", ge=0)
     keep_going: bool = option(False, "Go on after a mismatch, and record it.")
     out: Path | None = option(None, "Folder of the results; build/MODEL/PRECISION where left out.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _readable(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("it has a NUL character")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, value: float) -> float:
+        if 0 < value < LEAST_MEMORY:
+            raise ValueError(f"no stage runs in so little; give {LEAST_MEMORY} at least, in GB")
+        return value
 
     @field_validator("budget", "time", "tune", mode="before")
     @classmethod

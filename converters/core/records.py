@@ -57,8 +57,17 @@ class OutputDifference(BaseModel):
     mean_abs: float
     max_rel: float
     tolerance_abs: float
+    """What was allowed, at the element that used most of it, beside `tolerance_rel` of its own magnitude."""
     tolerance_rel: float
     passed: bool
+    worst_abs: float = 0.0
+    """The difference of that element."""
+    allowed_abs: float = 0.0
+    """All that was allowed there."""
+    rounding_abs: float | None = None
+    """What rounding alone does there; None where that isn't known."""
+    vacuous: str = ""
+    """Why it can't differ on this sample, in words that follow its name."""
     histogram: Histogram | None = None
 
 
@@ -71,6 +80,15 @@ class DetectionMatch(BaseModel):
     worst_iou: float
     worst_score_difference: float
     passed: bool
+    rounding: int | None = None
+    """Detections that rounding alone gains or loses; None where that isn't known."""
+    ill_posed: bool = False
+    """Those are so many that nothing is judged."""
+
+    @property
+    def lonely(self) -> int:
+        """Detections without a partner, of both sides."""
+        return self.expected + self.found - 2 * self.matched
 
 
 class ClassMatch(BaseModel):
@@ -107,6 +125,38 @@ class SampleComparison(BaseModel):
     """What the newer side detected, on the picture."""
     drawn_expected: Detections | None = None
     """What the side before it detected."""
+
+
+class Unexercised(BaseModel):
+    """A node of which the samples don't show all. `unseen` is in words: `a negative input`."""
+
+    node: str
+    op: str
+    unseen: list[str]
+
+
+class Coverage(BaseModel):
+    """What the samples show of a graph's operators: the two sides of a Where, a Clip that clips."""
+
+    conditions: int
+    """That the graph's operators have, less those which no input can meet."""
+    samples: int
+    """That were looked at."""
+    searched: int = 0
+    """Of them those that a search has found."""
+    refused: list[str] = []
+    """Samples that the model doesn't take, or whose results mean nothing, each with the reason."""
+    unexercised: list[Unexercised] = []
+
+    @property
+    def met(self) -> int:
+        return self.conditions - sum(len(each.unseen) for each in self.unexercised)
+
+    @property
+    def told(self) -> str:
+        """In a few words, empty where the samples show all."""
+        count = len(self.unexercised)
+        return f"not exercised: {count} {'node' if count == 1 else 'nodes'}" if count else ""
 
 
 class Comparison(BaseModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from enginesmith.converters.core.inputs import InputSpec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from polygraphy.comparator import RunResults
+    from polygraphy.comparator import IterationResult, RunResults
 
 Array: TypeAlias = "NDArray[np.generic]"
 Feed: TypeAlias = "OrderedDict[str, Array]"
@@ -25,6 +26,10 @@ Feed: TypeAlias = "OrderedDict[str, Array]"
 
 INPUTS = "inputs.json"
 RESULTS = "results.json"
+EXACT = "exact.json"
+"""The reference's results in float64, as far as it could be run so."""
+WITNESS = "witness.json"
+"""What a second witness says where it contradicts the reference."""
 SAMPLES = "samples.json"
 
 
@@ -37,6 +42,9 @@ class Sample(BaseModel):
     """At the optimum shape, the only one that a static engine takes where no more were listed."""
     listed: bool = False
     """At a shape that was asked for beside the optimum, which a static engine takes too."""
+    probe: Literal["", "near", "far"] = ""
+    """Made to show what ordinary inputs don't: with values of their size, or with such as float32 alone need take. No weights
+    are set by it, and no range is measured on it."""
 
 
 Pixels = Literal["unit", "imagenet", "bytes", "unknown"]
@@ -50,6 +58,22 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    random_weights: bool = False
+    """The model's weights are seeded: what a lower precision costs can't be seen on them."""
+
+    def ordinary(self) -> list[int]:
+        """The samples that are no probes, which come first."""
+        return [index for index, sample in enumerate(self.samples) if not sample.probe]
+
+    def held(self, precision: str) -> list[int]:
+        """The samples that a graph or an engine of this precision is held to: float32 to all, 16 bits not to the first one
+        with far values, nor to those behind it; integers, which end where the data for the calibration did, to no probe.
+        """
+        if precision == "fp32":
+            return list(range(len(self.samples)))
+        if precision == "int8":
+            return self.ordinary()
+        return list(takewhile(lambda index: self.samples[index].probe != "far", range(len(self.samples))))
 
     def save(self, folder: Path, feeds: Sequence[Feed]) -> None:
         from polygraphy.json import save_json
@@ -64,16 +88,23 @@ class SampleSet(BaseModel):
         return cls.model_validate_json((folder / SAMPLES).read_bytes()), load_json(str(folder / INPUTS))
 
 
-def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]]) -> None:
+def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]], file: str = RESULTS) -> None:
     """Write outputs that no Polygraphy runner made as Polygraphy's `RunResults`."""
     from polygraphy.comparator import IterationResult, RunResults
 
     results = RunResults()
     results.append((runner, [IterationResult(outputs=o, runtime=0.0, runner_name=runner) for o in outputs]))
-    results.save(str(folder / RESULTS))
+    results.save(str(folder / file))
 
 
 def load_results(folder: Path) -> RunResults:
     from polygraphy.comparator import RunResults
 
     return RunResults.load(str(folder / RESULTS))
+
+
+def load_beside(folder: Path, file: str) -> list[IterationResult]:
+    """`EXACT` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without such a file."""
+    from polygraphy.comparator import RunResults
+
+    return list(RunResults.load(str(folder / file))[0][1]) if (folder / file).exists() else []

@@ -32,6 +32,8 @@ class Context:
     """A directory that is thrown away afterwards."""
     cache: Path
     """A directory that outlives the build and is no part of any artifact: for timing caches."""
+    memory: int = 0
+    """Bytes that the stage may use; 0 for any amount."""
     emit: Callable[[dict[str, Any]], None] = field(default=lambda event: None)
     stopped: Callable[[], bool] = field(default=lambda: False)
     """Has the user asked an `interruptible` stage to come to an end?"""

@@ -1,4 +1,4 @@
-"""The user's own Python: functions by name, their errors in one line, and the source files that ran."""
+"""The user's own Python: functions by name, and their errors in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from typing import Any
 
 from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
-from enginesmith.converters.core.files import hash_file, is_installed
+from enginesmith.converters.core.files import is_installed
+from enginesmith.converters.core.processes import ENDS, no_exit
+from enginesmith.converters.core.user_files import SourceLoader, watch_imports, watched
 
 OURS = f"{Path(__file__).parents[1]}/"
 
@@ -24,11 +26,12 @@ def function_from_file(path: Path, name: str) -> Callable[..., Any]:
     """The file is imported once: a model's factory and what trains it may share its classes. Raises UserError."""
     if path.suffix == live.FUNCTION:
         return guarded(lambda: live.read_function(path), f"{name} can't be loaded")  # type: ignore[no-any-return]
+    watch_imports()
     known = sys.modules.get(path.stem)
     if getattr(known, "__file__", None) == str(path):
         return _attribute(known, name, str(path))
     sys.path.insert(0, str(path.parent))  # the file's own neighbours, as when it is run
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=SourceLoader(path.stem, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -39,6 +42,7 @@ def function_from_file(path: Path, name: str) -> Callable[..., Any]:
 
 def function_from_module(ref: str) -> Callable[..., Any]:
     """`ref` is `package.module:function`; the working directory is searched too. Raises UserError."""
+    watch_imports()
     module_name, _, name = ref.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     module = guarded(lambda: importlib.import_module(module_name), f"module {module_name} can't be imported")
@@ -100,10 +104,11 @@ def _nearest(name: str, own: list[str]) -> str:
 def guarded(call: Callable[[], Any], what: str) -> Any:
     """Run the user's code; whatever it raises is one line with the place in that code, the traceback in the log."""
     try:
-        return call()
+        with no_exit(), watched():
+            return call()
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
+    except (Exception, *ENDS) as error:  # noqa: BLE001 - a stranger's code may raise anything
         traceback.print_exc()
         own = [
             frame
@@ -112,17 +117,3 @@ def guarded(call: Callable[[], Any], what: str) -> Any:
         ]
         place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
         raise UserError(f"{what}: {type(error).__name__}: {first_line(error)}{place}") from None
-
-
-def own_sources() -> dict[str, str]:
-    """The user's source files among the loaded modules: none of an installed package, none of ours."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__dict__", {}).get("__file__")  # getattr would wake modules that load lazily
-        if not file or not file.endswith(".py") or name.partition(".")[0] == "enginesmith":
-            continue
-        path = Path(file).resolve()
-        # torch has modules without a file; a worker's `__main__` is ours
-        if path.is_file() and name != "__main__" and not is_installed(path):
-            found[str(path)] = hash_file(path)
-    return found

@@ -9,6 +9,7 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import SAMPLES, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context
+from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.data.datasets import data_sources
 from enginesmith.converters.data.metrics import metric_sources
 
@@ -53,7 +54,8 @@ class DataOptions(Options):
         """The `Dataset`, for the inputs that the artifact `samples` describes. Raises UserError."""
         from enginesmith.converters.data.datasets import open_dataset
 
-        return open_dataset(self.spec, described(samples), role=self.role, limit=self.examples, seed=self.seed)
+        with unchanged(self.sources):  # it is all read now, and held against that whenever it is read again
+            return open_dataset(self.spec, described(samples), role=self.role, limit=self.examples, seed=self.seed)
 
 
 class MetricOptions(Options):
@@ -73,7 +75,8 @@ class MetricOptions(Options):
         """Raises UserError for one that can't be had on such data."""
         from enginesmith.converters.data.metrics import load_metric
 
-        return load_metric(self.spec, task, labelled)
+        with unchanged(self.sources):
+            return load_metric(self.spec, task, labelled)
 
 
 def described(samples: Path) -> SampleSet:

@@ -9,22 +9,30 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.inputs import InputSpec, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
 from enginesmith.converters.data import pictures
+from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
+from enginesmith.converters.data.probes import is_mask, mask, probes
 
 if TYPE_CHECKING:
     import numpy as np
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 def make_samples(
-    specs: Sequence[InputSpec], task: str, count: int, seed: int, *, pixels: Pixels = "unknown"
+    specs: Sequence[InputSpec],
+    task: str,
+    count: int,
+    seed: int,
+    *,
+    pixels: Pixels = "unknown",
+    example: Sequence[Array] = (),
 ) -> tuple[SampleSet, list[Feed]]:
     """`count` samples at the optimum shape; with dynamic dimensions one more each at the minimum, the maximum and a size
     that the export does not see, because exporters bake sizes in silently, or at each shape where they were listed; and
-    the first one again at the end, which shows a model that keeps state between calls.
+    the first one again, which shows a model that keeps state between calls. Then the probes, at the optimum shape, which
+    the model needn't take.
 
-    Pictures go to float inputs of shape [N, 3 or 1, H, W], as `pixels` says; in 0..1 where that is unknown.
+    Pictures go to float inputs of shape [N, 3 or 1, H, W], as `pixels` says; in 0..1 where that is unknown. `example` has
+    inputs that the model surely takes: at these shapes they are the first sample, unless there are pictures or they hold
+    nothing but one number, and all integers are drawn from them.
     """
     import numpy as np
 
@@ -32,31 +40,31 @@ def make_samples(
     names = pictures.names()
     pictured = any(takes_pictures(spec) for spec in specs)
     samples, feeds = [], []
-    for index in range(count):
+    given = _given(specs, example)
+    if given and not pictured and _telling(given):
+        samples.append(Sample(name="example"))
+        feeds.append(given)
+    for index in range(len(feeds), count):
         # the last of several is random: pictures alone are all smooth
         picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
         samples.append(Sample(name=picture or f"random {index}", picture=picture))
-        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng))
+        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng, given))
     for listed in listed_shapes(specs)[1:]:
         picture = names[0] if pictured else ""
         samples.append(Sample(name=written(listed), picture=picture, optimum=False, listed=True))
-        feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng))
+        feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng, given))
     if any(spec.dynamic and not spec.shapes for spec in specs):
         for label in ("min", "max", "unseen"):
             picture = names[0] if pictured else ""
             shapes = [getattr(spec, label) for spec in specs]
             samples.append(Sample(name=f"{label} size", picture=picture, optimum=False))
-            feeds.append(_feed(specs, shapes, picture, pixels, rng))
+            feeds.append(_feed(specs, shapes, picture, pixels, rng, given))
     samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
     feeds.append(feeds[0])
+    for sample, feed in probes(specs, feeds[0], pixels, seed):
+        samples.append(sample)
+        feeds.append(feed)
     return SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=samples), feeds
-
-
-def takes_pictures(spec: InputSpec) -> bool:
-    if not spec.dtype.startswith("float") or len(spec.dims) != 4:
-        return False
-    _, channels, height, width = spec.dims
-    return channels.opt in (1, 3) and not channels.dynamic and min(height.opt, width.opt) >= 16
 
 
 def _feed(
@@ -65,14 +73,33 @@ def _feed(
     picture: str,
     pixels: Pixels,
     rng: np.random.Generator,
+    given: Feed,
 ) -> Feed:
+    """Integers are those of the `given` example in another order, since they may mean anything."""
     feed: Feed = OrderedDict()
     for spec, shape in zip(specs, shapes, strict=True):
         if picture and takes_pictures(spec):
             feed[spec.name] = _pictures(shape, picture, pixels).astype(spec.dtype)
+        elif spec.name in given and "int" in spec.dtype and given[spec.name].size:
+            feed[spec.name] = rng.choice(given[spec.name].ravel(), shape)
         else:
             feed[spec.name] = _random(spec, shape, pixels, rng)
     return feed
+
+
+def _given(specs: Sequence[InputSpec], example: Sequence[Array]) -> Feed:
+    """The example by name; empty where it has other shapes."""
+    fits = [(array.shape, array.dtype.name) for array in example] == [(spec.opt, spec.dtype) for spec in specs]
+    return (
+        OrderedDict((spec.name, array) for spec, array in zip(specs, example, strict=True)) if fits else OrderedDict()
+    )
+
+
+def _telling(feed: Feed) -> bool:
+    """Has every input of floats more than one value?"""
+    return all(
+        array.dtype.kind != "f" or array.size < 2 or bool((array != array.flat[0]).any()) for array in feed.values()
+    )
 
 
 def _pictures(shape: tuple[int, ...], first: str, pixels: Pixels) -> Array:
@@ -84,19 +111,6 @@ def _pictures(shape: tuple[int, ...], first: str, pixels: Pixels) -> Array:
     start = names.index(first)
     images = [pictures.load(names[(start + i) % len(names)], height, width) for i in range(batch)]
     return as_input(np.stack(images).astype(np.float32) / 255, channels, pixels)
-
-
-def as_input(array: Array, channels: int, pixels: Pixels) -> Array:
-    """RGB pictures float32 [N, H, W, 3] in 0..1 as a model's input [N, C, H, W]."""
-    import numpy as np
-
-    if pixels == "imagenet":
-        array = (array - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
-    elif pixels == "bytes":
-        array = np.multiply(array, 255, dtype=np.float32)
-    if channels == 1:
-        array = array.mean(axis=3, keepdims=True)
-    return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
 
 
 def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
@@ -115,7 +129,7 @@ def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -
 
 def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
     """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: 0..9, which most
-    vocabularies have.
+    vocabularies have, 0 and 1 in a mask.
     """
     import numpy as np
 
@@ -123,8 +137,10 @@ def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.ran
     if takes_pictures(spec):
         return _texture(shape, pixels, rng).astype(dtype)
     if dtype == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
+        return mask(shape, rng)
     if dtype.startswith("float"):
         values = rng.standard_normal(shape) if pixels == "imagenet" else rng.random(shape)
         return np.asarray(values, dtype=dtype)
+    if is_mask(spec):
+        return mask(shape, rng).astype(dtype)
     return rng.integers(0, 10, shape).astype(dtype)

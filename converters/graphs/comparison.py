@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
-from enginesmith.converters.core.records import Comparison, SampleComparison
-from enginesmith.converters.core.samples import Array, Feed, SampleSet, load_results
+from enginesmith.converters.core.recipe import FP32
+from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
+from enginesmith.converters.core.samples import EXACT, Array, Feed, SampleSet, load_beside, load_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface, onnxruntime
-from enginesmith.converters.graphs.difference import compare_outputs
+from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
 from enginesmith.converters.graphs.matching import merge
+from enginesmith.converters.graphs.rounding import Alone, judge
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 
 if TYPE_CHECKING:
@@ -34,14 +36,16 @@ def compare_graph(
     from polygraphy.comparator import IterationResult
 
     sample_set, feeds = SampleSet.load(samples)
-    named = [(sample.name, feed) for sample, feed in zip(sample_set.samples, feeds, strict=True)]
+    chosen = sample_set.held(precision)
+    named = [(sample_set.samples[index].name, feeds[index]) for index in chosen]
     found = [
         IterationResult(outputs=outputs, runtime=0.0, runner_name="repaired")
         for outputs in run_samples(onnxruntime.runner(onnx), ONNXRUNTIME, named, context, interface.of(onnx))
     ]
-    before = load_results(expected)[0][1]
-    compared = compare_samples(sample_set, range(len(feeds)), feeds, before, found, TOLERANCES[precision])
-    return conclude(compared, label, "the repaired graph in ONNX Runtime")
+    results = load_results(expected)[0][1]
+    before = [results[index] for index in chosen]
+    compared = compare_samples(sample_set, chosen, feeds, before, found, TOLERANCES[precision], rounding_alone(samples))
+    return conclude(compared, label, "the repaired graph in ONNX Runtime", excuse(sample_set, precision))
 
 
 def run_samples(
@@ -84,25 +88,99 @@ def compare_samples(
     expected: Sequence[IterationResult],
     found: Sequence[IterationResult],
     tolerance: Tolerance,
+    alone: Mapping[int, Alone] | None = None,
 ) -> list[SampleComparison]:
-    """The samples `chosen`, whose results are `expected` and `found`."""
-    return [
-        compare_outputs(samples.task, samples.samples[index], feeds[index], before, after, tolerance)
+    """The samples `chosen`, whose results are `expected` and `found`. `alone` has what rounding does, by a sample's index."""
+    compared = [
+        compare_outputs(
+            samples.task, samples.samples[index], feeds[index], before, after, tolerance, (alone or {}).get(index)
+        )
         for index, before, after in zip(chosen, expected, found, strict=True)
     ]
+    constants = constant_outputs([feeds[index] for index in chosen], expected)
+    for sample in compared:
+        note_vacuous(sample, constants)
+    return compared
 
 
-def conclude(compared: list[SampleComparison], expected: str, found: str, judged_by: str = "") -> Comparison:
+def rounding_alone(folder: Path) -> dict[int, Alone]:
+    """Of the samples in a folder, by index, as far as the stage that made them found it out."""
+    exact = load_beside(folder, EXACT)
+    if not exact:
+        return {}
+    reference = load_results(folder)[0][1]
+    return {
+        index: Alone(own, other) for index, (own, other) in enumerate(zip(reference, exact, strict=True)) if len(other)
+    }
+
+
+def constant_outputs(feeds: Sequence[Feed], expected: Sequence[IterationResult]) -> list[str]:
+    """The outputs that no input has changed: a constant in their place would have passed."""
+    distinct = {
+        tuple((name, array.shape, array.tobytes()) for name, array in feed.items()): result
+        for feed, result in zip(feeds, expected, strict=True)
+    }
+    results = list(distinct.values())
+    return [name for name in results[0] if _same([result[name] for result in results])] if results else []
+
+
+def _same(arrays: Sequence[Array]) -> bool:
+    """Whether arrays of equal shapes are equal; where each has a shape of its own, whether all hold one single value."""
+    shapes: dict[tuple[int, ...], list[bytes]] = {}
+    for array in arrays:
+        shapes.setdefault(array.shape, []).append(array.tobytes())
+    if len(shapes) < len(arrays):
+        return all(len(set(contents)) == 1 for contents in shapes.values())
+    values = {value.tobytes() for array in arrays for value in array.ravel()[:1]}
+    one = len(values) == 1 and all(
+        not array.size or array.tobytes() == array.ravel()[:1].tobytes() * array.size for array in arrays
+    )
+    return one and max(array.size for array in arrays) > 1
+
+
+def excuse(samples: SampleSet, precision: str) -> str:
+    """Why a difference says nothing against a graph in this precision, empty where it does."""
+    return "random weights drown in rounding" if samples.random_weights and precision != FP32 else ""
+
+
+def conclude(compared: list[SampleComparison], expected: str, found: str, excuse: str = "") -> Comparison:
+    """With an `excuse` values that differ by more than the tolerance are told, and don't fail; types do."""
     failed = [sample for sample in compared if not sample.passed]
-    if failed and judged_by and not any(sample.retyped for sample in failed):
-        why = f"{reason(failed)}; {judged_by} judges it"
+    if failed and excuse and not any(sample.retyped for sample in failed):
+        why = f"{reason(failed)}; {excuse}"
         return Comparison(expected=expected, found=found, verdict="differs", reason=why, samples=compared)
-    if compared and all(sample.vacuous for sample in compared):
+    if compared and not failed and all(sample.vacuous for sample in compared):
         why = f"on all samples: {compared[0].vacuous}"
         return Comparison(expected=expected, found=found, verdict="proves nothing", reason=why, samples=compared)
     return Comparison(
         expected=expected, found=found, verdict="fail" if failed else "pass", reason=reason(failed), samples=compared
     )
+
+
+def doubt_the_reference(
+    comparison: Comparison,
+    found: Mapping[int, IterationResult],
+    contrary: Mapping[int, IterationResult],
+    tolerance: Tolerance,
+) -> None:
+    """A failure is none that is proved where a second witness contradicts the reference on the same outputs, and never
+    contradicts what was found. By index of a sample: `contrary` has that witness's outputs where the two disagree.
+    """
+    disputed = {name for outputs in contrary.values() for name in outputs}
+    for sample, (index, results) in zip(comparison.samples, found.items(), strict=True):
+        failed = [output.name for output in sample.outputs if not output.passed]
+        other = contrary.get(index, {})
+        if sample.passed:
+            continue
+        if sample.retyped or not failed or not disputed.issuperset(failed):
+            return
+        for name in failed:
+            if name in other and (
+                other[name].shape != results[name].shape or not judge(other[name], results[name], tolerance).passed
+            ):
+                return
+    comparison.verdict = "proves nothing"
+    comparison.reason += "; onnx's reference evaluator contradicts what was expected there, and not what was found"
 
 
 def runner_label(backend: str) -> str:
@@ -140,9 +218,27 @@ def reason(failed: Sequence[SampleComparison]) -> str:
         )
     else:
         worst = next((output for output in first.outputs if not output.passed), None)
-        detail = (
-            f"output {worst.name} differs by {worst.max_abs:.2e}, {worst.tolerance_abs:.2e} allowed"
-            if worst
-            else "the best classes differ"
-        )
+        detail = _detail(worst) if worst else "the best classes differ"
     return f"sample {first.sample!r}: {detail}" + (f"; {len(failed)} samples in all" if len(failed) > 1 else "")
+
+
+def _detail(output: OutputDifference) -> str:
+    if output.worst_abs >= LOST:
+        return f"output {output.name} is NaN or infinite where the other side isn't"
+    rounding = "" if output.rounding_abs is None else f", rounding alone does {output.rounding_abs:.2e}"
+    return f"output {output.name} differs by {output.worst_abs:.2e}, {output.allowed_abs:.2e} allowed{rounding}"
+
+
+def silent_outputs(compared: Sequence[SampleComparison]) -> list[str]:
+    """The outputs on which no sample says anything, in words; none where that is so of all: the verdict says it then."""
+    if all(sample.vacuous for sample in compared):
+        return []
+    outputs = [output for sample in compared for output in sample.outputs]
+    names = dict.fromkeys(output.name for output in outputs)
+    speaking = {output.name for output in outputs if not output.vacuous}
+    reasons = {output.name: output.vacuous for output in outputs}
+    return [
+        f"output {name} {reasons[name]} on all samples: nothing is proved of it"
+        for name in names
+        if name not in speaking
+    ]

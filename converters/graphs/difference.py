@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.core.records import Histogram, OutputDifference, SampleComparison
-from enginesmith.converters.core.samples import Feed, Sample
+from enginesmith.converters.core.records import DetectionMatch, Histogram, OutputDifference, SampleComparison
+from enginesmith.converters.core.samples import Array, Feed, Sample
 from enginesmith.converters.graphs.matching import drawable, match_classes, match_detections, merge, pictures_of
+from enginesmith.converters.graphs.rounding import Alone, Judgement, judge
+from enginesmith.converters.graphs.rows import ties_explain
 from enginesmith.converters.graphs.tolerances import Apart, Tolerance
 
 if TYPE_CHECKING:
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 DECADES = [10.0**exponent for exponent in range(-9, 4)]
 """Edges of the histograms of absolute differences; smaller and larger ones count in the first and the last decade."""
+LOST = 3.4028234663852886e38
+"""Stands for a difference without bound, of NaN or infinity on one side alone: float32's largest number, which JSON can hold."""
+MOST_ILL_POSED = 0.5
+"""Share of an output's elements that rounding may decide; more, and the others prove nothing either."""
 CLOSE = 1.5
 """An engine of a lower precision rounds elsewhere than the stand-in does. Both are as far from the results in float32 then, up to
 the chance in which largest differences of a few samples lie."""
@@ -27,9 +34,11 @@ def compare_outputs(
     expected: IterationResult,
     found: IterationResult,
     tolerance: Tolerance,
+    alone: Alone | None = None,
 ) -> SampleComparison:
     """Hold one sample's outputs against the expected ones, as the task wants it. Another dtype is another interface: who
     reads the engine's memory as what the graph says would get other numbers, so that equal values don't pass then.
+    `alone` tells what rounding alone does to them; None where that isn't known.
     """
     _check_names(expected, found)
     record = SampleComparison(
@@ -45,12 +54,16 @@ def compare_outputs(
     )
     if task == "detection":
         before, after = pictures_of(dict(expected.items())), pictures_of(dict(found.items()))
-        record.detections = merge([match_detections(b, a, tolerance) for b, a in zip(before, after, strict=True)])
+        rounding = [None] * len(before) if alone is None else _rounding_of_pictures(alone, tolerance)
+        matches = zip(before, after, rounding, strict=True)
+        record.detections = merge([match_detections(b, a, tolerance, each) for b, a, each in matches])
         record.passed = record.detections.passed and not record.retyped
+        note_vacuous(record)
         if sample.picture:
             record.drawn, record.drawn_expected = drawable(after[0]), drawable(before[0])
         return record
-    record.outputs = _differences(expected, found, tolerance)
+    record.outputs = _differences(expected, found, tolerance, alone)
+    note_vacuous(record)
     if task == "classification":
         logits = [(expected[name], found[name]) for name in expected if expected[name].ndim == 2]
         if logits:
@@ -61,6 +74,11 @@ def compare_outputs(
         and (record.classes is None or record.classes.passed)
     )
     return record
+
+
+def _rounding_of_pictures(alone: Alone, tolerance: Tolerance) -> list[DetectionMatch | None]:
+    reference, exact = (pictures_of(dict(side.items())) for side in alone)
+    return [match_detections(before, after, tolerance) for before, after in zip(reference, exact, strict=True)]
 
 
 def as_close(
@@ -77,8 +95,19 @@ def _distances(task: str, wide: IterationResult, side: IterationResult, toleranc
     if task == "detection":
         pictures = zip(pictures_of(dict(wide.items())), pictures_of(dict(side.items())), strict=True)
         match = merge([match_detections(b, a, tolerance) for b, a in pictures])
-        return {"detections": match.expected + match.found - 2 * match.matched}
-    return {name: float(Apart.of(wide[name], side[name]).each.max(initial=0.0)) for name in wide}
+        return {"detections": match.lonely}
+    return {key: value for name in wide for key, value in _by_level(name, wide[name], side[name]).items()}
+
+
+def _by_level(name: str, wide: Array, side: Array) -> dict[str, float]:
+    """The largest difference of each level of an output's magnitudes: sentinels stand apart."""
+    import numpy as np
+
+    apart = Apart.of(wide, side)
+    return {
+        f"{name} {scale}": float(np.max(apart.each, where=apart.scales == scale, initial=0.0))
+        for scale in np.unique(apart.scales)
+    }
 
 
 def _check_names(expected: IterationResult, found: IterationResult) -> None:
@@ -87,36 +116,109 @@ def _check_names(expected: IterationResult, found: IterationResult) -> None:
         raise ConversionError(f"the outputs {', '.join(missing)} are gone; there are {', '.join(found)}")
 
 
-def _differences(expected: IterationResult, found: IterationResult, tolerance: Tolerance) -> list[OutputDifference]:
+def _differences(
+    expected: IterationResult, found: IterationResult, tolerance: Tolerance, alone: Alone | None
+) -> list[OutputDifference]:
     """Of every output; integers must be equal. Raises ConversionError for other shapes."""
-    import numpy as np
-
-    differences = []
+    differences: dict[str, OutputDifference] = {}
+    judged: dict[str, Judgement] = {}
     for name in expected:
         before, after = expected[name], found[name]
+        known = alone is not None and name in alone.reference and name in alone.exact
+        pair = (alone.reference[name], alone.exact[name]) if alone is not None and known else None
+        if pair and pair[0].shape != pair[1].shape and after.ndim == before.ndim:
+            differences[name] = _ill_posed(name)
+            continue
         if before.shape != after.shape:
             raise ConversionError(
                 f"output {name} has shape {list(after.shape)} where {list(before.shape)} is expected",
                 "the exporter has fixed a size that depends on the input",
             )
-        apart = Apart.of(before, after)
-        scale, relative = (0.0, 0.0) if apart.exact else (tolerance.scale, tolerance.relative)
-        lost = ~np.isfinite(apart.each)
-        finite = apart.each[~lost]
-        shares = finite / np.fmax(apart.magnitudes[~lost], np.finfo(np.float32).tiny)
-        differences.append(
-            OutputDifference(
-                name=name,
-                max_abs=float(finite.max(initial=0.0)) if not lost.any() else float(np.finfo(np.float32).max),
-                mean_abs=float(finite.mean()) if finite.size else 0.0,
-                max_rel=float(shares.max(initial=0.0)),
-                tolerance_abs=scale * apart.scale,
-                tolerance_rel=relative,
-                passed=apart.excess(scale, relative) <= 1,
-                histogram=_histogram(finite),
-            )
-        )
-    return differences
+        judged[name] = judge(before, after, tolerance, pair)
+        differences[name] = _difference(name, judged[name], tolerance)
+    arrays = {name: expected[name] for name in judged}
+    for name, each in judged.items():
+        if not each.passed and ties_explain(name, judged, arrays, found):
+            differences[name].passed = True
+    return list(differences.values())
+
+
+def _ill_posed(name: str) -> OutputDifference:
+    """An output whose very number of elements rounding decides."""
+    return OutputDifference(
+        name=name,
+        max_abs=0.0,
+        mean_abs=0.0,
+        max_rel=0.0,
+        tolerance_abs=0.0,
+        tolerance_rel=0.0,
+        passed=True,
+        vacuous="is ill-posed: rounding alone changes its shape",
+    )
+
+
+def _difference(name: str, judged: Judgement, tolerance: Tolerance) -> OutputDifference:
+    import numpy as np
+
+    apart = judged.apart
+    lost = ~np.isfinite(apart.each)
+    finite = apart.each[~lost]
+    shares = finite / np.fmax(apart.magnitudes[~lost], np.finfo(np.float32).tiny)
+    relative = 0.0 if apart.exact else tolerance.relative
+    if judged.rounding is not None and tolerance.floor is not None:
+        relative = min(relative, tolerance.floor)
+    difference = OutputDifference(
+        name=name,
+        max_abs=float(finite.max(initial=0.0)) if not lost.any() else LOST,
+        mean_abs=float(finite.mean()) if finite.size else 0.0,
+        max_rel=float(shares.max(initial=0.0)),
+        tolerance_abs=0.0,
+        tolerance_rel=relative,
+        passed=judged.passed,
+        vacuous=_vacuous(judged.expected, judged.ill_posed),
+        histogram=_histogram(finite),
+    )
+    if apart.each.size:
+        worst = int(judged.ratio.argmax())
+        own = apart.magnitudes.flat[worst]
+        difference.worst_abs = min(float(apart.each.flat[worst]), LOST)
+        difference.allowed_abs = float(judged.allowed.flat[worst])
+        difference.tolerance_abs = difference.allowed_abs - relative * (float(own) if np.isfinite(own) else 0.0)
+        if judged.rounding is not None:
+            difference.rounding_abs = min(float(judged.rounding.flat[worst]), LOST)
+    return difference
+
+
+def _vacuous(expected: Array, ill_posed: float) -> str:
+    """Why an output says nothing on this sample, in words that follow its name; empty where it does."""
+    import numpy as np
+
+    if not expected.size:
+        return "has no elements"
+    if expected.dtype.kind in "fc":
+        if np.isnan(expected).all():
+            return "is NaN"
+        if not expected.any():
+            return "is zero"
+    if ill_posed > MOST_ILL_POSED:
+        return f"is ill-posed: rounding alone decides {ill_posed:.0%} of its elements"
+    return ""
+
+
+def note_vacuous(record: SampleComparison, constants: Sequence[str] = ()) -> None:
+    """Say why the sample would pass whatever the graph computes, if it would. `constants` are outputs that no sample changes."""
+    for output in record.outputs:
+        if output.name in constants and not output.vacuous:
+            output.vacuous = "is the same whatever the input"
+    if record.detections is not None:
+        if not record.detections.expected and not record.detections.found:
+            record.vacuous = "nothing is detected"
+        elif record.detections.ill_posed:
+            record.vacuous = f"ill-posed: rounding alone gains or loses {record.detections.rounding} detections"
+        elif "boxes" in constants and "scores" in constants:
+            record.vacuous = "the detections are the same whatever the input"
+    elif all(output.vacuous for output in record.outputs):
+        record.vacuous = "; ".join(f"output {output.name} {output.vacuous}" for output in record.outputs)
 
 
 def _histogram(difference: Any) -> Histogram:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from enginesmith.converters.core.records import ClassMatch, DetectionMatch, Detections
-from enginesmith.converters.graphs.tolerances import Tolerance
+from enginesmith.converters.graphs.rounding import JUMPS, LOST, MARGIN
+from enginesmith.converters.graphs.tolerances import Apart, Tolerance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,12 +64,17 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     return np.where(same, 1.0, intersection / np.maximum(union, np.finfo(np.float32).tiny))
 
 
-def match_detections(expected: Found, found: Found, tolerance: Tolerance) -> DetectionMatch:
+def match_detections(
+    expected: Found, found: Found, tolerance: Tolerance, alone: DetectionMatch | None = None
+) -> DetectionMatch:
     """Match greedily, best score first, each detection once.
 
     A detection without a partner counts against the match unless its score lies within the tolerance of the lowest one
     kept: there the cut between kept and dropped is decided by rounding. Two of them at most, and one in ten, so that a
     side which lost what little there was does not pass. NaN never passes.
+
+    `alone` is how the reference's own detections match those that it has in float64: where rounding alone gains and loses
+    some, as many more may be lost, up to one in ten; where that are more, nothing is judged.
     """
     import numpy as np
 
@@ -94,13 +100,21 @@ def match_detections(expected: Found, found: Found, tolerance: Tolerance) -> Det
     lowest = min([*map(float, expected.scores[-1:]), *map(float, found.scores[-1:])], default=0.0)
     few = len(lonely) <= min(2, len(expected.scores) // 10)
     excused = few and all(score <= lowest + tolerance.score for score in lonely)
+    rounding = None if alone is None else alone.lonely
+    scores = tolerance.score
+    if alone is not None:
+        excused = excused or len(lonely) <= min(JUMPS * alone.lonely, LOST * len(expected.scores))
+        scores = max(scores, MARGIN * alone.worst_score_difference)
+    ill_posed = alone is not None and alone.lonely > LOST * len(expected.scores)
     return DetectionMatch(
         expected=len(expected.scores),
         found=len(found.scores),
         matched=matched,
         worst_iou=worst_iou,
         worst_score_difference=worst_score,
-        passed=not broken and (not lonely or excused) and worst_score <= tolerance.score,
+        passed=not broken and (ill_posed or ((not lonely or excused) and worst_score <= scores)),
+        rounding=rounding,
+        ill_posed=ill_posed,
     )
 
 
@@ -113,20 +127,23 @@ def merge(matches: list[DetectionMatch]) -> DetectionMatch:
         worst_iou=min(match.worst_iou for match in matches),
         worst_score_difference=max(match.worst_score_difference for match in matches),
         passed=all(match.passed for match in matches),
+        rounding=None if matches[0].rounding is None else sum(match.rounding or 0 for match in matches),
+        ill_posed=all(match.ill_posed for match in matches),
     )
 
 
 def match_classes(expected: Floats, found: Floats, tolerance: Tolerance) -> ClassMatch:
     """Agreement of the best class, and of the five best as sets, over the rows of [N, classes].
 
-    A row whose two best classes are closer than the tolerance's scale is no disagreement: rounding decides it.
+    A row whose two best classes are closer than the tolerance is no disagreement: rounding decides it.
     """
     import numpy as np
 
     rows = np.arange(len(expected))
     best, best_found = expected.argmax(axis=1), found.argmax(axis=1)
     margin = expected[rows, best] - expected[rows, best_found]
-    near = margin <= tolerance.scale * np.abs(expected).max(axis=1)
+    apart = Apart.of(expected, found, tolerance.step)
+    near = margin <= np.broadcast_to(apart.allowed(tolerance.scale, tolerance.relative), expected.shape)[rows, best]
     top1 = float(np.mean((best == best_found) | near))
     k = min(5, expected.shape[1])
     five = np.argsort(-expected, axis=1)[:, :k]

@@ -20,14 +20,14 @@ def is_quantized(model: Path) -> bool:
 
 
 def session(
-    model: Path,
+    model: Path | bytes,
     *,
     threads: int | None = None,
     optimize: bool = True,
     profile: Path | None = None,
     written: Path | None = None,
 ) -> Any:
-    """An `onnxruntime.InferenceSession` for an ONNX file, its external data beside it.
+    """An `onnxruntime.InferenceSession` for an ONNX file, its external data beside it, or for the bytes of a small one.
 
     `threads` bounds the threads within an operator (None: one per core). `optimize=False` runs the graph as written:
     the fused U8S8 kernels for Q/DQ models saturate on AVX2 without VNNI (measured: 0.7 off), so that
@@ -53,7 +53,9 @@ def session(
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{written.name}.data"
         )
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def runner(model: Path, *, threads: int | None = None, optimize: bool | None = None, name: str = "") -> OnnxrtRunner:

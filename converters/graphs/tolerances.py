@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from enginesmith.converters.graphs.magnitudes import local_scales
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+STEP = 2**-22
+"""Relative, of float32 after a few operations."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
-    """A tensor passes where |found - expected| <= `scale` * max|expected| + `relative` * |expected| for every element."""
+    """A tensor passes where |found - expected| <= `scale` * s + `relative` * |expected| for every element. s is the largest
+    magnitude of the element's kind: sentinels, and numbers that are larger by orders, don't count.
+    """
 
     scale: float
-    """Absolute, in units of the largest expected magnitude: rounding errors of a sum grow with its largest terms."""
+    """Absolute, in units of s: rounding errors of a sum grow with its largest terms."""
     relative: float
     score: float
     """Absolute difference of a detection's score, in 0..1."""
@@ -22,19 +30,24 @@ class Tolerance:
     """Least overlap of two boxes that are the same detection."""
     top1: float
     """Least share of rows whose best class agrees."""
+    step: float
+    """Relative rounding step: what is smaller than its neighbours by more than that is what rounding left."""
+    floor: float | None = None
+    """Takes the place of `scale` and of `relative` where it is known what rounding alone does to the output, for what runtimes
+    do otherwise: approximations of exp, tanh, erf. None: they hold all the same."""
 
 
 TOLERANCES = {
     # fp32: sums in another order, of up to 1e5 terms (eps 6e-8), through some 100 layers; measured on torchvision's
     # models between PyTorch, ONNX Runtime and TVM: up to 2e-5 of the scale
-    "fp32": Tolerance(scale=2e-4, relative=1e-3, score=5e-3, iou=0.9, top1=1.0),
+    "fp32": Tolerance(scale=5e-5, relative=2e-4, score=5e-3, iou=0.97, top1=1.0, step=STEP, floor=4e-6),
     # fp16: each result is rounded to 11 bits (eps 4.9e-4), and a hundred layers carry it on; measured on ResNet-50 with
     # random weights, which amplify more than trained ones: 2.2e-2 of the scale, and 1.5e-1 in bf16
-    "fp16": Tolerance(scale=3e-2, relative=1e-2, score=2e-2, iou=0.9, top1=0.99),
+    "fp16": Tolerance(scale=3e-2, relative=1e-2, score=2e-2, iou=0.9, top1=0.99, step=2**-10),
     # bf16: 8 bits, eight times as coarse
-    "bf16": Tolerance(scale=2.4e-1, relative=8e-2, score=1e-1, iou=0.8, top1=0.95),
+    "bf16": Tolerance(scale=2.4e-1, relative=8e-2, score=1e-1, iou=0.8, top1=0.95, step=2**-7),
     # int8: a rounding that falls on the other side is a whole step of 1/127
-    "int8": Tolerance(scale=1e-1, relative=5e-2, score=1e-1, iou=0.8, top1=0.95),
+    "int8": Tolerance(scale=1e-1, relative=5e-2, score=1e-1, iou=0.8, top1=0.95, step=2**-6),
 }
 
 
@@ -46,38 +59,68 @@ class Apart:
     """|found - expected| in float64: 0 where they are equal or both NaN, infinite where one alone is NaN or infinite."""
     magnitudes: NDArray[Any]
     """|expected| in float64."""
-    scale: float
-    """The largest finite one of them."""
+    scales: NDArray[Any]
+    """What each element's difference is measured by: the largest magnitude of its level, see `magnitudes.local_scales`."""
+    step: float
+    """Relative rounding step."""
     exact: bool
     """Integers, booleans, strings: they are equal or not. Whole numbers that float64 can't tell apart are at least 1 apart."""
 
     @classmethod
-    def of(cls, expected: NDArray[Any], found: NDArray[Any]) -> Apart:
+    def of(cls, expected: NDArray[Any], found: NDArray[Any], step: float = STEP) -> Apart:
         import numpy as np
 
         exact = expected.dtype.kind in "iubOUST"
         with np.errstate(invalid="ignore", over="ignore"):
             if expected.dtype.kind in "OUST":
-                each = (expected != found).astype(np.float64)
-                return cls(each, np.zeros(each.shape), 0.0, exact)
+                each = np.asarray(expected != found).astype(np.float64)
+                return cls(each, np.zeros(each.shape), np.array(0.0), step, exact)
             wide = np.complex128 if expected.dtype.kind == "c" else np.float64
             a, b = expected.astype(wide), found.astype(wide)
             same = (expected == found) if exact else (a == b) | (np.isnan(a) & np.isnan(b))
             each = np.where(same, 0.0, np.abs(a - b))
         each = np.where(np.isnan(each), np.inf, each)
         magnitudes = np.abs(a)
-        scale = float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
-        return cls(np.where(~same & exact, np.maximum(each, 1.0), each), magnitudes, scale, exact)
+        scales = np.array(0.0) if exact else local_scales(magnitudes, step)
+        return cls(np.where(~same & exact, np.maximum(each, 1.0), each), magnitudes, scales, step, exact)
 
-    def excess(self, scale: float, relative: float = 0.0) -> float:
-        """The largest difference in units of what is allowed, `scale` * the largest magnitude + `relative` * the element's
-        own: above 1 the tensors differ. Infinite for any difference where none is allowed.
+    @property
+    def scale(self) -> float:
+        """The largest finite magnitude."""
+        import numpy as np
+
+        return float(self.magnitudes[np.isfinite(self.magnitudes)].max(initial=0.0))
+
+    @property
+    def relative(self) -> float:
+        """The largest difference in units of its element's scale, which is 1 where there is nothing but zeros."""
+        import numpy as np
+
+        scales = np.where(self.scales > 0, self.scales, 1.0) if not self.exact else self.scale or 1.0
+        return float((self.each / scales).max(initial=0.0))
+
+    def allowed(self, scale: float, relative: float) -> NDArray[Any]:
+        """Of each element's difference: `scale` * its scale + `relative` * its magnitude, and nothing of an exact one's. Where
+        anything is allowed, a rounding step of numbers around 1 is, which small ones often come of: exp(x) - 1.
         """
         import numpy as np
 
         if self.exact:
-            return float("inf") if self.each.any() else 0.0
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            allowed = scale * self.scale + relative * self.magnitudes
-            ratio = np.where(self.each == 0, 0.0, self.each / allowed)
-        return float(np.where(np.isnan(ratio), np.inf, ratio).max(initial=0.0))
+            return np.array(0.0)
+        with np.errstate(invalid="ignore", over="ignore"):
+            residue = self.step * min(1.0, float(self.scales.max())) if scale else 0.0
+            return np.nan_to_num(scale * self.scales + relative * self.magnitudes + residue, nan=0.0, posinf=0.0)
+
+    def excess(self, scale: float, relative: float = 0.0) -> float:
+        """The largest difference in units of what is `allowed`: above 1 the tensors differ. Infinite for any difference where
+        none is.
+        """
+        return float(excesses(self.each, self.allowed(scale, relative)).max(initial=0.0))
+
+
+def excesses(each: NDArray[Any], allowed: NDArray[Any]) -> NDArray[Any]:
+    """Differences in units of what is allowed; infinite for any where nothing is."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return np.where(each == 0, 0.0, each / allowed)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from enginesmith.converters.core.facts import GraphFacts
+from enginesmith.converters.core.facts import Doubt, GraphFacts
 from enginesmith.converters.core.plan import Draft
 from enginesmith.converters.core.records import Lowering
 from enginesmith.converters.core.stage import MODEL
+from enginesmith.converters.data.options import described
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.precision.mix import STAND_IN_LABEL
+
+RANDOM_WEIGHTS = Doubt(
+    verified="proves nothing",
+    reason="random weights: what a lower precision costs shows on trained ones alone; give WEIGHTS=path",
+)
+
+
+def doubt_of(samples: Path) -> Doubt | None:
+    """Whether the weights of a model that is lowered tell anything; `samples` is the artifact of its inputs."""
+    return RANDOM_WEIGHTS if described(samples).random_weights else None
 
 
 class LoweredFacts(GraphFacts):

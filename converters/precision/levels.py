@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.precision.int8.options import Int8Options
 from enginesmith.converters.precision.mix import Mix
 
 Levels = dict[str, str]
-"""Product to `int8`, `fp16` or `fp32`."""
+"""Product to `int8`, to what computes in no integers (`fp16`), or to `fp32`."""
 
 
-def mix_of(levels: Mapping[str, str]) -> Mix:
-    """fp16 but for what is in something else."""
+def mix_of(levels: Mapping[str, str], rest: Rest) -> Mix:
+    """`rest` but for what is in something else."""
     return Mix(
-        rest="fp16",
+        rest=rest,
         int8=tuple(name for name, level in levels.items() if level == "int8"),
-        wide=tuple(name for name, level in levels.items() if level == "fp32"),
+        wide=tuple(name for name, level in levels.items() if level == "fp32" != rest),
     )
 
 
 def counted(levels: Mapping[str, str]) -> str:
     """`50 int8, 4 fp16`: how many products compute in what."""
     found = list(levels.values())
-    return ", ".join(f"{found.count(level)} {level}" for level in ("int8", "fp16", "fp32") if level in found)
+    return ", ".join(f"{found.count(level)} {level}" for level in ("int8", "fp16", "bf16", "fp32") if level in found)
 
 
 def described(options: Int8Options) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
-from enginesmith.converters.core.recipe import Recipe, Rest
+from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import Kept, Lowering
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -40,13 +40,6 @@ class Mix(BaseModel):
     """Leave inputs and outputs in float32."""
 
 
-def rest_of(recipe: Recipe, *, half: bool) -> Rest:
-    """What computes in no integers. Where no engine computes in 16 bits (`half`), a graph that rounds to them would be
-    compared with engines that don't.
-    """
-    return recipe.rest or ("fp16" if half else "fp32")
-
-
 def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:
     """The lowest precision that was asked for, wherever it can be had. Raises UserError where that is nowhere."""
     from enginesmith.converters.precision import rules
@@ -60,15 +53,22 @@ def whole(model: ir.Model, precision: str, rest: Rest) -> Mix:
     if precision != "int8":
         return Mix.model_validate({"rest": precision})
     found = candidates(model)
-    names = tuple(node.name or "" for node, reason in found.items() if not reason)
-    if not names:
+    mix = lowest(model, rest)
+    if not mix.int8:
         why = Counter(found.values()).most_common(1)
         raise UserError(
             "asked int8, and the graph has nothing to quantize"
             + (f": of {len(found)} products, {why[0][1]} can't be: {why[0][0]}" if why else "")
             + "; build it in fp16"
         )
-    return Mix(rest=rest, int8=names)
+    return mix
+
+
+def lowest(model: ir.Model, rest: Rest) -> Mix:
+    """int8 wherever it can be had, and `rest` for the others, which may be all."""
+    from enginesmith.converters.precision.int8.placement import candidates
+
+    return Mix(rest=rest, int8=tuple(node.name or "" for node, reason in candidates(model).items() if not reason))
 
 
 def apply(model: ir.Model, mix: Mix, calibration: Calibration | None, options: Int8Options) -> Lowering:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from enginesmith.converters.core.clock import Clock, Stop
+from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import ROUNDING, Candidate, LayerLoss, Search
 from enginesmith.converters.precision import layer_losses
 from enginesmith.converters.precision.int8.options import Int8Options
@@ -54,6 +55,7 @@ def search(
     quick: Judge,
     layers: Sequence[Layer],
     budget: float,
+    rest: Rest = "fp16",
     *,
     options: Int8Options | None = None,
     seconds: float | None = None,
@@ -63,12 +65,13 @@ def search(
     """The best mix found, and the record of the way to it. Where no candidate in it is `chosen`, none is within the
     budget, and the mix is the one that loses least; float32 is no candidate.
 
-    `judge` decides and `quick` ranks. `budget` is in units of the metric: 0.005 is half a point of accuracy. `options`
-    are those of int8 to begin with. Ends early, with the best so far, after `seconds` or once `stop()` is true.
+    `judge` decides and `quick` ranks. `budget` is in units of the metric: 0.005 is half a point of accuracy. `rest` is
+    what computes in no integers, `options` are those of int8 to begin with. Ends early, with the best so far, after
+    `seconds` or once `stop()` is true.
     """
-    run = _Search(trials, judge, quick, layers, budget, options or Int8Options(), Clock(seconds, stop), progress)
+    run = _Search(trials, judge, quick, layers, budget, rest, options or Int8Options(), Clock(seconds, stop), progress)
     try:
-        run.sixteen_bits()
+        run.floats()
         run.integers()
     except Stop as end:
         run.record.stopped = str(end)
@@ -83,6 +86,7 @@ class _Search:
         quick: Judge,
         layers: Sequence[Layer],
         budget: float,
+        rest: Rest,
         options: Int8Options,
         clock: Clock,
         progress: Progress,
@@ -91,6 +95,7 @@ class _Search:
         self.judge = judge
         self.quick = quick
         self.layers = {layer.name: layer for layer in layers}
+        self.rest = rest
         self.given = self.options = options
         self.clock = clock
         self.progress = progress
@@ -99,20 +104,22 @@ class _Search:
         """The best mix without int8."""
         self.record = Search(budget=budget, examples=quick.examples)
 
-    def sixteen_bits(self) -> None:
-        """fp16 everywhere; where that loses too much, with the shortest list of layers in float32 that mends it."""
-        levels = dict.fromkeys(self.layers, "fp16")
+    def floats(self) -> None:
+        """16 bits everywhere; where that loses too much, with the shortest list of layers in float32 that mends it. float32
+        everywhere where the engine computes in no 16 bits.
+        """
+        levels: Levels = dict.fromkeys(self.layers, self.rest)
         self.wide = self._full(levels)
-        if not self.wide.within:
+        if not self.wide.within and self.rest != "fp32":
             top = dict.fromkeys(self.layers, "fp32")
-            self.wide = self._raise(levels, top, self._ranked("fp16", "fp32", self.layers)) or self.wide
+            self.wide = self._raise(levels, top, self._ranked(self.rest, "fp32", self.layers)) or self.wide
 
     def integers(self) -> None:
         """int8 everywhere; where that loses too much, with layers raised to what they are in the mix without int8."""
         if self.wide is None:
             return
         top = self.wide.levels
-        low = [name for name, layer in self.layers.items() if not layer.barred and top[name] == "fp16"]
+        low = [name for name, layer in self.layers.items() if not layer.barred and top[name] == self.rest]
         if not low:
             return
         lowest = {**top, **dict.fromkeys(low, "int8")}
@@ -122,7 +129,7 @@ class _Search:
         self.options = self._best_options(lowest)
         if self._full(lowest).within:
             return
-        ranked = self._ranked("int8", "fp16", low)
+        ranked = self._ranked("int8", self.rest, low)
         found = self._raise(lowest, top, ranked) or self.wide
         self._lower_again(found, [name for name in reversed(ranked) if found.levels[name] != "int8"])
 
@@ -143,7 +150,7 @@ class _Search:
         record.reasons = dict(self._reasons(best))
         if "int8" in best.levels.values():
             record.options = described(best.options)
-        return mix_of(best.levels), best.options, record
+        return mix_of(best.levels, self.rest), best.options, record
 
     # What the phases are made of
 
@@ -216,7 +223,7 @@ class _Search:
         name = counted(levels) + (f" ({described(self.options)})" if self.options != self.given else "")
         self.progress(f"candidate {len(self.tried) + 1}: {name}", None)
         began = time.monotonic()
-        outcome = self.trials.run(self.judge, mix_of(levels), self.options)
+        outcome = self.trials.run(self.judge, mix_of(levels, self.rest), self.options)
         self.clock.longest = max(self.clock.longest, time.monotonic() - began)
         loss = self.judge.baseline - outcome.accuracy
         candidate = Candidate(
@@ -235,7 +242,7 @@ class _Search:
         """Of the outputs, on few examples. Raises Stop."""
         self.clock.check()
         self.progress(f"int8: {described(options)}", None)
-        outcome = self.trials.run(self.quick, mix_of(levels), options)
+        outcome = self.trials.run(self.quick, mix_of(levels, self.rest), options)
         return float("inf") if outcome.failed else outcome.error
 
     # The record
@@ -256,14 +263,14 @@ class _Search:
         """Why each layer is higher than int8."""
         for name, level in best.levels.items():
             layer = self.layers[name]
-            if level == "fp32":
-                yield name, RAISED.format("fp16")
-            elif level == "fp16" and not layer.barred:
+            if level == "fp32" != self.rest:
+                yield name, RAISED.format(self.rest)
+            elif level == self.rest and not layer.barred:
                 lower = any(tried.levels[name] == "int8" for tried in self.tried)
                 yield name, RAISED.format("int8") if lower else UNTRIED
             elif name in best.outcome.kept:
                 yield name, best.outcome.kept[name]
-            elif level == "fp16":
+            elif level == self.rest:
                 yield name, layer.barred
 
 

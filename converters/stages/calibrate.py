@@ -9,11 +9,10 @@ from typing import Any
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.recipe import AUTO, FP32, INTEGERS, Recipe
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
-from enginesmith.converters.precision.mix import rest_of
 
 
 class CalibrateOptions(Options):
@@ -39,7 +38,7 @@ class Calibrate(Stage[CalibrateOptions]):
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         if recipe.precision in (FP32, "bf16"):  # bf16 has the range of float32
             return
-        integers = recipe.precision in ("int8", AUTO)
+        integers = recipe.precision in INTEGERS
         roles = {"calibration": integers and recipe.equalize}
         if recipe.precision == AUTO and not recipe.equalize and not recipe.qat:
             roles["equalized"] = True  # the search tries both
@@ -47,7 +46,7 @@ class Calibrate(Stage[CalibrateOptions]):
             id = self.name if role == "calibration" else f"{self.name} {role}"
             options = CalibrateOptions(
                 precision=recipe.precision,
-                rest=rest_of(recipe, half=so_far.half),
+                rest=so_far.rest,
                 data=DataOptions.calibration(recipe),
                 equalize=equalize,
             )
@@ -89,4 +88,4 @@ class Calibrate(Stage[CalibrateOptions]):
         save(model, context.out / MODEL)
         for warning in warnings:
             context.warn(warning)
-        return Facts(warnings=warnings, source_files=own_sources(), note=f"{found.samples} examples of {dataset.name}")
+        return Facts(warnings=warnings, source_files=files_read(), note=f"{found.samples} examples of {dataset.name}")

@@ -11,15 +11,19 @@ from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
-from enginesmith.converters.core.samples import SampleSet, load_results, save_results
+from enginesmith.converters.core.samples import WITNESS, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs.comparison import (
     ONNXRUNTIME,
     compare_samples,
     conclude,
+    doubt_the_reference,
+    excuse,
+    rounding_alone,
     run_samples,
     runner_label,
+    silent_outputs,
     worst_figures,
 )
 from enginesmith.converters.graphs.difference import as_close
@@ -80,9 +84,9 @@ class Compare(Stage[CompareOptions]):
     def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> ComparedFacts:
         samples, feeds = SampleSet.load(inputs["samples"])
         expected = load_results(inputs["expected"])
-        chosen = list(range(len(feeds)))
+        chosen = samples.held(options.precision)
         if options.backend != ONNXRUNTIME and not get_backend(options.backend).dynamic_shapes:
-            chosen = [i for i, sample in enumerate(samples.samples) if sample.optimum or sample.listed]
+            chosen = [i for i in chosen if samples.samples[i].optimum or samples.samples[i].listed]
         named = [(samples.samples[index].name, feeds[index]) for index in chosen]
         folder = inputs["candidate"]
         graph = STAND_IN if (folder / STAND_IN).exists() else MODEL
@@ -92,17 +96,26 @@ class Compare(Stage[CompareOptions]):
         save_results(context.out, runner_label(options.backend), found)
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
-        compared = compare_samples(samples, chosen, feeds, before, results, TOLERANCES[options.precision])
+        tolerance = TOLERANCES[options.precision]
+        alone = rounding_alone(inputs["samples"])
+        compared = compare_samples(samples, chosen, feeds, before, results, tolerance, alone)
         label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
-        comparison = conclude(compared, options.expected, label, options.judged_by)
+        excused = excuse(samples, options.precision) or (options.judged_by and f"{options.judged_by} judges it")
+        comparison = conclude(compared, options.expected, label, excused)
+        if comparison.verdict == "fail":
+            contrary = load_beside(inputs["samples"], WITNESS)
+            witnesses = {index: contrary[index] for index in chosen} if contrary else {}
+            doubt_the_reference(comparison, dict(zip(chosen, results, strict=True)), witnesses, tolerance)
         if comparison.verdict == "fail" and "wide" in inputs:
             exact = load_results(inputs["wide"])[0][1]
             rows = zip(compared, before, results, (exact[index] for index in chosen), strict=True)
-            tolerance = TOLERANCES[options.precision]
             if all(
                 sample.passed or (not sample.retyped and as_close(samples.task, stand_in, engine, wide, tolerance))
                 for sample, stand_in, engine, wide in rows
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
-        return ComparedFacts(comparison=comparison, note=worst_figures(compared))
+        silent = silent_outputs(compared)
+        for warning in silent:
+            context.warn(warning)
+        return ComparedFacts(comparison=comparison, note=worst_figures(compared), warnings=silent)

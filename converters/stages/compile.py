@@ -15,7 +15,7 @@ from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
 from enginesmith.converters.core.inputs import listed_shapes, written
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import AUTO, Recipe
+from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
@@ -65,6 +65,7 @@ class Compile(Stage[CompileOptions]):
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         backend, target = so_far.branch.backend, so_far.branch.target
+        tunable = get_backend(backend).tunable
         options = CompileOptions(
             backend=backend,
             target=target,
@@ -72,8 +73,9 @@ class Compile(Stage[CompileOptions]):
             expected=so_far.expected_label,
             repair=recipe.repair,
             sparse=recipe.sparse,
-            kernels=recipe.kernels,
-            winograd=recipe.winograd,
+            # of no other backend are the kernels ours
+            kernels=recipe.kernels if tunable else True,
+            winograd=recipe.winograd if tunable else True,
         )
         needs = so_far.needs("model", "samples", "expected", "tuned")
         id = f"{self.name} {so_far.branch.name}"
@@ -100,7 +102,10 @@ class Compile(Stage[CompileOptions]):
         engine = built.engine
         warnings = [f"the graph's {change}" for change in interface.save(built.onnx, context.out)]
         if lacking := shortfall(engine.products_asked, engine.products_built):
-            warnings.append(f"{options.backend}: {lacking}; the report's layers say what the others are")
+            others = "the report's layers say what the others are"
+            if backend.rest == FP32 and not lacking.startswith("asked int8"):
+                others = "it computes 16 bits in float32"
+            warnings.append(f"{options.backend}: {lacking}; {others}")
         if request.profile and not request.shapes and not backend.dynamic_shapes:
             optimum = written({name: shape for name, (_, shape, _) in request.profile.items()})
             warnings.append(

@@ -10,8 +10,9 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions, MetricOptions, open_evaluator
+from enginesmith.converters.precision.facts import doubt_of
 from enginesmith.converters.precision.mix import STAND_IN
 
 TELLING = 0.01
@@ -47,10 +48,12 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
         )
         wide = so_far.roles.get("wide", so_far.roles["model"])
         needs = {"model": wide, "candidate": so_far.roles["model"], **so_far.needs("samples", "original")}
-        yield PlannedStage(JUDGE, self.name, options, needs=needs, after=so_far.after)
-        so_far.gate = JUDGE
+        so_far.gate, after = so_far.id(JUDGE), so_far.after
+        yield PlannedStage(so_far.gate, self.name, options, needs=needs, after=after)
 
     def run(self, inputs: Mapping[str, Path], options: AccuracyOptions, context: Context) -> JudgedFacts:
+        if doubt := doubt_of(inputs["samples"]):
+            return JudgedFacts(note="not measured: random weights", doubt=doubt)
         evaluator = open_evaluator(options.data, options.metric, inputs, context)
         score = evaluator.score(stand_in_of(inputs["candidate"]))
         accuracy = evaluator.record(score, options.budget)
@@ -62,7 +65,7 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
             )
         for warning in warnings:
             context.warn(warning)
-        return JudgedFacts(accuracy=accuracy, warnings=warnings, source_files=own_sources(), note=accuracy.verdict)
+        return JudgedFacts(accuracy=accuracy, warnings=warnings, source_files=files_read(), note=accuracy.verdict)
 
 
 def stand_in_of(artifact: Path) -> Path:

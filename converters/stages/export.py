@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
+from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
 from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
-
-if TYPE_CHECKING:
-    pass
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -48,7 +47,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     facts = ModelFacts
-    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "polygraphy")
+    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
@@ -79,6 +78,7 @@ class Export(Stage[ExportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
 
+from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import Examination, examine
 
         context.progress("loading the model")
@@ -88,31 +88,52 @@ class Export(Stage[ExportOptions]):
         with torch.no_grad():
             prepared = prepare(loaded, options)
             samples, feeds = make_samples(
-                prepared.specs, prepared.task, options.samples, options.seed, pixels=options.pixels or prepared.pixels
+                prepared.specs,
+                prepared.task,
+                options.samples,
+                options.seed,
+                pixels=options.pixels or prepared.pixels,
+                example=[tensor.numpy() for tensor in loaded.example],
             )
-            if loaded.weights.origin == "random":
-                seed(loaded, prepared.task, feeds, options.seed)
+            ordinary = [feeds[index] for index in samples.ordinary()]
+            samples.random_weights = loaded.weights.origin == "random"
+            if samples.random_weights:
+                seed(loaded, prepared.task, ordinary, options.seed)
             context.progress("PyTorch's own outputs")
-            results = _reference(prepared, feeds)
+            results, pace = _reference(prepared, ordinary)
             warnings = [*loaded.warnings]
             if not _repeats(results):
                 warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
                 context.warn(warnings[-1])
-            save_results(context.out, "PyTorch", results)
-            samples.save(context.out, feeds)
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
             module = prepared.build()
             context.progress("what a trace would freeze")
             # the static detectors are ours, and torchvision writes its own to be traced
-            sample = [torch.from_numpy(array.copy()) for array in feeds[0].values()]
+            sample = [torch.from_numpy(array.copy()) for array in ordinary[0].values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
             attempts = export_onnx(module, prepared.specs, names, refused, options.opset, context, remedy=frozen.remedy)
             doubt = frozen.doubt(attempts[-1].tool)
             if doubt:
                 context.warn(doubt.reason)
+            exercised = exercise(
+                context.out / MODEL,
+                samples,
+                feeds,
+                results,
+                lambda feed: _named(prepared, _call(prepared, feed)),
+                pace,
+                context.scratch,
+                strict=True,
+                progress=context.progress,
+            )
+            exact = exact_results(prepared.module, prepared.forward, exercised.feeds, exercised.results)
+        save_results(context.out, "PyTorch", exercised.results)
+        if any(exact):
+            save_results(context.out, "PyTorch in float64", exact, EXACT)
+        exercised.samples.save(context.out, exercised.feeds)
         return ModelFacts(
             **{
                 **dict(describe(context.out / MODEL)),
@@ -125,7 +146,8 @@ class Export(Stage[ExportOptions]):
                 "task": prepared.task,
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
-                "source_files": own_sources(),
+                "coverage": exercised.coverage,
+                "source_files": files_read(),
             }
         )
 
@@ -137,25 +159,36 @@ def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
     return options.sha256 if options.kind in ("exported-program", "torchscript", LIVE) else ""
 
 
-def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-    """The outputs by name, on every sample, of the model as its author wrote it."""
+def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> tuple[list[dict[str, Array]], float]:
+    """The outputs by name, on every sample, of the model as its author wrote it; and the seconds of all cores that the fastest took."""
+    results, seconds = [], []
+    for feed in feeds:
+        started = time.process_time()
+        made = guard(lambda feed=feed: _call(prepared, feed), feed)  # type: ignore[misc]
+        seconds.append(time.process_time() - started)
+        results.append(_named(prepared, made))
+    return results, min(seconds)
+
+
+def _call(prepared: Prepared, feed: Feed) -> Any:
     import torch
 
+    return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
+
+
+def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
+    import torch
+
+    names, tensors = flatten(made)
+    if not tensors:
+        raise UserError("the model returns no tensor")
     inputs = [spec.name for spec in prepared.specs]
-    results = []
-    for feed in feeds:
-        arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
-        made = guard(lambda arguments=arguments: prepared.reference(*arguments), feed)  # type: ignore[misc]
-        names, tensors = flatten(made)
-        if not tensors:
-            raise UserError("the model returns no tensor")
-        names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
-        for name, tensor in zip(names, tensors, strict=True):
-            if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
-                raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
-        # copied, since a tensor may be the model's own, which the next call changes
-        results.append({name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)})
-    return results
+    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
+    for name, tensor in zip(names, tensors, strict=True):
+        if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
+            raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
+    # copied, since a tensor may be the model's own, which the next call changes
+    return {name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)}
 
 
 def _repeats(results: Sequence[dict[str, Array]]) -> bool:

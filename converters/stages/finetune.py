@@ -15,17 +15,18 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.recipe import INTEGERS, Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.stage import GRAPHS, Context, Stage
+from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import (
     CODE,
     called,
     check_defined,
     function_from_file,
     function_from_module,
-    own_sources,
 )
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
 from enginesmith.converters.torch_models.prepare import WEIGHTS
 from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector, model_options
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 UNSEEN = "no input reached it in the training: its range will be that of the calibration"
 
 
-INTEGERS = ("int8", "auto")
 NONE = "none"
 """What `finetune` is where pruning is all."""
 DISTILLED = 512
@@ -119,7 +119,8 @@ class Finetune(Stage[FinetuneOptions]):
         function, name = None, ""
         if options.function and options.function_path:
             name = called(options.function_path, options.function)
-            function = function_from_file(options.function_path, options.function)
+            with unchanged({options.function_path: options.function_sha256}):
+                function = function_from_file(options.function_path, options.function)
         elif options.function:
             name = options.function
             function = function_from_module(name)
@@ -149,7 +150,7 @@ class Finetune(Stage[FinetuneOptions]):
             unreachable=loaded.unreachable,
             findings=_left(loaded.module, record),
             note=_note(record),
-            source_files=own_sources(),
+            source_files=files_read(),
         )
 
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
-from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.facts import Doubt, ModelFacts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
-from enginesmith.converters.core.samples import Array, Feed, Pixels, save_results
-from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.samples import EXACT, WITNESS, Array, Feed, Pixels, save_results
+from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
+from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.samples import make_samples
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.witness import second_witness
 
 if TYPE_CHECKING:
     import onnx
@@ -46,15 +49,13 @@ class OnnxImport(Stage[ImportOptions]):
     facts = ModelFacts
     packages = ("onnx", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     without_torch = True
+    preload = (*GRAPHS, "onnx.reference.ops._op_list")
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         source = so_far.source
         if source.kind != "onnx":
             return
         assert source.path is not None
-        for flag in ("weights", "stock", "proposals"):
-            if getattr(recipe, flag):
-                raise UserError(f"{flag} is for PyTorch models; {source.path.name} is a finished graph")
         options = ImportOptions(
             path=source.path,
             sha256=hash_file(source.path),
@@ -69,38 +70,62 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
-        model = load_graph(options.path)
-        external = external_files(model, options.path)
-        _check(options.path)
-        _copy(model, external, options.path, context.out)
+        from enginesmith.converters.graphs.exercise import exercise
+
+        sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
+        with unchanged({options.path: options.sha256}):
+            model = load_graph(options.path, context.memory, sizes)
+            with hashed(options.path.parent / name for name in external_files(model)) as external:
+                _copy(model, external, options.path, context.out)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
         task = options.task if options.task != "auto" else "tensor"
         samples, feeds = make_samples(specs, task, options.samples, options.seed, pixels=options.pixels or "unknown")
-        samples.save(context.out, feeds)
         context.progress("reference outputs")
-        save_results(
-            context.out, "ONNX Runtime, unoptimized", _reference(context.out / MODEL, feeds, options.path.name)
+        run = _runner(context.out / MODEL, options.path.name)
+        ordinary = [feeds[index] for index in samples.ordinary()]
+        results, pace = _reference(run, ordinary, options.path.name)
+        exercised = exercise(
+            context.out / MODEL,
+            samples,
+            feeds,
+            results,
+            run,
+            pace,
+            context.scratch,
+            strict=False,
+            progress=context.progress,
         )
-        sources = {str(options.path.parent / name): hash_file(options.path.parent / name) for name in external}
+        exercised.samples.save(context.out, exercised.feeds)
+        save_results(context.out, "ONNX Runtime, unoptimized", exercised.results)
+        context.progress("a second witness")
+        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
+            told = witness.hear(exercised.results)
+        if any(told.exact):
+            save_results(context.out, "onnx's reference evaluator in float64", told.exact, EXACT)
+        if any(told.contrary):
+            save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
+        for warning in told.disputes:
+            context.warn(warning)
+        sources = {str(path): digest for path, digest in external.items()}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
-        return ModelFacts(**{**dict(facts), "weights": weights, "task": task, "source_files": sources})
+        return ModelFacts(
+            **{
+                **dict(facts),
+                "weights": weights,
+                "task": task,
+                "source_files": sources,
+                "coverage": exercised.coverage,
+                "warnings": told.disputes,
+                "doubt": Doubt(verified="proves nothing", reason=told.disputes[0]) if told.disputes else None,
+                "note": f"a second witness heard on {told.heard} of {len(exercised.feeds)} samples",
+            }
+        )
 
 
-def _check(path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        # custom operators have no schema, which the backends' own checks will judge
-        if "No Op registered" not in str(error):
-            raise UserError(f"{path} is not valid ONNX: {first_line(error)}") from None
-
-
-def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path) -> None:
+def _copy(model: onnx.ModelProto, external: Collection[Path], path: Path, out: Path) -> None:
     """The model under its name in the store, and its external data, gathered in one file beside it."""
     import onnx
 
@@ -111,7 +136,8 @@ def _copy(model: onnx.ModelProto, external: Sequence[str], path: Path, out: Path
     onnx.save(model, str(out / MODEL), save_as_external_data=True, location=f"{MODEL}.data", size_threshold=1024)
 
 
-def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, Array]]:
+def _runner(model: Path, name: str) -> Callable[[Feed], dict[str, Array]]:
+    """Runs the graph as it is written. Raises ConversionError where ONNX Runtime can't load it."""
     try:
         session = onnxruntime.session(model, optimize=False)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception
@@ -124,12 +150,21 @@ def _reference(model: Path, feeds: Sequence[Feed], name: str) -> list[dict[str, 
     if strange:
         raise UserError(f"{name} returns {', '.join(strange)} as a sequence or a map; an engine returns tensors only")
     outputs = [output.name for output in session.get_outputs()]
-    results = []
+    return lambda feed: dict(zip(outputs, session.run(None, dict(feed)), strict=True))
+
+
+def _reference(
+    run: Callable[[Feed], dict[str, Array]], feeds: Sequence[Feed], name: str
+) -> tuple[list[dict[str, Array]], float]:
+    """The outputs for every sample, and the seconds of all cores that the fastest took."""
+    results, seconds = [], []
     for feed in feeds:
+        started = time.process_time()
         try:
-            results.append(dict(zip(outputs, session.run(None, dict(feed)), strict=True)))
+            results.append(run(feed))
         except Exception as error:  # noqa: BLE001 - as above
             traceback.print_exc()
             shapes = " ".join(f"{key}:{'x'.join(map(str, array.shape))}" for key, array in feed.items())
             raise UserError(f"{name} refuses the input {shapes}: {first_line(error)}; give another SHAPE") from None
-    return results
+        seconds.append(time.process_time() - started)
+    return results, min(seconds)

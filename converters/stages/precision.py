@@ -12,9 +12,9 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe, Rest
 from enginesmith.converters.core.records import Lowering
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.precision.facts import LoweredFacts, lowered, lowered_facts
+from enginesmith.converters.precision.facts import LoweredFacts, doubt_of, lowered, lowered_facts
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.mix import apply, rest_of, whole, write
+from enginesmith.converters.precision.mix import apply, whole, write
 
 
 class PrecisionOptions(Options):
@@ -39,13 +39,14 @@ class Lower(Stage[PrecisionOptions]):
             return
         options = PrecisionOptions(
             precision=recipe.precision,
-            rest=rest_of(recipe, half=so_far.half),
+            rest=so_far.rest,
             int8=Int8Options.asked(recipe),
             keep_io=not recipe.low_io,
         )
         needs = so_far.needs("model", "samples", "calibration")
-        yield PlannedStage(self.name, self.name, options, needs=needs, after=(so_far.roles["expected"],))
-        lowered(so_far, self.name)
+        id = so_far.id(self.name)
+        yield PlannedStage(id, self.name, options, needs=needs, after=(so_far.roles["expected"],))
+        lowered(so_far, id)
 
     def run(self, inputs: Mapping[str, Path], options: PrecisionOptions, context: Context) -> LoweredFacts:
         import onnx_ir as ir
@@ -60,7 +61,7 @@ class Lower(Stage[PrecisionOptions]):
         lowering = apply(model, mix, Calibration.load(calibrated) if calibrated else None, options.int8)
         _check_lowered(lowering, options.precision)
         write(model, mix, context.out)
-        return lowered_facts(context.out, lowering)
+        return lowered_facts(context.out, lowering).model_copy(update={"doubt": doubt_of(inputs["samples"])})
 
 
 def _check_lowered(lowering: Lowering, precision: str) -> None:

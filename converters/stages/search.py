@@ -11,14 +11,14 @@ from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import AUTO, Recipe
+from enginesmith.converters.core.recipe import AUTO, Recipe, Rest
 from enginesmith.converters.core.records import Search
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described, open_evaluator
-from enginesmith.converters.precision.facts import LoweredFacts, lowered, lowered_facts
+from enginesmith.converters.precision.facts import LoweredFacts, doubt_of, lowered, lowered_facts
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.mix import apply, write
+from enginesmith.converters.precision.mix import apply, lowest, write
 
 DEFAULT_BUDGET = 0.005
 """Of a search that was given none."""
@@ -29,12 +29,15 @@ LOWERED = "precision"
 
 
 class SearchOptions(Options):
-    """`budget` in units of the metric, `seconds` to spend, `target` for the latency's estimate."""
+    """`budget` in units of the metric, `seconds` to spend, `target` for the latency's estimate; `rest` is what computes in
+    no integers, and fp32 leaves nothing to choose but these.
+    """
 
     data: DataOptions
     metric: MetricOptions
     budget: float
     target: str
+    rest: Rest
     seconds: float
     int8: Int8Options
     keep_io: bool = True
@@ -43,11 +46,12 @@ class SearchOptions(Options):
 
 
 class SearchFacts(LoweredFacts, JudgedFacts):
-    search: Search
+    search: Search | None = None
+    """None where the weights are random: a search would rank noise."""
 
     @property
     def remedy(self) -> str:
-        if self.search.stopped:
+        if self.search and self.search.stopped:
             return f"it stopped {self.search.stopped}: give it more TIME, or a larger BUDGET"
         return "nothing better was found: give a larger BUDGET, or train with --qat --finetune"
 
@@ -72,14 +76,16 @@ class SearchMix(Stage[SearchOptions]):
             metric=MetricOptions.asked(recipe),
             budget=DEFAULT_BUDGET if recipe.budget is None else recipe.budget,
             target=so_far.estimated,
+            rest=so_far.rest,
             seconds=recipe.time,
             int8=Int8Options.asked(recipe),
             keep_io=not recipe.low_io,
             code=code_version(__name__),
         )
         needs = so_far.needs("model", "samples", "original", "calibration", "equalized")
-        yield PlannedStage(LOWERED, self.name, options, needs=needs, after=(so_far.roles["expected"],))
-        lowered(so_far, LOWERED)
+        id = so_far.id(LOWERED)
+        yield PlannedStage(id, self.name, options, needs=needs, after=(so_far.roles["expected"],))
+        lowered(so_far, id)
 
     def run(self, inputs: Mapping[str, Path], options: SearchOptions, context: Context) -> SearchFacts:
         from enginesmith.converters.precision.cost import with_shapes
@@ -88,9 +94,16 @@ class SearchMix(Stage[SearchOptions]):
         from enginesmith.converters.precision.mix_search import search
         from enginesmith.converters.precision.trial import Ground, Trials
 
-        evaluator = open_evaluator(options.data, options.metric, inputs, context)
         grounds = {role: Ground.load(inputs[role]) for role in ("calibration", "equalized") if role in inputs}
         plain = grounds["calibration"]
+        if doubt := doubt_of(inputs["samples"]):
+            mix = lowest(plain.model, options.rest).model_copy(update={"keep_io": options.keep_io})
+            lowering = apply(plain.model, mix, plain.calibration, options.int8)
+            write(plain.model, mix, context.out)
+            made = lowered_facts(context.out, lowering)
+            note = f"{made.note}; not searched: random weights"
+            return SearchFacts(**{**dict(made), "doubt": doubt, "note": note})
+        evaluator = open_evaluator(options.data, options.metric, inputs, context)
         shapes = {spec.name: spec.opt for spec in described(inputs["samples"]).specs}
         layers = layers_of(plain.model, with_shapes(plain.model, shapes), options.target)
         quick = quick_judge(inputs["model"] / MODEL, evaluator, len(layers), options.seconds)
@@ -109,6 +122,7 @@ class SearchMix(Stage[SearchOptions]):
             quick,
             layers,
             options.budget,
+            options.rest,
             options=options.int8,
             seconds=options.seconds,
             stop=context.stopped,
@@ -135,7 +149,7 @@ class SearchMix(Stage[SearchOptions]):
                 "accuracy": accuracy,
                 "search": record,
                 "warnings": warnings,
-                "source_files": own_sources(),
+                "source_files": files_read(),
                 "note": f"{best.name}; {accuracy.verdict}; {len(record.candidates)} candidates",
             }
         )

@@ -15,7 +15,7 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.converters.core.stage import MODEL, Context, Stage
-from enginesmith.converters.core.user_code import own_sources
+from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions, MetricOptions, described
 from enginesmith.converters.precision.int8.options import Int8Options
 
@@ -118,7 +118,7 @@ class MeasureSensitivity(Stage[SensitivityOptions]):
         (context.out / FILE).write_text(record.model_dump_json(indent=1))
         worst = found.losses[0]
         note = f"{len(found.losses)} layers on {judge.examples} examples; worst {worst.node}: {worst.loss:+.4f}"
-        return Facts(warnings=list(dataset.warnings), source_files=own_sources(), note=note)
+        return Facts(warnings=list(dataset.warnings), source_files=files_read(), note=note)
 
 
 def _identity(inputs: Mapping[str, Path], options: SensitivityOptions) -> str:

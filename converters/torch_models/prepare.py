@@ -40,8 +40,10 @@ class Prepared:
 
     build: Callable[[], nn.Module]
     """Makes the module to export; called once the weights are what they will be, since it may rearrange them."""
-    reference: Callable[..., Any]
-    """What the outputs are compared with: the model as its author wrote it."""
+    module: nn.Module
+    """The model as its author wrote it."""
+    forward: Callable[[nn.Module], Callable[..., Any]]
+    """Of that module, or of a copy: takes tensors, returns what the outputs are compared with."""
     specs: tuple[InputSpec, ...]
     task: str
     pixels: Pixels
@@ -50,7 +52,7 @@ class Prepared:
 
 
 def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
-    """The module that the export stage gave to the exporter; `feeds` are the samples that it made, `finetuned` is the
+    """The module that the export stage gave to the exporter; `feeds` are its ordinary samples, `finetuned` is the
     artifact that it took the weights from.
     """
     import torch
@@ -92,7 +94,8 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
     task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
     return Prepared(
         build=lambda: flat(loaded.module),
-        reference=loaded.module,
+        module=loaded.module,
+        forward=lambda module: module,
         specs=specs,
         task=task,
         pixels="imagenet" if loaded.library else "unknown",
@@ -118,7 +121,8 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
         build = partial(detectors.make_static, module, height, width, proposals=options.proposals)
     return Prepared(
         build=build,
-        reference=lambda images: detectors.reference_forward(module, images),
+        module=module,
+        forward=lambda module: partial(detectors.reference_forward, module),
         specs=specs,
         task="detection",
         pixels="unit",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import pickle
 import sys
-import traceback
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
+from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
+from enginesmith.converters.core.user_files import watch_imports
+from enginesmith.converters.torch_models.exported_program import load_exported_program
+from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
@@ -59,7 +62,8 @@ def is_detector(model: nn.Module) -> bool:
 
 
 class TorchModelOptions(Options):
-    """Which model a stage loads. The hashes only make the content of the files part of the stage's key."""
+    """Which model a stage loads. The hashes only make the content of the files part of the stage's key, `sha256` that of
+    the code where the model is one of our own modules."""
 
     kind: str
     ref: str
@@ -73,9 +77,11 @@ class TorchModelOptions(Options):
 
     def load(self) -> LoadedModel:
         """Raises UserError."""
-        if self.kind == LIVE and self.path and hash_file(self.path) != self.sha256:
-            raise UserError(f"{self.path} has changed since the build was planned; build again")
-        return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
+        files = {self.path: self.sha256} if self.path else {}
+        if self.weights_sha256:
+            files[Path(self.weights)] = self.weights_sha256
+        with unchanged(files):
+            return load_model(self.kind, self.ref, self.path, self.weights, self.trust, self.seed)
 
 
 def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "ref": source.ref,
         "path": source.path,
-        "sha256": hash_file(source.path) if source.path else "",
+        "sha256": hash_file(source.path) if source.path else code_version(source.ref.partition(":")[0]),
         "weights": weights,
         "weights_sha256": digest,
         "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),
@@ -110,8 +116,8 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
             raise UserError(f"{path.name} carries its weights; leave WEIGHTS out")
         origin = Weights(origin="model", detail=f"in {path.name}")
         if kind == "torchscript":
-            return LoadedModel(_torchscript(path, trust), origin)
-        program = _exported_program(path)
+            return LoadedModel(load_torchscript(path, trust), origin)
+        program = load_exported_program(path, trust)
         positional, named = program.example_inputs or ((), {})
         plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
         return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
@@ -119,6 +125,7 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
         raise UserError("such a model comes with the weights that it has; give WEIGHTS a path, random, or leave it out")
     if kind == LIVE:
         assert path is not None
+        watch_imports()
         _, module, example = read_pickle(path, trust)
         loaded = _as_made(module, example, path.stem)
     else:
@@ -280,30 +287,3 @@ def _as_made(module: nn.Module, example: Any, name: str) -> LoadedModel:
     with suppress(NotImplementedError):  # an exported program's module is what it was exported as
         module.eval()
     return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
-
-
-def _exported_program(path: Path) -> torch.export.ExportedProgram:
-    import torch
-
-    try:
-        return torch.export.load(path)
-    except Exception as error:  # noqa: BLE001 - torch raises a dozen types for a file that is none
-        traceback.print_exc()
-        raise UserError(f"{path} is no exported program (torch.export.save): {first_line(error)}") from None
-
-
-def _torchscript(path: Path, trust: bool) -> nn.Module:
-    import torch
-
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no TorchScript file: it is truncated, or text, or an old pickle")
-    try:
-        module: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()
-        return module
-    except RuntimeError as error:
-        if "constants.pkl" not in str(error):
-            raise UserError(f"{path} is no TorchScript file: {first_line(error)}") from None
-    content = read_pickle(path, trust)  # torch.save wrote it: a state dict, or a pickled module
-    if isinstance(content, torch.nn.Module):
-        return content.eval()
-    raise UserError(f"{path} holds weights but no model; give MODEL the model that they belong to, and WEIGHTS={path}")

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 from urllib.request import getproxies
 
 from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.torch_models.archive import refused_pickle
 
 if TYPE_CHECKING:
     import torch
@@ -91,10 +92,8 @@ def read_pickle(path: Path, trust: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=not trust)
     except Exception as error:  # noqa: BLE001 - pickle raises what it meets in a damaged file, or in a stranger's code
         traceback.print_exc()
-        if not trust and "Unsupported global" in str(error):
-            raise UserError(
-                f"{path} holds pickled Python objects, which can run any code; if you trust it, give --trust (TRUST=1)"
-            ) from None
+        if not trust and (refused := refused_pickle(path, error)):
+            raise refused from None
         raise UserError(
             f"{path} can't be read as what torch.save wrote: {type(error).__name__}: {first_line(error)}"
         ) from None

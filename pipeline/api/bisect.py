@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.limits import limits_for, size_of
 from enginesmith.pipeline.api.files import Graph, check_writable, graph_file
 from enginesmith.pipeline.api.progress import listening
 from enginesmith.pipeline.api.result import Result
@@ -34,6 +35,7 @@ def bisect(
     shape: str | None = None,
     any_failure: bool = False,
     timeout: float = TIMEOUT,
+    memory: float | None = None,
     time: float | None = None,
     out: str | Path | None = None,
     progress: bool | Listener | None = None,
@@ -62,6 +64,7 @@ def bisect(
     shape: str | None = None,
     any_failure: bool = False,
     timeout: float = TIMEOUT,
+    memory: float | None = None,
     time: float | None = None,
     out: str | Path | None = None,
     store: str | Path | None = None,
@@ -80,7 +83,8 @@ def bisect(
     Without `fails`, `subject` is a `Result` or a build's output folder; `stages` names two, such as `export,simplify`; the
     folder `out`, the build's own where left out, gets the plot. A divergence whose `first` is None says that both agree.
 
-    `timeout`: seconds of one test. `time`: seconds of the search; the best so far is saved then.
+    `timeout`: seconds of one test; `memory`: GB of one, 3 and more for a large file where left out. `time`:
+    seconds of the search; the best so far is saved then.
     Raises UserError for requests that make no sense, ConversionError where two sides that were named can't be compared.
     """
     if fails is None:
@@ -96,8 +100,11 @@ def bisect(
         raise UserError("stages are those of a build, and a condition is for a graph")
     from enginesmith.converters.bisect.search import Limits
 
-    limits = Limits(timeout, math.inf if time is None else time, any_failure)
     with graph_file(subject) as path:
+        if not path.is_file():
+            raise UserError(f"no file {path}")
+        allowed = limits_for(size_of(path), timeout, memory)
+        limits = Limits(timeout, math.inf if time is None else time, any_failure, allowed.memory)
         return _reduce(path, fails, target, shape, limits, Path(out or f"{path.stem}-reduced.onnx"), progress)
 
 
@@ -113,8 +120,6 @@ def _reduce(
     from enginesmith.converters.bisect.conditions import parse_condition
     from enginesmith.converters.bisect.search import reduce_file
 
-    if not path.is_file():
-        raise UserError(f"no file {path}")
     condition = parse_condition(fails, target)
     shapes = parse_shapes(shape) if shape else ()
     if out.exists() and out.samefile(path):

@@ -25,6 +25,7 @@ def compare(
     shape: str | None = None,
     timeout: float = job.TIMEOUT,
     store: str | Path | None = None,
+    trust: bool = False,
     progress: bool | Listener | None = None,
 ) -> Contrast:
     """Hold `b` against `a`: what differs in outputs, nodes, precision, size, latency, versions of tools, and findings.
@@ -36,7 +37,8 @@ def compare(
     Each is a `Result` or a build's output folder, its manifest.json alone, an .onnx file or a ModelProto, an `Engine` or its
     file within the output folder. With `run` both run on the same samples where they can: those of the build, which its
     store or its folder holds (samples.json with inputs.json), or made up for a graph, where `shape` is that of its dynamic
-    inputs. Each runs in a process of its own, for `timeout` seconds at most.
+    inputs. Each runs in a process of its own, for `timeout` seconds at most. An engine is machine code: one that was not
+    built on this machine runs with `trust` alone.
 
     `differs` of the answer says that outputs, interface, verdicts or precision are not the same.
     Raises UserError for what is none of these; ConversionError for a graph that can't be read.
@@ -48,7 +50,7 @@ def compare(
             tell(Event(event="progress", stage=STAGE, text=text))
 
         left, right = (stack.enter_context(graph_file(_path(side))) for side in (a, b))
-        return job.compare(left, right, Store(store), run=run, shape=shape, timeout=timeout, listen=listen)
+        return job.compare(left, right, Store(store), run=run, shape=shape, timeout=timeout, trust=trust, listen=listen)
 
 
 def _path(side: Graph | Result | Engine) -> Graph:

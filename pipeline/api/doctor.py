@@ -24,7 +24,9 @@ class Checkup(Examination):
 
     @property
     def clean(self) -> bool:
-        """No backend refuses anything, or all of it was repaired."""
+        """No backend refuses anything, or all of it was repaired; and none failed to answer."""
+        if any(target.failed for target in self.targets):
+            return False
         return all(report.mended for report in self.repairs) if self.repairs else super().clean
 
 
@@ -36,7 +38,8 @@ def doctor(
     shape: str | None = None,
     inputs: str | Path | Mapping[str, Any] | None = None,
     trial: bool = True,
-    timeout: float = job.TIMEOUT,
+    timeout: float | None = None,
+    memory: float | None = None,
 ) -> Checkup:
     """Examine a graph for backends and versions, installed or not, and repair it into the file `fix`.
 
@@ -49,6 +52,7 @@ def doctor(
     `shape`: of dynamic inputs, `x:1..4..16x3x224x224`.
     `inputs`: an array for each input to prove repairs on, by name or as a .npz file; else they are made up.
     `trial`: ask the backends that are here, by a real parse and build. `timeout`: seconds that one backend may take.
+    `memory`: GB that it may use. Where they are left out, all of it may take some 50 s and 3 GB, and more for a large file.
 
     Raises UserError for files that can't be read or written, and for backends that nothing is known of.
     """
@@ -59,10 +63,10 @@ def doctor(
     with graph_file(model) as path, arrays_file(inputs) as feed:
         if out is not None:
             job.check_files(path, out, feed)  # before the examination, which may take minutes
-        found = job.examine(path, wanted, shape, trial=trial, timeout=timeout)
+        found = job.examine(path, wanted, shape, trial=trial, timeout=timeout, memory=memory)
         checkup = Checkup(**dict(found))
         if out is not None and found.nodes:
-            checkup.repairs = job.fix(path, out, wanted, shape, feed, timeout, trial=trial)
+            checkup.repairs = job.fix(path, out, wanted, shape, feed, trial=trial, timeout=timeout, memory=memory)
             if any(report.made for report in checkup.repairs):
                 checkup.fixed = out
     return checkup

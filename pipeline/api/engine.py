@@ -18,6 +18,7 @@ from enginesmith.converters.core.exchange import Exchange
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
 from enginesmith.converters.core.records import Latency, Verified
 from enginesmith.pipeline.job.manifest import EngineRecord
+from enginesmith.pipeline.job.trusted import was_built_here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,14 +39,22 @@ class Engine:
     """
 
     def __init__(
-        self, record: EngineRecord, folder: Path, *, threads: int | None = None, timeout: float = 600.0
+        self,
+        record: EngineRecord,
+        folder: Path,
+        *,
+        threads: int | None = None,
+        timeout: float = 600.0,
+        trust: bool = False,
     ) -> None:
-        """`folder` is that of the manifest. `threads` bounds those of a CPU engine; `timeout` is in seconds, of one call."""
+        """`folder` is that of the manifest. `threads` bounds those of a CPU engine; `timeout` is in seconds, of one call.
+        An engine is machine code: one that was not built on this machine needs `trust`."""
         self.record = record
         """All that the manifest says of it: layers, dtypes, kernels, profile."""
         self.path: Path = folder / record.path
         self.threads = threads
         self.timeout = timeout
+        self.trust = trust
         self.seconds: float | None = None
         """Of the last run within the engine, without the copies."""
         self._inputs: list[dict[str, Any]] = []
@@ -126,6 +135,11 @@ class Engine:
             raise UserError(f"{self.backend}: {self.path.name} can't run here: {reason}")
         if not self.path.is_file():
             raise UserError(f"the engine {self.path} is not there any more; build again")
+        if not self.trust and not was_built_here(self.path):
+            raise UserError(
+                f"the engine {self.path} was not built here, and runs code of whoever built it; if you trust it, open it "
+                "with Result.open(folder, trust=True)"
+            )
         try:
             self._inputs = self._process.call(LOAD, self.backend, str(self.path), self.threads, timeout=self.timeout)
         except (Died, Raised) as error:

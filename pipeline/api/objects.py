@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
-from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.files import hash_file, record_files
 from enginesmith.converters.core.fingerprint import fingerprint
 from enginesmith.converters.core.hashing import hash_value, package_versions
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.stages.finetune import DISTILLED
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.shapes import format_shapes
-from enginesmith.pipeline.job.store import Entry, Store, record_files
+from enginesmith.pipeline.job.store import Store
 
 if TYPE_CHECKING:
     import onnx

@@ -10,12 +10,13 @@ from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from enginesmith.converters.core.printable import printable
+from enginesmith.pipeline.api.console import SafeConsole, escape
 from enginesmith.pipeline.job.events import Event, Listener
 
 MARKS = {
@@ -73,7 +74,7 @@ class Progress:
             self._begun += 1
             self._running[event.stage] = _Running()
             if self._live is None:
-                self._console.print(f"[{self._begun}/{self._total}] {event.stage} ...", highlight=False)
+                self._console.print(f"[{self._begun}/{self._total}] {escape(event.stage)} ...", highlight=False)
         elif event.event in ("progress", "waiting"):
             running = self._running[event.stage]
             running.text, running.fraction = event.text, event.fraction
@@ -85,7 +86,7 @@ class Progress:
             self._finished(event)
 
     def _whose(self, event: Event) -> str:
-        return f"{event.stage}: " if len(self._running) > 1 else ""
+        return f"{escape(event.stage)}: " if len(self._running) > 1 else ""
 
     def _finished(self, event: Event) -> None:
         mark, colour = MARKS[event.event]
@@ -94,7 +95,7 @@ class Progress:
             self._begun += 1
         took = running.seconds if running and event.event in ("built", "failed") else f"{event.event:>8}"
         self._console.print(
-            f"[{colour}]{mark}[/] {event.stage:<34} [dim]{took}[/]  {escape(event.text)}",
+            f"[{colour}]{mark}[/] {escape(event.stage):<34} [dim]{took}[/]  {escape(event.text)}",
             highlight=False,
         )
 
@@ -105,10 +106,10 @@ class Progress:
             bar = ProgressBar(total=1.0, completed=fraction, width=20) if fraction is not None else Text("")
             table.add_row(
                 self._spinner,
-                Text(f"{stage:<34}"),
+                Text(f"{printable(stage):<34}"),
                 Text(running.seconds, style="dim"),
                 bar,
-                Text(running.text, style="dim", overflow="ellipsis", no_wrap=True),
+                Text(printable(running.text), style="dim", overflow="ellipsis", no_wrap=True),
             )
         return table
 
@@ -117,7 +118,7 @@ class Progress:
 def listening(progress: bool | Listener | None) -> Iterator[Listener]:
     """Whom to tell: a function of the user's, the terminal or the notebook where it is True, nobody else."""
     if progress is True:
-        with Progress(Console()) as shown:
+        with Progress(SafeConsole()) as shown:
             yield shown
     else:
         yield progress or (lambda event: None)

@@ -45,11 +45,16 @@ class Result:
     manifest: Manifest
     bugs: tuple[str, ...] = field(default=(), repr=False)
     """Mistakes of ours, each with its stage."""
+    trust: bool = field(default=False, repr=False)
+    """Run engines that were built elsewhere."""
 
     @classmethod
-    def open(cls, folder: str | Path) -> Result:
-        """That of an earlier build, from its output folder. Raises UserError where it is none."""
-        return cls(Path(folder).absolute(), Manifest.read(Path(folder)))
+    def open(cls, folder: str | Path, *, trust: bool = False) -> Result:
+        """That of an earlier build, from its output folder. Raises UserError where it is none.
+
+        An engine is machine code: those that were not built on this machine run with `trust` alone.
+        """
+        return cls(Path(folder).absolute(), Manifest.read(Path(folder)), trust=trust)
 
     @property
     def success(self) -> bool:
@@ -60,7 +65,12 @@ class Result:
     def engines(self) -> list[Engine]:
         threads = self.manifest.recipe.get("threads")
         return [
-            Engine(record, self.folder, threads=threads if isinstance(threads, int) and threads else None)
+            Engine(
+                record,
+                self.folder,
+                threads=threads if isinstance(threads, int) and threads else None,
+                trust=self.trust,
+            )
             for record in self.manifest.engines
         ]
 

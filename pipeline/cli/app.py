@@ -78,7 +78,7 @@ def build(
 @app.command()
 @options.takes(
     *("model", "precision", "calib", "eval", "metric", "time", "target", "pixels", "shape", "weights"),
-    *("trust", "simplify", "threads", "out"),
+    *("trust", "simplify", "threads", "timeout", "memory", "out"),
     precision="int8 (where left out) or fp16: what each layer alone is lowered to.",
     time="What it may take, such as 10m; the layers that save least are left out then.",
     target="sm_89: what the time that a layer saves is estimated for.",
@@ -113,6 +113,9 @@ def bisect(
         bool, typer.Option("--any-failure", help="A smaller model may fail in another way than the whole.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one test may take.")] = 120.0,
+    memory: Annotated[
+        float | None, typer.Option(min=0, help="GB that a test may use; 3 and more for a large file where left out.")
+    ] = None,
     time: Annotated[float | None, typer.Option(min=1, help="Seconds for all; the best so far is saved then.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
@@ -133,6 +136,7 @@ def bisect(
             shape=shape,
             any_failure=any_failure,
             timeout=timeout,
+            memory=memory,
             seconds=time,
             out=out,
             store=store,
@@ -151,13 +155,14 @@ def compare(
     run: Annotated[bool, typer.Option("--run/--no-run", help="Run both on the same samples, where they can.")] = True,
     shape: Annotated[str | None, typer.Option(help="Of a graph's dynamic inputs: x:1..4..16x3x224x224.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one side may take to run.")] = 600.0,
+    trust: Annotated[bool, typer.Option("--trust", help="Run engines that were not built on this machine.")] = False,
     store: options.Store = None,
     json: options.Json = False,
 ) -> None:
     """What differs between two builds, two graphs, or a graph and an engine. Exit 1 where it matters."""
     from enginesmith.pipeline.cli.compare import run_compare
 
-    raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, store=store, as_json=json))
+    raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, trust=trust, store=store, as_json=json))
 
 
 @app.command()
@@ -177,7 +182,13 @@ def doctor(
     trial: Annotated[
         bool, typer.Option("--trial/--no-trial", help="Ask the backends that are here, by a real parse and build.")
     ] = True,
-    timeout: Annotated[float, typer.Option(help="Seconds that one backend may take.")] = 600.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds that one backend may take; 50 and more for a large file, for all of it."),
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GB that it may use; 3 and more for a large file where left out.")
+    ] = None,
     junit: options.JUnit = None,
     sarif: options.Sarif = None,
     json: options.Json = False,
@@ -186,7 +197,19 @@ def doctor(
     from enginesmith.pipeline.cli.command import run_doctor
 
     raise typer.Exit(
-        run_doctor(models, for_, fix, shape, inputs, timeout, trial=trial, junit=junit, sarif=sarif, as_json=json)
+        run_doctor(
+            models,
+            for_,
+            fix,
+            shape,
+            inputs,
+            timeout,
+            memory,
+            trial=trial,
+            junit=junit,
+            sarif=sarif,
+            as_json=json,
+        )
     )
 
 
@@ -275,18 +298,21 @@ def cache_verify(store: options.Store = None, json: options.Json = False) -> Non
 
 def main() -> None:
     """The console script: turns errors into one line and an exit status (2 request, 1 conversion, 3 bug, 130 Ctrl-C)."""
+    line = ""
     try:
-        app()
-    except SystemExit as end:
-        if end.code == STOPPED:  # what typer makes of Ctrl-C
-            typer.echo("enginesmith: stopped; what is finished is in the store", err=True)
-        raise
+        sys.argv[:] = options.readable(sys.argv)
+        status = app(standalone_mode=False) or 0
+        if status == STOPPED:  # what typer makes of Ctrl-C
+            line = "stopped; what is finished is in the store"
     except Exception as error:  # noqa: BLE001 - the outermost frame: every error becomes a line
         from enginesmith.pipeline.cli.crash import explain
 
         line, status = explain(error)
-        typer.echo(f"enginesmith: {line}", err=True)
-        sys.exit(status)
+    if line:
+        from enginesmith.converters.core.printable import one_line
+
+        print(f"enginesmith: {one_line(line)}", file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

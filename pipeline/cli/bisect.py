@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 
 from enginesmith.converters.bisect.search import Reduction
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.api.bisect import bisect
+from enginesmith.pipeline.api.console import escape, open_console, print_json
 
 
 def run(
@@ -25,6 +25,7 @@ def run(
     shape: str | None,
     any_failure: bool,
     timeout: float,
+    memory: float | None,
     seconds: float | None,
     out: Path | None,
     store: str | None,
@@ -39,7 +40,7 @@ def run(
         return run_diverges(subject, stages, timeout=timeout, out=out, store=store, as_json=as_json)
     if stages is not None:
         raise UserError("--stages goes with --diverges")
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     with _progress(console) as status:
         result = bisect(
             subject,
@@ -48,12 +49,13 @@ def run(
             shape=shape,
             any_failure=any_failure,
             timeout=timeout,
+            memory=memory,
             time=seconds,
             out=out,
             progress=lambda event: status.update(escape(event.text)),
         )
     if as_json:
-        print(result.model_dump_json(indent=1))
+        print_json(result.model_dump_json(indent=1))
     else:
         _show(console, result)
     return 0 if result.failure is not None else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from rich.table import Table
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.quantities import BYTES, SECONDS, quantity
+from enginesmith.pipeline.api.console import escape, open_console, print_json, say
 from enginesmith.pipeline.api.files import check_writable
-from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.store import Store
 
@@ -56,7 +55,7 @@ def run_build(
     if sarif is not None:
         write_sarif(result.manifest, result.folder, sarif)
     if as_json:
-        print(result.manifest.model_dump_json(indent=1))
+        print_json(result.manifest.model_dump_json(indent=1))
     else:
         show_manifest(console, result.manifest, _short(result.folder))
     if print_commands:
@@ -73,7 +72,8 @@ def run_doctor(
     out: Path | None,
     shape: str | None,
     inputs: Path | None,
-    timeout: float,
+    timeout: float | None,
+    memory: float | None,
     *,
     trial: bool,
     junit: Path | None,
@@ -91,7 +91,9 @@ def run_doctor(
     check_writable(junit=junit, sarif=sarif)
     checkups = []
     for model in models:
-        checkup = doctor(model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout)
+        checkup = doctor(
+            model, backends, fix=out, shape=shape, inputs=inputs, trial=trial, timeout=timeout, memory=memory
+        )
         checkups.append(checkup)
         if not as_json:
             console = open_console()
@@ -127,13 +129,13 @@ def show_pages(id: str | None, out: Path | None) -> None:
             (out / "index.md").write_text(index(found))
         except OSError as error:
             raise UserError(f"can't write into {out}: {error.strerror}") from None
-        print(f"{len(found)} pages in {out}, listed in {out / 'index.md'}")
+        say(f"{len(found)} pages in {out}, listed in {out / 'index.md'}")
         return
     console = open_console()
     if id is None:
         table = _table("what", "id", "about")
         for page in found:
-            table.add_row(page.kind, page.id, page.about)
+            table.add_row(*map(escape, (page.kind, page.id, page.about)))
         console.print(table)
         return
     chosen = [page for page in found if page.id == id]
@@ -160,9 +162,9 @@ def show_models(*, as_json: bool) -> None:
         return
     table = _table("name", "what", "task", "default shape", "source")
     for name, entry in zoo().items():
-        table.add_row(name, entry.about, entry.task, entry.shape, entry.source)
+        table.add_row(*map(escape, (name, entry.about, entry.task, entry.shape, entry.source)))
     open_console().print(table)
-    print(
+    say(
         "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
     )
 
@@ -174,16 +176,16 @@ def show_environment(*, as_json: bool) -> None:
     if as_json:
         _print_json({"machine": machine.model_dump(), "backends": [row.model_dump() for row in rows]})
         return
-    print(
+    say(
         f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb} GB, {machine.gpu or 'no GPU'}, {machine.os}, Python {machine.python}\n"
     )
     table = _table("backend", "version", "build", "run")
     for row in rows:
         table.add_row(
-            row.backend,
-            row.version or "-",
-            f"[red]no[/]: {row.build}" if row.build else f"[green]yes[/], for {row.targets}",
-            f"[yellow]no[/]: {row.run}" if row.run else "[green]yes[/]",
+            escape(row.backend),
+            escape(row.version or "-"),
+            f"[red]no[/]: {escape(row.build)}" if row.build else f"[green]yes[/], for {escape(row.targets)}",
+            f"[yellow]no[/]: {escape(row.run)}" if row.run else "[green]yes[/]",
         )
     open_console().print(table)
 
@@ -202,9 +204,11 @@ def list_store(location: str | None, *, as_json: bool) -> None:
     table = _table("key", "stage", "size", "took", "last used")
     for entry, used in entries:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
-        table.add_row(entry.key[:12], entry.id, f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when)
+        table.add_row(
+            escape(entry.key[:12]), escape(entry.id), f"{entry.size / 1e6:.1f} MB", f"{entry.seconds:.1f} s", when
+        )
     open_console().print(table)
-    print(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
+    say(f"\n{len(entries)} artifacts, {sum(entry.size for entry, _ in entries) / 1e9:.2f} GB in {store.root}")
 
 
 def collect_store(location: str | None, keep: str | None, older: str | None, *, as_json: bool) -> None:
@@ -218,7 +222,7 @@ def collect_store(location: str | None, keep: str | None, older: str | None, *, 
     if as_json:
         _print_json({"removed": removed, "bytes": freed})
     else:
-        print(f"removed {removed} artifacts, {freed / 1e9:.2f} GB")
+        say(f"removed {removed} artifacts, {freed / 1e9:.2f} GB")
 
 
 def verify_store(location: str | None, *, as_json: bool) -> int:
@@ -228,10 +232,8 @@ def verify_store(location: str | None, *, as_json: bool) -> int:
         _print_json({"damaged": damaged})
     else:
         for key in damaged:
-            print(f"damaged, removed: {key}")
-        print(
-            f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else "")
-        )
+            say(f"damaged, removed: {key}")
+        say(f"{len(list(store.entries()))} artifacts are whole" + (f", {len(damaged)} were damaged" if damaged else ""))
     return 1 if damaged else 0
 
 
@@ -243,8 +245,7 @@ def _table(*columns: str) -> Table:
 
 
 def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=1)
-    print()
+    print_json(json.dumps(value, indent=1))
 
 
 def _short(folder: Path) -> str:

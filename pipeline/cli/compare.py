@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from enginesmith.converters.bisect.sides import Node
 from enginesmith.converters.core.records import Comparison, milliseconds
 from enginesmith.converters.graphs.comparison import worst_figures
 from enginesmith.pipeline.api.compare import compare
+from enginesmith.pipeline.api.console import escape, open_console, print_json
 from enginesmith.pipeline.api.progress import Progress
-from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.contrast import Change, Contrast, Value
 
 SHOWN = 20
@@ -24,14 +23,14 @@ COLOURS = {"pass": "green", "fail": "red", "differs": "yellow", "not run": "yell
 
 
 def run_compare(
-    a: Path, b: Path, *, run: bool, shape: str | None, timeout: float, store: str | None, as_json: bool
+    a: Path, b: Path, *, run: bool, shape: str | None, timeout: float, trust: bool, store: str | None, as_json: bool
 ) -> int:
     """Compare, show, and return the exit status: 0 nothing that matters differs, 1 it does. Raises UserError."""
     console = open_console(stderr=as_json)
     with Progress(console, quiet=as_json or not console.is_terminal) as progress:
-        contrast = compare(a, b, run=run, shape=shape, timeout=timeout, store=store, progress=progress)
+        contrast = compare(a, b, run=run, shape=shape, timeout=timeout, trust=trust, store=store, progress=progress)
     if as_json:
-        print(contrast.model_dump_json(indent=1))
+        print_json(contrast.model_dump_json(indent=1))
     else:
         show(console, contrast)
     return 1 if contrast.differs else 0

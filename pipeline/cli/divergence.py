@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from enginesmith.converters.bisect.divergence import MOST, Divergence, Layer
 from enginesmith.pipeline.api.bisect import bisect
-from enginesmith.pipeline.cli.console import open_console
+from enginesmith.pipeline.api.console import escape, open_console, print_json
 from enginesmith.pipeline.report.error_path import summary
 
 SHOWN = 8
@@ -34,7 +33,7 @@ def run_diverges(
             progress=lambda event: status.update(escape(event.text)),
         )
     if as_json:
-        print(json.dumps([summary(divergence) for divergence in compared], indent=1))
+        print_json(json.dumps([summary(divergence) for divergence in compared], indent=1))
     else:
         for divergence in compared:
             show(console, divergence)
@@ -68,7 +67,7 @@ def _table(differing: Sequence[Layer]) -> Table:
     for layer in ordered[:SHOWN]:
         table.add_row(
             escape(layer.node),
-            layer.op,
+            escape(layer.op),
             escape(layer.tensor),
             escape(layer.expected) if layer.expected != layer.tensor else "",
             f"{layer.max_abs:.2e}",

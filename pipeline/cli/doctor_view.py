@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
 from enginesmith.compat.findings import BUG, Attempted, Finding
 from enginesmith.converters.backends.examination import Examination, Examined, TargetReport
 from enginesmith.converters.core.records import RepairReport
+from enginesmith.pipeline.api.console import escape
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
 NAMES_SHOWN = 4
@@ -25,7 +25,9 @@ def show_examination(console: Console, examination: Examination) -> None:
         _problem(console, problem)
     for report in examination.targets:
         console.print()
-        console.print(f"[bold]{report.backend} {report.version}[/]: {_headline(report)}", highlight=False)
+        console.print(
+            f"[bold]{escape(report.backend)} {escape(report.version)}[/]: {_headline(report)}", highlight=False
+        )
         if report.note:
             console.print(f"  [yellow]note[/] {escape(report.note)}", highlight=False)
         for group in _groups(report.findings):
@@ -36,7 +38,7 @@ def show_repairs(console: Console, targets: Sequence[str], reports: Sequence[Rep
     """What was repaired for each target, with its proof, and what is left. `written` is empty if nothing was."""
     for target, report in zip(targets, reports, strict=True):
         console.print()
-        console.print(f"[bold]repairs for {target}[/]: {len(report.made) or 'none'}", highlight=False)
+        console.print(f"[bold]repairs for {escape(target)}[/]: {len(report.made) or 'none'}", highlight=False)
         for attempts in _alike(report.made):
             names = list(dict.fromkeys(escape(attempt.node or "the graph") for attempt in attempts))
             nodes = ", ".join(names[:NAMES_SHOWN])
@@ -77,6 +79,8 @@ def _headline(report: TargetReport) -> str:
     said = ", ".join(counts) or "no findings"
     if report.trial.startswith("not run"):
         return f"{said} [dim](by rules alone; {escape(report.trial)})[/]"
+    if report.failed:
+        return f"[red]no answer[/]: its trial {escape(report.trial)}; {said} [dim](by rules alone)[/]"
     colour = "green" if report.trial == "accepted" else "red"
     return f"[{colour}]{report.trial}[/] by its own parser and a trial build; {said}"
 

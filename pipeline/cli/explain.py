@@ -13,6 +13,7 @@ from rich.text import Text
 
 from enginesmith.compat.diagnoses import Explanation, Hit, Quote
 from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.api.console import open_console, print_json
 from enginesmith.pipeline.api.explain import explain
 
 WIDTH = 100
@@ -31,7 +32,7 @@ def run_explain(log: str, *, as_json: bool) -> int:
         raise UserError("give the log's file, or pipe it in: trtexec ... 2>&1 | enginesmith explain")
     explanation = explain(cast(BufferedReader, sys.stdin.buffer) if log == "-" else Path(log), name)
     if as_json:
-        print(explanation.model_dump_json(indent=1))
+        print_json(explanation.model_dump_json(indent=1))
     else:
         show_explanation(_console(), explanation, name)
     return 0 if explanation.cause else 1
@@ -113,7 +114,5 @@ def _sentence(text: str) -> str:
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
-    if console.is_terminal or os.environ.get("COLUMNS"):
-        return console
-    return Console(highlight=False, width=WIDTH)
+    columns = os.environ.get("COLUMNS", "")
+    return open_console(width=int(columns) if columns.isdigit() else WIDTH)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
-import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Recipe, shown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -23,8 +25,13 @@ JUnit = Annotated[Path | None, typer.Option(help="Write JUnit's XML here, for CI
 Sarif = Annotated[Path | None, typer.Option(help="Write the findings as SARIF 2.1.0 here, for code scanning.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the tools' own logs.")]
 
-MAKE = "MAKEFLAGS"
-"""Where make hands its command line to what it runs: `-s -- MODEL=frcnn SHAPE=a\\ b`."""
+GIVEN = "ENGINESMITH_GIVEN"
+"""Environment variable with the names of those that make was given."""
+FLAGS = "FLAGS"
+MAKES_OWN = (FLAGS, "PYTHON", "EXTRA", "DEV", "VENV")
+"""Variables of the Makefile that are no options."""
+OURS = "ENGINESMITH_"
+"""Start of the names of our own environment variables."""
 Command = Callable[..., None]
 
 
@@ -88,16 +95,39 @@ def _default(name: str) -> str:
     )
 
 
+def readable(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The command line; after `--make` with the words of make's variable FLAGS. Raises UserError for what is no text."""
+    for argument in arguments:
+        if not _is_text(argument):
+            raise UserError(f"{argument!r} is no UTF-8; rename the file")
+    if "--make" not in arguments:
+        return list(arguments)
+    try:
+        return [*arguments, *shlex.split(environment.get(FLAGS, ""))]
+    except ValueError as error:
+        raise UserError(f"FLAGS = {environment[FLAGS]!r} can't be split into words: {error}") from None
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def from_make(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The options that were given to make on its command line, as `MODEL=frcnn KEEP_GOING=1`, by the fields' names. No
-    variable is expanded by a shell on the way.
+    """The options that were given to make on its command line, as `MODEL=frcnn KEEP_GOING=1`, by the fields' names. The
+    values come by the environment: neither make nor a shell reads them. Raises UserError for a name that no option has.
     """
-    _, _, words = environment.get(MAKE, "").partition("-- ")
-    given = {}
-    for word in re.findall(r"(?:\\.|[^\s\\])+", words):  # make escapes spaces, and doubles dollars
-        name, _, value = re.sub(r"\\(.)", r"\1", word).replace("$$", "$").partition("=")
-        given[name] = value
-    return {name: given[name.upper()] for name in Recipe.model_fields if given.get(name.upper())}
+    fields = {name.upper(): name for name in Recipe.model_fields}
+    given = environment.get(GIVEN, "").split()
+    for name in given:
+        if name not in fields and name not in MAKES_OWN and not name.startswith(OURS):
+            near = difflib.get_close_matches(name, fields, n=1)
+            meant = f"did you mean {near[0]}?" if near else "flags are given as FLAGS='--flag ...'"
+            raise UserError(f"make engine knows no {name}; {meant}")
+    return {fields[name]: environment[name] for name in given if name in fields and environment.get(name)}
 
 
 def table() -> str:

@@ -6,14 +6,13 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from enginesmith.converters.core.records import SensitivityRecord
+from enginesmith.pipeline.api.console import escape, open_console, print_json
 from enginesmith.pipeline.api.progress import Progress
 from enginesmith.pipeline.api.result import BuildError
 from enginesmith.pipeline.api.sensitivity import DEFAULTS, measure
-from enginesmith.pipeline.cli.console import open_console
 from enginesmith.pipeline.job.recipe import make_recipe
 from enginesmith.pipeline.job.store import Store
 
@@ -29,12 +28,12 @@ def run(flags: dict[str, Any], store: str | None, *, as_json: bool) -> int:
         with Progress(console, quiet=as_json) as progress:
             found = measure(recipe, Store(store), progress)
     except BuildError as failed:
-        console.print(f"[red]{failed.stage}:[/] {escape(failed.cause)}", highlight=False, soft_wrap=True)
+        console.print(f"[red]{escape(failed.stage)}:[/] {escape(failed.cause)}", highlight=False, soft_wrap=True)
         if failed.remedy:
             console.print(f"  [green]remedy:[/] {escape(failed.remedy)}", highlight=False, soft_wrap=True)
         return 3 if failed.bug else 1
     if as_json:
-        print(found.record.model_dump_json(indent=1))
+        print_json(found.record.model_dump_json(indent=1))
     else:
         show(console, found.record)
         console.print(f"report    {escape(str(found.report))}", highlight=False, soft_wrap=True)
@@ -59,7 +58,12 @@ def show(console: Console, record: SensitivityRecord) -> None:
     for number, layer in enumerate(record.layers[:SHOWN], 1):
         saved = "" if layer.saved is None else f"{1e3 * layer.saved:.3g} µs"
         table.add_row(
-            str(number), escape(layer.node), layer.op, f"{round(layer.loss, 4) + 0.0:+.4f}", _share(layer.error), saved
+            str(number),
+            escape(layer.node),
+            escape(layer.op),
+            f"{round(layer.loss, 4) + 0.0:+.4f}",
+            _share(layer.error),
+            saved,
         )
     console.print(table)
     if len(record.layers) > SHOWN:

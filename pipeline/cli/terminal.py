@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from enginesmith.converters.core import engine_layers as layers
 from enginesmith.converters.core.facts import GraphFacts
+from enginesmith.pipeline.api.console import escape
 from enginesmith.pipeline.api.progress import MARKS
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, StageRecord
 
@@ -51,12 +51,12 @@ def _stages(records: list[StageRecord]) -> Table:
             mark, colour = DIFFERS
         ran = record.status not in ("skipped", "not run")
         table.add_row(
-            record.id,
+            escape(record.id),
             f"{record.seconds:.1f} s" if ran else "",
             "cached" if record.status == "cached" else "",
             str(graph.nodes or "") if (graph := record.told(GraphFacts)) else "",
             largest_difference(record),
-            f"[{colour}]{mark} {record.verdict}[/]",
+            f"[{colour}]{mark} {escape(record.verdict)}[/]",
             escape(record.facts.note if ran else record.error),
         )
     return table
@@ -73,7 +73,7 @@ def largest_difference(record: StageRecord) -> str:
 
 def _show_failure(console: Console, record: StageRecord) -> None:
     console.print()
-    console.print(f"[red]{record.id}:[/] {escape(record.error)}", highlight=False)
+    console.print(f"[red]{escape(record.id)}:[/] {escape(record.error)}", highlight=False)
     if record.remedy:
         console.print(f"  [green]remedy:[/] {escape(record.remedy)}", highlight=False)
     for finding in record.facts.findings[:20]:
@@ -96,10 +96,10 @@ def _engines(engines: list[EngineRecord]) -> Table:
         dtypes = ", ".join(f"{count} {dtype}" for dtype, count in engine.layers_by_dtype.items())
         colour = {"yes": "green", "no": "red", "not run": "yellow", "proves nothing": "yellow"}[engine.verified]
         table.add_row(
-            engine.backend,
-            engine.target,
+            escape(engine.backend),
+            escape(engine.target),
             f"{engine.size / 1e6:.1f} MB",
-            dtypes or str(engine.layers),
+            escape(dtypes) or str(engine.layers),
             f"[{colour}]{engine.verified}[/]: {escape(engine.verified_reason)}",
             _latency(engine),
         )

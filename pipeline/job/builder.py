@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
 from threading import RLock
 
-import psutil
-
-from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.stages.registry import load_stage
-from enginesmith.converters.torch_models.weights import reachable
+from enginesmith.pipeline.job.artifacts import Artifacts, Build
 from enginesmith.pipeline.job.events import Event, Kind, Listener
-from enginesmith.pipeline.job.explain import explain_failure
-from enginesmith.pipeline.job.keys import stage_key, stage_tools
-from enginesmith.pipeline.job.manifest import BUG, PASSED, StageRecord
+from enginesmith.pipeline.job.manifest import PASSED, StageRecord
 from enginesmith.pipeline.job.plan import Plan
-from enginesmith.pipeline.job.process import Ended, Limits, Stopped, run_worker
 from enginesmith.pipeline.job.schedule import later, schedule
-from enginesmith.pipeline.job.store import Entry, Store, record_files
+from enginesmith.pipeline.job.store import Store
 from enginesmith.pipeline.job.templates import Template, Templates
-from enginesmith.pipeline.job.worker import Result, disk_full
 
-FULL = 2**20
-"""Bytes; with less the disk counts as full."""
 TEMPLATES = "templates.log"
 """File in the folder of logs, for what the processes say that workers are forked from."""
-
-
-@dataclass
-class Build:
-    """What a run of a plan left: a record of every stage, and the entries of those that passed."""
-
-    records: list[StageRecord] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    bugs: list[str] = field(default_factory=list)
-
-    @property
-    def success(self) -> bool:
-        return all(record.status in (*PASSED, "not run") for record in self.records)
 
 
 @dataclass
@@ -89,6 +63,19 @@ class Builder:
                     templates.settle()
                 return template
 
+            artifacts = Artifacts(
+                store=self.store,
+                recipe=self.recipe,
+                logs=self.logs,
+                environment=self.environment,
+                plan=plan,
+                build=build,
+                workspace=workspace,
+                tell=tell,
+                start=start,
+                stopping=self._stopping,
+            )
+
             def work(planned: PlannedStage) -> None:
                 record = records[planned.id]
                 if reason := self._missing(planned, records):
@@ -98,10 +85,7 @@ class Builder:
                     record.status, record.error = "not run", planned.blocked
                     tell("not run", planned.id, planned.blocked)
                 else:
-                    folder = workspace / str(plan.stages.index(planned))
-                    folder.mkdir()
-                    self._stage(planned, record, build, folder, tell, start)
-                    shutil.rmtree(folder, ignore_errors=True)
+                    artifacts.make(planned)
                 del left[planned.id]
                 templates.keep(list(left.values()))
 
@@ -127,132 +111,6 @@ class Builder:
         """A mismatch stops what comes after it, unless the user wants to go on; it has its outputs all the same."""
         return state.status in PASSED or (state.made and self.recipe.keep_going)
 
-    def _stage(
-        self,
-        planned: PlannedStage,
-        record: StageRecord,
-        build: Build,
-        folder: Path,
-        tell: Callable[..., None],
-        start: Callable[[PlannedStage], Template | None],
-    ) -> None:
-        record.key = stage_key(planned, {role: build.entries[need].digest for role, need in planned.needs.items()})
-        record.tools = stage_tools(planned)
-        record.log = str(self.logs / f"{planned.id.replace(' ', '-')}.log")
-        tell("start", planned.id)
-        try:
-            entry = self._obtain(planned, record, build, folder, tell, start)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            entry = None
-            _fail(record, disk_full(Path(error.filename or self.store.root)))
-        if entry is not None:
-            build.entries[planned.id] = entry
-            _fill(record, entry)
-        if record.status == "failed":
-            tell("failed", planned.id, record.error)
-        else:
-            tell("cached" if record.status == "cached" else "built", planned.id, record.facts.note)
-        if record.status == "failed" and record.error.startswith(BUG):
-            build.bugs.append(f"{planned.id}: {record.error}")
-
-    def _obtain(
-        self,
-        planned: PlannedStage,
-        record: StageRecord,
-        build: Build,
-        folder: Path,
-        tell: Callable[..., None],
-        start: Callable[[PlannedStage], Template | None],
-    ) -> Entry | None:
-        """The stage's entry, from the store or from a worker; None after a failure, which is in the record then."""
-        self.store.pin(folder.parent, record.key)
-        record.status = "cached"
-        entry = self._fresh(record.key)
-        if entry is not None:
-            return entry
-        with self.store.lock(record.key, lambda: tell("waiting", planned.id, "another build makes it"), self._wait):
-            entry = self._fresh(record.key)  # whoever we waited for may have made it
-            if entry is not None:
-                return entry
-            record.status = "built"
-            ended = self._work(planned, record, build, folder, tell, start(planned))
-            return self._publish(planned, record, ended, folder)
-
-    def _wait(self) -> None:
-        if self._stopping.is_set():
-            raise Stopped
-
-    def _fresh(self, key: str) -> Entry | None:
-        """The store's entry, unless it was ended early, the user's sources have changed, or a host that was missing
-        answers again."""
-        entry = self.store.lookup(key)
-        if entry is None or entry.facts.interrupted:
-            return None
-        for name, digest in entry.facts.source_files.items():
-            path = Path(name)
-            if not path.is_file() or hash_file(path) != digest:
-                return None
-        if entry.facts.unreachable and reachable(entry.facts.unreachable):
-            return None
-        return entry
-
-    def _work(
-        self,
-        planned: PlannedStage,
-        record: StageRecord,
-        build: Build,
-        folder: Path,
-        tell: Callable[..., None],
-        template: Template | None,
-    ) -> Ended:
-        def listen(event: Event) -> None:
-            tell(event.event, planned.id, event.text, event.fraction)
-
-        cache = self.store.timing(planned.stage, planned.backend)
-        cache.mkdir(parents=True, exist_ok=True)
-        memory = self.recipe.memory * 2**30 or 0.9 * psutil.virtual_memory().total
-        return run_worker(
-            planned.stage,
-            planned.options.model_dump(mode="json"),
-            {role: self.store.files(build.entries[need].key) for role, need in planned.needs.items()},
-            folder,
-            cache,
-            Path(record.log),
-            Limits(timeout=self.recipe.timeout, memory=int(memory)),
-            self.environment,
-            listen,
-            interruptible=load_stage(planned.stage).interruptible,
-            template=template,
-            stopping=self._stopping,
-        )
-
-    def _publish(self, planned: PlannedStage, record: StageRecord, ended: Ended, folder: Path) -> Entry | None:
-        """Put a worker's product into the store; a failure goes into the record, and None is returned."""
-        result = ended.result
-        record.seconds, record.peak_memory_mb = round(ended.seconds, 2), round(ended.peak_memory / 2**20, 1)
-        if result.outcome == "user error":
-            raise UserError(result.message)
-        if result.outcome != "ok":
-            # most tools don't say why they could not write
-            full = shutil.disk_usage(folder).free < FULL
-            _fail(record, disk_full(self.store.root) if full else result)
-            return None
-        entry = Entry(
-            key=record.key,
-            id=planned.id,
-            stage=planned.stage,
-            files=record_files(folder / "out"),
-            facts=result.facts,
-            seconds=record.seconds,
-            peak_memory_mb=record.peak_memory_mb,
-            tools=record.tools,
-            log=record.log,
-        )
-        self.store.publish(entry, folder / "out")
-        return entry
-
 
 def _record(planned: PlannedStage) -> StageRecord:
     return StageRecord(
@@ -264,32 +122,6 @@ def _record(planned: PlannedStage) -> StageRecord:
         after=list(planned.after),
         status="skipped",
     )
-
-
-def _fail(record: StageRecord, result: Result) -> None:
-    """Put a failure into the record."""
-    record.status = "failed"
-    record.error = result.message if result.outcome != "bug" else f"{BUG}{result.message}"
-    record.remedy = result.remedy
-    record.facts = result.facts
-    if (
-        result.outcome == "conversion error"
-        and not result.remedy
-        and (hit := explain_failure(result.message, Path(record.log)))
-    ):
-        record.error += f" ({hit.cause})"
-        record.remedy = "; ".join([hit.remedy, *hit.links[:1]])
-
-
-def _fill(record: StageRecord, entry: Entry) -> None:
-    """Take over what the stage found out, also when it was found out in an earlier run."""
-    record.seconds = entry.seconds
-    record.peak_memory_mb = entry.peak_memory_mb
-    record.tools = entry.tools
-    record.log = entry.log if Path(entry.log).is_file() else ""  # its folder may be gone, or on another machine
-    record.facts = entry.facts
-    if short := entry.facts.shortcoming:
-        record.status, record.error, record.remedy = "failed", short.reason, short.remedy
 
 
 def _fate(state: StageRecord) -> str:

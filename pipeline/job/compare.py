@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from enginesmith.converters.bisect.sides import DESCRIBE, Described
@@ -44,6 +44,8 @@ class Subject:
     manifest: Manifest | None
     graph: Described
     samples: Path | None = None
+    trust: bool = False
+    """Run an engine that was built elsewhere."""
     runs: Path | None = None
     """What stands for the graph when it runs: a lowered graph's stand-in, or the graph."""
 
@@ -63,7 +65,7 @@ class Subject:
         if engine is None:
             return Form(f"{self.name}: graph", ONNXRUNTIME, "", self.runs)
         name = f"{self.name}: {records.engine_name(engine)}"
-        return Form(name, engine.backend, engine.target, self.folder / engine.path)
+        return Form(name, engine.backend, engine.target, self.folder / engine.path, self.trust)
 
 
 def compare(
@@ -74,16 +76,18 @@ def compare(
     run: bool = True,
     shape: str | None = None,
     timeout: float = TIMEOUT,
+    trust: bool = False,
     listen: Callable[[str], None] = lambda text: None,
 ) -> Contrast:
     """Hold `b` against `a`. Each is a build's output folder or its manifest.json, an .onnx file, or an engine's file within a
     build's folder; two manifests alone say all but what takes the files. With `run` both run on the same samples, those
     of the build, or made up for a graph (`shape` as for a build where it is dynamic). `timeout` is in seconds, of one run.
+    An engine that was not built here runs with `trust` alone.
 
     Raises UserError for what is none of these.
     """
     listen("reading both")
-    left, right = _open("A", a, store, timeout), _open("B", b, store, timeout)
+    left, right = (replace(_open(name, place, store, timeout), trust=trust) for name, place in (("A", a), ("B", b)))
     if left.manifest is None and right.manifest is not None:
         contrast = _graph_and_build(left, right)
     elif left.manifest is not None and right.manifest is None:

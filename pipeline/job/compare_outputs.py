@@ -17,6 +17,7 @@ from enginesmith.converters.core.samples import SAMPLES as SAMPLES_FILE
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME
 from enginesmith.pipeline.job.shapes import parse_shapes
+from enginesmith.pipeline.job.trusted import was_built_here
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Form:
     backend: str
     target: str
     file: Path | None
+    trust: bool = False
 
     @property
     def blocked(self) -> str:
@@ -38,6 +40,8 @@ class Form:
             return ""
         if self.backend not in BACKENDS:
             return "its backend is a plug-in that is not installed"
+        if not self.trust and not was_built_here(self.file):
+            return "it was not built here, and runs code of whoever built it; if you trust it, give --trust"
         return get_backend(self.backend).runnable(self.target) or ""
 
     @property

@@ -17,6 +17,7 @@ from enginesmith.converters.core.recipe import AUTO
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 from enginesmith.converters.torch_models.prepare import PrepareOptions
+from enginesmith.converters.torch_models.source import LIVE
 from enginesmith.pipeline.job.finished import TORCH, Run, Side, graph_name
 
 MOST_SAMPLES = 3
@@ -109,7 +110,7 @@ def compare(
     tolerance = _tolerance(run)
     limits = (tolerance.scale, tolerance.relative)
     samples = run.samples()
-    indices = _indices(samples)
+    indices = _indices(run)
     # every tensor of the graph is computed twice over, so more time than for a single test
     try:
         if found.is_engine:
@@ -178,11 +179,16 @@ def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
 
     stages = make_plan(make_recipe(dict(run.manifest.recipe))).stages
     planned = next(stage for stage in stages if stage.id == "export")
+    options = planned.options
+    assert isinstance(options, PrepareOptions)
     records = {role: run.record(id) for role, id in planned.needs.items()}
     folders = {role: str(run.artifact(record)) for role, record in records.items()}
     entries = {role: run.store.lookup(record.key) for role, record in records.items()}
     inputs = {role: entry.digest for role, entry in entries.items() if entry is not None}
     changed = stage_key(planned, inputs) != run.record("export").key
+    if changed and (options.trust or options.kind in ("factory-file", "factory-module", LIVE)):
+        # a manifest may come from anyone; of its code that alone is run again which was run when the store got the artifact
+        raise UserError("the model's code is no longer what it was when it was exported; build again")
     note = "the model, or a package that exports it, is no longer what it was when it was exported" if changed else ""
     return (
         planned.options.model_dump(mode="json", include=set(PrepareOptions.model_fields)),
@@ -191,9 +197,21 @@ def _export_options(run: Run) -> tuple[dict[str, object], str, str]:
     )
 
 
-def _indices(folder: Path) -> list[int]:
-    """The first samples at the optimum shape, and a random one, for what pictures don't show."""
-    names, _ = SampleSet.load(folder)
-    chosen = [i for i, sample in enumerate(names.samples) if sample.optimum and not sample.name.endswith(" again")]
-    chosen.sort(key=lambda i: bool(names.samples[i].picture))
-    return sorted(chosen[:MOST_SAMPLES])
+def _indices(run: Run) -> list[int]:
+    """Samples at the optimum shape: those that failed first, then the first ones, and a random one, for what pictures don't
+    show. Probes only where they failed.
+    """
+    names, _ = SampleSet.load(run.samples())
+    comparisons = [record.comparison for record in run.manifest.stages if record.comparison]
+    failed = {sample.sample for comparison in comparisons for sample in comparison.samples if not sample.passed}
+
+    def passed(index: int) -> bool:
+        return names.samples[index].name not in failed
+
+    chosen = [
+        index
+        for index, sample in enumerate(names.samples)
+        if sample.optimum and not sample.name.endswith(" again") and not (sample.probe and passed(index))
+    ]
+    chosen.sort(key=lambda index: (passed(index), bool(names.samples[index].picture)))
+    return sorted(chosen[:MOST_SAMPLES], key=lambda index: (passed(index), index))

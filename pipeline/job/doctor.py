@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +13,49 @@ from typing import Any
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends import BACKENDS, get_backend
-from enginesmith.converters.backends.examination import ASK, EXAMINE, FIX, Examination, merge
-from enginesmith.converters.core.errors import ConversionError, UserError
-from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised
+from enginesmith.converters.backends.examination import (
+    ASK,
+    EXAMINE,
+    FAILED_TRIAL,
+    FIX,
+    Examination,
+    Examined,
+    TargetReport,
+    merge,
+)
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Stopped
+from enginesmith.converters.core.limits import limits_for, size_of
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.pipeline.job.shapes import parse_shapes
 
-TIMEOUT = 600.0
-"""Seconds that one backend, or the rules, may take."""
+
+class _Allowed:
+    """What may be used of the machine: as the user said for each call, else a certain amount for the whole file."""
+
+    def __init__(self, path: Path, timeout: float | None, memory: float | None) -> None:
+        self._limits = limits_for(size_of(path), timeout, memory)
+        self._deadline = time.monotonic() + self._limits.seconds if timeout is None else None
+
+    @property
+    def memory(self) -> int:
+        """In bytes."""
+        return self._limits.memory
+
+    def process(self) -> Isolated:
+        start = {} if self._deadline is None else {"start": 0.0}
+        return Isolated(without_torch=True, memory=self._limits.memory, **start)
+
+    def call(self, process: Isolated, function: str, *arguments: Any) -> Any:
+        """Raises as `Isolated.call` does."""
+        seconds = self._limits.seconds
+        if self._deadline is not None:
+            seconds = self._deadline - time.monotonic()
+        try:
+            return process.call(function, *arguments, timeout=max(seconds, 0.1))
+        except Stopped:
+            raise Died(f"stopped after {self._limits.seconds:.0f} s; give it more with --timeout SECONDS") from None
 
 
 @dataclass(frozen=True)
@@ -43,13 +79,13 @@ def wanted(text: str) -> list[Wanted]:
     words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
     for word in words:
-        name, _, version = word.partition("=")
+        name, given, version = word.partition("=")
         if name not in BACKENDS:
             raise unknown("backend", name, BACKENDS)
         backend = get_backend(name)
         installed = backend.version()
         known = support.versions(backend.table) if backend.table else [installed]
-        if version and not _numeric(version):
+        if given and not _numeric(version):
             raise UserError(f"{word}: give a version such as {name}={known[-1]}")
         asked = version or installed or known[-1]
         if version and not (installed and Target(name, installed).within(f"=={version}")):
@@ -64,11 +100,17 @@ def wanted(text: str) -> list[Wanted]:
 
 
 def _numeric(version: str) -> bool:
-    return all(part.isdigit() for part in version.split("."))
+    return re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", version) is not None
 
 
 def examine(
-    path: Path, wanted: Sequence[Wanted], shape: str | None, *, trial: bool, timeout: float = TIMEOUT
+    path: Path,
+    wanted: Sequence[Wanted],
+    shape: str | None,
+    *,
+    trial: bool,
+    timeout: float | None = None,
+    memory: float | None = None,
 ) -> Examination:
     """The rules' findings, held against what the backends that are here say themselves.
 
@@ -77,9 +119,10 @@ def examine(
     _readable(path)
     profile = _profile(shape)
     targets = [(one.backend, one.version) for one in wanted]
-    with Isolated(without_torch=True) as process:
+    allowed = _Allowed(path, timeout, memory)
+    with allowed.process() as process:
         try:
-            found = process.call(EXAMINE, str(path), targets, timeout=timeout)
+            found = allowed.call(process, EXAMINE, str(path), targets, allowed.memory)
         except FAILED as error:
             return Examination(path=str(path), problems=[_fatal(str(error))])
     examination = Examination.model_validate(found)
@@ -89,11 +132,7 @@ def examine(
         elif not trial:
             report.trial = "not run: not asked for"
         else:
-            asked = _ask(one, path, profile, timeout)
-            if isinstance(asked, str):
-                report.trial = f"not run: {asked}"
-            else:
-                merge(report, asked)
+            _ask(one, path, profile, allowed, report)
     return examination
 
 
@@ -103,9 +142,10 @@ def fix(
     wanted: Sequence[Wanted],
     shape: str | None,
     inputs: Path | None,
-    timeout: float = TIMEOUT,
     *,
     trial: bool = True,
+    timeout: float | None = None,
+    memory: float | None = None,
 ) -> list[RepairReport]:
     """Repair the file for one target after the other; `out` holds the end result, if anything was repaired."""
     import onnx_ir as ir
@@ -115,14 +155,16 @@ def fix(
     check_files(path, out, inputs)
     reports = []
     profile = _profile(shape)
+    allowed = _Allowed(path, timeout, memory)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         current = path
         for number, one in enumerate(wanted):
             repaired = Path(scratch) / f"{number}.onnx"
-            with Isolated(without_torch=True) as process:
+            with allowed.process() as process:
                 try:
                     report = RepairReport.model_validate(
-                        process.call(
+                        allowed.call(
+                            process,
                             FIX,
                             one.backend,
                             one.version,
@@ -131,7 +173,6 @@ def fix(
                             one.target if trial else "",
                             profile,
                             str(inputs or ""),
-                            timeout=timeout,
                         )
                     )
                 except FAILED as error:
@@ -153,25 +194,34 @@ def check_files(path: Path, out: Path, inputs: Path | None) -> None:
         raise UserError(f"--fix {out} would overwrite the model; give another file")
     if not out.parent.is_dir():
         raise UserError(f"no folder {out.parent} to write {out.name} into")
+    if out.exists() and not out.is_file():
+        raise UserError(f"--fix {out} is no file that a graph can be written into; give another one")
 
 
-def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], timeout: float) -> list[Finding] | str:
-    """The backend's own findings, or why there are none."""
-    with Isolated(without_torch=True) as process:
+def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], allowed: _Allowed, report: TargetReport) -> None:
+    """Put the backend's own findings into the report, or why there are none."""
+    with allowed.process() as process:
         try:
-            found = process.call(ASK, one.backend, str(path), one.target, profile, timeout=timeout)
-        except Died as error:
-            return [_fatal(str(error), one.backend, one.version)]
+            found = allowed.call(process, ASK, one.backend, str(path), one.target, profile)
+        except FAILED as error:
+            report.trial = f"{FAILED_TRIAL}{error}"
+            remedy = SMALLER if isinstance(error, Died) else ELSEWHERE
+            failure = _fatal(f"the trial failed: {error}", one.backend, one.version, remedy)
+            report.findings.append(Examined(finding=failure, verdict="failed"))
         except UserError as error:
             if profile:  # the shapes don't fit the model
                 raise
-            return str(error)
-        except (Raised, ConversionError) as error:
-            return str(error)
-    return [Finding.model_validate(finding) for finding in found]
+            report.trial = f"not run: {error}"
+        else:
+            merge(report, [Finding.model_validate(finding) for finding in found])
 
 
-def _fatal(reason: str, backend: str = "", version: str = "") -> Finding:
+SMALLER = "enginesmith bisect finds the smallest part of the model that does it"
+ELSEWHERE = "`enginesmith env` says what is here; where the backend takes other models, please report it"
+"""What to do about a trial that ended without an answer: where it died, and where it raised something."""
+
+
+def _fatal(reason: str, backend: str = "", version: str = "", remedy: str = SMALLER) -> Finding:
     return Finding(
         severity="error",
         op="",
@@ -179,7 +229,7 @@ def _fatal(reason: str, backend: str = "", version: str = "") -> Finding:
         backend=backend,
         versions=version,
         message=reason,
-        remedy="enginesmith bisect finds the smallest part of the model that does it",
+        remedy=remedy,
     )
 
 

@@ -8,18 +8,22 @@ from dataclasses import dataclass, replace
 from enginesmith.converters.backends import AUTO, BACKENDS, buildable, get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.plan import Draft, EngineTarget, PlannedStage
-from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.recipe import FP32, INTEGERS, Recipe, Rest
 from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import followers, load_stage, warnings
 from enginesmith.pipeline.job.environment import machine_id
+from enginesmith.pipeline.job.ignored import watched
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.source import resolve_source
+from enginesmith.pipeline.job.zoo import with_own_data
 
 MODEL = ("import", "export", "finetune", "export", "compare", "simplify", "compare")
-LOWER = ("calibrate", "precision", "search", "compare", "evaluate")
+CALIBRATE = ("calibrate",)
+LOWER = ("precision", "search", "compare", "evaluate")
+"""For each form of the lowered graph that the engines compute."""
 ENGINE = ("tune", "compile", "compare", "measure")
 """For each backend and target."""
-SENSITIVITY = ("calibrate", "sensitivity")
+SENSITIVITY = ("sensitivity",)
 """In the place of all that comes after the model."""
 
 
@@ -37,19 +41,28 @@ class Plan:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The plan of a build. Raises UserError for whatever can be seen to be wrong before anything runs."""
-    draft = _draft(recipe)
-    _add(draft, recipe, MODEL + LOWER)
-    for engine in draft.engines:
-        branch = replace(draft, engine=engine, roles=dict(draft.roles))
-        _add(branch, recipe, ENGINE)
-    return _plan(draft, recipe)
+    with watched(with_own_data(recipe)) as read:
+        draft = _draft(read)
+        _add(draft, read, MODEL + CALIBRATE)
+        forms: dict[Rest, Draft] = {}
+        for engine in sorted(draft.engines, key=lambda engine: engine.target != draft.estimated):
+            rest = _rest(read, engine)
+            if rest not in forms:
+                roles, name = dict(draft.roles), rest if forms else ""
+                forms[rest] = replace(draft, rest=rest, form=name, estimated=engine.target, roles=roles)
+                _add(forms[rest], read, LOWER)
+        for engine in draft.engines:
+            form = forms[_rest(read, engine)]
+            _add(replace(form, engine=engine, roles=dict(form.roles)), read, ENGINE)
+        return _plan(next(iter(forms.values())), read)
 
 
 def sensitivity_plan(recipe: Recipe) -> Plan:
     """The plan of what each layer alone loses in a lower precision. Raises UserError."""
-    draft = _draft(recipe)
-    _add(draft, recipe, MODEL + SENSITIVITY)
-    return _plan(draft, recipe)
+    with watched(with_own_data(recipe)) as read:
+        draft = _draft(read)
+        _add(draft, read, MODEL + CALIBRATE + SENSITIVITY)
+        return _plan(draft, read)
 
 
 def _plan(draft: Draft, recipe: Recipe) -> Plan:
@@ -75,14 +88,24 @@ def _draft(recipe: Recipe) -> Draft:
     source = resolve_source(recipe.model)
     shape = recipe.shape or source.shape
     engines = _engines(recipe)
+    first = next((engine for engine in engines if get_backend(engine.backend).gpu), engines[0])
     return Draft(
         source=source,
         inputs=parse_shapes(shape) if shape else (),
         engines=tuple(engines),
-        estimated=next((e.target for e in engines if get_backend(e.backend).gpu), engines[0].target),
-        half=any(get_backend(engine.backend).half for engine in engines),
+        estimated=first.target,
+        rest=_rest(recipe, first),
         machine=machine_id(),
     )
+
+
+def _rest(recipe: Recipe, engine: EngineTarget) -> Rest:
+    """What computes in no integers in the graph that an engine is built from: another one than the engine computes in
+    would be held against results that it can't have. Of a graph without integers there is one form.
+    """
+    if recipe.precision not in INTEGERS:
+        return FP32
+    return recipe.rest or get_backend(engine.backend).rest
 
 
 def _engines(recipe: Recipe) -> list[EngineTarget]:
@@ -99,8 +122,10 @@ def _engines(recipe: Recipe) -> list[EngineTarget]:
         for backend in backends:
             if reason := backend.available():
                 raise UserError(f"backend {backend.name} can't build here: {reason}")
+    if not (words := _words(recipe.target)):
+        raise UserError(f"no target in {recipe.target!r}; give one, such as sm_89 or native, or auto")
     targets: dict[str, list[str]] = {backend.name: [] for backend in backends}
-    for word in _words(recipe.target):
+    for word in words:
         refusals = []
         for backend in backends:
             try:

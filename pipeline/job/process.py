@@ -82,6 +82,7 @@ def run_worker(
         scratch=scratch,
         cache=cache,
         result=folder / "result.json",
+        memory=limits.memory,
     )
     request_file = folder / "request.json"
     request_file.write_text(request.model_dump_json())

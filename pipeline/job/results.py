@@ -12,18 +12,22 @@ from pathlib import Path
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.hashing import hash_value
 from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.core.recipe import FP32, Recipe
 from enginesmith.converters.core.records import Verified
+from enginesmith.converters.core.secrets import redacted
 from enginesmith.converters.stages.compile import CompileFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.pipeline import __version__
 from enginesmith.pipeline.job.builder import Build
+from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.environment import machine_record
 from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord, StageRecord
 from enginesmith.pipeline.job.plan import Plan
-from enginesmith.pipeline.job.store import Entry, Store
+from enginesmith.pipeline.job.store import Store
+from enginesmith.pipeline.job.trusted import note_built
 
 LOGS = "logs"
 """Folder of the tools' own output, within the results."""
@@ -70,15 +74,16 @@ def _write(folder: Path, recipe: Recipe, plan: Plan, build: Build, store: Store,
         entry = build.entries.get(planned.id)
         if planned.stage == "compile" and entry is not None:
             target = folder / f"{planned.backend}_{planned.target}"
-            _copy(store.files(entry.key), entry, target)
+            _copy(store, entry, target)
             engines.append(_engine(planned, entry, target.name, build, folder))
+            note_built(engines[-1].sha256)
     if plan.model in build.entries:
-        _copy(store.files(build.entries[plan.model].key), build.entries[plan.model], folder, only="model.onnx")
+        _copy(store, build.entries[plan.model], folder, only="model.onnx")
     facts = next((record.facts for record in build.records if isinstance(record.facts, ModelFacts)), None)
     manifest = Manifest(
         enginesmith=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=[Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])],
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         precision=recipe.precision,
         success=build.success,
@@ -141,7 +146,9 @@ def verified(compare: StageRecord, records: Mapping[str, StageRecord]) -> tuple[
     comparison = compare.comparison
     if comparison and comparison.verdict == "proves nothing":
         return "proves nothing", comparison.reason
-    return "yes", (comparison.reason if comparison else "") or compare.facts.note
+    shown = (records[id].told(ModelFacts) for id in _way_to(compare, records))
+    unseen = (facts.coverage.told for facts in shown if facts and facts.coverage)
+    return "yes", "; ".join(filter(None, ((comparison.reason if comparison else "") or compare.facts.note, *unseen)))
 
 
 def _way_to(record: StageRecord, records: Mapping[str, StageRecord]) -> Iterator[str]:
@@ -163,19 +170,27 @@ def _fp32_size(results: Path, path: str) -> int | None:
     return (beside / path).stat().st_size
 
 
-def _copy(source: Path, entry: Entry, target: Path, only: str = "") -> None:
-    """Copy an artifact's files; one that is there already, of the same size and time, is left alone.
+def _copy(store: Store, entry: Entry, target: Path, only: str = "") -> None:
+    """Copy an artifact's files; one that is there already, with the same content, is left alone.
 
-    Copies and not links: whoever edits a result must not damage the store.
+    Copies and not links: whoever edits a result must not damage the store. Raises UserError where the store has lost the
+    files since they were looked up.
     """
-    for name in entry.files:
+    for name, record in entry.files.items():
         if not name.startswith(only):
             continue
-        file, copy = source / name, target / name
-        status = file.stat()
-        if copy.is_file() and (copy.stat().st_size, copy.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns):
+        copy = target / name
+        if copy.is_file() and copy.stat().st_size == record.size and hash_file(copy) == record.sha256:
             continue
         copy.parent.mkdir(parents=True, exist_ok=True)
         temporary = copy.with_name(copy.name + ".tmp")
-        shutil.copy2(file, temporary)
+        try:
+            shutil.copy2(store.files(entry.key) / name, temporary)
+        except FileNotFoundError:
+            sound = False
+        else:
+            sound = hash_file(temporary) == record.sha256
+        if not sound:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"what {entry.id} left in the store {store.root} was damaged during the build; build again")
         temporary.replace(copy)

@@ -6,12 +6,16 @@ ones of all inputs belong together, then the second ones; an input given once ha
 
 from __future__ import annotations
 
+import math
 import re
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import DTYPES, Dim, InputSpec
+from enginesmith.converters.core.printable import one_line
 
 SCALAR = "scalar"
+MOST = 2**31 - 1
+"""Elements of an input."""
 EXAMPLES = (
     "write 1x3x320x320, x:1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64, "
     "or several fixed shapes: 1x3x224x224,1x3x320x320"
@@ -70,6 +74,8 @@ def _parse_input(text: str) -> InputSpec:
     elif head and tail != SCALAR and re.match(r"[A-Za-z_]", tail):
         raise UserError(f"shape {text!r}: unknown dtype {tail!r}; one of {' '.join(DTYPES)}")
     dims = () if tail == SCALAR else tuple(_parse_dim(dim, text) for dim in tail.split("x"))
+    if math.prod(dim.max for dim in dims) > MOST:
+        raise UserError(f"shape {text!r} has more than 2^31 elements, which no backend counts")
     return InputSpec(name=head, dtype=dtype, dims=dims)
 
 
@@ -77,6 +83,8 @@ def _parse_dim(text: str, whole: str) -> Dim:
     sizes = text.split("..")
     if len(sizes) not in (1, 2, 3) or not all(re.fullmatch(r"[0-9]+", size) for size in sizes):
         raise UserError(f"shape {whole!r} doesn't parse at {text!r}; {EXAMPLES}")
+    if max(map(len, sizes)) > len(str(MOST)):
+        raise UserError(f"shape {one_line(whole)!r}: no input has so many elements")
     numbers = [int(size) for size in sizes]
     low, opt, high = numbers[0], numbers[len(numbers) // 2], numbers[-1]
     if not 0 < low <= opt <= high:

@@ -2,7 +2,7 @@
 
 Layout below the root: `entries/ab/abcdef…/{entry.json, files/…}`, `locks/`, `tmp/`, `timing/`. An entry appears whole by
 one rename, so a killed builder leaves nothing half. Another place for the same entries, any fsspec URL (`s3://…`), can
-stand behind the local root and be shared by a farm: `entry.json` is written last there, and is what makes an entry.
+stand behind the local root and be shared by a farm (`remote`).
 """
 
 from __future__ import annotations
@@ -15,74 +15,39 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ValidationError, field_validator
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.hashing import hash_tree
-from enginesmith.pipeline.job.told import Told
+from enginesmith.converters.core.files import FileRecord, hash_file
+from enginesmith.converters.core.hashing import hash_value
+from enginesmith.converters.core.stamps import Stamp, stamp
+from enginesmith.pipeline.job.entry import ENTRY, Entry, sealed, unsealed
+from enginesmith.pipeline.job.remote import Remote
 
-if TYPE_CHECKING:
-    import fsspec
-
-ENTRY = "entry.json"
 WAIT = 0.5
 """Seconds between looks at whether to go on waiting for a lock."""
 
 
-class FileRecord(BaseModel):
-    sha256: str
-    size: int
-
-
-class Entry(Told):
-    """What one run of a stage left."""
-
-    key: str
-    id: str
-    """The stage's id in the plan that built it."""
-    files: dict[str, FileRecord]
-    seconds: float
-    peak_memory_mb: float
-    tools: dict[str, str]
-    log: str = ""
-
-    @field_validator("files")
-    @classmethod
-    def _inside(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
-        """A record from a shared store must not write elsewhere."""
-        for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"{name!r} is outside the entry")
-        return files
-
-    @property
-    def digest(self) -> str:
-        """Digest of the content, which the keys of later stages are made from."""
-        return hash_tree({name: record.sha256 for name, record in self.files.items()})
-
-    @property
-    def size(self) -> int:
-        return sum(record.size for record in self.files.values())
-
-
 class Store:
-    """`location` is a local folder, or an fsspec URL that is then mirrored in the user's cache folder."""
+    """`location` is a local folder, or an fsspec URL that is then mirrored in a folder of its own in the user's cache."""
 
     def __init__(self, location: str | Path | None = None) -> None:
         text = str(location or os.environ.get("ENGINESMITH_STORE") or "")
-        self._remote: fsspec.AbstractFileSystem | None = None
-        self._remote_root = ""
-        if "://" in text and not text.startswith("file://"):
-            self._remote, self._remote_root = _open_remote(text)
-            text = ""
-        self.root = Path(text.removeprefix("file://")).absolute() if text else user_cache_path("enginesmith") / "store"
+        self._remote = Remote(text) if "://" in text and not text.startswith("file://") else None
+        if self._remote is not None:
+            # a folder for each: what others can write in one place must not be found by builds of another
+            self.root = user_cache_path("enginesmith") / "stores" / hash_value(self._remote.place)[:16]
+        elif text:
+            self.root = Path(text.removeprefix("file://")).absolute()
+        else:
+            self.root = user_cache_path("enginesmith") / "store"
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Raises UserError where they can't be written."""
         try:
             for folder in ("entries", "locks", "tmp", "timing"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -101,11 +66,29 @@ class Store:
         """The entry, with every file checked against its hash. None for a damaged one: `publish` takes its place."""
         entry = self._sound(self._read(key))
         if entry is None and self._remote is not None:
-            with self.lock(f"{key}-download"), self._remote_errors():
-                entry = self._sound(self._read(key)) or self._sound(self._download(key))
+            with self.lock(f"{key}-download"):
+                entry = self._sound(self._read(key)) or self._sound(self._download(self._remote, key))
         if entry is not None:
             self._touch(key)
         return entry
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the files here are what the entry says."""
+        folder = self.files(entry.key)
+
+        def whole(item: tuple[str, FileRecord]) -> bool:
+            name, record = item
+            try:
+                return (folder / name).stat().st_size == record.size and hash_file(folder / name) == record.sha256
+            except OSError:
+                return False
+
+        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing frees the interpreter's lock
+            return all(pool.map(whole, entry.files.items()))
+
+    def stamps(self, entry: Entry) -> dict[str, Stamp | None]:
+        """Of the entry's files: other ones as soon as somebody has written to them."""
+        return {name: stamp(self.files(entry.key) / name) for name in entry.files}
 
     @contextmanager
     def lock(
@@ -157,11 +140,11 @@ class Store:
         staging = files.parent / f"entry-{entry.key}"
         staging.mkdir()
         files.rename(staging / "files")
-        _write_synced(staging / ENTRY, entry.model_dump_json(indent=1))
+        record = sealed(entry)
+        _write_synced(staging / ENTRY, record)
         self._place(staging, entry.key)
         if self._remote is not None:
-            with self._remote_errors():
-                self._upload(entry)
+            self._remote.upload(entry, record, self.files(entry.key))
 
     def entries(self) -> Iterator[tuple[Entry, float]]:
         """All local entries with the time of their last use (seconds since the epoch), oldest use first."""
@@ -214,15 +197,15 @@ class Store:
 
     def _read(self, key: str) -> Entry | None:
         try:
-            entry = Entry.model_validate_json((self._folder(key) / ENTRY).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            entry = unsealed((self._folder(key) / ENTRY).read_bytes())
+        except OSError:
             return None
-        return entry if entry.key == key else None
+        return entry if entry is not None and entry.key == key else None
 
     def _place(self, staging: Path, key: str) -> None:
         """Make a whole folder the entry, in place of any that is there."""
         final = self._folder(key)
-        final.parent.mkdir(exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
         self.remove(key)
         staging.rename(final)
 
@@ -242,20 +225,7 @@ class Store:
                 raise
 
     def _sound(self, entry: Entry | None) -> Entry | None:
-        """The entry if its files are what its record says."""
-        if entry is None:
-            return None
-        folder = self.files(entry.key)
-
-        def whole(item: tuple[str, FileRecord]) -> bool:
-            name, record = item
-            try:
-                return (folder / name).stat().st_size == record.size and hash_file(folder / name) == record.sha256
-            except OSError:
-                return False
-
-        with ThreadPoolExecutor(max_workers=4) as pool:  # hashing frees the interpreter's lock
-            return entry if all(pool.map(whole, entry.files.items())) else None
+        return entry if entry is not None and self.holds(entry) else None
 
     def _sweep(self) -> None:
         """Remove the workspaces of killed runs: those whose lock nobody holds."""
@@ -272,66 +242,23 @@ class Store:
             if orphan and time.time() - path.stat().st_mtime > 3600:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _upload(self, entry: Entry) -> None:
-        assert self._remote is not None
-        target = f"{self._remote_root}/{entry.key}"
-        for name in entry.files:
-            place = f"{target}/{entry.digest}/{name}"  # two builders of one key may differ: keep their files apart
-            self._remote.makedirs(place.rpartition("/")[0], exist_ok=True)
-            self._remote.put_file(str(self.files(entry.key) / name), place)
-        self._remote.makedirs(target, exist_ok=True)
-        self._remote.pipe_file(f"{target}/{ENTRY}", entry.model_dump_json(indent=1).encode())
-
-    def _download(self, key: str) -> Entry | None:
-        assert self._remote is not None
-        source = f"{self._remote_root}/{key}"
-        try:
-            entry = Entry.model_validate_json(self._remote.cat_file(f"{source}/{ENTRY}"))
-        except (FileNotFoundError, ValidationError):
+    def _download(self, remote: Remote, key: str) -> Entry | None:
+        record = remote.record(key)
+        entry = unsealed(record) if record else None
+        if record is None or entry is None or entry.key != key:
             return None
         with self.workspace() as folder:
             staging = folder / "entry"
-            for name in entry.files:
-                target = staging / "files" / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    self._remote.get_file(f"{source}/{entry.digest}/{name}", str(target))
-                except FileNotFoundError:
-                    return None
-            staging.mkdir(exist_ok=True)
-            _write_synced(staging / ENTRY, entry.model_dump_json(indent=1))
+            (staging / "files").mkdir(parents=True)
+            if not remote.download(entry, staging / "files"):
+                return None
+            _write_synced(staging / ENTRY, record)
             self._place(staging, key)
         return self._read(key)
 
-    @contextmanager
-    def _remote_errors(self) -> Iterator[None]:
-        """Whatever an fsspec file system raises is a place that can't be reached or written; a full disk of ours isn't."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise
-            raise UserError(f"the shared store {self._remote_root} fails: {type(error).__name__}: {error}") from None
 
-
-def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Size and hash of every file below a folder, by relative name."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(p.relative_to(folder)): FileRecord(sha256=hash_file(p), size=p.stat().st_size) for p in paths}
-
-
-def _open_remote(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        system, root = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"store {url}: {error}") from None
-    return system, root.rstrip("/")
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -256,5 +256,8 @@ class Templates:
 
 
 def python_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """For a Python of ours: what it prints comes at once, and the folder where the user is holds no modules."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", **environment}
+    """For a Python of ours: what it prints comes at once, the folder where the user is holds no modules, and the store's
+    address, which may have a password in it, is none of its business.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "ENGINESMITH_STORE"}
+    return {**inherited, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", **environment}

@@ -18,11 +18,12 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.facts import Facts
-from enginesmith.converters.core.processes import block_torch, die_with_parent
+from enginesmith.converters.core.files import FileRecord, record_files
+from enginesmith.converters.core.processes import ENDS, block_torch, die_with_parent, no_exit
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.pipeline.job.told import Told
@@ -43,6 +44,8 @@ class Request(BaseModel):
     scratch: Path
     cache: Path
     result: Path
+    memory: int = 0
+    """Bytes that it may use; 0 for any amount."""
 
 
 class Result(Told):
@@ -53,6 +56,8 @@ class Result(Told):
     outcome: Outcome
     message: str = ""
     remedy: str = ""
+    files: dict[str, FileRecord] = Field(default_factory=dict)
+    """What the stage left, by relative name, as the process that wrote it has found it."""
     peak_memory: int = 0
     """Bytes of resident memory, of the larger of this process and its largest child."""
 
@@ -67,26 +72,35 @@ def run(request: Request, events: TextIO) -> Result:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, emit=emit)
+    context = Context(out=request.out, scratch=request.scratch, cache=request.cache, memory=request.memory, emit=emit)
     if stage.interruptible:
         asked = threading.Event()
         signal.signal(signal.SIGINT, lambda number, frame: asked.set())
         context.stopped = asked.is_set
     try:
-        facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
+        with no_exit():
+            facts = stage.run(request.inputs, stage.options.model_validate(request.options), context)
         facts.interrupted = context.stopped()
+        files = record_files(request.out)
     except UserError as error:
         return Result(outcome="user error", message=str(error))
     except ConversionError as error:
         told = Facts(findings=error.findings, repairs=error.repairs)
         return Result(outcome="conversion error", message=error.cause, remedy=error.remedy, facts=told)
+    except ENDS as error:
+        traceback.print_exc()
+        return Result(
+            outcome="conversion error",
+            message=f"code that ran in {request.stage} ended its process: {type(error).__name__}: {first_line(error)}",
+            remedy="the log has the place; a model's code must return or raise an error",
+        )
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a bug becomes a result, traceback in the log
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return disk_full(request.out)
         last = traceback.format_exception_only(error)[-1].strip()
         return Result(outcome="bug", message=f"{type(error).__name__}: {last.partition(': ')[2] or last}")
-    return Result(stage=request.stage, outcome="ok", facts=facts)
+    return Result(stage=request.stage, outcome="ok", facts=facts, files=files)
 
 
 def answer(request: Request, result: Result) -> None:

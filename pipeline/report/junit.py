@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,17 +9,15 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends.examination import Examination, TargetReport
+from enginesmith.converters.core.printable import LAYOUT, printable
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.graphs.comparison import worst_figures
 from enginesmith.pipeline.job.manifest import BUG, PASSED, Manifest, StageRecord
 
-FORBIDDEN = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
-"""Characters that XML can't hold, such as the escapes with which tools colour their messages."""
-
 
 def write_build(manifest: Manifest, path: Path) -> None:
     """One test case a stage."""
-    suite = TestSuite(f"enginesmith build {manifest.model.spec} in {manifest.precision}")
+    suite = TestSuite(_clean(f"enginesmith build {manifest.model.spec} in {manifest.precision}"))
     suite.timestamp = manifest.created[: len("2026-03-14T09:26:53")]  # JUnit's have no time zone
     for record in manifest.stages:
         suite.add_testcase(_stage(record, f"{manifest.model.name}.{manifest.precision}"))
@@ -35,8 +32,8 @@ def write_examinations(found: Sequence[tuple[Examination, Sequence[RepairReport]
 
 
 def _file(examination: Examination, repairs: Sequence[RepairReport]) -> TestSuite:
-    suite = TestSuite(f"enginesmith doctor {examination.path}")
-    file = TestCase("the file", classname=examination.path)
+    suite = TestSuite(_clean(f"enginesmith doctor {examination.path}"))
+    file = TestCase("the file", classname=_clean(examination.path))
     broken = [finding for finding in examination.problems if finding.severity == "error"]
     if broken:
         file.result = [_refused("file", broken)]
@@ -47,7 +44,7 @@ def _file(examination: Examination, repairs: Sequence[RepairReport]) -> TestSuit
 
 
 def _stage(record: StageRecord, model: str) -> TestCase:
-    case = TestCase(record.id, classname=model, time=round(record.seconds, 3))
+    case = TestCase(_clean(record.id), classname=_clean(model), time=round(record.seconds, 3))
     if record.status in PASSED:
         figures = worst_figures(record.comparison.samples) if record.comparison else ""
         reason = record.comparison.reason if record.comparison else ""
@@ -64,7 +61,7 @@ def _stage(record: StageRecord, model: str) -> TestCase:
 
 
 def _target(report: TargetReport, mended: RepairReport | None, file: str) -> TestCase:
-    case = TestCase(f"{report.backend} {report.version}", classname=file)
+    case = TestCase(_clean(f"{report.backend} {report.version}"), classname=_clean(file))
     errors = [found.finding for found in report.errors]
     lines = [_told(found.finding) for found in report.findings if found.finding not in errors]
     if mended is not None:
@@ -100,7 +97,8 @@ def _told(finding: Finding) -> str:
 
 
 def _clean(text: str) -> str:
-    return FORBIDDEN.sub("?", text)
+    """Without what XML can't hold, such as the escapes with which tools colour their messages."""
+    return printable(text, LAYOUT)
 
 
 def _write(suites: Sequence[TestSuite], path: Path) -> None:

@@ -12,10 +12,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from enginesmith.converters.core.printable import LAYOUT, printable, printable_values
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import (
     charts,
     compare,
+    coverage,
     engines,
     flow,
     layers,
@@ -67,6 +69,7 @@ def render(manifest: Manifest, log_links: bool = True) -> str:
             flow=flow.draw(manifest, hrefs),
             rows=stages.rows(manifest, hrefs, log_links),
             comparisons=compared,
+            exercised=coverage.views(manifest, hrefs),
             compatibility=repairs.views(manifest, hrefs),
             galleries=pictures.galleries(manifest),
             operators=operators,
@@ -96,7 +99,12 @@ def environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "count": text.count,
@@ -106,6 +114,13 @@ def environment() -> Environment:
     }
     environment.globals["symbol"] = summary.SYMBOL
     return environment
+
+
+def _shown(value: object) -> object:
+    """Names come from strangers: what turns or hides text is shown as an escape."""
+    from markupsafe import Markup
+
+    return printable(value, LAYOUT) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read(name: str) -> str:
@@ -129,7 +144,7 @@ def script_json(value: object) -> Markup:
     """JSON that can stand inside a script element: no sign in it can end the element or open a comment."""
     from markupsafe import Markup
 
-    plain = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    plain = json.dumps(printable_values(value), allow_nan=False, separators=(",", ":"))
     for sign in "<>&":
         plain = plain.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(plain)

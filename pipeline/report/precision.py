@@ -96,18 +96,18 @@ class View:
 def view(manifest: Manifest, hrefs: Mapping[str, str]) -> View | None:
     """None for a build that lowered nothing."""
     lowered = list(manifest.told(LoweredFacts))
-    searches = list(manifest.told(SearchFacts))
+    searches = [(stage, facts.search) for stage, facts in manifest.told(SearchFacts) if facts.search]
     measured = list(manifest.told(JudgedFacts))
     if not (lowered or searches or measured):
         return None
     dtypes, counts = _counts(manifest, lowered)
     return View(
-        measured=[_measured(stage, facts.accuracy, hrefs) for stage, facts in measured],
+        measured=[_measured(stage, facts.accuracy, hrefs) for stage, facts in measured if facts.accuracy],
         dtypes=dtypes,
         counts=counts,
-        searched=[_searched(stage, facts.search, hrefs) for stage, facts in searches],
-        kept=_kept([facts for _, facts in lowered], [facts for _, facts in searches]),
-        charts=[chart for stage, facts in searches for chart in _charts(facts.search, hrefs[stage.id])],
+        searched=[_searched(stage, search, hrefs) for stage, search in searches],
+        kept=_kept([facts for _, facts in lowered], [search for _, search in searches]),
+        charts=[chart for stage, search in searches for chart in _charts(search, hrefs[stage.id])],
     )
 
 
@@ -192,7 +192,7 @@ def _row(number: int, candidate: Candidate, state: str) -> Row:
     )
 
 
-def _kept(lowered: Sequence[LoweredFacts], searches: Sequence[SearchFacts]) -> list[Kept]:
+def _kept(lowered: Sequence[LoweredFacts], searches: Sequence[Search]) -> list[Kept]:
     """By reason, that of most layers first. What a search says of a node goes over what the rewriting says."""
     reasons: dict[str, str] = {}
     ops: dict[str, str] = {}
@@ -202,8 +202,8 @@ def _kept(lowered: Sequence[LoweredFacts], searches: Sequence[SearchFacts]) -> l
             if kept.product:
                 reasons[kept.node], ops[kept.node] = kept.reason, kept.op
     for searched in searches:
-        reasons |= searched.search.reasons
-        harm |= {found.node: found for found in searched.search.layers}
+        reasons |= searched.reasons
+        harm |= {found.node: found for found in searched.layers}
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for node, reason in reasons.items():
         found = harm.get(node)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends.examination import Examination
 from enginesmith.converters.core.hashing import hash_value
+from enginesmith.converters.core.printable import printable_values
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.pipeline import __version__
@@ -99,7 +100,9 @@ def _write(results: Sequence[tuple[Path, Result]], path: Path, successful: bool)
         "invocations": [{"executionSuccessful": successful}],
         "results": [_result(each, rules.index(each.rule), _uri(file)) for file, each in found],
     }
-    path.write_text(json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [printable_values(run)]}, indent=1) + "\n"
+    )
 
 
 def _result(each: Result, index: int, uri: str) -> dict[str, Any]:

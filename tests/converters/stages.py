@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from enginesmith.converters.core.facts import Facts
+from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import SampleSet, save_results
 from enginesmith.converters.core.stage import Context
@@ -41,7 +42,7 @@ def export(folder: Path, ref: str = "", *, path: Path | None = None, shape: str 
         "samples": 2,
         "seed": 0,
         "task": "auto",
-        "sha256": "the file's",
+        "sha256": hash_file(path) if path and path.is_file() else "",
         "weights_sha256": "",
     } | options
     specs = parse_shapes(shape) if shape else ()
@@ -49,15 +50,17 @@ def export(folder: Path, ref: str = "", *, path: Path | None = None, shape: str 
 
 
 def import_onnx(folder: Path, path: Path, shape: str = "", **options: Any) -> Facts:
-    filled = {"sha256": "the file's", "samples": 2, "seed": 0, "task": "auto"} | options
+    filled = {"sha256": hash_file(path) if path.is_file() else "", "samples": 2, "seed": 0, "task": "auto"} | options
     specs = parse_shapes(shape) if shape else ()
     return OnnxImport().run({}, ImportOptions(path=path, inputs=specs, **filled), context(folder))
 
 
-def compare(folder: Path, first: Path, candidate: Path | None = None, judged_by: str = "", **more: Path) -> Comparison:
+def compare(
+    folder: Path, first: Path, candidate: Path | None = None, judged_by: str = "", precision: str = "fp32", **more: Path
+) -> Comparison:
     """`candidate` (by default `first`, which also holds the samples) in ONNX Runtime, against the results of `first`."""
     inputs = {"samples": first, "expected": first, "candidate": candidate or first, **more}
-    options = CompareOptions(backend="onnxruntime", precision="fp32", expected="PyTorch", judged_by=judged_by)
+    options = CompareOptions(backend="onnxruntime", precision=precision, expected="PyTorch", judged_by=judged_by)
     comparison = Compare().run(inputs, options, context(folder)).comparison
     assert comparison is not None
     return comparison

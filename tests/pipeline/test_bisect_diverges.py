@@ -12,8 +12,9 @@ import pytest
 from onnx import numpy_helper
 from running import Built
 
+from enginesmith.converters.core.files import record_files
 from enginesmith.pipeline.job.manifest import Manifest
-from enginesmith.pipeline.job.store import Store, record_files
+from enginesmith.pipeline.job.store import Store
 
 MODEL = "model.onnx"
 

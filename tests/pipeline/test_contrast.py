@@ -171,7 +171,10 @@ def test_a_graph_against_an_engine(tiny: Built, changed: Path, enginesmith: Comm
 def test_an_engine_that_breaks_down_is_a_difference(tiny: Built, tmp_path: Path, enginesmith: Command) -> None:
     copy = shutil.copytree(tiny.folder, tmp_path / "copy")
     (copy / tiny.manifest.engines[0].path).write_bytes(b"no module")
-    answer = enginesmith("compare", str(tiny.folder), str(copy), "--json")
+    strange = contrast_of(enginesmith("compare", str(tiny.folder), str(copy), "--json"))
+    assert [each.verdict for each in strange.outputs] == ["pass", "not run"]
+    assert "it was not built here" in strange.outputs[1].reason
+    answer = enginesmith("compare", str(tiny.folder), str(copy), "--trust", "--json")
     assert answer.status == 1
     graph, engine = contrast_of(answer).outputs
     assert (graph.verdict, engine.verdict) == ("pass", "fail")

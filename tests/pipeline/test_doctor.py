@@ -15,6 +15,7 @@ from running import Answer
 
 from enginesmith.converters.backends.examination import EXAMINE, Examination
 from enginesmith.converters.core.isolated import Died, Isolated
+from enginesmith.pipeline.job import doctor as job
 
 Doctor = Callable[..., Answer]
 
@@ -185,7 +186,7 @@ def test_a_file_that_is_no_model_is_a_finding(enginesmith: Doctor, tmp_path: Pat
     (tmp_path / "model.onnx").write_bytes(b"\x00\x01garbage" * 100)
     answer = enginesmith("doctor", "model.onnx", "--fix", "fixed.onnx")
     assert answer.status == 1
-    assert "no ONNX model" in answer.out
+    assert "no ONNX file" in answer.out
     assert not (tmp_path / "fixed.onnx").exists()
 
 
@@ -232,3 +233,48 @@ def test_a_mutated_model_never_brings_it_down(data: st.DataObject, asked: Isolat
             raise
     else:
         Examination.model_validate(found)
+
+
+TRIALS = """
+import os
+
+def crash(*given): os.abort()
+def exit(*given): os._exit(0)
+def lacks(*given): raise ImportError("libnvinfer.so: cannot open shared object file")
+def answers(*given): return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("trial", "words"),
+    [
+        ("crash", "SIGABRT"),
+        ("exit", "status 0"),
+        ("lacks", "libnvinfer.so"),
+        ("answers", ""),
+    ],
+)
+def test_a_trial_without_an_answer_is_no_good_news(
+    enginesmith: Doctor,
+    write: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trial: str,
+    words: str,
+) -> None:
+    """Of a model with which nothing is wrong: the rules alone would have exit status 0."""
+    (tmp_path / "failing_trials.py").write_text(TRIALS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(job, "ASK", f"failing_trials:{trial}")
+    model = write(PLAIN)
+    answer = enginesmith("doctor", model, "--for", "tvm", "--json")
+    (target,) = json.loads(answer.out)["targets"]
+    if not words:
+        assert (answer.status, target["trial"]) == (0, "accepted")
+        return
+    assert answer.status == 1
+    assert target["trial"].startswith("failed: ")
+    assert words in target["trial"]
+    (found,) = target["findings"]
+    assert found["verdict"] == "failed"
+    assert found["finding"]["remedy"]

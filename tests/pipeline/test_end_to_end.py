@@ -127,6 +127,21 @@ def test_lenet_in_int8(lenet):
     assert "asked 2 int8; in the network 2 int8" in (out / "report.html").read_text()
 
 
+def test_random_weights_in_int8(lenet):
+    """No failure, whatever the budget, and nobody takes the engine for verified; the reason is said once."""
+    out = lenet.folder.with_name("random")
+    arguments = ("lenet", "--weights", "random", "--precision", "int8", "--budget", "0", "--backend", "tvm")
+    done = lenet.shell.run("build", *arguments, "--measure", "0", "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
+    ((reason, verdict),) = ((engine.verified_reason, engine.verified) for engine in manifest.engines)
+    assert (verdict, reason.split(":")[0]) == ("proves nothing", "random weights")
+    assert done.stdout.count("random weights:") == 1
+    assert "auto" not in done.stdout, "no advice to search"
+    assert not any("lose" in warning for warning in manifest.warnings)
+    assert "the comparison proves nothing: random weights" in (out / "report.html").read_text()
+
+
 @needs_rtx
 def test_lenet_within_a_budget(lenet):
     """A search may take no more than was allowed, or it has failed; its graph is there all the same."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.pipeline.cli import options
 from enginesmith.pipeline.cli.app import app
@@ -45,30 +49,102 @@ def test_every_field_is_a_variable_of_make(name):
     value = SOMETHING.get(
         name, "1" if kind in (bool, int, float) or "int" in str(kind) or "float" in str(kind) else "x"
     )
-    given = options.from_make({"MAKEFLAGS": f"s -- MODEL=lenet {name.upper()}={value}"})
+    given = options.from_make({"ENGINESMITH_GIVEN": f"{name.upper()} MODEL", "MODEL": "lenet", name.upper(): value})
     assert given == {"model": "lenet", name: value}
     made = make_recipe(given)
     assert str(getattr(made, name)) in (value, "True", f"{value}.0")
 
 
-def test_make_hands_over_what_a_shell_would_change(tmp_path):
-    """Spaces, quotes and dollars; what comes before the variables are make's own flags."""
-    makefile = tmp_path / "Makefile"
-    makefile.write_text('engine:\n\t@printf %s "$$MAKEFLAGS"\n')
-    words = ["KEEP=it's, /a b/*", 'SHAPE=x:"1"', "OUT=$HOME/é"]
-    done = subprocess.run(
-        ["make", "-sf", str(makefile), "engine", "MODEL=a;b", *words], capture_output=True, text=True, check=True
-    )
-    given = options.from_make({"MAKEFLAGS": done.stdout})
-    assert given["model"] == "a;b"
-    assert given["keep"] == "it's, /a b/*"
-    assert given["shape"] == 'x:"1"'
-    assert given["out"] == "$HOME/é"
+@pytest.fixture
+def make(tmp_path):
+    """The Makefile of the project with an `enginesmith` that says what it was given."""
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    for name in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    echo = tmp_path / ".venv/bin/enginesmith"
+    echo.parent.mkdir()
+    told = "import json, os, sys\njson.dump([sys.argv[1:], dict(os.environ)], sys.stdout)\n"
+    echo.write_text(f"#!{sys.executable}\n{told}")
+    echo.chmod(0o755)
+
+    def run(*variables: str, **environment: str) -> tuple[list[str], dict[str, str]]:
+        done = subprocess.run(
+            ["make", "-s", "engine", *variables],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            ".venv",
+            "Makefile",
+            "constraints.txt",
+            "pyproject.toml",
+        ]
+        arguments, seen = json.loads(done.stdout)
+        return options.readable(arguments, seen), options.from_make(seen)
+
+    return run
+
+
+VALUES = (
+    "$(shell touch made)",
+    "${shell touch made}",
+    "$$(touch made)",
+    "`touch made`; touch made & touch made | touch made > made",
+    'it\'s "quoted", /a b/* # and this',
+    "$HOME/é\\ ~",
+    "--trust",
+    "two\nlines\n\ttouch made",
+    "x:1x3..8",
+    "$",
+)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_neither_make_nor_a_shell_reads_a_value(make, value):
+    _, given = make(f"MODEL={value}", f"OUT={value}")
+    assert given == {"model": value, "out": value}
+
+
+def test_make_and_no_shell_splits_the_flags(make):
+    arguments, given = make("MODEL=lenet", "FLAGS=--out 'a b' --keep '$(shell touch made)' `touch made`; $HOME")
+    assert given == {"model": "lenet"}
+    assert arguments == [
+        "build",
+        "--make",
+        "--out",
+        "a b",
+        "--keep",
+        "$(shell touch made)",
+        "`touch",
+        "made`;",
+        "$HOME",
+    ]
+    arguments, _ = make("MODEL=lenet", FLAGS="--keep-going $(shell touch made)")
+    assert arguments[2:] == ["--keep-going", "$(shell", "touch", "made)"]
+
+
+def test_of_the_environment_make_takes_no_options(make):
+    _, given = make("MODEL=lenet", TARGET="sm_89", SHAPE="$(shell touch made)")
+    assert given == {"model": "lenet"}
+
+
+def test_flags_that_are_no_words_are_refused():
+    with pytest.raises(UserError, match=r"FLAGS = .* can't be split"):
+        options.readable(["build", "--make"], {"FLAGS": "--out 'a"})
+
+
+def test_a_variable_that_no_option_has_is_refused():
+    with pytest.raises(UserError, match="PRECISON; did you mean PRECISION"):
+        options.from_make({"ENGINESMITH_GIVEN": "MODEL PRECISON", "MODEL": "lenet", "PRECISON": "int8"})
+    assert options.from_make({"ENGINESMITH_GIVEN": "PYTHON ENGINESMITH_STORE", "PYTHON": "python3"}) == {}
 
 
 def test_without_make_there_is_nothing():
     assert options.from_make({}) == {}
-    assert options.from_make({"MAKEFLAGS": "sk -j2"}) == {}
 
 
 def test_the_documentation_has_the_table():

@@ -12,6 +12,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.pipeline.job.plan import make_plan
+from enginesmith.pipeline.job.recipe import make_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -116,13 +117,60 @@ def test_data_and_metric_go_to_the_stages_that_use_them(tmp_path):
     ("asked", "rest"),
     [
         ({}, "fp32"),  # TVM computes in no less: a graph that rounds to 16 bits would be compared with one that doesn't
-        ({"backend": "tvm,tensorrt-rtx", "target": "native,sm_86"}, "fp16"),
+        ({"backend": "tensorrt-rtx", "target": "sm_86"}, "fp16"),
         ({"rest": "bf16"}, "bf16"),
     ],
 )
 def test_what_computes_in_no_integers(asked, rest):
     stages = {stage.id: stage for stage in plan(model="lenet", precision="int8", **asked).stages}
     assert stages["precision"].options.rest == stages["calibrate"].options.rest == rest
+
+
+@pytest.mark.parametrize("precision", ["int8", "auto"])
+def test_each_backend_gets_the_graph_that_it_computes(precision):
+    """One calibration, and from there a graph, a stand-in and an accuracy for each rest."""
+    both = {"backend": "tvm,tensorrt-rtx", "target": "x86-64-v3,sm_86,sm_89"}
+    made = plan(model="lenet", precision=precision, **both)
+    stages = {stage.id: stage for stage in made.stages}
+    rests = {id: stage.options.rest for id, stage in stages.items() if stage.stage in ("precision", "search")}
+    assert rests == {"precision": "fp16", "precision fp32": "fp32"}
+    assert stages["precision"].needs == stages["precision fp32"].needs, "of one calibration"
+    if precision == "auto":
+        assert (stages["precision"].options.target, stages["precision fp32"].options.target) == ("sm_86", "x86-64-v3")
+    else:
+        assert stages["accuracy fp32"].needs["candidate"] == "precision fp32"
+    for engine, form in (("tvm x86-64-v3", " fp32"), ("tensorrt-rtx sm_86", ""), ("tensorrt-rtx sm_89", "")):
+        gate = f"compare precision{form}" if precision == "auto" else f"accuracy{form}"
+        assert stages[f"compile {engine}"].needs["model"] == f"precision{form}"
+        assert stages[f"compile {engine}"].after == (gate,)
+        assert stages[f"compare {engine}"].needs["expected"] == f"compare precision{form}"
+        assert stages[f"measure {engine}"].needs["model"] == "simplify"
+    assert made.model == "precision"
+    assert next(stage.backend for stage in made.stages if stage.stage == "compile") == "tvm", "in the order asked for"
+
+
+@pytest.mark.parametrize("asked", [{"precision": "int8", "rest": "fp32"}, {"precision": "auto", "rest": "bf16"}])
+def test_a_rest_that_is_asked_for_is_that_of_all(asked):
+    made = plan(model="lenet", backend="tvm,tensorrt-rtx", target="x86-64-v3,sm_86", **asked)
+    assert [stage.options.rest for stage in made.stages if stage.id.startswith("precision")] == [asked["rest"]]
+
+
+def test_a_graph_without_integers_has_one_form():
+    made = plan(model="lenet", backend="tvm,tensorrt-rtx", target="x86-64-v3,sm_86", precision="fp16")
+    assert [stage.id for stage in made.stages if stage.stage == "precision"] == ["precision"]
+
+
+def test_a_model_of_the_zoo_brings_its_data_along(tmp_path):
+    stages = {stage.id: stage for stage in plan(model="digits", precision="int8").stages}
+    module = "enginesmith.converters.torch_models.trained.digits_data"
+    assert stages["calibrate"].options.data.spec == f"{module}:calibration"
+    assert stages["calibrate"].options.data.sources.keys() == {module}, "no path: a store is shared"
+    assert stages["accuracy"].options.data.spec == f"{module}:evaluation"
+    file = tmp_path / "data.npz"
+    file.write_bytes(b"an archive")
+    given = {stage.id: stage for stage in plan(model="digits", precision="int8", eval=str(file)).stages}
+    assert given["accuracy"].options.data.spec == str(file), "the user's goes first"
+    assert given["calibrate"] == stages["calibrate"]
 
 
 def test_the_road_of_an_onnx_file(onnx):
@@ -225,7 +273,7 @@ def test_a_mistake_is_named(settings, message):
 
 @pytest.mark.parametrize("flag", [{"weights": "random"}, {"stock": True}, {"proposals": 5}])
 def test_flags_for_torch_models_are_refused_for_onnx_files(onnx, flag):
-    with pytest.raises(UserError, match=f"{next(iter(flag))} is for PyTorch models; net.onnx is a finished graph"):
+    with pytest.raises(UserError, match=f"{next(iter(flag))} is for PyTorch models"):
         plan(model=str(onnx), **flag)
 
 
@@ -241,3 +289,50 @@ def test_a_chain_of_comparisons_misses_no_graph():
     compares = [stage for stage in plan(model="lenet").stages if stage.stage == "compare"]
     for before, after in pairwise(compares):
         assert after.needs["expected"] == before.id
+
+
+@pytest.mark.parametrize(
+    ("ignored", "for_"),
+    [
+        ({"calib": "there"}, "calibrated"),
+        ({"calib": "there", "precision": "bf16"}, "calibrated"),
+        ({"eval": "there"}, "a lower precision"),
+        ({"metric": "top1"}, "a lower precision"),
+        ({"budget": 0.5}, "a lower precision"),
+        ({"evaluated": 5}, "a lower precision"),
+        ({"low_io": True}, "a lower precision"),
+        ({"time": 60, "precision": "int8"}, "a search"),
+        ({"keep": "first", "precision": "fp16"}, "int8"),
+        ({"rest": "fp16", "precision": "fp16"}, "int8"),
+        ({"method": "minmax"}, "int8"),
+        ({"correct_bias": False}, "int8"),
+        ({"weight_only": True}, "int8"),
+        ({"kernels": False, "backend": "tensorrt-rtx", "target": "sm_89"}, "TVM modules"),
+        ({"winograd": False, "backend": "tensorrt-rtx", "target": "sm_89"}, "TVM modules"),
+    ],
+    ids=str,
+)
+def test_an_option_that_nothing_would_take_is_refused(ignored, for_):
+    with pytest.raises(UserError, match=rf"{next(iter(ignored))} is for .*{for_}.*leave it out"):
+        plan(**{"model": "lenet", "backend": "tvm", **ignored})
+
+
+@pytest.mark.parametrize("ignored", [{"exporter": "dynamo"}, {"opset": 17}])
+def test_of_a_finished_graph_too(onnx, ignored):
+    with pytest.raises(UserError, match="is for PyTorch models"):
+        plan(model=str(onnx), backend="tvm", **ignored)
+
+
+def test_defaults_and_what_a_shared_file_says_are_no_wish(tmp_path):
+    plan(model="lenet", backend="tvm", method="mse", calib="", correct_bias=True, kernels=True)
+    file = tmp_path / "recipe.yaml"
+    file.write_text("model: lenet\nbackend: tvm\nmethod: minmax\nbudget: 0.5%")
+    assert make_plan(make_recipe({}, file)).stages
+    assert make_plan(make_recipe({"precision": "int8"}, file)).stages
+    with pytest.raises(UserError, match="method is for int8"):
+        make_plan(make_recipe({"method": "entropy"}, file))
+
+
+def test_no_target_at_all():
+    with pytest.raises(UserError, match="no target in ','"):
+        plan(model="lenet", target=",")

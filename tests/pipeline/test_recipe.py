@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from enginesmith.converters.core.errors import UserError
@@ -63,7 +65,7 @@ def test_a_mistake_is_named(file, text, message):
 
 
 def test_amounts_have_units(file):
-    file.write_text("model: lenet\nbudget: 0.5%\ntime: 10m\nkeep: first, /head/*,last")
+    file.write_text("model: lenet\nprecision: int8\nbudget: 0.5%\ntime: 10m\nkeep: first, /head/*,last")
     recipe = make_recipe({}, file)
     assert (recipe.budget, recipe.time) == (0.005, 600)
     assert Int8Options.asked(recipe).keep == ("first", "/head/*", "last")
@@ -83,3 +85,23 @@ def test_an_unreadable_file(file, tmp_path):
 def test_no_model_at_all():
     with pytest.raises(UserError, match="no model"):
         make_recipe({})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [x]\nmodel: *a", "line 2: a recipe has no references"),
+        ("model: lenet\nmodel: mlp", "'model' stands twice"),
+        ("model: lenet\nout: 2024-99-99", "is no YAML: month must be in 1..12"),
+        ("[" * 3000, "nested too deep"),
+        ('model: "a\\0.onnx"', "a NUL character"),
+        ("model: lenet\nmemory: 1.0e-9", "no stage runs in so little"),
+        ("model: lenet\nthreads: 99999999999", "less than or equal to 1024"),
+        ("# " + "x" * 2_000_000, "more than 1000 kB"),
+    ],
+)
+def test_a_file_that_asks_for_nonsense(file, text, message):
+    file.write_text(text)
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        make_recipe({}, file)
+    assert len(str(error.value)) < 400

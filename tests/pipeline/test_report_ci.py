@@ -93,7 +93,7 @@ def test_a_test_case_for_every_stage(tmp_path: Path) -> None:
     assert list(found) == [stage.id for stage in broken().stages]
     (bug,) = found["source"].result
     assert isinstance(bug, Error)
-    assert bug.message == "bug: KeyError: ?[31m'x'?"
+    assert bug.message == "bug: KeyError: \\x1b[31m'x'\\x00"
     (refused,) = found["compile tensorrt-rtx sm_120"].result
     assert isinstance(refused, Failure)
     assert refused.message == "2 nodes are refused by tensorrt-rtx 1.3"

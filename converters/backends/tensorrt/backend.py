@@ -31,6 +31,7 @@ from enginesmith.converters.backends.tensorrt.session import (
 )
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
+from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs.products import Products, products_of, shortfall
@@ -52,7 +53,7 @@ class TensorRTBackend(Backend):
     engine_file = ENGINE
     gpu = True
     dynamic_shapes = True
-    half = True
+    rest: Rest = "fp16"
 
     def __init__(self, product: Product) -> None:
         self.product = product

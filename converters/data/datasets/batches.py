@@ -12,7 +12,7 @@ from enginesmith.converters.core.samples import Array, Feed, Pixels
 from enginesmith.converters.data.datasets.arrays import as_array, batched, cast, check_finite, fits, sizes, with_batch
 from enginesmith.converters.data.datasets.base import Example, Item
 from enginesmith.converters.data.datasets.pixels import Range, check_range
-from enginesmith.converters.data.samples import takes_pictures
+from enginesmith.converters.data.picture_inputs import takes_pictures
 
 
 class Batches:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels, SampleSet
+from enginesmith.converters.core.user_code import called, function_from_file, function_from_module
 from enginesmith.converters.data.datasets.base import OPTIONS, Example, Examples, Role, Source
 from enginesmith.converters.data.datasets.batches import Batches, rows_of
 from enginesmith.converters.data.datasets.location import locate
@@ -139,4 +140,8 @@ def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int) ->
         return array_files.ArrayFile(place.path, samples.specs, samples.task, role, limit, seed)
     if place.kind == "recorded":
         return recorded.Recorded(place.path, samples.specs)
-    return loader.Loader(place.path, place.function, samples.specs, seed)
+    if place.kind == "module":
+        name = place.function.rpartition(".")[2]
+        return loader.Loader(name, function_from_module(place.function), samples.specs, seed)
+    name, function = called(place.path, place.function), function_from_file(place.path, place.function)
+    return loader.Loader(name, function, samples.specs, seed)

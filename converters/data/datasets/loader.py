@@ -6,12 +6,11 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.user_code import called, function_from_file, guarded
+from enginesmith.converters.core.user_code import guarded
 from enginesmith.converters.data.datasets.base import Item, Source
 
 FORMS = "yield an array, a tuple or a mapping of the inputs, or (inputs, target)"
@@ -19,15 +18,14 @@ END = object()
 
 
 class Loader(Source):
-    """What `function` of a file gives, called anew for each pass, with the same seed for Python, NumPy and torch."""
+    """What a function gives, called anew for each pass, with the same seed for Python, NumPy and torch."""
 
-    def __init__(self, path: Path, function: str, specs: Sequence[InputSpec], seed: int) -> None:
-        """Raises UserError where the file can't be imported or has no such function."""
-        self.name = called(path, function)
+    def __init__(self, name: str, function: Callable[[], Any], specs: Sequence[InputSpec], seed: int) -> None:
+        self.name = name
         self.empty = f"gave nothing; {FORMS}"
         self.specs = specs
         self.seed = seed
-        self.call: Callable[[], Any] = function_from_file(path, function)
+        self.call = function
 
     def __iter__(self) -> Iterator[Item]:
         seed_all(self.seed)

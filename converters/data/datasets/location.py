@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,19 +11,21 @@ from typing import Any, Literal, NamedTuple
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
+from enginesmith.converters.core.hashing import code_version
 from enginesmith.converters.core.live import EXAMPLES
 from enginesmith.converters.core.user_code import CODE, check_defined, functions_of
 from enginesmith.converters.data.datasets.base import OPTIONS, Role
 
-Kind = Literal["shipped", "folder", "arrays", "recorded", "loader"]
+Kind = Literal["shipped", "folder", "arrays", "recorded", "loader", "module"]
 
 ARRAYS = (".npz", ".npy")
 CLASSES = "classes.txt"
-FORMS = "give a folder, a data.npz or file.py:function"
+FORMS = "give a folder, a data.npz, file.py:function or package.module:function"
 
 
 class Location(NamedTuple):
-    """`function` is only that of a loader; `path` is resolved, and means nothing for the shipped pictures."""
+    """`function` is only that of a loader, with its module where it is no file's; `path` is resolved, and means nothing for
+    those and for the shipped pictures."""
 
     kind: Kind
     path: Path
@@ -49,6 +52,8 @@ def locate(spec: str, option: str) -> Location:
             raise UserError(f"{option}={spec}: there is no file {file}{_near(Path(file))}")
         check_defined(Path(file).expanduser(), function)
         return Location("loader", Path(file).expanduser().resolve(), function)
+    if colon and function.isidentifier() and _is_module(file):
+        return Location("module", Path(), spec)
     if path.suffix == ".py" and path.is_file():
         names = functions_of(path)[:5]
         raise UserError(
@@ -58,6 +63,16 @@ def locate(spec: str, option: str) -> Location:
     if path.is_file():
         raise UserError(f"{option}={spec}: a file of this kind holds no data that can be read; {FORMS}")
     raise UserError(f"{option}={spec}: there is no such file or folder{_near(path)}; {FORMS}")
+
+
+def _is_module(name: str) -> bool:
+    """Whether the package of a dotted name is installed, or in the working directory. The module itself may be missing: to
+    look for it would run the package.
+    """
+    top = name.partition(".")[0]
+    if not all(part.isidentifier() for part in name.split(".")):
+        return False
+    return importlib.util.find_spec(top) is not None or Path(top).is_dir() or Path(f"{top}.py").is_file()
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -76,13 +91,17 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def data_sources(spec: str, role: Role) -> dict[str, str]:
-    """Every file that `spec` reads with its SHA-256, for a stage's key. Raises UserError for one that isn't there.
+    """Every file that `spec` reads with its SHA-256, for a stage's key; of a module of ours the version of its
+    code. Raises UserError for one that isn't there.
 
-    The modules that a loader imports are known only once it has run: `user_code.own_sources`.
+    The modules that a loader imports are known only once it has run: `user_files.files_read`.
     """
     place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
         return {}
+    if place.kind == "module":
+        module = place.function.partition(":")[0]
+        return {module: code_version(module)}
     files = files_in(place.path) if place.kind == "folder" else [place.path]
     return {str(path): hash_file(path) for path in files}
 

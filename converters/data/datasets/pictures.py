@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Array, Pixels
-from enginesmith.converters.data.samples import as_input, takes_pictures
+from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

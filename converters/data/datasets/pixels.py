@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.samples import Pixels
-from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD
+from enginesmith.converters.data.picture_inputs import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from enginesmith.converters.core.samples import Array

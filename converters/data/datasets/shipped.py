@@ -11,7 +11,8 @@ from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Array, Feed, SampleSet
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.datasets.base import Item, Role, Source
-from enginesmith.converters.data.samples import as_input, make_samples, takes_pictures
+from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
+from enginesmith.converters.data.samples import make_samples
 
 if TYPE_CHECKING:
     import numpy as np

@@ -34,7 +34,7 @@ def load_metric(spec: str, task: str, labelled: bool) -> Metric:
 def metric_sources(spec: str) -> dict[str, str]:
     """The file of a metric of the user's with its SHA-256, for a stage's key. Raises UserError for no metric at all.
 
-    Nothing of the user's is run; the modules that the file imports are known only once it is: `user_code.own_sources`.
+    Nothing of the user's is run; the modules that the file imports are known only once it is: `user_files.files_read`.
     """
     if not spec or spec in BUILT_IN:
         return {}

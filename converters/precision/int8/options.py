@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from enginesmith.converters.core.recipe import Method, Recipe
+from enginesmith.converters.core.recipe import AUTO, Method, Recipe
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -37,7 +37,9 @@ class Int8Options(BaseModel):
 
     @classmethod
     def asked(cls, recipe: Recipe) -> Int8Options:
-        """What a recipe asks for."""
+        """What a recipe asks for; the defaults where it asks for no int8."""
+        if recipe.precision not in ("int8", AUTO):
+            return cls()
         return cls(
             method=recipe.method,
             keep=tuple(filter(None, recipe.keep.replace(" ", "").split(","))),

@@ -121,7 +121,7 @@ def test_duplicates_need_as_many_partners() -> None:
     assert not match_detections(found([one] * 3), found([one] * 2), FP32).passed
 
 
-@pytest.mark.parametrize(("moved", "passed"), [(0.5, True), (3, False)])
+@pytest.mark.parametrize(("moved", "passed"), [(0.2, True), (0.5, False), (3, False)])
 def test_how_far_a_box_may_move(moved: float, passed: bool) -> None:
     (x, y, right, bottom), score, label = separate(1)[0]
     match = match_detections(found(separate(1)), found([((x + moved, y, right + moved, bottom), score, label)]), FP32)

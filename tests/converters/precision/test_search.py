@@ -132,6 +132,17 @@ def test_layers_that_sixteen_bits_hurt_stay_in_float32_and_the_others_go_to_int8
     assert (record.layers[0].node, record.layers[0].precision) == ("f", "fp16")
 
 
+def test_without_sixteen_bits_it_chooses_between_integers_and_float32() -> None:
+    """What an engine would compute in float32 isn't judged as if it rounded."""
+    model = Model({**dict.fromkeys("abcd", 0.0001), "x": 0.2}, fp16=dict.fromkeys("abcdx", 0.1))
+    mix, _, record = find(model, 0.005, barred=("d",), rest="fp32")
+    assert mix == Mix(rest="fp32", int8=("a", "b", "c"))
+    assert {tried.rest for tried in model.full} == {"fp32"}
+    assert [found.name for found in record.candidates][:2] == ["5 fp32", "4 int8, 1 fp32"]
+    assert record.reasons == {"x": RAISED.format("int8"), "d": "it is barred"}
+    assert set(record.precisions.values()) == {"int8", "fp32"}
+
+
 def test_a_model_that_was_trained_in_int8_may_lose_less_in_it_than_in_sixteen_bits() -> None:
     mix, _, record = find(Model({"a": 0.001}, fp16={"a": 0.05}), 0.01)
     assert mix.int8 == ("a",)

@@ -23,18 +23,20 @@ from enginesmith.converters.precision.mix import STAND_IN
 from enginesmith.converters.stages.calibrate import Calibrate, CalibrateOptions
 from enginesmith.converters.stages.evaluate import AccuracyOptions, MeasureAccuracy
 from enginesmith.converters.stages.precision import Lower, PrecisionOptions
+from enginesmith.converters.stages.search import SearchMix, SearchOptions
 
 
 class Road:
     """The stages in this process, each in a folder of its own."""
 
-    def __init__(self, folder, given, feed):
+    def __init__(self, folder, given, feed, *, random_weights=False):
         self.folder = folder
         self.source = folder / "source"
         self.source.mkdir()
         ir.save(given, self.source / MODEL)
         specs = tuple(InputSpec.static(name, array.shape) for name, array in feed.items())
-        SampleSet(task="tensor", specs=specs, samples=[Sample(name="one")]).save(self.source, [OrderedDict(feed)])
+        samples = SampleSet(task="tensor", specs=specs, samples=[Sample(name="one")], random_weights=random_weights)
+        samples.save(self.source, [OrderedDict(feed)])
 
     def context(self, name):
         out, scratch = self.folder / name, self.folder / f"{name}-scratch"
@@ -127,6 +129,32 @@ def test_a_loss_beyond_the_budget_is_no_pass(road):
     accuracy = road.accuracy(budget=0.0).accuracy
     assert accuracy.loss > 0
     assert not accuracy.passed
+
+
+def test_random_weights_prove_nothing_and_fail_nothing(tmp_path):
+    """They are lowered all the same, and nothing is measured or searched for, whatever the budget."""
+    road = Road(tmp_path, model(NET, **NET_WEIGHTS), IMAGE, random_weights=True)
+    facts, out = road.lower("int8")
+    assert facts.lowering.products_by_dtype == {"int8": 3}
+    assert (facts.doubt.verified, facts.doubt.reason.split(":")[0]) == ("proves nothing", "random weights")
+    judged = road.accuracy(budget=0.0)
+    assert (judged.accuracy, judged.shortcoming, judged.warnings, judged.doubt) == (None, None, [], facts.doubt)
+    inputs = {"model": road.source, "samples": road.source, "calibration": road.folder / "calibrated"}
+    asked = SearchOptions(
+        data=road.data("evaluation"),
+        metric=MetricOptions(spec="", sources={}),
+        budget=0.0,
+        target="sm_89",
+        rest="fp16",
+        seconds=60,
+        int8=Int8Options(),
+        code="",
+    )
+    context = road.context("searched")
+    found = SearchMix().run(inputs, asked, context)
+    assert (found.search, found.accuracy, found.shortcoming, found.doubt) == (None, None, None, facts.doubt)
+    assert found.lowering == facts.lowering
+    assert (context.out / MODEL).read_bytes() == (out / MODEL).read_bytes()
 
 
 def test_nothing_to_lower(tmp_path):

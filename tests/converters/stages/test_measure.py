@@ -188,7 +188,7 @@ def test_tvm(tmp_path: Path) -> None:
             compared = compiled("engine").comparison
             assert compared.verdict == "pass", compared
             assert compared.found == "tvm"
-            assert [sample.shapes["x"] for sample in compared.samples] == [[2, 8], [2, 8], [5, 8], [2, 8]]
+            assert [sample.shapes["x"] for sample in compared.samples][:4] == [[2, 8], [2, 8], [5, 8], [2, 8]]
             facts = Measure().run(
                 {"samples": front, "model": front, "engine": engine},
                 MeasureOptions(backend="tvm", target=target, seconds=0.2, threads=1, machine=""), context(folder / "out"))

@@ -1,4 +1,4 @@
-"""Where TVM's own arithmetic would lose what ONNX keeps: sums of half precision, and extremes of infinities."""
+"""Where TVM's own arithmetic would lose what ONNX keeps: sums of half precision."""
 
 from __future__ import annotations
 
@@ -51,42 +51,3 @@ def widen_sums(module: Any) -> Any:
         if isinstance(function, relax.Function):
             widener.builder_.update_func(name, widener.visit_expr(function))
     return widener.builder_.get()
-
-
-def legalizations() -> dict[str, Any]:
-    """Lowerings in the place of TVM's own, by operator: the largest of nothing but -inf is -inf, not the least float."""
-    from tvm import te, tirx, topi
-
-    def extreme(pick: Any, usual: Any, sign: float) -> Any:
-        def reducer(kind: str) -> Any:
-            return te.comm_reducer(pick, lambda _: tirx.const(sign * float("inf"), kind), name="extreme")
-
-        def compute(data: Any, axes: list[int], keepdims: bool) -> Any:
-            """`data` reduced along `axes`."""
-            reduced = {axis: te.reduce_axis((0, data.shape[axis]), name=f"k{axis}") for axis in axes}
-            kept = [axis for axis in range(len(data.shape)) if axis not in reduced]
-            shape = [1 if axis in reduced else data.shape[axis] for axis in range(len(data.shape))]
-            if not keepdims:
-                shape = [data.shape[axis] for axis in kept]
-
-            def element(*place: Any) -> Any:
-                outer = dict(zip(range(len(data.shape)) if keepdims else kept, place, strict=True))
-                at = [reduced[axis] if axis in reduced else outer[axis] for axis in range(len(data.shape))]
-                return reducer(data.dtype)(data(*at), axis=list(reduced.values()))
-
-            return te.compute(shape, element, name="extreme")
-
-        def legalize(builder: Any, call: Any) -> Any:
-            data, axis, keepdims = call.args[0], call.attrs.axis, bool(call.attrs.keepdims)
-            rank = data.ty.ndim
-            axes = list(range(rank)) if axis is None else sorted({int(a) % rank for a in axis})
-            if not str(data.ty.dtype).startswith(("float", "bfloat")) or not axes:
-                return builder.call_te(usual, data, axis, keepdims)
-            return builder.call_te(compute, data, axes, keepdims, primfunc_name_hint="extreme")
-
-        return legalize
-
-    return {
-        "relax.max": extreme(lambda a, b: tirx.max(a, b), topi.max, -1.0),
-        "relax.min": extreme(lambda a, b: tirx.min(a, b), topi.min, 1.0),
-    }

@@ -14,7 +14,7 @@ import onnx
 
 from enginesmith.converters.backends.base import Profile
 from enginesmith.converters.backends.scope import dims, fix_inputs
-from enginesmith.converters.backends.tvm.frontend.arithmetic import legalizations, widen_sums
+from enginesmith.converters.backends.tvm.frontend.arithmetic import widen_sums
 from enginesmith.converters.backends.tvm.frontend.fold import fold_constants
 from enginesmith.converters.backends.tvm.frontend.simplify import simplify
 from enginesmith.converters.core.errors import ConversionError, UserError
@@ -104,6 +104,7 @@ def legalize(module: Any, target: Any) -> Any:
     import tvm
     from tvm.relax import transform
 
+    from enginesmith.converters.backends.tvm.frontend.legalize import legalizations
     from enginesmith.converters.backends.tvm.kernels import traces
 
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):

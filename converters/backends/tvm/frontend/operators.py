@@ -1,4 +1,4 @@
-"""TVM's ONNX frontend, told to leave a trace: every binding knows the ONNX node that it computes."""
+"""TVM's ONNX frontend with converters of ours, told to leave a trace: every binding knows the ONNX node that it computes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import onnx
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+from enginesmith.converters.backends.tvm.frontend.converters import CONVERTERS
 from enginesmith.converters.backends.tvm.kernels import traces
 
 
@@ -18,8 +19,14 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         super().__init__(shape_dict=None, dtype_dict="float32", keep_params_in_input=False, sanitize=True)
         self.converted: list[Any] = []
 
-    def _convert_operator(self, *arguments: Any) -> Any:
-        result = super()._convert_operator(*arguments)
+    def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
+        def usual(given: Any = inputs) -> Any:
+            return super(Importer, self)._convert_operator(op_name, given, attrs, opset)
+
+        convert = CONVERTERS.get(op_name)
+        result = usual() if convert is None else convert(self.bb, list(inputs), attrs, usual)
+        if isinstance(result, relax.Expr):
+            result = self.bb.normalize(result)
         self.converted.append(result)
         return result
 

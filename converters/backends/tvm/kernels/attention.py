@@ -170,7 +170,7 @@ class Attention:
         with T.serial(self.keys) as n:
             for v in range(self.vectors):
                 place = n * self.width + v * lanes
-                power = T.Bind(vector_math.exp(simd, simd.load(powers, place) - simd.load(most, v * lanes)))
+                power = T.Bind(vector_math.exp_of_negative(simd, simd.load(powers, place) - simd.load(most, v * lanes)))
                 simd.store(powers, power, place)
                 simd.store(total, simd.load(total, v * lanes) + power, v * lanes)
         for v in range(self.vectors):

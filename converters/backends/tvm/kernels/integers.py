@@ -7,7 +7,6 @@ from typing import Any
 
 from tvm.tirx.script.builder import ir as T
 
-from enginesmith.converters.backends.tvm.kernels import vector_math
 from enginesmith.converters.backends.tvm.kernels.emit import Simd
 
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -35,7 +34,8 @@ class Integers:
     def from_numbers(self, simd: Simd, value: Any) -> Any:
         """A vector for memory of float32 numbers in units of the scale: to the nearest, halves to even, and clipped."""
         suffix = f"x{simd.lanes}" if simd.lanes > 1 else ""
-        value = vector_math.clamp(simd, value, float(self.low - self.zero), float(self.high - self.zero))
+        low, high = (simd.splat(float(bound - self.zero)) for bound in (self.low, self.high))
+        value = T.min(high, T.max(value, low))  # in this order the least of NaN, as ONNX Runtime has it
         value = T.call_llvm_pure_intrin(simd.dtype, "llvm.roundeven", value)
         whole = T.cast(value, f"int32{suffix}")
         if self.zero:

@@ -52,17 +52,17 @@ class Softmax:
                 most = reduce(simd, columns, load, lambda a, b: T.max(a, b), -math.inf)
 
                 def power(column: Any) -> Any:
-                    value = T.Bind(vector_math.exp(simd, load(column) - simd.splat(most)))
+                    value = T.Bind(vector_math.exp_of_negative(simd, load(column) - simd.splat(most)))
                     simd.store(powers, value, column)
                     return value
 
                 total = reduce(simd, columns, power, lambda a, b: a + b, 0.0)
                 scale = T.Bind(T.float32(1.0) / total)
-                shift = T.Bind(most + T.log(total)) if self.logarithm else None
+                shift = T.Bind(T.log(total)) if self.logarithm else None
 
                 def write(column: Any) -> None:
                     if self.logarithm:
-                        output.write(load(column) - simd.splat(shift), row, column)
+                        output.write(load(column) - simd.splat(most) - simd.splat(shift), row, column)
                     else:
                         output.write(simd.load(powers, column) * simd.splat(scale), row, column)
 

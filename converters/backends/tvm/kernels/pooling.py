@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from tvm import tirx
@@ -89,7 +90,12 @@ class Pool:
         for row in ys:
             for column in xs:
                 tap = T.Bind(source.read(simd, data, image, block, row, column))
-                value = tap if value is None else T.Bind(T.max(tap, value) if self.kind == "max" else value + tap)
+                if (
+                    self.kind == "max"
+                ):  # the second number of the instruction comes out beside NaN, which a window leaves out
+                    value = T.Bind(T.max(tap, simd.splat(-math.inf) if value is None else value))
+                else:
+                    value = tap if value is None else T.Bind(value + tap)
         if self.kind == "mean_with_pads":
             value = value * simd.splat(1.0 / self.window.taps)
         elif self.kind == "mean":

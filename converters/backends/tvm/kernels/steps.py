@@ -102,14 +102,21 @@ POWERS: dict[float, Constants] = {
     2.0: ("square", ()),
     3.0: ("cube", ()),
     0.5: ("sqrt", ()),
-    -0.5: ("reciprocal_sqrt", ()),
     -1.0: ("divide_number", (1.0,)),
 }
+
+
+def _divided(number: float) -> Constants:
+    """By a power of two a product is the same; by another number it isn't in its last digit, which decides on a rounding."""
+    exact = number and math.frexp(number)[0] in (0.5, -0.5) and math.isfinite(1 / number)
+    return ("multiply_number", (1 / number,)) if exact else ("divide_by_number", (number,))
+
+
 BINARY: dict[str, tuple[str, Callable[[float], Constants], Callable[[float], Constants]]] = {
     "add": ("add", lambda c: ("add_number", (c,)), lambda c: ("add_number", (c,))),
     "subtract": ("subtract", lambda c: ("add_number", (-c,)), lambda c: ("subtract_from_number", (c,))),
     "multiply": ("multiply", lambda c: ("multiply_number", (c,)), lambda c: ("multiply_number", (c,))),
-    "divide": ("divide", lambda c: ("multiply_number", (1 / c,)) if c else None, lambda c: ("divide_number", (c,))),
+    "divide": ("divide", _divided, lambda c: ("divide_number", (c,))),
     "maximum": ("maximum", lambda c: ("clamp", (c, INFINITY)), lambda c: ("clamp", (c, INFINITY))),
     "minimum": ("minimum", lambda c: ("clamp", (-INFINITY, c)), lambda c: ("clamp", (-INFINITY, c))),
     "power": ("", POWERS.get, lambda c: None),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.samples import Pixels
-from enginesmith.converters.data.samples import IMAGENET_MEAN, IMAGENET_STD
+from enginesmith.converters.data.picture_inputs import IMAGENET_MEAN, IMAGENET_STD
 
 CLASSIFIER = samples(task="classification", pixels="unit")
 DETECTOR = samples(task="detection", pixels="unit")

@@ -80,7 +80,7 @@ def _with_pick(graph: Graph, node: Node | None) -> tuple[Any, Node] | None:
 
 
 class Largest:
-    """int64[...]: the first place of the largest number in each row of float32[..., columns]; NaN is never the largest.
+    """int64[...]: the first place of the largest number in each row of float32[..., columns], or of its first NaN.
 
     Parameters of `kernel()`: source, result.
     """
@@ -100,6 +100,7 @@ class Largest:
             with tasks(rows, rows * columns) as row:
                 best = T.alloc_buffer((count * lanes,), "float32", scope="local")
                 place = T.alloc_buffer((count * lanes,), "int32", scope="local")
+                odd = simd.zeros(count)  # NaN where a number was NaN or infinite
                 for index in range(count):
                     simd.store(best, simd.splat(T.float32(-math.inf)), index * lanes)
                     simd.store(place, T.Broadcast(T.int32(0), lanes) if lanes > 1 else T.int32(0), index * lanes)
@@ -111,6 +112,10 @@ class Largest:
                     places = T.Ramp(column, 1, lanes) if lanes > 1 else column
                     simd.store(place, T.Select(larger, places, simd.load(place, at)), at)
                     simd.store(best, T.Select(larger, value, simd.load(best, at)), at)
+                    nothing = T.call_llvm_pure_intrin(
+                        simd.dtype, "llvm.fmuladd", value, simd.splat(0.0), simd.load(odd, at)
+                    )
+                    simd.store(odd, nothing, at)
 
                 with T.serial(columns // (count * lanes)) as run:
                     for index in range(count):
@@ -124,6 +129,12 @@ class Largest:
                     with T.If(tirx.any(best[index] > best[0], earlier)), T.Then():
                         T.buffer_store(place, place[index], [0])
                         T.buffer_store(best, best[index], [0])
+                    with T.If(T.isnan(odd[index])), T.Then():
+                        T.buffer_store(odd, odd[index], [0])
+                with T.If(T.isnan(odd[0])), T.Then(), T.serial(columns) as back:
+                    column = T.Bind(columns - 1 - back)
+                    with T.If(T.isnan(data[(*at_row(self.shape, row), column)])), T.Then():
+                        T.buffer_store(place, column, [0])
                 # Memory has no gaps, so the last index may run over its size.
                 T.buffer_store(
                     result, T.cast(place[0], "int64"), [*(0 for _ in self.result[:-1]), row][: len(self.result)]

@@ -12,6 +12,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
+from enginesmith.converters.backends.tvm.kernels import vector_math
 from enginesmith.converters.backends.tvm.kernels.anchors import Anchor, Settings
 from enginesmith.converters.backends.tvm.kernels.emit import Simd, argument, function, tasks
 from enginesmith.converters.backends.tvm.kernels.graph import Graph, Node, shape_of
@@ -20,6 +21,8 @@ from enginesmith.converters.backends.tvm.kernels.products import at_row
 
 BLOCK = 8
 """Vectors that are passed over, or looked through, together."""
+INFINITE = 0x7F800000
+"""The bits of infinity, beyond which there is NaN."""
 
 
 def match(graph: Graph, node: Node, settings: Settings) -> Anchor | None:
@@ -36,7 +39,7 @@ def match(graph: Graph, node: Node, settings: Settings) -> Anchor | None:
 
 
 class TopK:
-    """float32 and int64[..., k] of float32[..., columns]. NaN counts as the least number.
+    """float32 and int64[..., k] of float32[..., columns]. NaN counts as the largest number.
 
     Parameters of `kernel()`: source, values, places.
     """
@@ -57,7 +60,7 @@ class TopK:
 
                 def number(column: Any) -> Any:
                     value = T.Bind(data[(*at_row(self.shape, row), column)])
-                    return T.Bind(T.Select(value == value, value, T.float32(-math.inf)))
+                    return T.Bind(ordered(value))
 
                 with T.serial(k) as column:
                     heap.put(column, number(column), column)
@@ -74,7 +77,6 @@ class TopK:
                 with T.serial(k) as step:
                     last = T.Bind(k - 1 - step)
                     place = T.Bind(heap.places[0])
-                    # What is stored is the number itself, NaN too.
                     T.buffer_store(values, data[(*at_row(self.shape, row), place)], [*at_row(result, row), last])
                     T.buffer_store(places, T.cast(place, "int64"), [*at_row(result, row), last])
                     heap.sift(0, last, T.Bind(heap.values[last]), T.Bind(heap.places[last]))
@@ -88,26 +90,41 @@ class TopK:
         blocks = (columns - self.k) // width
         with T.serial(blocks) as block:
             start = T.Bind(self.k + block * width)
+            worst = T.Bind(unordered(heap.values[0]))
             best = simd.load(data, *at_row(self.shape, row), start)
             for index in range(1, BLOCK):
-                best = T.max(simd.load(data, *at_row(self.shape, row), start + index * simd.lanes), best)
+                best = vector_math.extreme(
+                    T.max, simd.load(data, *at_row(self.shape, row), start + index * simd.lanes), best
+                )
             lanes = T.alloc_buffer((simd.lanes,), "float32", scope="local")
             better = T.alloc_buffer((1,), "bool", scope="local")
             simd.store(lanes, best, 0)
             T.buffer_store(better, tirx.const(False, "bool"), [0])
             with T.serial(simd.lanes) as lane:
-                T.buffer_store(better, tirx.any(better[0], tirx.Not(lanes[lane] <= heap.values[0])), [0])
+                T.buffer_store(better, tirx.any(better[0], tirx.Not(lanes[lane] <= worst)), [0])
             with T.If(better[0]), T.Then(), T.serial(width) as index:
                 consider(start + index)
         with T.serial((columns - self.k) % width) as index:
             consider(self.k + blocks * width + index)
 
 
+def ordered(value: Any) -> Any:
+    """An integer in a float32's order, the largest of all for NaN."""
+    bits = T.Bind(T.reinterpret("int32", value))
+    size = T.Bind(bits & T.int32(2**31 - 1))
+    return T.Select(size > T.int32(INFINITE), T.int32(2**31 - 1), T.Select(bits < 0, -size, size))
+
+
+def unordered(key: Any) -> Any:
+    """The float32 that an integer of `ordered` stands for."""
+    return T.reinterpret("float32", T.Select(key < 0, T.int32(-(2**31)) - key, key))
+
+
 class Heap:
     """The worst of `size` candidates on top: the smallest number, and of equal ones the last in its row."""
 
     def __init__(self, size: int) -> None:
-        self.values, self.places = T.alloc_buffer((size,), "float32"), T.alloc_buffer((size,), "int32")
+        self.values, self.places = T.alloc_buffer((size,), "int32"), T.alloc_buffer((size,), "int32")
         self.hole, self.child = (T.alloc_buffer((1,), "int32", scope="local") for _ in range(2))
         self.moving = T.alloc_buffer((1,), "bool", scope="local")
 

@@ -115,9 +115,10 @@ def _unscaled(graph: Graph, tensor: Any) -> tuple[Any, float, list[Node]]:
     scale, nodes = 1.0, []
     while (node := graph.producer.get(tensor)) is not None:
         step = step_of(graph, node)
-        if step is None or step.op != "multiply_number":
+        if step is None or step.op not in ("multiply_number", "divide_by_number"):
             break
-        tensor, scale = step.tensors[0], scale * step.constants[0]
+        factor = step.constants[0] if step.op == "multiply_number" else 1 / step.constants[0]
+        tensor, scale = step.tensors[0], scale * factor
         nodes.append(node)
     return tensor, scale, nodes
 

@@ -1,51 +1,27 @@
-"""A convolutional classifier of scikit-learn's handwritten digits (8x8 pixels; UCI, E. Alpaydin, C. Kaynak), trained in
-seconds.
-
-    enginesmith build benchmarks/trained/digits.py:factory --weights digits.pt
-"""
+"""A convolutional classifier of handwritten digits, trained in seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-HELD_OUT = 500
+from enginesmith.converters.torch_models.trained import weights
+from enginesmith.converters.torch_models.trained.digits_data import split
+
 EPOCHS = 12
 BATCH = 64
 RATE = 5e-3
 
 
-def factory() -> tuple[nn.Module, tuple[Tensor, ...]]:
-    return build(), (torch.zeros(1, 1, 8, 8),)
-
-
-def calibration() -> Iterator[Tensor]:
-    """Training digits, float32[1, 1, 8, 8] in 0..1."""
-    images, _ = split("train")
-    yield from torch.from_numpy(images[:, None, None])
-
-
-def evaluation() -> Iterator[tuple[Tensor, int]]:
-    """Held-out digits as the input, and which digit it is."""
-    images, labels = split("held-out")
-    yield from zip(torch.from_numpy(images[:, None, None]), labels.tolist(), strict=True)
-
-
-def split(name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Images float32[N, 8, 8] in 0..1 and labels int64[N]. scikit-learn lists them by writer: the last are other hands."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    chosen = slice(None, -HELD_OUT) if name == "train" else slice(-HELD_OUT, None)
-    return (data.images[chosen] / 16).astype(np.float32), data.target[chosen].astype(np.int64)
+def factory() -> nn.Module:
+    """float32[N, 1, 8, 8] in 0..1 to logits [N, 10]."""
+    return weights.loaded(build(), "digits")
 
 
 def build() -> nn.Sequential:
-    """float32[N, 1, 8, 8] to logits [N, 10]."""
+    """Untrained."""
 
     def block(channels: int, wider: int) -> list[nn.Module]:
         return [nn.Conv2d(channels, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()]

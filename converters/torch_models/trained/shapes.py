@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import photos
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]  # of 32 bits, which NumPy's own annotations lose
 Pictures = tuple[NDArray[np.uint8], ...]
 
 CLASSES = (
@@ -73,9 +73,22 @@ def mask(form: str, radius: float, size: int, center: tuple[float, float], rng: 
     return np.asarray(canvas.reduce(SUPERSAMPLING), np.float32) / 255
 
 
+def crop(
+    picture: NDArray[np.uint8], size: int, rng: np.random.Generator, zoom: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """A square of `size` pixels from a random place, uint8 [size, size, 3]; `zoom` bounds the shrinking, and what the
+    picture allows bounds it too.
+    """
+    height, width = picture.shape[:2]
+    side = int(np.clip(size * rng.uniform(*zoom), 8, min(height, width)))
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    square = Image.fromarray(picture[top : top + side, left : left + side])
+    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+
+
 def _photo(size: int, radius: float, pictures: Pictures, rng: np.random.Generator) -> Floats:
     picture = pictures[rng.integers(len(pictures))]
-    texture = photos.crop(picture, size, rng, (0.6, 2.0)).astype(np.float32) / 255
+    texture = crop(picture, size, rng, (0.6, 2.0)).astype(np.float32) / 255
     texture = (texture - texture.mean()) * rng.uniform(0.8, 1.8) + rng.uniform(0.25, 0.75)
     return texture * rng.uniform(0.35, 1.25, 3).astype(np.float32)
 

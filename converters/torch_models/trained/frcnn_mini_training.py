@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import detector
 import numpy as np
-import scenes
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
+
+from enginesmith.converters.torch_models.trained import frcnn_mini, scenes
 
 SCENES = 2500
 EPOCHS = 8
@@ -24,10 +24,10 @@ def train(progress: Callable[[str], None], count: int = SCENES, epochs: int = EP
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
-    data = list(scenes.scenes("train", count, detector.TRAINING_SEED))
+    data = list(scenes.scenes("train", count, scenes.TRAINING_SEED))
     progress(f"{count} scenes drawn in {time.perf_counter() - started:.0f} s")
 
-    model = detector.build().train()
+    model = frcnn_mini.build().train()
     steps = epochs * (count // BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.15)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
-import trained
+from PIL import Image
 
-sys.path.insert(0, str(trained.TRAINED))
-import photos
-import scenes
-import shapes
+from enginesmith.converters.data import pictures
+from enginesmith.converters.torch_models.trained import scenes, shapes
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +24,11 @@ def test_a_seed_gives_the_same_scenes(drawn: list[scenes.Scene]) -> None:
 def test_held_out_scenes_come_from_other_regions_and_other_numbers(drawn: list[scenes.Scene]) -> None:
     other = next(scenes.scenes("held-out", 1, seed=5))
     assert not np.array_equal(other.image, drawn[0].image)
-    for name, train, held_out in zip(photos.NAMES, scenes.regions("train"), scenes.regions("held-out"), strict=True):
-        assert train.shape[1] + held_out.shape[1] == photos.load(name).shape[1]
+    for name, train, held_out in zip(
+        pictures.names(), scenes.regions("train"), scenes.regions("held-out"), strict=True
+    ):
+        with Image.open(pictures.path(name)) as picture:
+            assert train.shape[1] + held_out.shape[1] == picture.width
 
 
 def test_boxes_lie_within_the_picture_and_every_class_is_drawn(drawn: list[scenes.Scene]) -> None:
@@ -56,6 +55,6 @@ def test_no_other_region_is_in_a_crop() -> None:
     """A crop is a part of the picture that it was given."""
     picture = np.zeros((50, 80, 3), np.uint8)
     picture[:, :40] = 200
-    crop = photos.crop(picture[:, :40], 32, np.random.default_rng(0), (0.5, 3.0))
+    crop = shapes.crop(picture[:, :40], 32, np.random.default_rng(0), (0.5, 3.0))
     assert crop.shape == (32, 32, 3)
     assert crop.min() == crop.max() == 200

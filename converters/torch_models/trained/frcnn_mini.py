@@ -1,27 +1,18 @@
-"""A small Faster R-CNN with a feature pyramid, of torchvision's own classes, for the scenes of `scenes.py`.
-
-enginesmith build benchmarks/trained/detector.py:factory --weights detector.pt
-"""
+"""A small Faster R-CNN with a feature pyramid, of torchvision's own classes, for the scenes of `scenes.py`."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from functools import cache
-from typing import Any
 
-import numpy as np
-import scenes
-import shapes
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.resnet import BasicBlock, conv1x1
 from torchvision.ops import MultiScaleRoIAlign
+
+from enginesmith.converters.torch_models.trained import scenes, shapes, weights
 
 WIDTH = 24
 """Channels of the first stage; each later stage has twice as many."""
@@ -30,38 +21,14 @@ HEAD = 256
 ANCHORS = (22, 40, 70, 110)
 """Pixels, one size a level: strides 8, 16, 32, 64."""
 
-CALIBRATION_SCENES = 512
-EVALUATION_SCENES = 300
-TRAINING_SEED, EVALUATION_SEED = 0, 1
 
-
-def factory() -> tuple[nn.Module, tuple[Tensor, ...]]:
-    return build(), (torch.zeros(1, 3, scenes.SIZE, scenes.SIZE),)
-
-
-def calibration() -> Iterator[Tensor]:
-    """Training scenes, float32[1, 3, SIZE, SIZE] in 0..1."""
-    for scene in _drawn("train", CALIBRATION_SCENES, TRAINING_SEED):
-        yield as_input(scene.image)
-
-
-def evaluation() -> Iterator[tuple[Tensor, dict[str, NDArray[Any]]]]:
-    """Held-out scenes as the input, and their boxes float32[N, 4] (x1, y1, x2, y2 in pixels) and labels int64[N]."""
-    for scene in _drawn("held-out", EVALUATION_SCENES, EVALUATION_SEED):
-        yield as_input(scene.image), {"boxes": scene.boxes, "labels": scene.labels}
-
-
-@cache
-def _drawn(split: scenes.Split, count: int, seed: int) -> tuple[scenes.Scene, ...]:
-    """Kept, because calibration and a search read them again and again: 110 KB each."""
-    return tuple(scenes.scenes(split, count, seed))
-
-
-def as_input(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+def factory() -> nn.Module:
+    """Pictures float32[1, 3, SIZE, SIZE] in 0..1 to boxes, scores, labels, as torchvision's detectors give them."""
+    return weights.loaded(build(), "frcnn-mini")
 
 
 def build() -> FasterRCNN:
+    """Untrained."""
     backbone = BackboneWithFPN(
         _resnet(),
         {"stage2": "0", "stage3": "1", "stage4": "2"},

@@ -1,0 +1,91 @@
+"""What rounding alone does to a model's outputs on a sample: the same graph on the same inputs in float64 tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from enginesmith.converters.graphs.tolerances import Apart, Tolerance, excesses
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from polygraphy.comparator import IterationResult
+
+MARGIN = 32
+"""Another runtime adds in another order, by other algorithms: in units of what rounding did to the reference."""
+TYPICAL = 0.9
+"""Quantile of what rounding did to the elements of one level."""
+JUMPS = 4
+"""Elements that may jump elsewhere than rounding alone made them jump, for each one that it did: a floor, an argmax, a mask of a
+threshold go either way where the number before them is within rounding of the edge."""
+LOST = 0.1
+"""Share of elements that jump above which an output says nothing on the sample."""
+DROWNED = 0.5
+"""Part of an element's scale that may be allowed for rounding; more, and the element says nothing."""
+
+
+class Alone(NamedTuple):
+    """One sample's outputs of the reference, and those of the same graph in float64."""
+
+    reference: IterationResult
+    exact: IterationResult
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far an output is from what was expected, and how far it may be."""
+
+    expected: NDArray[Any]
+    apart: Apart
+    ratio: NDArray[Any]
+    """Each difference in units of what is allowed; 0 where nothing is judged."""
+    allowed: NDArray[Any]
+    """Of each element, absolute."""
+    rounding: NDArray[Any] | None
+    """What rounding alone does to each element, absolute; None where it isn't known."""
+    passed: bool
+    ill_posed: float
+    """Share of the elements that rounding alone decides."""
+
+
+def judge(
+    expected: NDArray[Any], found: NDArray[Any], tolerance: Tolerance, alone: tuple[Any, Any] | None = None
+) -> Judgement:
+    """Two tensors of one shape. `alone` is the reference's tensor and the float64 one."""
+    import numpy as np
+
+    apart = Apart.of(expected, found, tolerance.step)
+    known = alone is not None and alone[0].shape == alone[1].shape == expected.shape
+    if not known:
+        allowed = np.broadcast_to(apart.allowed(tolerance.scale, tolerance.relative), expected.shape)
+        ratio = excesses(apart.each, allowed)
+        return Judgement(expected, apart, ratio, allowed, None, not (ratio > 1).any(), 0.0)
+    assert alone is not None
+    moved = Apart.of(*alone, tolerance.step).each
+    typical = _typical(moved, apart)
+    floor = (tolerance.scale, tolerance.relative) if tolerance.floor is None else (tolerance.floor,) * 2
+    allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
+    jumps = moved > allowed
+    drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)
+    ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
+    over = ratio > 1
+    few = int(over.sum()) <= min(JUMPS * int(jumps.sum()), LOST * over.size)
+    passed = not over.any() or bool(few and apart.each[over].max() <= 2 * moved[jumps].max(initial=0.0))
+    ill_posed = 1.0 if jumps.mean() > LOST else float((jumps | drowned).mean()) if jumps.size else 0.0
+    return Judgement(expected, apart, ratio, allowed, np.maximum(moved, typical), passed, ill_posed)
+
+
+def _typical(moved: NDArray[Any], apart: Apart) -> NDArray[Any]:
+    """What rounding did to most of the elements of a level, for each element; 0 for exact ones."""
+    import numpy as np
+
+    if apart.exact or not moved.size:
+        return np.array(0.0)
+    scales = np.broadcast_to(apart.scales, moved.shape)
+    typical = np.zeros(moved.shape)
+    for scale in np.unique(apart.scales):
+        level = scales == scale
+        counted = moved[level & (apart.magnitudes > 0) & np.isfinite(moved)]
+        if counted.size:
+            typical[level] = np.quantile(counted, TYPICAL, method="higher")
+    return typical

@@ -1,0 +1,120 @@
+"""A second witness beside ONNX Runtime, where that is the only reference: it can be wrong too."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.limited import Running, run_python, started_python
+from enginesmith.converters.core.samples import Array, SampleSet
+from enginesmith.converters.graphs.difference import compare_outputs
+from enginesmith.converters.graphs.evaluator import EVALUATE, LOCATE, WRONG_OPERATORS, read_outputs
+from enginesmith.converters.graphs.rounding import Alone
+from enginesmith.converters.graphs.tolerances import TOLERANCES
+
+SECONDS = 3.0
+"""For the evaluator, most of them beside the reference's own run."""
+SEARCH_SECONDS = 20.0
+"""For finding the node where the two disagree."""
+MEMORY = 8 << 30
+"""Bytes of its address space."""
+LARGE = 64 << 20
+"""Bytes of a model's weights; more, and it isn't asked."""
+
+TOLERANCE = replace(TOLERANCES["fp32"], floor=None)
+"""The evaluator computes in float64 now and then: beside what rounding does to it, what holds where that isn't known."""
+
+
+@dataclass
+class Testimony:
+    """What the evaluator says. Both lists have a dict of outputs for each sample, empty where there is nothing to say."""
+
+    exact: list[dict[str, Array]]
+    """In float64, where it agrees with the reference."""
+    contrary: list[dict[str, Array]]
+    """As it has them, where it contradicts the reference."""
+    heard: int = 0
+    """Samples on which it was heard."""
+    disputes: list[str] = field(default_factory=list)
+    """The outputs on which they disagree, and the node, in words."""
+
+
+class Witness:
+    """The evaluator at work, beside this process."""
+
+    def __init__(self, model: Path, samples: Path, scratch: Path, running: Running | None) -> None:
+        self._model, self._samples, self._scratch = model, samples, scratch
+        self._running = running
+        self._begun = time.monotonic()
+
+    def hear(self, results: Sequence[dict[str, Array]]) -> Testimony:
+        """Hold the reference's `results` against what the evaluator has come to by now, or soon."""
+        told = Testimony([{} for _ in results], [{} for _ in results])
+        if self._running is None:
+            return told
+        log = self._running.wait(max(0.0, self._begun + SECONDS - time.monotonic())).output
+        print(log)
+        sample_set, feeds = SampleSet.load(self._samples)
+        disputed: dict[str, int] = {}
+        for index, own in enumerate(results):
+            other = read_outputs(self._scratch, index, list(own))
+            if not other:
+                continue
+            told.heard += 1
+            exact = read_outputs(self._scratch, index, list(own), ".exact")
+            alone = Alone(_result(other), _result(exact)) if exact else None
+            try:
+                compared = compare_outputs(
+                    "tensor", sample_set.samples[index], feeds[index], _result(other), _result(own),
+                    TOLERANCE, alone,
+                )  # fmt: skip
+                agreed = {output.name for output in compared.outputs if output.passed}
+            except ConversionError:  # another shape
+                agreed = set()
+            told.exact[index] = {name: array.astype(own[name].dtype) for name, array in exact.items() if name in agreed}
+            told.contrary[index] = {name: array for name, array in other.items() if name not in agreed}
+            for name in told.contrary[index]:
+                disputed.setdefault(name, index)
+        nodes = {index: self._nodes(index) for index in set(disputed.values())}
+        for name, index in disputed.items():
+            if nodes[index]:
+                where = ", ".join(f"{op} {node!r}" for node, op in nodes[index][:3])
+                told.disputes.append(
+                    f"ONNX Runtime and onnx's reference evaluator disagree on output {name}, at {where}: which is right isn't known"
+                )
+        if not told.disputes:
+            told.contrary = [{} for _ in results]
+        return told
+
+    def _nodes(self, index: int) -> list[tuple[str, str]]:
+        """Where the two disagree on the same inputs, unless the evaluator is known to be wrong there; none where rounding has
+        grown on the way."""
+        arguments = [str(self._model), str(self._samples), str(index)]
+        ended = run_python(LOCATE, arguments, SEARCH_SECONDS, MEMORY)
+        if ended.status != 0:
+            print(ended.output)
+            return [("", "a node that was not found in time")]
+        found = json.loads(ended.output.splitlines()[-1])
+        return [(node, op) for node, op in found if op not in WRONG_OPERATORS]
+
+
+@contextmanager
+def second_witness(model: Path, samples: Path, scratch: Path) -> Iterator[Witness]:
+    """Start the evaluator on a graph and its samples, unless the graph is too large for it."""
+    size = sum(file.stat().st_size for file in model.parent.glob(f"{model.name}*"))
+    if size > LARGE:
+        yield Witness(model, samples, scratch, None)
+        return
+    with started_python(EVALUATE, [str(model), str(samples), str(scratch)], MEMORY) as running:
+        yield Witness(model, samples, scratch, running)
+
+
+def _result(outputs: dict[str, Array]):  # type: ignore[no-untyped-def]
+    from polygraphy.comparator import IterationResult
+
+    return IterationResult(outputs=outputs, runtime=0.0, runner_name="")

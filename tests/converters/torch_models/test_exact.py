@@ -1,0 +1,60 @@
+"""A PyTorch model in float64, which tells what rounding alone does."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from torch import nn
+
+from enginesmith.converters.torch_models.exact import exact_results
+
+
+def results(module: nn.Module, *inputs: np.ndarray, seconds: float = 60.0):
+    feeds = [OrderedDict(x=array) for array in inputs]
+    with torch.no_grad():
+        own = [{"y": module(torch.from_numpy(array)).numpy()} for array in inputs]
+        return own, exact_results(module, lambda module: module, feeds, own, seconds)
+
+
+def test_rounding_is_what_is_between_the_two():
+    module = nn.Linear(64, 32)
+    x = np.random.default_rng(0).random((2, 64), np.float32)
+    ((own,), (exact,)) = results(module, x)
+    weight, bias = (array.detach().numpy().astype(np.float64) for array in (module.weight, module.bias))
+    assert np.allclose(exact["y"], x.astype(np.float64) @ weight.T + bias, rtol=0, atol=1e-7)
+    assert exact["y"].dtype == np.float32
+    assert 0 < np.abs(exact["y"] - own["y"]).max() < 1e-6
+
+
+def test_the_model_itself_is_left_alone():
+    class Makes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.inner(x) + torch.ones(4)
+
+    module = Makes()
+    (_, (exact,)) = results(module, np.ones((1, 4), np.float32))
+    assert exact
+    assert module.inner.weight.dtype == torch.float32
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_model_that_says_float32_itself_has_none():
+    class Says(nn.Module):
+        def forward(self, x):
+            return x.float() @ torch.eye(4, dtype=torch.float32) @ torch.eye(4)
+
+    assert results(Says(), np.ones((1, 4), np.float32))[1] == [{}]
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_time_is_limited_and_equal_samples_share():
+    one, two = np.ones((1, 4), np.float32), np.zeros((1, 4), np.float32)
+    found = results(nn.Linear(4, 4), one, two, one.copy(), seconds=0.0)[1]
+    assert [bool(each) for each in found] == [True, False, True]
+    assert np.array_equal(found[0]["y"], found[2]["y"])
