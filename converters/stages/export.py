@@ -78,7 +78,7 @@ class Export(Stage[ExportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
 
-from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import Examination, examine
 
         context.progress("loading the model")
@@ -116,7 +116,7 @@ from enginesmith.converters.graphs.exercise import exercise
             module = prepared.build()
             context.progress("what a trace would freeze")
             # the static detectors are ours, and torchvision writes its own to be traced
-            sample = [torch.from_numpy(array.copy()) for array in ordinary[0].values()]
+            sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
             attempts = export_onnx(module, prepared.specs, names, refused, options.opset, context, remedy=frozen.remedy)
