@@ -16,10 +16,20 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
-from enginesmith.converters.core.samples import EXACT, MOVED, WITNESS, Array, Feed, Pixels, Sample, save_results
+from enginesmith.converters.core.samples import (
+    EXACT,
+    MOVED,
+    WITNESS,
+    Array,
+    Feed,
+    Pixels,
+    Sample,
+    SampleSet,
+    save_results,
+)
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
-from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.data.samples import make_samples, with_legal_integers
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
@@ -83,12 +93,18 @@ class OnnxImport(Stage[ImportOptions]):
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
         task = options.task if options.task != "auto" else "tensor"
-        samples, feeds = make_samples(specs, task, options.samples, options.seed, pixels=options.pixels or "unknown")
         context.progress("reference outputs")
-        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
-            run = _runner(context.out / MODEL, options.path.name)
+        run = _runner(context.out / MODEL, options.path.name)
+
+        def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
+            samples, feeds = make_samples(
+                specs, task, options.samples, options.seed, pixels=options.pixels or "unknown", integers=integers
+            )
             ordinary = [feeds[index] for index in samples.ordinary()]
-            results, pace = _reference(run, ordinary, options.path.name)
+            return samples, feeds, *_reference(run, ordinary, options.path.name)
+
+        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
+            samples, feeds, results, pace = with_legal_integers(specs, refer)
             exercised = exercise(
                 context.out / MODEL,
                 samples,
