@@ -47,7 +47,7 @@ def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) ->
         rng = np.random.default_rng([seed, number])
         feed: Feed = OrderedDict(base)
         for name in names:
-            feed[name] = np.ascontiguousarray(make(base[name], rng), dtype=base[name].dtype)
+            feed[name] = np.array(make(base[name], rng), dtype=base[name].dtype, order="C")
         yield Sample(name=label, probe="near" if label in NEAR else "far"), feed
 
 

@@ -32,7 +32,7 @@ def mutated(feed: Feed, others: Sequence[Feed], ranges: Ranges, rng: np.random.G
             mixed = _floats(array, rng)
         else:
             mixed = _integers(array, ranges.get(name), rng)
-        made[name] = np.ascontiguousarray(mixed, dtype=array.dtype)
+        made[name] = np.array(mixed, dtype=array.dtype, order="C")
     return made
 
 
