@@ -79,7 +79,7 @@ class Export(Stage[ExportOptions]):
         import torch
 
         from enginesmith.converters.graphs.exercise import exercise
-        from enginesmith.converters.torch_models.frozen import examine
+        from enginesmith.converters.torch_models.frozen import Examination, examine
 
         context.progress("loading the model")
         loaded = load(options, inputs.get("finetuned"))
@@ -115,9 +115,11 @@ class Export(Stage[ExportOptions]):
             names = list(results[0])
             module = prepared.build()
             context.progress("what a trace would freeze")
-            frozen = examine(module, [torch.from_numpy(array.copy()) for array in feeds[0].values()])
-            tools = frozen.admit(tools, allow_baked=options.allow_baked)
-            attempts = export_onnx(module, prepared.specs, names, tools, options.opset, context)
+            # the static detectors are ours, and torchvision writes its own to be traced
+            sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
+            frozen = Examination() if prepared.task == "detection" else examine(module, sample)
+            refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
+            attempts = export_onnx(module, prepared.specs, names, refused, options.opset, context, remedy=frozen.remedy)
             doubt = frozen.doubt(attempts[-1].tool)
             if doubt:
                 context.warn(doubt.reason)
