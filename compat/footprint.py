@@ -185,19 +185,17 @@ class _Estimate:
             sizes = _shape(types.get(node.input[-1])) if node.input else None
             rounds = max(sizes[0], 1) if sizes else 1
         for body in proto_subgraphs(node):
-            inside = dict(types)
-            if node.op_type != "If":
-                for value in body.input:
-                    inside[value.name] = value.type
+            inside = types | {value.name: value.type for value in body.input}
+            known = {name: tensor for name, tensor in data.items() if name not in {value.name for value in body.input}}
             if times * rounds * len(body.node) > MOST_STEPS:
                 raise _TooManySteps(
                     Need(node=node.name or next(iter(node.output), ""), op=node.op_type, steps=times * rounds)
                 )
-            found, made = self.graph(body, inside, {} if node.op_type != "If" else data, times * rounds)
+            found, made = self.graph(body, inside, known, times * rounds)
             need = max(need, found, key=lambda each: each.bytes)
-            results = [made.get(value.name) for value in body.output][1 if node.op_type == "Loop" else 0 :]
+            results = [made.get(value.name, value.type) for value in body.output][1 if node.op_type == "Loop" else 0 :]
             for index, (name, kind) in enumerate(zip(node.output, results, strict=False)):
-                if not name or kind is None:
+                if not name:
                     continue
                 if node.op_type != "If" and index >= carried:
                     kind = _stacked(kind, rounds)
