@@ -44,10 +44,10 @@ class Subject:
     manifest: Manifest | None
     graph: Described
     samples: Path | None = None
-    trust: bool = False
-    """Run an engine that was built elsewhere."""
     runs: Path | None = None
     """What stands for the graph when it runs: a lowered graph's stand-in, or the graph."""
+    trust: bool = False
+    """Run an engine that was built elsewhere."""
 
     @property
     def engines(self) -> list[EngineRecord]:
