@@ -349,3 +349,229 @@ class TriesAttribute(nn.Module):
 class SizeConstant(nn.Module):
     def forward(self, x):
         return x / torch.tensor(float(x.shape[1])) + torch.full((1, 8), math.pi)
+
+
+# Written with it at hand.
+
+
+@crafted("branch")
+class OnConfig(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.config = {"bias": True, "limit": 3}
+
+    def forward(self, x):
+        return x + self.config["limit"] if self.config.get("bias") else x
+
+
+@crafted("branch")
+class OnType(nn.Module):
+    def forward(self, x):
+        return x * 2 if torch.is_tensor(x) and isinstance(x, torch.Tensor) and x.is_floating_point() else x
+
+
+@crafted("branch")
+class OnOwnAnswer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x):
+        if bool((self.layer.weight.abs() < 100).all()):
+            return self.layer(x)
+        return x
+
+
+@crafted("check")
+class Prints(nn.Module):
+    def forward(self, x):
+        if x.abs().max() > 100:
+            print("large:", x.abs().max().item())
+        return x.sigmoid()
+
+
+@crafted("check")
+class NanCheck(nn.Module):
+    def forward(self, x):
+        y = x.softmax(1)
+        if torch.isnan(y).any() or torch.isinf(y).any():
+            raise FloatingPointError(f"not a number among {y}")
+        return y
+
+
+@crafted("check")
+class RangeCheck(nn.Module):
+    def forward(self, x):
+        low, high = float(x.min()), float(x.max())
+        if not -1e5 < low <= high < 1e5:
+            raise ValueError(f"{low}..{high}")
+        return x * 3
+
+
+@crafted("check")
+class ListCheck(nn.Module):
+    def forward(self, x):
+        assert all(abs(value) < 1e6 for value in x[0].tolist())
+        return x * 3
+
+
+@crafted("check")
+class EqualCheck(nn.Module):
+    def forward(self, x):
+        y = x.flip(1)
+        assert torch.equal(y.flip(1), x)
+        return y
+
+
+@crafted("loop")
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.Linear(2, 1)
+
+    def forward(self, x):
+        state = torch.zeros(x.shape[0], 1)
+        for step in range(x.shape[1]):
+            state = torch.tanh(self.cell(torch.cat([x[:, step : step + 1], state], 1)))
+        return state
+
+
+@crafted("loop")
+class FixedSteps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(4))
+
+    def forward(self, x):
+        for _ in range(int(self.steps)):
+            x = (x + 1).abs().sqrt()
+        return x
+
+
+@crafted("slice")
+class ByBuffer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("order", torch.tensor([3, 1, 2]))
+
+    def forward(self, x):
+        return torch.cat([x[:, int(i) : int(i) + 1] for i in self.order], 1)
+
+
+@crafted("ids", IDS)
+class Clamped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(100, 8)
+
+    def forward(self, ids):
+        return self.table(ids.clamp(max=99))
+
+
+@crafted("route", IDS)
+class AllExperts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(1000, 8)
+        self.experts = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, ids):
+        x = self.table(ids)
+        weights = x.sum(2, keepdim=True).sigmoid()
+        return sum(expert(x) * weights for expert in self.experts)
+
+
+@crafted("sentinel")
+class FillsMask(nn.Module):
+    def forward(self, x):
+        return x.masked_fill(x > 3, -1e4).softmax(1)
+
+
+@crafted("state")
+class Memo(nn.Module):
+    """Masks by size."""
+
+    def __init__(self):
+        super().__init__()
+        self.masks = {}
+
+    def forward(self, x):
+        n = x.shape[1]
+        if n not in self.masks:
+            self.masks[n] = torch.tril(torch.ones(n, n))
+        return x @ self.masks[n]
+
+
+@crafted("state")
+class Keeps(nn.Module):
+    """For a hook to look at."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = []
+
+    def forward(self, x):
+        y = x.relu()
+        self.features = [y, *self.features][:3]
+        return y * 2
+
+
+@crafted("state")
+class RunningStatistics(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return self.norm(x)
+
+
+@crafted("random")
+class OnlyInTraining(nn.Module):
+    def forward(self, x):
+        if self.training:
+            x = x + torch.randn_like(x)
+        return nn.functional.dropout(x, 0.3, self.training) + 1
+
+
+@crafted("clock")
+class Deadline(nn.Module):
+    def forward(self, x):
+        log.debug("at %s", time.time())
+        return x * x
+
+
+@crafted("sizes")
+class TopK(nn.Module):
+    def forward(self, x):
+        values, _ = x.topk(min(3, x.shape[1]), 1)
+        return values[:, : values.shape[1] - 1]
+
+
+@crafted("numpy")
+class NumpyShape(nn.Module):
+    def forward(self, x):
+        return x.reshape(*np.array(x.shape)[::-1].tolist()) * float(np.prod(x.shape))
+
+
+@crafted("python")
+class PythonSum(nn.Module):
+    def forward(self, x):
+        return sum(x[:, i] * w for i, w in enumerate([1.0, -2.0, 3.0]))
+
+
+@crafted("equal")
+class Close(nn.Module):
+    def forward(self, x):
+        return torch.where(torch.isclose(x, x.round(), atol=0.1), x.round(), x)
+
+
+@crafted("raises")
+class Ensures(nn.Module):
+    def forward(self, x):
+        try:
+            if x.shape[1] % 2:
+                raise ValueError("an odd width")
+            return x[:, ::2] - x[:, 1::2]
+        except ValueError:
+            return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from datetime import UTC, datetime
 
 import numpy as np
 import torch
@@ -368,3 +369,262 @@ class Full(nn.Module):
 class NewTensor(nn.Module):
     def forward(self, x):
         return x * torch.tensor([x[0, 0], x[0, 1]]).sum()
+
+
+# Written with it at hand.
+
+
+@crafted("branch")
+class OnIndex(nn.Module):
+    def forward(self, x):
+        scales = [1.0, 2.0, -1.0, 0.5, 3.0, -2.0, 4.0, 0.0]
+        return x * scales[x[0].argmax()]
+
+
+@crafted("branch")
+class ByTable(nn.Module):
+    """Untouched by the answer's sign for small values."""
+
+    def forward(self, x):
+        level = "high" if x.std().item() > 5 else "low"
+        return {"high": x / 10, "low": x}[level]
+
+
+@crafted("branch")
+class TwoSteps(nn.Module):
+    def forward(self, x):
+        calm = (x.abs() < 4).all().item()
+        peaky = not calm
+        return x.softmax(1) if peaky else x
+
+
+@crafted("loop")
+class EachRow(nn.Module):
+    def forward(self, x):
+        total = torch.zeros(1)
+        for value in x[0]:
+            if value > 1:
+                total = total + value
+        return total
+
+
+@crafted("loop")
+class WhileItem(nn.Module):
+    def forward(self, x):
+        size = x.norm().item()
+        while size > 2:
+            x, size = x * 0.5, size * 0.5
+        return x
+
+
+@crafted("slice")
+class Repeats(nn.Module):
+    def forward(self, x):
+        return torch.cat([x] * (1 + int((x > 5).sum())), 1).sum(1)
+
+
+@crafted("slice")
+class Rolls(nn.Module):
+    def forward(self, x):
+        return x.roll(int(x[0, 0]), 1)
+
+
+@crafted("ids", IDS)
+class Vocabulary(nn.Module):
+    """Another table for rare tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.common, self.rare = nn.Embedding(100, 8), nn.Embedding(1000, 8)
+
+    def forward(self, ids):
+        if bool((ids < 100).all()):
+            return self.common(ids)
+        return self.rare(ids)
+
+
+@crafted("ids", IDS)
+class Padding(nn.Module):
+    def forward(self, ids):
+        length = int((ids != 0).sum())
+        return ids[:, :length].float().mean(1)
+
+
+@crafted("route", IDS)
+class SkipsLayers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, ids):
+        x = ids.float() / 1000
+        for layer in self.layers[: int(ids[0, 0]) % 4 + 1]:
+            x = layer(x)
+        return x
+
+
+@crafted("sentinel")
+class MaskValue(nn.Module):
+    def forward(self, x):
+        y = x.flip(1) if x[0, 3] > 1.5 else x
+        return torch.where(y > 0, y, torch.tensor(-1e9))
+
+
+class Holder:
+    calls = 0
+
+
+@crafted("state")
+class ClassCounter(nn.Module):
+    def forward(self, x):
+        Holder.calls += 1
+        return x if Holder.calls < 15 else x * 2
+
+
+@crafted("state")
+class DefaultArgument(nn.Module):
+    def forward(self, x, seen=[]):  # noqa: B006
+        seen.append(x.shape[0])
+        return x + 1 if len(seen) <= 9 else x
+
+
+def closure():
+    calls = 0
+
+    def scale():
+        nonlocal calls
+        calls += 1
+        return 1.0 if calls < 11 else 2.0
+
+    return scale
+
+
+@crafted("state")
+class Closure(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = closure()
+
+    def forward(self, x):
+        return x * self.scale()
+
+
+@crafted("state")
+class Smooths(nn.Module):
+    """Python's floats, of the input before."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = None
+
+    def forward(self, x):
+        y = x if self.last is None else 0.999 * x + 0.001 * self.last
+        self.last = x
+        return y
+
+
+@crafted("state")
+class ByIdentity(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memo = {}
+
+    def forward(self, x):
+        key = id(x)
+        if key not in self.memo:
+            self.memo[key] = (x, x.mean())
+        return x - self.memo[key][1] if len(self.memo) < 12 else x
+
+
+@crafted("state")
+class Alternates(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.odd = False
+
+    def forward(self, x):
+        self.odd = not self.odd
+        return x if self.odd else -x
+
+
+@crafted("state")
+class WearsOut(nn.Module):
+    """A weight that every call changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        y = x * self.weight
+        self.weight.data.mul_(0.99999)
+        return y
+
+
+@crafted("random")
+class Flips(nn.Module):
+    def forward(self, x):
+        return x * (torch.randint(0, 2, (1,)) * 2 - 1)
+
+
+@crafted("random")
+class Samples(nn.Module):
+    def forward(self, x):
+        return torch.multinomial(x.softmax(1), 1).float()
+
+
+@crafted("random")
+class Generator(nn.Module):
+    def forward(self, x):
+        return x + float(np.random.default_rng().normal()) * 1e-5
+
+
+@crafted("clock")
+class Hour(nn.Module):
+    def forward(self, x):
+        return x * (1 + datetime.now(UTC).toordinal() % 7)
+
+
+@crafted("sizes")
+class SizeOfUnique(nn.Module):
+    def forward(self, x):
+        classes = torch.unique(x.round())
+        return x / classes.numel() if classes.numel() > 3 else x
+
+
+@crafted("sizes")
+class IfAny(nn.Module):
+    def forward(self, x):
+        chosen = x[x > 6]
+        if len(chosen):
+            return x - chosen.mean()
+        return x
+
+
+@crafted("numpy")
+class NumpyBranch(nn.Module):
+    def forward(self, x):
+        return x if np.abs(x.numpy()).max() < 5 else x / 2
+
+
+@crafted("python")
+class SumOfList(nn.Module):
+    def forward(self, x):
+        return x - sum(x[0].tolist())
+
+
+@crafted("equal")
+class NonZero(nn.Module):
+    def forward(self, x):
+        return x + 1 if torch.is_nonzero((x > 10).sum()) else x
+
+
+@crafted("raises")
+class CatchesAll(nn.Module):
+    """The exporter's own refusal is caught."""
+
+    def forward(self, x):
+        try:
+            return x * 2 if x.sum() > 0 else x * 3
+        except Exception:  # noqa: BLE001
+            return x * 2

@@ -6,7 +6,7 @@ import inspect
 import re
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,25 @@ if TYPE_CHECKING:
 
 
 def export_onnx(
-    module: nn.Module, specs: Sequence[InputSpec], names: list[str], tools: Sequence[str], opset: int, context: Context
+    module: nn.Module,
+    specs: Sequence[InputSpec],
+    names: list[str],
+    tools: Mapping[str, str],
+    opset: int,
+    context: Context,
+    remedy: str = "",
 ) -> list[Attempt]:
     """Write the module as `model.onnx`, with outputs called `names`, by the first of `tools` (`dynamo`, `torchscript`)
-    that takes it. Returns all attempts, the last one without an error; raises ConversionError when all failed.
+    that takes it; each says why it must not be tried, or nothing. Returns all attempts, the last one without an error;
+    raises ConversionError when all failed, with the remedy where one must not be tried.
     """
-    attempts = []
-    for tool in tools:
+    attempts: list[Attempt] = []
+    if all(tools.values()):
+        raise ConversionError(next(iter(tools.values())), remedy)
+    for tool, refused in tools.items():
+        if refused:
+            attempts.append(Attempt(tool=tool, seconds=0, error=refused))
+            continue
         context.progress(f"{tool} exporter")
         started = time.monotonic()
         error = ""
@@ -49,7 +61,9 @@ def export_onnx(
     reasons = "; ".join(f"{attempt.tool}: {attempt.error.splitlines()[0]}" for attempt in attempts)
     raise ConversionError(
         f"no exporter takes the model ({reasons})",
-        "see the log for the place in the model; rewrite what depends on values (if, loops, boolean indexing) "
+        remedy
+        if any(tools.values())
+        else "see the log for the place in the model; rewrite what depends on values (if, loops, boolean indexing) "
         "with torch.where or fixed sizes",
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dis
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.facts import Doubt
 from enginesmith.converters.torch_models.literals import literals, words
 from enginesmith.converters.torch_models.outputs import flatten
@@ -70,31 +71,33 @@ class Examination:
     """Places that draw random numbers which the answer depends on."""
     remembers: str = ""
     """Why the answer depends on more than the inputs."""
-    sized: bool = False
-    """Data decides on the size of a tensor, and the size was asked for."""
+    sizes: list[Frozen] = field(default_factory=list)
+    """What TorchScript's exporter alone freezes, of tensors on whose size data decides."""
 
-    def admit(self, tools: Sequence[str], *, allow_baked: bool) -> list[str]:
-        """Of these exporters, those whose graph is the model. Raises ConversionError where there is none."""
-        if allow_baked:
-            return list(tools)
+    unseen: str = ""
+    """Why the model could not be watched, though it runs."""
+
+    @property
+    def remedy(self) -> str:
+        return STATELESS if self.remembers else REMEDY
+
+    def baked(self, tool: str) -> str:
+        """What that exporter would bake into the graph; empty for nothing."""
         if self.remembers:
-            raise ConversionError(f"{self.remembers}; an engine keeps no state", STATELESS)
-        if not self.frozen:
-            return list(tools)
-        left = [tool for tool in tools if tool == FOLLOWS] if not any(found.way for found in self.frozen) else []
-        if left:
-            return left
-        more = f" (and {len(self.frozen) - 1} more)" if len(self.frozen) > 1 else ""
-        raise ConversionError(f"{self.frozen[0].told}{more}, and a graph would keep what one run did", REMEDY)
+            return f"{self.remembers}; an engine keeps no state"
+        frozen = [found for found in self.frozen if found.way or tool != FOLLOWS]
+        frozen += self.sizes if tool != FOLLOWS else []
+        if not frozen:
+            return ""
+        more = f" (and {len(frozen) - 1} more)" if len(frozen) > 1 else ""
+        return f"{frozen[0].told}{more}, and a graph has what one run did"
 
     def doubt(self, tool: str) -> Doubt | None:
         """Why no engine of that exporter's graph may be verified."""
-        frozen = [found for found in self.frozen if found.way or tool != FOLLOWS]
-        if self.remembers:
-            return Doubt(verified="no", reason=f"{self.remembers}; an engine keeps no state")
-        if frozen:
-            told = "; ".join(found.told for found in frozen[:3])
-            return Doubt(verified="no", reason=f"{told}: what one run did is baked in")
+        if baked := self.baked(tool):
+            return Doubt(verified="no", reason=f"baked in: {baked}")
+        if self.unseen and tool != FOLLOWS:
+            return Doubt(verified="no", reason=f"what the trace baked in could not be seen ({self.unseen})")
         if self.random:
             places = "; ".join(self.random[:3])
             return Doubt(verified="no", reason=f"the answer depends on random numbers ({places})")
@@ -127,10 +130,10 @@ class Examiner:
         self.module, self.inputs = module, inputs
         self.watch = Provenance(module)
         self.state = State(module)
+        self.traced = False
         self.end = time.monotonic() + seconds
 
     def examine(self) -> Examination:
-        """Raises what the model raises."""
         generators = (random.getstate(), np.random.get_state(), torch.get_rng_state())
         try:
             return self._examine()
@@ -143,15 +146,27 @@ class Examiner:
     def _examine(self) -> Examination:
         base = self.run({})
         if base.error is not None:
-            raise base.error
-        found = Examination(sized=base.sized)
+            return Examination(unseen=first_line(base.error))
+        found = Examination()
         found.random = [*dict.fromkeys(base.random)] if base.flags & RANDOM else []
         if base.drawn:
             found.random.append("Python's or NumPy's own generator")
         found.frozen = list(dict.fromkeys(self._frozen(base)))
-        self.fresh()
         natural = {read.index: read.value for read in base.reads}
-        found.remembers = remembers(self.module, lambda inputs: self.call(natural, inputs), self.fresh, self.inputs)
+        if natural:
+            self.fresh()
+        found.remembers = remembers(
+            self.module,
+            lambda inputs: self.call(natural, inputs),
+            self.fresh,
+            self.inputs,
+            base=None if natural else base,
+        )
+        if base.sized:
+            self.traced = True
+            base = self.run({})
+            found.sizes = list(dict.fromkeys(self._frozen(base)))
+            found.unseen = first_line(base.error) if base.error else ""
         return found
 
     def fresh(self) -> None:
@@ -172,9 +187,7 @@ class Examiner:
         torch.manual_seed(0)
         before = _generators()
         try:
-            with torch.no_grad(), self.watch:
-                outputs = self.module(*inputs)
-            tensors = flatten(outputs)[1]
+            tensors = self._traced(inputs) if self.traced else self._called(inputs)
             run.digest, run.path = self.watch.digest(tensors)
             run.flags = self.watch.flags(tensors)
             run.outputs = [tensor.clone() for tensor in tensors]
@@ -183,6 +196,28 @@ class Examiner:
         run.reads, run.random, run.sized = self.watch.reads, self.watch.random, self.watch.sized
         run.drawn = _generators() != before
         return run
+
+    def _called(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        with torch.no_grad(), self.watch:
+            return flatten(self.module(*inputs))[1]
+
+    def _traced(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The same while TorchScript traces, which makes tensors of sizes."""
+        made: list[Tensor] = []
+
+        def forward(*arguments: Tensor) -> tuple[Tensor, ...]:
+            made[:] = flatten(self.module(*arguments))[1]
+            return tuple(made)
+
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            self.watch.warnings = told
+            try:
+                with torch.no_grad(), self.watch:
+                    torch.jit.trace(forward, tuple(inputs), check_trace=False)
+            finally:
+                self.watch.warnings = None
+        return made
 
     def _frozen(self, base: _Run) -> Iterator[Frozen]:
         seen: set[tuple[str, int, int]] = set()
@@ -261,6 +296,9 @@ def alternatives(read: Read) -> Iterator[Any]:
             array = np.array(np.vectorize(change, otypes=[value.dtype])(value)) if value.size else value.copy()
             array.flags.writeable = False  # what is written into it would be lost
             yield array
+    elif read.what == "loop":
+        yield value[:-1]
+        yield [*value, *value[-1:]]
     elif read.what == "tensor":
         yield value + 1 if value.dtype != torch.bool else ~value
     elif read.what == "text":

@@ -18,6 +18,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -49,6 +50,8 @@ OF_SHAPE |= {"new_zeros", "new_ones", "new_full", "new_empty", "new_empty_stride
 EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 OVERWRITE = frozenset({"copy_", "zero_", "fill_", "normal_", "uniform_", "random_", "bernoulli_"})
 SELECTS = frozenset({"nms", "masked_select", "nonzero"})
+
+SIZES = frozenset({"__get__", "size", "numel", "__len__", "__iter__"})
 
 TORCH = str(Path(torch.__file__).parent)
 
@@ -121,6 +124,8 @@ class Provenance:
     """Follows data through calls of `module`. `forced` maps the index of a read to the value that Python is given instead."""
 
     def __init__(self, module: nn.Module) -> None:
+        self.warnings: Sequence[Any] | None = None
+        """While TorchScript traces, its warnings so far: sizes are tensors then, and it follows all that it doesn't warn of."""
         self.reads: list[Read] = []
         self.forced: Mapping[int, Any] = {}
         self.sized = False
@@ -131,7 +136,8 @@ class Provenance:
         """What parameters and buffers were before the run wrote them."""
         self._marks: dict[int, _Mark] = {}
         self._constants: dict[int, tuple[StorageWeakRef, int]] = {}
-        self._functions: list[str] = []
+        self._functions: list[tuple[str, int]] = []
+        """The calls of Python's that are under way, and how many warnings there were before each."""
         self._quiet = 0
         self._call = 0
         self._weights: dict[int, tuple[str, Tensor]] = {}
@@ -182,30 +188,50 @@ class Provenance:
 
     def function(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
-        flags = self.flags((args, kwargs)) if name in LEAKS | TEXTS | MAKERS or "copy" in name else 0
-        text = name in TEXTS
-        self._functions.append("script" if isinstance(func, torch._ops.OpOverload) else name)
-        self._quiet += text
+        script = isinstance(func, torch._ops.OpOverload)
+        self._functions.append(("script" if script else name, len(self.warnings or ())))
+        self._quiet += name in TEXTS
         try:
             result = func(*args, **kwargs)
         finally:
             self._functions.pop()
-            self._quiet -= text
-        if flags & (DATA | RANDOM) and not self._quiet:
-            if name in MAKERS:
-                result = self._read("tensor", result)
-            elif text:
-                result = self._read("text", result)
-            elif name in LEAKS and "storage" not in name:
-                result = self._read("list" if name == "tolist" else "array", result)
-            elif "storage" in name:
-                self._read("storage", None)
-            elif isinstance(result, Tensor) and not self.flags(result):  # a deep copy
-                self._mark(result, flags, *self._digest(args[0]))
-        if name in ("__get__", "size", "numel", "__len__", "__iter__") and self.flags(args[:1]) & SIZED:
-            self.sized = True
-            for size in _tensors(result):  # sizes are tensors while TorchScript traces
-                self._mark(size, DATA, hash((name, *self._digest(args[0]))), hash(name))
+            self._quiet -= name in TEXTS
+        if name in SIZES:
+            with _untraced():
+                return self._size(name, args[0], result) if self.flags(args[:1]) & SIZED else result
+        if name in LEAKS | TEXTS | MAKERS or "copy" in name:
+            with _untraced():
+                return self._leak(name, args, kwargs, result)
+        return result
+
+    def _leak(self, name: str, args: Any, kwargs: Any, result: Any) -> Any:
+        """What a function returns that hands out values past the dispatcher."""
+        flags = self.flags((args, kwargs))
+        if not flags & (DATA | RANDOM) or self._quiet:
+            return result
+        if name in MAKERS:
+            return self._read("tensor", result)
+        if name in TEXTS:
+            return self._read("text", result)
+        if name in LEAKS:
+            kind = "storage" if "storage" in name else "list" if name == "tolist" else "array"
+            return self._read(kind, result)
+        if isinstance(result, Tensor) and not self.flags(result):  # a deep copy
+            self._mark(result, flags, *self._digest(args[0]))
+        return result
+
+    def _size(self, name: str, tensor: Tensor, result: Any) -> Any:
+        """A size that data decides on: a tensor while TorchScript traces, but for `len` and loops."""
+        self.sized = True
+        if self.warnings is None:
+            return result
+        if name == "__len__" and isinstance(result, int):
+            return self._read("number", result)
+        if name == "__iter__":
+            return iter(self._read("loop", list(result)))
+        for size in _tensors(list(result) if isinstance(result, torch.Size) else result):
+            exact, path = self._digest(tensor)
+            self._mark(size, DATA, hash((name, exact)), hash((name, path)))
         return result
 
     def operator(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -223,15 +249,14 @@ class Provenance:
             self.random.append(_source())
         if name in NUMBERS:
             result = func(*args, **kwargs)
-            script = self._functions[-1:] == ["script"]
-            return self._read(self._kind(result), result) if flags and not script and not self._quiet else result
-        written = _written(func, args, kwargs)
-        exact = path = 0
-        if flags or known:
-            exact, path = self._described(name, args, kwargs, written)
-        self._keep(written)
+            return self._read(self._kind(result), result) if flags and self._leaves() else result
+        with _untraced():
+            written = _written(func, args, kwargs)
+            exact, path = self._described(name, args, kwargs, written) if flags or known else (0, 0)
+            self._keep(written)
         result = func(*args, **kwargs)
-        self._label(name, tags, result, inputs, written, flags, exact, path, marked=bool(known) or bool(flags))
+        with _untraced():
+            self._label(name, tags, result, inputs, written, flags, exact, path, marked=bool(known) or bool(flags))
         return result
 
     def _label(
@@ -328,8 +353,15 @@ class Provenance:
             if name and name not in self.written:
                 self.written[name] = weight.detach().clone()
 
+    def _leaves(self) -> bool:
+        """Does a number that an operator returns go to Python, and not to a script, a text, or a trace that follows it?"""
+        name, warnings = self._functions[-1] if self._functions else ("", 0)
+        followed = self.warnings is not None and len(self.warnings) == warnings and name != "__index__"
+        return name != "script" and not self._quiet and not followed
+
     def _kind(self, value: Any) -> str:
-        return "bool" if isinstance(value, bool) or self._functions[-1:] == ["__bool__"] else "number"
+        name = self._functions[-1][0] if self._functions else ""
+        return "bool" if isinstance(value, bool) or name == "__bool__" else "number"
 
     def _read(self, what: str, value: Any) -> Any:
         frames = tuple(user_frames())
@@ -339,6 +371,21 @@ class Provenance:
         index = len(self.reads)
         self.reads.append(Read(index, what, value, file, line, instruction, frames))
         return self.forced.get(index, value)
+
+
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """For a look at tensors that is no part of a trace of TorchScript's."""
+    state = torch._C._get_tracing_state()
+    try:
+        torch._C._set_tracing_state(None)
+    except RuntimeError:  # within an operator that hides its parts from the trace
+        state = None
+    try:
+        yield
+    finally:
+        if state is not None:
+            torch._C._set_tracing_state(state)
 
 
 def user_frames() -> Iterator[FrameType]:

@@ -42,11 +42,13 @@ class Run(Protocol):
 Call = Callable[[Sequence[Tensor]], Run]
 
 
-def remembers(module: nn.Module, call: Call, fresh: Callable[[], None], inputs: Sequence[Tensor]) -> str:
+def remembers(
+    module: nn.Module, call: Call, fresh: Callable[[], None], inputs: Sequence[Tensor], base: Run | None
+) -> str:
     """Why the model's answer depends on more than its inputs, in words; empty where it does not. `fresh` puts its state
-    back to what it was at first.
+    back to what it was at first. `base` is the last call, of a fresh model on these inputs; None where it was another.
     """
-    return _Calls(module, call, fresh, inputs).reason()
+    return _Calls(module, call, fresh, inputs).reason(base)
 
 
 class _Calls:
@@ -67,14 +69,15 @@ class _Calls:
         with shifted(STEP * (self.count - 1)):
             return self.call(slot)
 
-    def reason(self) -> str:
-        base = self.ask(self.first)
+    def reason(self, base: Run | None) -> str:
+        base = base or self.ask(self.first)
         self.settled = State(self.module)
+        started = time.monotonic()
         inputs = [self.first, self.second]
         other = self.ask(self.second)
         if other.error is not None:  # the order of its values matters to the model
             inputs, other = [self.first], self.ask(self.first)
-        started, limit, calls, moving = time.monotonic(), QUICK, CALLS, list[Change]()
+        limit, calls, moving = QUICK, CALLS, list[Change]()
         index = 0
         while True:
             if other.error is None and other.digest != base.digest and self._differs():

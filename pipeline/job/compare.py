@@ -128,7 +128,7 @@ def _open(name: str, place: Path, store: Store, timeout: float) -> Subject:
     origin = next((stage for stage in manifest.stages if stage.stage in ("export", "import")), None)
     samples = folder if (folder / SAMPLES).is_file() else _kept(store, origin) if origin else None
     graph = _described(file, timeout) if file else _recorded(manifest, last)
-    return Subject(name, place, folder, file, manifest, graph, samples, runs)
+    return Subject(name, place, folder, file, manifest, graph, samples, runs=runs)
 
 
 def _one_engine(manifest: Manifest, path: str) -> Manifest:

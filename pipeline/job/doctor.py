@@ -24,7 +24,7 @@ from enginesmith.converters.backends.examination import (
     merge,
 )
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.isolated import FAILED, IDLE_START, Died, Isolated, Stopped
+from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Stopped
 from enginesmith.converters.core.limits import limits_for, size_of
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import RepairReport
@@ -44,8 +44,8 @@ class _Allowed:
         return self._limits.memory
 
     def process(self) -> Isolated:
-        start = IDLE_START if self._deadline is None else 0.0
-        return Isolated(without_torch=True, memory=self._limits.memory, start=start)
+        start: dict[str, Any] = {} if self._deadline is None else {"start": 0.0}
+        return Isolated(without_torch=True, memory=self._limits.memory, **start)
 
     def call(self, process: Isolated, function: str, *arguments: Any) -> Any:
         """Raises as `Isolated.call` does."""

@@ -124,7 +124,8 @@ def test_a_decision_that_data_takes_is_found(name: str) -> None:
 def test_a_number_of_data_is_found_and_left_to_the_exporter_that_follows(name: str) -> None:
     examination = found(VALUES[name])
     assert examination.frozen
-    assert examination.admit(["torchscript", "dynamo"], allow_baked=False) == ["dynamo"]
+    assert not examination.baked("dynamo")
+    assert examination.baked("torchscript")
     assert examination.doubt("dynamo") is None
     assert examination.doubt("torchscript") is not None
 
