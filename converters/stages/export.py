@@ -78,7 +78,7 @@ class Export(Stage[ExportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
         import torch
 
-from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import Examination, examine
 
         context.progress("loading the model")

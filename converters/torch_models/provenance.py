@@ -134,6 +134,8 @@ class Provenance:
         """Places that draw random numbers, as `Read.source`."""
         self.written: dict[str, Tensor] = {}
         """What parameters and buffers were before the run wrote them."""
+        self._writes: dict[str, int] = {}
+        """How often a parameter or a buffer was written since it was put back."""
         self._marks: dict[int, _Mark] = {}
         self._constants: dict[int, tuple[StorageWeakRef, int]] = {}
         self._functions: list[tuple[str, int]] = []
@@ -185,6 +187,7 @@ class Provenance:
                 with torch.no_grad():
                     tensor.data.copy_(self.written[name])
         self.written.clear()
+        self._writes.clear()
 
     def function(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
@@ -323,8 +326,8 @@ class Provenance:
             stale = "stale" if mark.call < self._call and mark.flags else ""
             return hash((mark.digest, stale, *form)), hash((mark.path, stale, len(tensor.shape)))
         if key in self._weights and key is not None:
-            name, weight = self._weights[key]
-            return hash((name, _version(weight), *form)), hash((name, len(tensor.shape)))
+            name, _ = self._weights[key]
+            return hash((name, self._writes.get(name, 0), *form)), hash((name, len(tensor.shape)))
         return hash((self._content(tensor, key), *form)), hash(len(tensor.shape))
 
     def _content(self, tensor: Tensor, key: int | None) -> int:
@@ -352,6 +355,8 @@ class Provenance:
             name, weight = self._weights.get(_key(tensor) or 0, ("", tensor))
             if name and name not in self.written:
                 self.written[name] = weight.detach().clone()
+            if name:
+                self._writes[name] = self._writes.get(name, 0) + 1
 
     def _leaves(self) -> bool:
         """Does a number that an operator returns go to Python, and not to a script, a text, or a trace that follows it?"""
@@ -419,10 +424,6 @@ def _key(tensor: Tensor) -> int | None:
             return tensor.untyped_storage()._cdata
         except (NotImplementedError, RuntimeError):  # sparse, or of a library's own
             return None
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _whole(name: str, tensor: Tensor) -> bool:
