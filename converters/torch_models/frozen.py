@@ -252,8 +252,8 @@ class Examiner:
 
 def _generators() -> tuple[Any, ...]:
     """The state of Python's and NumPy's own generators, to be compared."""
-    _, keys, *rest = np.random.get_state()
-    return random.getstate(), bytes(keys), *rest
+    numpy: Any = np.random.get_state()
+    return random.getstate(), numpy[1].tobytes(), *numpy[2:]
 
 
 def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "value", "way"]:

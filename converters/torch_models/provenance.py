@@ -111,7 +111,7 @@ class _Operators(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, watch: Provenance) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.watch = watch
 
     def __torch_dispatch__(
@@ -146,7 +146,7 @@ class Provenance:
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             if (key := _key(tensor)) is not None:
                 self._weights[key] = (name, tensor)
-        self._modes = (_Functions(self), _Operators(self))
+        self._modes: tuple[Any, ...] = (_Functions(self), _Operators(self))
 
     def begin(self, inputs: Iterable[Tensor], forced: Mapping[int, Any] | None = None) -> None:
         """Before each call. Data of earlier calls is known as such from then on."""
@@ -381,22 +381,24 @@ class Provenance:
 @contextmanager
 def _untraced() -> Iterator[None]:
     """For a look at tensors that is no part of a trace of TorchScript's."""
-    state = torch._C._get_tracing_state()
+    state: Any = torch._C._get_tracing_state()
+    put: Any = torch._C._set_tracing_state  # type: ignore[attr-defined]
     try:
-        torch._C._set_tracing_state(None)
+        put(None)
     except RuntimeError:  # within an operator that hides its parts from the trace
         state = None
     try:
         yield
     finally:
         if state is not None:
-            torch._C._set_tracing_state(state)
+            put(state)
 
 
 def user_frames() -> Iterator[FrameType]:
     """The stack without torch's own frames and ours, innermost first; a library's where there are no others."""
     frame: FrameType | None = sys._getframe(1)
-    own, others = [], []
+    own: list[FrameType] = []
+    others: list[FrameType] = []
     while frame is not None:
         file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
         if not module.startswith("enginesmith.") and not file.startswith((TORCH, "<frozen")):
@@ -421,7 +423,7 @@ def _key(tensor: Tensor) -> int | None:
     """Of its storage; None where it has none of its own."""
     with torch._C.DisableTorchFunctionSubclass():
         try:
-            return tensor.untyped_storage()._cdata
+            return int(tensor.untyped_storage()._cdata)
         except (NotImplementedError, RuntimeError):  # sparse, or of a library's own
             return None
 
