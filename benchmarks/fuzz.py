@@ -362,6 +362,7 @@ class Counts:
     def add(self, number: int, kind: str, text: str) -> None:
         self.ends[kind] += 1
         self.bad.append((number, kind, text))
+        print(f"{number:6} {kind}: {text[:300]!r}", flush=True)
 
 
 def controls(text: str) -> bool:
@@ -474,8 +475,6 @@ def main() -> int:
         mutants = iter([item for item in mutants if item[0] == given.one])
     started = time.monotonic()
     counts = run(mutants, through=given.through, trial=given.trial, keep=given.keep, show=given.one is not None)
-    for number, kind, text in counts.bad:
-        print(f"{number:6} {kind}: {text[:300]}")
     print(
         f"{counts.files} files through {given.through}, seed {given.seed}, {time.monotonic() - started:.0f} s, "
         f"slowest {counts.slowest:.1f} s: " + ", ".join(f"{count} {kind}" for kind, count in counts.ends.most_common())

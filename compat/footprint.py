@@ -131,15 +131,16 @@ class _Estimate:
             if self.steps > MOST_STEPS:
                 raise _TooManySteps(Need(node=label, op=node.op_type, steps=self.steps))
             inner = self.node(node, types, data, times)
+            within = live + inner.bytes
             for name in node.output:
                 if name in types:
                     made[name] = _bytes(types[name])
                     live += made[name]
                     if made[name] >= largest:
                         largest, culprit = made[name], Need(0, label, node.op_type)
-            if live + inner.bytes > need.bytes:
-                cause = inner if inner.bytes > live else culprit
-                need = Need(live + inner.bytes, cause.node, cause.op)
+            if max(live, within) > need.bytes:
+                cause = inner if inner.bytes > largest else culprit
+                need = Need(max(live, within), cause.node, cause.op)
             for name in _reads(node):
                 uses[name] -= 1
                 if not uses[name]:
@@ -301,7 +302,8 @@ def _stacked(kind: TypeProto, rounds: int) -> TypeProto:
 def _constant(node: onnx.NodeProto) -> TensorProto | None:
     for attribute in node.attribute:
         if attribute.name == "value" and attribute.t.data_location != TensorProto.EXTERNAL:
-            return attribute.t
+            tensor: TensorProto = attribute.t
+            return tensor
         if attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
             value = helper.get_attribute_value(attribute)
             kind = TensorProto.INT64 if "int" in attribute.name else TensorProto.FLOAT

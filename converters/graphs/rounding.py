@@ -85,8 +85,8 @@ def judge(
         return Judgement(expected, apart, ratio, allowed, None, not (ratio > 1).any(), 0.0)
     moves = Apart.of(*alone, tolerance.step).each
     typical = _typical(moves, apart)
-    known = whole and tolerance.floor is not None
-    floor = (tolerance.floor, tolerance.floor) if known else (tolerance.scale, tolerance.relative)
+    known = tolerance.floor if whole else None
+    floor = (tolerance.scale, tolerance.relative) if known is None else (known, known)
     allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
     jumps = (moves > allowed) & whole
     drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)

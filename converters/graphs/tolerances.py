@@ -93,14 +93,6 @@ class Apart:
 
         return float(self.magnitudes[np.isfinite(self.magnitudes)].max(initial=0.0))
 
-    @property
-    def relative(self) -> float:
-        """The largest difference in units of its element's scale, which is 1 where there is nothing but zeros."""
-        import numpy as np
-
-        scales = np.where(self.scales > 0, self.scales, 1.0) if not self.exact else self.scale or 1.0
-        return float((self.each / scales).max(initial=0.0))
-
     def allowed(self, scale: float, relative: float) -> NDArray[Any]:
         """Of each element's difference: `scale` * its scale + `relative` * its magnitude, and nothing of an exact one's. Where
         anything is allowed, `STEPS` rounding steps of numbers around 1 are, which small ones often come of: exp(x) - 1.

@@ -15,38 +15,49 @@ from enginesmith.converters.torch_models.state import is_users
 DATETIME = datetime.datetime
 SECONDS = ("time", "monotonic", "perf_counter", "process_time")
 """Functions of `time` that return seconds; each has a twin in nanoseconds."""
+ORIGINAL = {name: value for name, value in vars(time).items() if name.removesuffix("_ns") in SECONDS}
 
 
-@contextmanager
-def shifted(seconds: float) -> Iterator[None]:
-    """While it lasts `time` and `datetime.datetime` are ahead, in these modules and wherever their names were imported."""
-    swaps: dict[int, tuple[Any, Any]] = {}
+class Clock:
+    """The places where `time`'s functions and `datetime.datetime` are named: in these modules, and in the user's own."""
+
+    def __init__(self) -> None:
+        known = {id(original) for original in (*_functions(), DATETIME)}
+        self.places = [
+            (space, name, value)
+            for module in list(sys.modules.values())
+            if (space := getattr(module, "__dict__", None)) and (module in (time, datetime) or _is_users(space))
+            for name, value in list(space.items())
+            if id(value) in known
+        ]
+
+    @contextmanager
+    def ahead(self, seconds: float) -> Iterator[None]:
+        """While it lasts the clock is that much ahead."""
+        swaps: dict[int, Any] = {id(function): _ahead(function, seconds) for function in _functions()}
+        swaps[id(DATETIME)] = _datetime(seconds)
+        for space, name, original in self.places:
+            space[name] = swaps[id(original)]
+        try:
+            yield
+        finally:
+            for space, name, original in self.places:
+                space[name] = original
+
+
+def _functions() -> Iterator[Callable[[], Any]]:
     for name in SECONDS:
-        for function, amount in ((name, seconds), (f"{name}_ns", int(seconds * 1e9))):
-            original = getattr(time, function)
-            swaps[id(original)] = (original, _ahead(original, amount))
-    swaps[id(DATETIME)] = (DATETIME, _datetime(seconds))
-    places = [
-        (space, name, value, swaps[id(value)][1])
-        for module in list(sys.modules.values())
-        if (space := getattr(module, "__dict__", None)) and (module in (time, datetime) or _is_users(space))
-        for name, value in list(space.items())
-        if id(value) in swaps
-    ]
-    for space, name, _, replacement in places:
-        space[name] = replacement
-    try:
-        yield
-    finally:
-        for space, name, original, _ in places:
-            space[name] = original
+        yield ORIGINAL[name]
+        yield ORIGINAL[f"{name}_ns"]
 
 
 def _is_users(space: dict[str, Any]) -> bool:
     return bool(space.get("__file__")) and is_users(space.get("__name__", ""))
 
 
-def _ahead(function: Callable[[], Any], amount: Any) -> Callable[[], Any]:
+def _ahead(function: Callable[[], Any], seconds: float) -> Callable[[], Any]:
+    amount = int(seconds * 1e9) if function.__name__.endswith("_ns") else seconds
+
     @wraps(function)
     def ahead() -> Any:
         return function() + amount

@@ -244,15 +244,16 @@ class Examiner:
                 effect = max(effect, _effect(run, tried, read, value), key=("none", "value", "way").index)
                 if effect == "way":
                     break
-                ask(other, tried, read.index)
+                if tried.error is None:
+                    ask(other, tried, read.index)
             if effect != "none":
                 yield Frozen(read.source, read.what, read.what in DECIDES or effect == "way")
 
 
 def _generators() -> tuple[Any, ...]:
     """The state of Python's and NumPy's own generators, to be compared."""
-    _, keys, *rest = np.random.get_state()
-    return random.getstate(), bytes(keys), *rest
+    numpy: Any = np.random.get_state()
+    return random.getstate(), numpy[1].tobytes(), *numpy[2:]
 
 
 def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "value", "way"]:
@@ -263,8 +264,6 @@ def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "
         return "value" if tried.path == run.path else "way"
     if isinstance(value, float) and not np.isfinite(value):
         return "none"  # int(nan) fails, whatever it is for
-    if run.error is not None and type(run.error) is type(tried.error):
-        return "none"
     return "none" if _raised(tried.error, read) else "way"
 
 

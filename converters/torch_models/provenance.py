@@ -111,7 +111,7 @@ class _Operators(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, watch: Provenance) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.watch = watch
 
     def __torch_dispatch__(
@@ -134,6 +134,8 @@ class Provenance:
         """Places that draw random numbers, as `Read.source`."""
         self.written: dict[str, Tensor] = {}
         """What parameters and buffers were before the run wrote them."""
+        self._writes: dict[str, int] = {}
+        """How often a parameter or a buffer was written since it was put back."""
         self._marks: dict[int, _Mark] = {}
         self._constants: dict[int, tuple[StorageWeakRef, int]] = {}
         self._functions: list[tuple[str, int]] = []
@@ -144,7 +146,7 @@ class Provenance:
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             if (key := _key(tensor)) is not None:
                 self._weights[key] = (name, tensor)
-        self._modes = (_Functions(self), _Operators(self))
+        self._modes: tuple[Any, ...] = (_Functions(self), _Operators(self))
 
     def begin(self, inputs: Iterable[Tensor], forced: Mapping[int, Any] | None = None) -> None:
         """Before each call. Data of earlier calls is known as such from then on."""
@@ -185,6 +187,7 @@ class Provenance:
                 with torch.no_grad():
                     tensor.data.copy_(self.written[name])
         self.written.clear()
+        self._writes.clear()
 
     def function(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
@@ -323,8 +326,8 @@ class Provenance:
             stale = "stale" if mark.call < self._call and mark.flags else ""
             return hash((mark.digest, stale, *form)), hash((mark.path, stale, len(tensor.shape)))
         if key in self._weights and key is not None:
-            name, weight = self._weights[key]
-            return hash((name, _version(weight), *form)), hash((name, len(tensor.shape)))
+            name, _ = self._weights[key]
+            return hash((name, self._writes.get(name, 0), *form)), hash((name, len(tensor.shape)))
         return hash((self._content(tensor, key), *form)), hash(len(tensor.shape))
 
     def _content(self, tensor: Tensor, key: int | None) -> int:
@@ -352,6 +355,8 @@ class Provenance:
             name, weight = self._weights.get(_key(tensor) or 0, ("", tensor))
             if name and name not in self.written:
                 self.written[name] = weight.detach().clone()
+            if name:
+                self._writes[name] = self._writes.get(name, 0) + 1
 
     def _leaves(self) -> bool:
         """Does a number that an operator returns go to Python, and not to a script, a text, or a trace that follows it?"""
@@ -376,22 +381,24 @@ class Provenance:
 @contextmanager
 def _untraced() -> Iterator[None]:
     """For a look at tensors that is no part of a trace of TorchScript's."""
-    state = torch._C._get_tracing_state()
+    state: Any = torch._C._get_tracing_state()
+    put: Any = torch._C._set_tracing_state  # type: ignore[attr-defined]
     try:
-        torch._C._set_tracing_state(None)
+        put(None)
     except RuntimeError:  # within an operator that hides its parts from the trace
         state = None
     try:
         yield
     finally:
         if state is not None:
-            torch._C._set_tracing_state(state)
+            put(state)
 
 
 def user_frames() -> Iterator[FrameType]:
     """The stack without torch's own frames and ours, innermost first; a library's where there are no others."""
     frame: FrameType | None = sys._getframe(1)
-    own, others = [], []
+    own: list[FrameType] = []
+    others: list[FrameType] = []
     while frame is not None:
         file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
         if not module.startswith("enginesmith.") and not file.startswith((TORCH, "<frozen")):
@@ -416,13 +423,9 @@ def _key(tensor: Tensor) -> int | None:
     """Of its storage; None where it has none of its own."""
     with torch._C.DisableTorchFunctionSubclass():
         try:
-            return tensor.untyped_storage()._cdata
+            return int(tensor.untyped_storage()._cdata)
         except (NotImplementedError, RuntimeError):  # sparse, or of a library's own
             return None
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _whole(name: str, tensor: Tensor) -> bool:

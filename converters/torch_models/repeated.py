@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from enginesmith.converters.torch_models.clock import shifted
+from enginesmith.converters.torch_models.clock import Clock
 from enginesmith.converters.torch_models.literals import literals
 from enginesmith.converters.torch_models.state import Change, State, put
 
@@ -57,6 +57,7 @@ class _Calls:
         self.first = [tensor.clone() for tensor in inputs]
         self.second = [tensor.flatten().flip(0).reshape(tensor.shape) for tensor in inputs]
         self.slots = [[tensor.clone() for tensor in inputs] for _ in range(2)]
+        self.clock = Clock()
         self.count = 0
 
     def ask(self, inputs: Sequence[Tensor]) -> Run:
@@ -66,7 +67,7 @@ class _Calls:
         for tensor, value in zip(slot, inputs, strict=True):
             tensor.copy_(value)
         self.count += 1
-        with shifted(STEP * (self.count - 1)):
+        with self.clock.ahead(STEP * (self.count - 1)):
             return self.call(slot)
 
     def reason(self, base: Run | None) -> str:
@@ -77,17 +78,19 @@ class _Calls:
         other = self.ask(self.second)
         if other.error is not None:  # the order of its values matters to the model
             inputs, other = [self.first], self.ask(self.first)
-        limit, calls, moving = QUICK, CALLS, list[Change]()
-        index = 0
-        while True:
+        moving = self.settled.changes()
+        limit, calls = QUICK, CALLS
+        if moving:
+            limit, calls = (
+                SECONDS,
+                max(CALLS, *(int(number) + 2 for number in self._literals() if 0 < number < MOST), 0),
+            )
+        for index in range(calls):
             if other.error is None and other.digest != base.digest and self._differs():
                 return self._told(self.settled.changes())
-            if index >= calls or time.monotonic() - started > limit:
+            if time.monotonic() - started > limit:
                 break
-            if index == 2 and (moving := self.settled.changes()):
-                limit, calls = SECONDS, max(CALLS, *(int(n) + 2 for n in self._literals() if 0 < n < MOST), 0)
             other = self.ask(inputs[index % len(inputs)])
-            index += 1
         return self._tried(base, moving)
 
     def _differs(self) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import random
+import time
 import warnings
 from collections.abc import Callable
 
@@ -152,3 +155,79 @@ def test_random_numbers_are_a_doubt_where_the_answer_depends_on_them() -> None:
     assert noisy is not None
     assert "rand_like" in noisy.reason
     assert found(lambda _, x: torch.rand_like(x) * 0 if x is None else (torch.rand(3), x)[1]).doubt("dynamo") is None
+
+
+class Remembers(nn.Module):
+    """Each way to keep something between calls."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.calls, self.first, self.kept = how, 0, None, []
+        self.register_buffer("average", torch.zeros(()))
+        self.signs = itertools.cycle([1, 1, 1, -1])
+        self.norm = nn.BatchNorm1d(8).train()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        match self.how:
+            case "counter":
+                return x if self.calls < 100 else -x
+            case "list":
+                self.kept.append(0)
+                return x if len(self.kept) < 40 else -x
+            case "first":
+                self.first = x if self.first is None else self.first
+                return x - self.first
+            case "view":
+                self.first = x[:1] if self.first is None else self.first
+                return x - self.first
+            case "average":
+                self.average.mul_(0.9).add_(x.mean() * 1e-6)
+                return x + self.average
+            case "weight":
+                self.norm.weight.data.mul_(0.9999)
+                return x * self.norm.weight
+            case "iterator":
+                return x * next(self.signs)
+            case "clock":
+                return x * (int(time.time()) % 2)
+            case "table":
+                self.first = torch.arange(x.shape[1]) / 3 if self.first is None else self.first
+                return x + self.first
+            case "told":
+                self.kept.append(float(x.max()))
+                self.average.copy_(x.mean())
+                return x * 2
+            case "statistics":
+                return self.norm(x)
+        raise AssertionError(self.how)
+
+
+@pytest.mark.parametrize("how", ["counter", "list", "first", "view", "average", "weight", "iterator", "clock"])
+def test_an_answer_that_depends_on_earlier_calls_or_on_the_hour(how: str) -> None:
+    module = Remembers(how)
+    before = module.norm.weight.clone()
+    examination = examine(module, [torch.rand(4, 8)])
+    assert examination.remembers
+    assert examination.doubt("dynamo") is not None
+    assert (module.calls, module.first, module.kept) == (0, None, []), "the model is as it was"
+    assert torch.equal(module.norm.weight, before)
+    assert module.average == 0
+
+
+@pytest.mark.parametrize("how", ["table", "told", "statistics"])
+def test_state_that_does_not_change_the_answer(how: str) -> None:
+    module = Remembers(how)
+    assert examine(module, [torch.rand(4, 8)]) == Examination()
+    assert module.norm.num_batches_tracked == 0
+
+
+def test_sizes_that_data_decides_are_a_matter_of_torchscript_alone() -> None:
+    examination = found(lambda _, x: x * 2 if x[x > 0.5].shape[0] > 3 else x)
+    assert not examination.baked("dynamo"), "which refuses the branch by itself"
+    assert "takes a bool" in examination.baked("torchscript")
+    assert not found(lambda _, x: x[x > 0.5] * 2).baked("torchscript")
+
+
+def test_pythons_own_random_numbers() -> None:
+    assert found(lambda _, x: x if random.random() < 0.999 else -x).doubt("dynamo") is not None
