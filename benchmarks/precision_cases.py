@@ -48,6 +48,7 @@ def _imagenet(name: str, suffix: str = "") -> Case:
 CASES = {
     case.name: case
     for case in (
+        _own("frcnn-mini", "map"),
         _own("digits", "top1"),
         _imagenet("mobilenet_v2"),
         _imagenet("efficientnet_lite0", "_lite"),

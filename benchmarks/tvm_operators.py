@@ -26,6 +26,7 @@ import onnx
 from numpy.typing import NDArray
 
 from benchmarks.tvm_operator_cases import CASES, KINDS, Case
+from benchmarks.tvm_operator_witness import witness
 from enginesmith.converters.core.isolated import FAILED, Isolated
 
 HERE = "benchmarks.tvm_operators"
@@ -81,8 +82,6 @@ def tried(name: str) -> dict[str, str]:
 
 def held(case: Case, session: Any, runner: Any) -> dict[str, str]:
     """Every kind of input, run by both."""
-    from onnx.reference import ReferenceEvaluator
-
     alone = ""
     ran = False
     for kind in ("usual", *KINDS):
@@ -102,9 +101,7 @@ def held(case: Case, session: Any, runner: Any) -> dict[str, str]:
             if not message:
                 continue
             try:
-                with np.errstate(all="ignore"):
-                    other = [np.asarray(array) for array in ReferenceEvaluator(case.model).run(None, feed)]
-                judged = not first(other, found, case.sums)
+                judged = not first(witness(case.model, feed, found[0].shape), found, case.sums)
             except Exception:  # noqa: BLE001 - the reference doesn't have every operator and type
                 judged = False
             if not judged:
@@ -130,7 +127,7 @@ def differs(expected: NDArray[Any], found: NDArray[Any], sums: bool) -> str:
         digits = 1e-4 if expected.dtype != np.float16 else 4e-3
         finite = np.abs(a[np.isfinite(a)])
         scale = float(np.max(finite) if sums else np.median(finite)) if finite.size else 0.0
-        apart = ~np.isclose(a, b, rtol=digits, atol=digits * 1e-1 * max(scale, 1e-3), equal_nan=True)
+        apart = ~np.isclose(a, b, rtol=digits, atol=digits * 1e-1 * max(scale, 1e-2), equal_nan=True)
     if not apart.any():
         return ""
     place = tuple(int(axis[0]) for axis in np.nonzero(apart))

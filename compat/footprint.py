@@ -131,15 +131,16 @@ class _Estimate:
             if self.steps > MOST_STEPS:
                 raise _TooManySteps(Need(node=label, op=node.op_type, steps=self.steps))
             inner = self.node(node, types, data, times)
+            within = live + inner.bytes
             for name in node.output:
                 if name in types:
                     made[name] = _bytes(types[name])
                     live += made[name]
                     if made[name] >= largest:
                         largest, culprit = made[name], Need(0, label, node.op_type)
-            if live + inner.bytes > need.bytes:
-                cause = inner if inner.bytes > live else culprit
-                need = Need(live + inner.bytes, cause.node, cause.op)
+            if max(live, within) > need.bytes:
+                cause = inner if inner.bytes > largest else culprit
+                need = Need(max(live, within), cause.node, cause.op)
             for name in _reads(node):
                 uses[name] -= 1
                 if not uses[name]:
@@ -185,19 +186,17 @@ class _Estimate:
             sizes = _shape(types.get(node.input[-1])) if node.input else None
             rounds = max(sizes[0], 1) if sizes else 1
         for body in proto_subgraphs(node):
-            inside = dict(types)
-            if node.op_type != "If":
-                for value in body.input:
-                    inside[value.name] = value.type
+            inside = types | {value.name: value.type for value in body.input}
+            known = {name: tensor for name, tensor in data.items() if name not in {value.name for value in body.input}}
             if times * rounds * len(body.node) > MOST_STEPS:
                 raise _TooManySteps(
                     Need(node=node.name or next(iter(node.output), ""), op=node.op_type, steps=times * rounds)
                 )
-            found, made = self.graph(body, inside, {} if node.op_type != "If" else data, times * rounds)
+            found, made = self.graph(body, inside, known, times * rounds)
             need = max(need, found, key=lambda each: each.bytes)
-            results = [made.get(value.name) for value in body.output][1 if node.op_type == "Loop" else 0 :]
+            results = [made.get(value.name, value.type) for value in body.output][1 if node.op_type == "Loop" else 0 :]
             for index, (name, kind) in enumerate(zip(node.output, results, strict=False)):
-                if not name or kind is None:
+                if not name:
                     continue
                 if node.op_type != "If" and index >= carried:
                     kind = _stacked(kind, rounds)
@@ -303,7 +302,8 @@ def _stacked(kind: TypeProto, rounds: int) -> TypeProto:
 def _constant(node: onnx.NodeProto) -> TensorProto | None:
     for attribute in node.attribute:
         if attribute.name == "value" and attribute.t.data_location != TensorProto.EXTERNAL:
-            return attribute.t
+            tensor: TensorProto = attribute.t
+            return tensor
         if attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
             value = helper.get_attribute_value(attribute)
             kind = TensorProto.INT64 if "int" in attribute.name else TensorProto.FLOAT

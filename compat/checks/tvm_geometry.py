@@ -90,6 +90,28 @@ def max_pool_padding(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
+    "tvm-wrong-grid-sample",
+    silent=True,
+    ops="GridSample",
+    backends=TVM,
+    versions=BROKEN,
+    remedy="sample with padding_mode border or zeros, or with align_corners",
+    source="tvm/topi/image/grid_sample.py",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+sample (float[1, 1, 4, 4] x, float[1, 2, 2, 2] grid) => (float[1, 1, 2, 2] y) {
+  y = GridSample <mode = "nearest", padding_mode = "reflection"> (x, grid)
+}
+""",
+)
+def grid_sample(node: ir.Node, target: Target) -> str | None:
+    """Halfway between two pixels ONNX takes the nearest one first, and then reflects it; TVM, as PyTorch, the other way round."""
+    reflected = attribute(node, "padding_mode", "zeros") == "reflection" and not attribute(node, "align_corners", 0)
+    nearest = attribute(node, "mode", "linear") == "nearest"
+    return "TVM reflects before it takes the nearest pixel" if reflected and nearest else None
+
+
+@rule(
     "tvm-wrong-resize-antialias",
     silent=True,
     ops="Resize",

@@ -6,6 +6,7 @@ A value's content is known when every node that it is computed from is. A vector
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,23 @@ CHANCE = (*RANDOM, "Dropout")
 """Operators that may give another result in every run."""
 KEPT = {"Constant", *QUANTIZING, *CHANCE, "If", "Loop", "Scan", "SequenceMap"}
 """Never folded: a quantized weight must stay quantized, and control flow has repairs of its own."""
+
+GROWING = {
+    *("ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "Pad", "Resize", "Upsample", "CenterCropPad", "Col2Im"),
+    *(
+        "AffineGrid",
+        "HannWindow",
+        "HammingWindow",
+        "BlackmanWindow",
+        "MelWeightMatrix",
+        "DFT",
+        "STFT",
+        "Einsum",
+        "EyeLike",
+    ),
+    *("Concat", "ConvTranspose", "MaxUnpool", "RoiAlign", "GridSample", "MatMul", "Gather"),
+}
+"""Operators whose results can be larger than all that they are computed from."""
 
 Partial = list[Any]
 """A vector or scalar of integers as a list, None for an element that is not known."""
@@ -91,13 +109,17 @@ def _results(node: ir.Node, known: dict[ir.Value, Partial]) -> list[tuple[ir.Val
 
 
 def _small(node: ir.Node) -> bool:
-    """Will the outputs be small? Their inferred shapes say so before anything is computed."""
+    """Will the outputs be small? Their inferred shapes say so before anything is computed; where they don't, an operator
+    that makes much of little is left alone.
+    """
     for value in node.outputs:
         sizes = shape(value)
         if sizes is not None and all(size is not None for size in sizes):
-            count = int(np.prod([size or 0 for size in sizes], dtype=np.int64))
+            count = math.prod(size or 0 for size in sizes)
             if count * (value.dtype.itemsize if value.dtype else 4) > MAX_BYTES:
                 return False
+        elif node.op_type in GROWING:
+            return False
     return True
 
 

@@ -42,14 +42,17 @@ class Described(BaseModel):
     size: int | None = None
 
 
-def describe(file: str) -> dict[str, Any]:
-    """A `Described`. Raises UserError for a file that is no ONNX graph."""
+def describe(file: str, memory: int = 0) -> dict[str, Any]:
+    """A `Described`. `memory` is what its tensors may take, in bytes, 0 for any amount.
+
+    Raises UserError for a file that is no ONNX graph.
+    """
     from enginesmith.converters.graphs import describe as graphs
     from enginesmith.converters.graphs.files import external_files, load_graph
     from enginesmith.converters.graphs.products import products_of
 
     path = Path(file)
-    model = load_graph(path)
+    model = load_graph(path, memory)
     files = [path, *(path.parent / name for name in external_files(model))]
     return Described(
         facts=graphs.describe(path),

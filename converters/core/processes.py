@@ -31,10 +31,6 @@ class Exited(BaseException):
     """Code that isn't ours wanted to end the process with a status."""
 
 
-ENDS = (SystemExit, KeyboardInterrupt, Exited)
-"""What code raises that wants to end its process. Nobody else does in a worker: Ctrl-C doesn't reach it."""
-
-
 @contextmanager
 def no_exit() -> Iterator[None]:
     """`os._exit` raises Exited within; not in processes that are forked there, which end in this way."""

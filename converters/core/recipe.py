@@ -190,7 +190,12 @@ class Recipe(BaseModel):
     tune_database: Path | None = option(
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
     )
-    samples: int = option(3, "Inputs that every comparison runs on; one is then run a second time.", ge=1, le=64)
+    samples: int = option(
+        3,
+        "Inputs that every comparison runs on; one is then run a second time, and probes show what they don't.",
+        ge=1,
+        le=64,
+    )
     seed: int = option(0, "Of random weights and inputs.", ge=0, le=2**32 - 1)
     threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0, le=MOST_THREADS)
     jobs: int = option(

@@ -28,6 +28,8 @@ INPUTS = "inputs.json"
 RESULTS = "results.json"
 EXACT = "exact.json"
 """The reference's results in float64, as far as it could be run so."""
+MOVED = "moved.json"
+"""Its results on inputs that are each moved by one rounding step, where it could not be run in float64."""
 WITNESS = "witness.json"
 """What a second witness says where it contradicts the reference."""
 SAMPLES = "samples.json"
@@ -104,7 +106,7 @@ def load_results(folder: Path) -> RunResults:
 
 
 def load_beside(folder: Path, file: str) -> list[IterationResult]:
-    """`EXACT` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without such a file."""
+    """`EXACT`, `MOVED` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without such a file."""
     from polygraphy.comparator import RunResults
 
     return list(RunResults.load(str(folder / file))[0][1]) if (folder / file).exists() else []

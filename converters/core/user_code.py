@@ -16,7 +16,7 @@ from typing import Any
 from enginesmith.converters.core import live
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import is_installed
-from enginesmith.converters.core.processes import ENDS, no_exit
+from enginesmith.converters.core.processes import no_exit
 from enginesmith.converters.core.user_files import SourceLoader, watch_imports, watched
 
 OURS = f"{Path(__file__).parents[1]}/"
@@ -108,7 +108,7 @@ def guarded(call: Callable[[], Any], what: str) -> Any:
             return call()
     except UserError:
         raise
-    except (Exception, *ENDS) as error:  # noqa: BLE001 - a stranger's code may raise anything
+    except BaseException as error:  # noqa: BLE001 - a stranger's code may raise anything; Ctrl-C doesn't reach a worker
         traceback.print_exc()
         own = [
             frame

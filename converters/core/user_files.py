@@ -42,7 +42,7 @@ class SourceLoader(SourceFileLoader):
         path = self.get_filename(fullname)
         source = self.get_data(path)
         _executed[str(Path(path).resolve())] = hashlib.sha256(source).hexdigest()
-        return self.source_to_code(source, path)  # type: ignore[return-value]
+        return self.source_to_code(source, path)
 
 
 class _Finder(MetaPathFinder):

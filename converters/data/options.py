@@ -10,7 +10,7 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import SAMPLES, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.core.stamps import unchanged
-from enginesmith.converters.data.datasets import data_sources
+from enginesmith.converters.data.datasets import data_code, data_sources
 from enginesmith.converters.data.metrics import metric_sources
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class DataOptions(Options):
 
     spec: str
     sources: dict[str, str]
+    code: str = ""
+    """Makes a key too: of data that a module of ours draws."""
     role: Literal["calibration", "evaluation"]
     examples: int
     seed: int
@@ -37,7 +39,8 @@ class DataOptions(Options):
         """What a recipe calibrates on; at most so many `examples`, its own number where left out."""
         sources = data_sources(recipe.calib, "calibration")
         most = recipe.examples if examples is None else examples
-        return cls(spec=recipe.calib, sources=sources, role="calibration", examples=most, seed=recipe.seed)
+        code = data_code(recipe.calib)
+        return cls(spec=recipe.calib, sources=sources, code=code, role="calibration", examples=most, seed=recipe.seed)
 
     @classmethod
     def evaluation(cls, recipe: Recipe) -> DataOptions:
@@ -45,6 +48,7 @@ class DataOptions(Options):
         return cls(
             spec=recipe.eval,
             sources=data_sources(recipe.eval, "evaluation"),
+            code=data_code(recipe.eval),
             role="evaluation",
             examples=recipe.evaluated or (500 if recipe.eval else 32),
             seed=recipe.seed,

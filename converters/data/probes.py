@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample
+from enginesmith.converters.core.samples import Feed, Pixels, Sample
 from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
+    Array: TypeAlias = NDArray[Any]
     Make: TypeAlias = Callable[[Array, np.random.Generator], Array]
     """From an ordinary array another one of the same shape and dtype."""
 
@@ -47,7 +49,7 @@ def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) ->
         rng = np.random.default_rng([seed, number])
         feed: Feed = OrderedDict(base)
         for name in names:
-            feed[name] = np.ascontiguousarray(make(base[name], rng), dtype=base[name].dtype)
+            feed[name] = np.array(make(base[name], rng), dtype=base[name].dtype, order="C")
         yield Sample(name=label, probe="near" if label in NEAR else "far"), feed
 
 
@@ -133,13 +135,13 @@ FLOATS: Mapping[str, Make] = {
 }
 
 
-def _within(values: Array, dtype: np.dtype[np.generic]) -> Array:
+def _within(values: Array, dtype: np.dtype[Any]) -> Array:
     """Clipped to what the dtype has, less its minimum: that one's negative and its quotient by -1 don't exist, and the division
     ends the process.
     """
     import numpy as np
 
-    info = np.iinfo(dtype)  # type: ignore[type-var]
+    info = np.iinfo(dtype)
     return np.clip(values, info.min + 1 if info.min else 0, info.max).astype(dtype)
 
 
@@ -151,12 +153,12 @@ def _large(base: Array, rng: np.random.Generator) -> Array:
     """Every number of bits alike, and landmarks among them."""
     import numpy as np
 
-    info = np.iinfo(base.dtype)  # type: ignore[type-var]
+    info = np.iinfo(base.dtype)
     bits = info.bits - (1 if info.min else 0)
-    values = (2 ** rng.uniform(0, bits - 1e-6, base.shape)).astype(np.uint64)
+    drawn = (2 ** rng.uniform(0, bits - 1e-6, base.shape)).astype(np.uint64)
     if not info.min:
-        return values.astype(base.dtype)
-    values = values.astype(np.int64) * _sign(base, rng)
+        return drawn.astype(base.dtype)
+    values = drawn.astype(np.int64) * _sign(base, rng)
     known = [mark for mark in LANDMARKS if info.min < mark <= info.max] or [info.max]
     return np.where(rng.random(base.shape) < 0.5, rng.choice(np.array(known), base.shape), values)
 
@@ -164,7 +166,7 @@ def _large(base: Array, rng: np.random.Generator) -> Array:
 def _ends(base: Array, rng: np.random.Generator) -> Array:
     import numpy as np
 
-    info = np.iinfo(base.dtype)  # type: ignore[type-var]
+    info = np.iinfo(base.dtype)
     ends = [info.max, info.max - 1, 0, 1, *((info.min + 1, -1) if info.min else ())]
     return rng.choice(np.array(ends, base.dtype), base.shape)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import InputSpec, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
 from enginesmith.converters.data import pictures
@@ -14,6 +15,25 @@ from enginesmith.converters.data.probes import is_mask, mask, probes
 
 if TYPE_CHECKING:
     import numpy as np
+
+T = TypeVar("T")
+INTEGERS = ((0, 10), (1, 10), (0, 2), (0, 1))
+"""Ranges that integers are drawn from, the second one left out: what most vocabularies have; divisors; flags; the one row of
+a table."""
+
+
+def with_legal_integers(specs: Sequence[InputSpec], attempt: Callable[[tuple[int, int]], T]) -> T:
+    """What `attempt` makes of the first range whose integers the model takes.
+
+    Raises the UserError of the first one where it takes none, or has no integers.
+    """
+    refusals = []
+    for integers in INTEGERS if any("int" in spec.dtype for spec in specs) else INTEGERS[:1]:
+        try:
+            return attempt(integers)
+        except UserError as error:
+            refusals.append(error)
+    raise refusals[0]
 
 
 def make_samples(
@@ -24,6 +44,7 @@ def make_samples(
     *,
     pixels: Pixels = "unknown",
     example: Sequence[Array] = (),
+    integers: tuple[int, int] = INTEGERS[0],
 ) -> tuple[SampleSet, list[Feed]]:
     """`count` samples at the optimum shape; with dynamic dimensions one more each at the minimum, the maximum and a size
     that the export does not see, because exporters bake sizes in silently, or at each shape where they were listed; and
@@ -32,7 +53,8 @@ def make_samples(
 
     Pictures go to float inputs of shape [N, 3 or 1, H, W], as `pixels` says; in 0..1 where that is unknown. `example` has
     inputs that the model surely takes: at these shapes they are the first sample, unless there are pictures or they hold
-    nothing but one number, and all integers are drawn from them.
+    nothing but one number, and all integers are drawn from them. Else these are between the first of `integers` and before
+    the second.
     """
     import numpy as np
 
@@ -48,17 +70,17 @@ def make_samples(
         # the last of several is random: pictures alone are all smooth
         picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
         samples.append(Sample(name=picture or f"random {index}", picture=picture))
-        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng, given))
+        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng, given, integers))
     for listed in listed_shapes(specs)[1:]:
         picture = names[0] if pictured else ""
         samples.append(Sample(name=written(listed), picture=picture, optimum=False, listed=True))
-        feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng, given))
+        feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng, given, integers))
     if any(spec.dynamic and not spec.shapes for spec in specs):
         for label in ("min", "max", "unseen"):
             picture = names[0] if pictured else ""
             shapes = [getattr(spec, label) for spec in specs]
             samples.append(Sample(name=f"{label} size", picture=picture, optimum=False))
-            feeds.append(_feed(specs, shapes, picture, pixels, rng, given))
+            feeds.append(_feed(specs, shapes, picture, pixels, rng, given, integers))
     samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
     feeds.append(feeds[0])
     for sample, feed in probes(specs, feeds[0], pixels, seed):
@@ -74,6 +96,7 @@ def _feed(
     pixels: Pixels,
     rng: np.random.Generator,
     given: Feed,
+    integers: tuple[int, int],
 ) -> Feed:
     """Integers are those of the `given` example in another order, since they may mean anything."""
     feed: Feed = OrderedDict()
@@ -83,7 +106,7 @@ def _feed(
         elif spec.name in given and "int" in spec.dtype and given[spec.name].size:
             feed[spec.name] = rng.choice(given[spec.name].ravel(), shape)
         else:
-            feed[spec.name] = _random(spec, shape, pixels, rng)
+            feed[spec.name] = _random(spec, shape, pixels, rng, integers)
     return feed
 
 
@@ -127,9 +150,11 @@ def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -
     return as_input(total / 3, channels, pixels)
 
 
-def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
-    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: 0..9, which most
-    vocabularies have, 0 and 1 in a mask.
+def _random(
+    spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator, integers: tuple[int, int]
+) -> Array:
+    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: as given, 0 and 1 in a
+    mask.
     """
     import numpy as np
 
@@ -143,4 +168,4 @@ def _random(spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.ran
         return np.asarray(values, dtype=dtype)
     if is_mask(spec):
         return mask(shape, rng).astype(dtype)
-    return rng.integers(0, 10, shape).astype(dtype)
+    return rng.integers(*integers, shape).astype(dtype)

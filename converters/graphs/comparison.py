@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.recipe import FP32
 from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
-from enginesmith.converters.core.samples import EXACT, Array, Feed, SampleSet, load_beside, load_results
+from enginesmith.converters.core.samples import EXACT, MOVED, Array, Feed, SampleSet, load_beside, load_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
@@ -105,12 +105,12 @@ def compare_samples(
 
 def rounding_alone(folder: Path) -> dict[int, Alone]:
     """Of the samples in a folder, by index, as far as the stage that made them found it out."""
-    exact = load_beside(folder, EXACT)
-    if not exact:
-        return {}
     reference = load_results(folder)[0][1]
     return {
-        index: Alone(own, other) for index, (own, other) in enumerate(zip(reference, exact, strict=True)) if len(other)
+        index: Alone(reference[index], outputs, whole=file == EXACT)
+        for file in (MOVED, EXACT)
+        for index, outputs in enumerate(load_beside(folder, file))
+        if len(outputs)
     }
 
 

@@ -77,7 +77,7 @@ def compare_outputs(
 
 
 def _rounding_of_pictures(alone: Alone, tolerance: Tolerance) -> list[DetectionMatch | None]:
-    reference, exact = (pictures_of(dict(side.items())) for side in alone)
+    reference, exact = (pictures_of(dict(side.items())) for side in (alone.reference, alone.exact))
     return [match_detections(before, after, tolerance) for before, after in zip(reference, exact, strict=True)]
 
 
@@ -134,7 +134,7 @@ def _differences(
                 f"output {name} has shape {list(after.shape)} where {list(before.shape)} is expected",
                 "the exporter has fixed a size that depends on the input",
             )
-        judged[name] = judge(before, after, tolerance, pair)
+        judged[name] = judge(before, after, tolerance, pair, alone is None or alone.whole)
         differences[name] = _difference(name, judged[name], tolerance)
     arrays = {name: expected[name] for name in judged}
     for name, each in judged.items():

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +19,33 @@ if TYPE_CHECKING:
     import onnx
 
 EVALUATE = f"from {__name__} import evaluate; evaluate(*__import__('sys').argv[1:])"
+READY = "ready"
+"""An empty file beside the results: the samples are there."""
+POLL = 0.02
+"""Seconds between looks for it."""
 LOCATE = f"from {__name__} import locate; locate(*__import__('sys').argv[1:])"
 WRONG_OPERATORS = {
     "LpNormalization": "of order 1 it sums the values, and not their magnitudes",
     "LogSoftmax": "it takes the logarithm of a softmax, which is 0 for what lies far below the largest",
+    "SoftmaxCrossEntropyLoss": "as LogSoftmax",
 }
 """Operators that the evaluator has wrong, and how; ONNX Runtime is right there. Found with onnx's node tests."""
 
 
 def evaluate(model: str, samples: str, out: str) -> None:
     """For each sample of a folder, the smallest first: the outputs as the graph computes them, in `out/<index>.npz`, and in
-    float64, in `out/<index>.exact.npz`; in the order of the graph's outputs, as arr_0, arr_1, and so on.
+    float64, in `out/<index>.exact.npz`; in the order of the graph's outputs, as arr_0, arr_1, and so on. It is started before
+    there are samples, and waits for the file `out/READY`.
     """
     import onnx
     from onnx.reference import ReferenceEvaluator
 
+    warnings.simplefilter("ignore")  # numpy's, of infinities and NaN that samples mean
     graph = onnx.load(model)
     double = in_double(graph)
     plain, wide = ReferenceEvaluator(graph), ReferenceEvaluator(double)
+    while not (Path(out) / READY).exists():
+        time.sleep(POLL)
     feeds = SampleSet.load(Path(samples))[1]
     for index in sorted(range(len(feeds)), key=lambda index: sum(array.size for array in feeds[index].values())):
         feed = feeds[index]
@@ -43,10 +54,11 @@ def evaluate(model: str, samples: str, out: str) -> None:
                 _save(Path(out) / f"{index}{kind}.npz", evaluator.run(None, dict(given)))
             except Exception as error:  # noqa: BLE001 - an operator that it lacks, or an input that it refuses
                 print(f"sample {index}{kind}: {type(error).__name__}: {error}", file=sys.stderr)
-                return
+                if not kind:
+                    break
 
 
-def _save(path: Path, outputs: Sequence[Any]) -> None:
+def _save(path: Path, outputs: Iterable[Any]) -> None:
     import numpy as np
 
     arrays = [np.asarray(output) for output in outputs]
@@ -196,6 +208,7 @@ def locate(model: str, samples: str, index: str) -> None:
 
     from enginesmith.converters.graphs.onnxruntime import session
 
+    warnings.simplefilter("ignore")
     graph = onnx.load(model)
     feed = SampleSet.load(Path(samples))[1][int(index)]
     given = {output.name for output in graph.graph.output}

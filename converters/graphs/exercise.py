@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from enginesmith.compat.walk import ordered
 from enginesmith.converters.core.bounded import TooLong, bounded
@@ -170,13 +171,13 @@ def _suitable(
         yield sample, fitted
 
 
-def _fitted(array: Array, allowed: tuple[int, int] | None) -> Array:
+def _fitted(array: NDArray[Any], allowed: tuple[int, int] | None) -> Array:
     """Integers within the range of a table: its ends for the largest and smallest ones, others anywhere in it."""
     if allowed is None or array.dtype.kind not in "iu" or not array.size:
         return array
     low, high = allowed
     within = low + array.astype(np.int64) % (high - low + 1) if array.dtype != np.uint64 else array % (high + 1)
-    largest = np.iinfo(array.dtype).max  # type: ignore[type-var]
+    largest = np.iinfo(array.dtype).max
     return np.where(array >= largest - 1, high, within).astype(array.dtype)
 
 

@@ -33,6 +33,14 @@ def load_graph(path: Path, memory: int = 0, sizes: Mapping[str, Sequence[int]] |
     return model
 
 
+CHECK = f"{__name__}:check"
+
+
+def check(path: str, memory: int) -> None:
+    """For `Isolated`: raises UserError as `load_graph` does."""
+    load_graph(Path(path), memory)
+
+
 def external_files(model: onnx.ModelProto) -> list[str]:
     """The external data files of what `load_graph` returned, by their names relative to its folder."""
     from enginesmith.compat import external

@@ -49,7 +49,7 @@ def prove(
     """Run both models on those inputs `given`, and on generated ones, for about `seconds`.
 
     Inputs that the model before does not take (an index out of range, say) prove nothing and are passed over. The
-    outputs must have equal shapes, and differ by at most `tolerance` times the largest magnitude of an element's kind.
+    outputs must have equal shapes, and differ by at most `tolerance` times the largest magnitude of the output.
     """
     try:
         old = runner(before)
@@ -243,7 +243,7 @@ def _array(kind: str, elem_type: int, shape: tuple[int, ...], rng: np.random.Gen
 
 
 def difference(expected: Sequence[Any], found: Sequence[Any], tolerance: float) -> tuple[float, str]:
-    """The largest difference relative to the scale of its element, as comparisons have it, and what is wrong, empty if nothing is."""
+    """The largest difference relative to each output's largest magnitude, and what is wrong, empty if nothing is."""
     worst = 0.0
     for index, (old, new) in enumerate(zip(expected, found, strict=True)):
         if isinstance(old, list) or old is None:
@@ -266,10 +266,11 @@ def _tensors_differ(old: Array, new: Array, tolerance: float) -> tuple[float, st
     apart = Apart.of(old, new)
     if old.dtype.kind in "OUSTb":
         return 0.0, "other values" if apart.each.any() else ""
-    error = apart.relative
-    if error == float("inf"):
-        return error, "infinite or NaN where it was not"
-    return error, "" if error <= _allowed(tolerance, old.dtype) else f"differs by {error:.3g} of its magnitude"
+    largest = float(apart.each.max(initial=0.0))
+    if largest == float("inf"):
+        return largest, "infinite or NaN where it was not"
+    error = largest / (apart.scale or 1.0)
+    return error, "" if error <= _allowed(tolerance, old.dtype) else f"differs by {error:.3g} of its largest magnitude"
 
 
 def _allowed(tolerance: float, dtype: np.dtype[Any]) -> float:

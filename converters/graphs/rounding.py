@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.graphs.tolerances import Apart, Tolerance, excesses
 
 if TYPE_CHECKING:
@@ -29,6 +31,24 @@ class Alone(NamedTuple):
 
     reference: IterationResult
     exact: IterationResult
+    whole: bool = True
+    """False: those of the reference itself on `moved` inputs. Rounding does as much, and more: what is allowed otherwise is so all the
+    same, and no jump is excused, since moved inputs break ties."""
+
+
+def moved(feed: Feed, seed: int = 0) -> Feed:
+    """Inputs whose finite floating-point numbers are the next ones, up or down, but for zeros."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+
+    def move(array: Array) -> Array:
+        if array.dtype.kind != "f":
+            return array
+        ways = rng.choice(np.array([-np.inf, np.inf], array.dtype), array.shape)
+        return np.where(np.isfinite(array) & (array != 0), np.nextafter(array, ways), array)
+
+    return OrderedDict((name, move(array)) for name, array in feed.items())
 
 
 @dataclass(frozen=True)
@@ -49,43 +69,46 @@ class Judgement:
 
 
 def judge(
-    expected: NDArray[Any], found: NDArray[Any], tolerance: Tolerance, alone: tuple[Any, Any] | None = None
+    expected: NDArray[Any],
+    found: NDArray[Any],
+    tolerance: Tolerance,
+    alone: tuple[Any, Any] | None = None,
+    whole: bool = True,
 ) -> Judgement:
-    """Two tensors of one shape. `alone` is the reference's tensor and the float64 one."""
+    """Two tensors of one shape. `alone` is the reference's tensor and the float64 one; `whole` as in Alone."""
     import numpy as np
 
     apart = Apart.of(expected, found, tolerance.step)
-    known = alone is not None and alone[0].shape == alone[1].shape == expected.shape
-    if not known:
+    if alone is None or not (alone[0].shape == alone[1].shape == expected.shape):
         allowed = np.broadcast_to(apart.allowed(tolerance.scale, tolerance.relative), expected.shape)
         ratio = excesses(apart.each, allowed)
         return Judgement(expected, apart, ratio, allowed, None, not (ratio > 1).any(), 0.0)
-    assert alone is not None
-    moved = Apart.of(*alone, tolerance.step).each
-    typical = _typical(moved, apart)
-    floor = (tolerance.scale, tolerance.relative) if tolerance.floor is None else (tolerance.floor,) * 2
+    moves = Apart.of(*alone, tolerance.step).each
+    typical = _typical(moves, apart)
+    known = tolerance.floor if whole else None
+    floor = (tolerance.scale, tolerance.relative) if known is None else (known, known)
     allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
-    jumps = moved > allowed
+    jumps = (moves > allowed) & whole
     drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)
     ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
     over = ratio > 1
     few = int(over.sum()) <= min(JUMPS * int(jumps.sum()), LOST * over.size)
-    passed = not over.any() or bool(few and apart.each[over].max() <= 2 * moved[jumps].max(initial=0.0))
+    passed = not over.any() or bool(few and apart.each[over].max() <= 2 * moves[jumps].max(initial=0.0))
     ill_posed = 1.0 if jumps.mean() > LOST else float((jumps | drowned).mean()) if jumps.size else 0.0
-    return Judgement(expected, apart, ratio, allowed, np.maximum(moved, typical), passed, ill_posed)
+    return Judgement(expected, apart, ratio, allowed, np.maximum(moves, typical), passed, ill_posed)
 
 
-def _typical(moved: NDArray[Any], apart: Apart) -> NDArray[Any]:
+def _typical(moves: NDArray[Any], apart: Apart) -> NDArray[Any]:
     """What rounding did to most of the elements of a level, for each element; 0 for exact ones."""
     import numpy as np
 
-    if apart.exact or not moved.size:
+    if apart.exact or not moves.size:
         return np.array(0.0)
-    scales = np.broadcast_to(apart.scales, moved.shape)
-    typical = np.zeros(moved.shape)
+    scales = np.broadcast_to(apart.scales, moves.shape)
+    typical = np.zeros(moves.shape)
     for scale in np.unique(apart.scales):
         level = scales == scale
-        counted = moved[level & (apart.magnitudes > 0) & np.isfinite(moved)]
+        counted = moves[level & (apart.magnitudes > 0) & np.isfinite(moves)]
         if counted.size:
             typical[level] = np.quantile(counted, TYPICAL, method="higher")
     return typical

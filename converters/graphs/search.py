@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from enginesmith.converters.core.samples import Array, Feed
+from enginesmith.converters.core.samples import Feed
 
+Array: TypeAlias = NDArray[Any]
 Change: TypeAlias = Callable[[Array, np.random.Generator], Array]
 Ranges: TypeAlias = Mapping[str, tuple[int, int]]
 LARGEST = 1e4
@@ -23,7 +25,7 @@ def mutated(feed: Feed, others: Sequence[Feed], ranges: Ranges, rng: np.random.G
     made: Feed = OrderedDict(feed)
     for name in chosen:
         array = feed[name]
-        other = others[rng.integers(len(others))][name]
+        other = others[int(rng.integers(len(others)))][name]
         if array.shape == other.shape and rng.random() < 0.15:
             mixed = np.where(rng.random(array.shape) < 0.5, array, other)
         elif array.dtype == bool:
@@ -32,18 +34,18 @@ def mutated(feed: Feed, others: Sequence[Feed], ranges: Ranges, rng: np.random.G
             mixed = _floats(array, rng)
         else:
             mixed = _integers(array, ranges.get(name), rng)
-        made[name] = np.ascontiguousarray(mixed, dtype=array.dtype)
+        made[name] = np.array(mixed, dtype=array.dtype, order="C")
     return made
 
 
 def _floats(array: Array, rng: np.random.Generator) -> Array:
-    change: Change = FLOATS[rng.integers(len(FLOATS))]
+    change: Change = FLOATS[int(rng.integers(len(FLOATS)))]
     values = np.nan_to_num(array.astype(np.float64), posinf=LARGEST, neginf=-LARGEST)
     return np.clip(change(values, rng), -LARGEST, LARGEST)
 
 
 def _integers(array: Array, allowed: tuple[int, int] | None, rng: np.random.Generator) -> Array:
-    info = np.iinfo(array.dtype)  # type: ignore[type-var]
+    info = np.iinfo(array.dtype)
     low, high = allowed or (min(int(array.min()), 0), int(array.max()) + 1)
     low, high = max(low, info.min + 1 if info.min else 0), min(high, info.max - 1)
     if high < low:
@@ -55,11 +57,11 @@ def _integers(array: Array, allowed: tuple[int, int] | None, rng: np.random.Gene
 
 
 def _scaled(values: Array, rng: np.random.Generator) -> Array:
-    return values * 10 ** rng.uniform(-2, 2)
+    return np.asarray(values * 10 ** rng.uniform(-2, 2))
 
 
 def _shifted(values: Array, rng: np.random.Generator) -> Array:
-    return values + rng.standard_normal() * 10 ** rng.uniform(-1, 2)
+    return np.asarray(values + rng.standard_normal() * 10 ** rng.uniform(-1, 2))
 
 
 def _redrawn(values: Array, rng: np.random.Generator) -> Array:
@@ -73,12 +75,12 @@ def _sparse(values: Array, rng: np.random.Generator) -> Array:
 def _moved(values: Array, rng: np.random.Generator) -> Array:
     """A few elements, by a lot or a little."""
     here = rng.random(values.shape) < max(0.05, 1 / values.size)
-    return values + here * rng.standard_normal(values.shape) * 10 ** rng.uniform(-2, 2)
+    return np.asarray(values + here * rng.standard_normal(values.shape) * 10 ** rng.uniform(-2, 2))
 
 
 def _tied(values: Array, rng: np.random.Generator) -> Array:
     step = 10 ** rng.uniform(-1, 0.5)
-    return np.round(values / step) * step
+    return np.asarray(np.round(values / step) * step)
 
 
 FLOATS: Sequence[Change] = (

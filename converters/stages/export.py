@@ -11,10 +11,10 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, save_results
+from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
-from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.data.samples import make_samples, with_legal_integers
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
@@ -87,20 +87,25 @@ class Export(Stage[ExportOptions]):
             context.warn(warning)
         with torch.no_grad():
             prepared = prepare(loaded, options)
-            samples, feeds = make_samples(
-                prepared.specs,
-                prepared.task,
-                options.samples,
-                options.seed,
-                pixels=options.pixels or prepared.pixels,
-                example=[tensor.numpy() for tensor in loaded.example],
-            )
-            ordinary = [feeds[index] for index in samples.ordinary()]
-            samples.random_weights = loaded.weights.origin == "random"
-            if samples.random_weights:
-                seed(loaded, prepared.task, ordinary, options.seed)
             context.progress("PyTorch's own outputs")
-            results, pace = _reference(prepared, ordinary)
+
+            def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
+                samples, feeds = make_samples(
+                    prepared.specs,
+                    prepared.task,
+                    options.samples,
+                    options.seed,
+                    pixels=options.pixels or prepared.pixels,
+                    example=[tensor.numpy() for tensor in loaded.example],
+                    integers=integers,
+                )
+                ordinary = [feeds[index] for index in samples.ordinary()]
+                samples.random_weights = loaded.weights.origin == "random"
+                if samples.random_weights:
+                    seed(loaded, prepared.task, ordinary, options.seed)
+                return samples, feeds, *_reference(prepared, ordinary)
+
+            samples, feeds, results, pace = with_legal_integers(prepared.specs, refer)
             warnings = [*loaded.warnings]
             if not _repeats(results):
                 warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
@@ -111,7 +116,7 @@ class Export(Stage[ExportOptions]):
             module = prepared.build()
             context.progress("what a trace would freeze")
             # the static detectors are ours, and torchvision writes its own to be traced
-            sample = [torch.from_numpy(array.copy()) for array in ordinary[0].values()]
+            sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
             attempts = export_onnx(module, prepared.specs, names, refused, options.opset, context, remedy=frozen.remedy)

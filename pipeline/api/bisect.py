@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.isolated import FAILED, Isolated
 from enginesmith.converters.core.limits import limits_for, size_of
+from enginesmith.converters.graphs.files import CHECK
 from enginesmith.pipeline.api.files import Graph, check_writable, graph_file
 from enginesmith.pipeline.api.progress import listening
 from enginesmith.pipeline.api.result import Result
@@ -121,6 +123,11 @@ def _reduce(
     from enginesmith.converters.bisect.search import reduce_file
 
     condition = parse_condition(fails, target)
+    with Isolated(without_torch=True, memory=limits.memory) as process:  # onnx's own code crashes on some files
+        try:
+            process.call(CHECK, str(path), limits.memory, timeout=limits.timeout)
+        except FAILED as error:
+            raise UserError(f"{path} can't be read: {error}") from None
     shapes = parse_shapes(shape) if shape else ()
     if out.exists() and out.samefile(path):
         raise UserError(f"{out} is the model itself; give another --out")

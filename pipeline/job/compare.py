@@ -11,6 +11,7 @@ from enginesmith.converters.bisect.sides import DESCRIBE, Described
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.isolated import FAILED, Isolated
+from enginesmith.converters.core.limits import limits_for, size_of
 from enginesmith.converters.core.recipe import AUTO, FP32
 from enginesmith.converters.core.records import TensorInfo
 from enginesmith.converters.core.samples import SAMPLES
@@ -44,10 +45,10 @@ class Subject:
     manifest: Manifest | None
     graph: Described
     samples: Path | None = None
-    trust: bool = False
-    """Run an engine that was built elsewhere."""
     runs: Path | None = None
     """What stands for the graph when it runs: a lowered graph's stand-in, or the graph."""
+    trust: bool = False
+    """Run an engine that was built elsewhere."""
 
     @property
     def engines(self) -> list[EngineRecord]:
@@ -128,7 +129,7 @@ def _open(name: str, place: Path, store: Store, timeout: float) -> Subject:
     origin = next((stage for stage in manifest.stages if stage.stage in ("export", "import")), None)
     samples = folder if (folder / SAMPLES).is_file() else _kept(store, origin) if origin else None
     graph = _described(file, timeout) if file else _recorded(manifest, last)
-    return Subject(name, place, folder, file, manifest, graph, samples, runs)
+    return Subject(name, place, folder, file, manifest, graph, samples, runs=runs)
 
 
 def _one_engine(manifest: Manifest, path: str) -> Manifest:
@@ -148,9 +149,10 @@ def _kept(store: Store, stage: StageRecord) -> Path | None:
 
 
 def _described(file: Path, timeout: float) -> Described:
-    with Isolated(without_torch=True) as process:
+    memory = limits_for(size_of(file)).memory
+    with Isolated(without_torch=True, memory=memory) as process:
         try:
-            return Described.model_validate(process.call(DESCRIBE, str(file), timeout=timeout))
+            return Described.model_validate(process.call(DESCRIBE, str(file), memory, timeout=timeout))
         except FAILED as error:
             raise ConversionError(f"{file} can't be read: {error}") from None
 

@@ -44,7 +44,7 @@ class _Allowed:
         return self._limits.memory
 
     def process(self) -> Isolated:
-        start = {} if self._deadline is None else {"start": 0.0}
+        start: dict[str, Any] = {} if self._deadline is None else {"start": 0.0}
         return Isolated(without_torch=True, memory=self._limits.memory, **start)
 
     def call(self, process: Isolated, function: str, *arguments: Any) -> Any:

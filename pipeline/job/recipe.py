@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,13 +69,14 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise _Useless(None, None, "a recipe has no references (*name)", self.peek_event().start_mark)
+            raise _Useless(None, None, "a recipe has no references (*name)", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := [str(key) for key in keys if keys.count(key) > 1]:
-            raise _Useless(None, None, f"{twice[0]!r} stands twice", node.start_mark)
+        keys = Counter(str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.most_common(1):
+            if count > 1:
+                raise _Useless(None, None, f"{key[:60]!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 

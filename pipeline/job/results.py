@@ -21,7 +21,7 @@ from enginesmith.converters.core.secrets import redacted
 from enginesmith.converters.stages.compile import CompileFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.pipeline import __version__
-from enginesmith.pipeline.job.builder import Build
+from enginesmith.pipeline.job.artifacts import Build
 from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.environment import machine_record
 from enginesmith.pipeline.job.manifest import PASSED, EngineRecord, Manifest, ModelRecord, StageRecord

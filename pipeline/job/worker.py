@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import FileRecord, record_files
-from enginesmith.converters.core.processes import ENDS, block_torch, die_with_parent, no_exit
+from enginesmith.converters.core.processes import block_torch, die_with_parent, no_exit
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.pipeline.job.told import Told
@@ -87,19 +87,19 @@ def run(request: Request, events: TextIO) -> Result:
     except ConversionError as error:
         told = Facts(findings=error.findings, repairs=error.repairs)
         return Result(outcome="conversion error", message=error.cause, remedy=error.remedy, facts=told)
-    except ENDS as error:
-        traceback.print_exc()
-        return Result(
-            outcome="conversion error",
-            message=f"code that ran in {request.stage} ended its process: {type(error).__name__}: {first_line(error)}",
-            remedy="the log has the place; a model's code must return or raise an error",
-        )
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a bug becomes a result, traceback in the log
         traceback.print_exc()
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return disk_full(request.out)
         last = traceback.format_exception_only(error)[-1].strip()
         return Result(outcome="bug", message=f"{type(error).__name__}: {last.partition(': ')[2] or last}")
+    except BaseException as error:  # noqa: BLE001 - of what wants to end the process; Ctrl-C doesn't reach it
+        traceback.print_exc()
+        return Result(
+            outcome="conversion error",
+            message=f"code that ran in {request.stage} ended its process: {type(error).__name__}: {first_line(error)}",
+            remedy="the log has the place; a model's code must return or raise an error",
+        )
     return Result(stage=request.stage, outcome="ok", facts=facts, files=files)
 
 

@@ -14,7 +14,8 @@ from probe_stage import ProbeOptions
 from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.source import Source
-from enginesmith.pipeline.job.builder import Build, Builder
+from enginesmith.pipeline.job.artifacts import Build
+from enginesmith.pipeline.job.builder import Builder
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.job.plan import Plan

@@ -25,6 +25,16 @@ FACTORIES = """
     def raises():
         raise RuntimeError("no luck\\ntoday")
 
+    def leaves():
+        import os
+        os._exit(0)
+
+    def interrupts():
+        raise KeyboardInterrupt
+
+    def recurses():
+        return recurses()
+
     def number():
         return 7
 
@@ -199,6 +209,9 @@ def test_a_shape_that_an_onnx_file_does_not_have(enginesmith, folder, shape, wor
     ("arguments", "words"),
     [
         ("factories.py:raises", ["the factory", "RuntimeError: no luck", "(factories.py:9)"]),
+        ("factories.py:leaves", ["the factory", "os._exit(0)", "(factories.py:"]),
+        ("factories.py:interrupts", ["the factory", "KeyboardInterrupt", "(factories.py:"]),
+        ("factories.py:recurses", ["the factory", "RecursionError"]),
         ("factories.py:number", ["returned int", "must return a torch.nn.Module"]),
         ("factories.py:godo", ["has no function 'godo'", "good"]),
         ("no_such_module:make", ["module no_such_module can't be imported"]),

@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 import enginesmith
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.pipeline.job.builder import Build, Builder
+from enginesmith.pipeline.job.artifacts import Build
+from enginesmith.pipeline.job.builder import Builder
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.keys import stage_key
 from enginesmith.pipeline.job.plan import Plan, make_plan

@@ -135,11 +135,22 @@ def test_our_own_bugs_are_told_apart(workers):
     result = workers.run("{}['key']").result
     assert (result.outcome, result.message) == ("bug", "KeyError: 'key'")
     assert "Traceback" in workers.log.read_text()
-    result = workers.run("import os; print('bye'); os._exit(7)").result
+    result = workers.run("import ctypes; print('bye'); ctypes.CDLL(None)._exit(7)").result
     assert (result.outcome, result.message) == (
         "bug",
         "the worker ended with status 7 and no answer; its last line: bye",
     )
+
+
+@pytest.mark.parametrize("code", ["import os; os._exit(0)", "raise SystemExit(0)", "raise KeyboardInterrupt"])
+def test_a_models_code_can_not_end_its_process_unseen(workers, code):
+    result = workers.run(code).result
+    assert (result.outcome, "ended its process" in result.message) == ("conversion error", True)
+
+
+def test_what_it_forks_ends_as_it_likes(workers):
+    code = "import os\nif not (child := os.fork()): os._exit(3)\nassert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3"
+    assert workers.run(code).result.outcome == "ok"
 
 
 def test_the_two_expected_errors(workers):
@@ -151,7 +162,9 @@ def test_the_two_expected_errors(workers):
 
 
 def test_an_answer_that_cannot_be_read(workers):
-    result = workers.run("import os; context.out.with_name('result.json').write_text('{'); os._exit(0)").result
+    result = workers.run(
+        "import ctypes; context.out.with_name('result.json').write_text('{'); ctypes.CDLL(None)._exit(0)"
+    ).result
     assert result.outcome == "bug"
     assert "answer can't be read" in result.message
 

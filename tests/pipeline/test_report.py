@@ -15,7 +15,8 @@ import pytest
 import report_manifests as manifests
 from report_pages import HOSTILE, MANIFESTS, Page, hostile
 
-from enginesmith.converters.core.records import Comparison, TunedKernel, Tuning
+from enginesmith.converters.core.facts import ModelFacts
+from enginesmith.converters.core.records import Comparison, Coverage, TunedKernel, Tuning, Unexercised
 from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import charts, compare, render, sides, summary, write
@@ -182,6 +183,27 @@ def test_a_search_for_schedules_says_what_it_brought(kept: bool) -> None:
     assert "8 measurements in 1 min 1 s, going on from 3 of earlier runs" in page
     assert ("built with the schedules found" in page) == kept
     assert ("default schedules were kept" in page) != kept
+
+
+def test_what_the_samples_do_not_exercise_is_listed() -> None:
+    manifest = manifests.detector()
+    told = [stage for stage in manifest.stages if isinstance(stage.facts, ModelFacts)]
+    assert "What the samples show" not in render(manifest)
+    told[0].facts.coverage = Coverage(
+        conditions=1976,
+        samples=4,
+        searched=1,
+        refused=["<b>wide</b>: IndexError: index out of range"],
+        unexercised=[Unexercised(node="/rpn/Clip", op="Clip", unseen=["an input above the maximum"])],
+    )
+    page = render(manifest)
+    assert "4 samples show 1,975 of 1,976 things" in page
+    assert "not exercised: 1 node" in page
+    assert "<code>/rpn/Clip</code>" in page
+    assert "an input above the maximum" in page
+    assert "&lt;b&gt;wide&lt;/b&gt;: IndexError" in page
+    found = Page(page)
+    assert {value[1:] for _, value in found.loads if value.startswith("#")} <= set(found.ids())
 
 
 def test_logs_are_linked_on_request() -> None:

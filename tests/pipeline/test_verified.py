@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from enginesmith.converters.core.facts import ComparedFacts, Doubt, Facts
-from enginesmith.converters.core.records import Comparison, SampleComparison
+from enginesmith.converters.core.facts import ComparedFacts, Doubt, Facts, ModelFacts
+from enginesmith.converters.core.records import Comparison, Coverage, SampleComparison, Unexercised, Weights
 from enginesmith.converters.graphs.comparison import conclude
 from enginesmith.pipeline.job.manifest import StageRecord
 from enginesmith.pipeline.job.results import verified
@@ -46,6 +46,15 @@ def records(verdict: Any = "pass", **doubts: Doubt) -> dict[str, StageRecord]:
 )
 def test_a_doubt_on_the_way_decides(found: dict[str, StageRecord], expected: str) -> None:
     assert verified(found["compare"], found)[0] == expected
+
+
+def test_what_the_samples_did_not_show_is_told_beside_the_verdict() -> None:
+    found = records()
+    unseen = [Unexercised(node=name, op="Relu", unseen=["a negative input", "a positive input"]) for name in ("a", "b")]
+    coverage = Coverage(conditions=10, samples=4, unexercised=unseen)
+    found["export"].facts = ModelFacts(weights=Weights(origin="model", detail=""), task="tensor", coverage=coverage)
+    assert coverage.met == 6
+    assert verified(found["compare"], found) == ("yes", "all NaN; not exercised: 2 nodes")
 
 
 def test_a_stage_that_did_not_pass_decides_by_itself() -> None:

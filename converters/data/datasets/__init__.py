@@ -8,4 +8,5 @@ from enginesmith.converters.data.datasets.base import Examples as Examples
 from enginesmith.converters.data.datasets.base import Role as Role
 from enginesmith.converters.data.datasets.dataset import Dataset as Dataset
 from enginesmith.converters.data.datasets.dataset import open_dataset as open_dataset
+from enginesmith.converters.data.datasets.location import data_code as data_code
 from enginesmith.converters.data.datasets.location import data_sources as data_sources

@@ -65,6 +65,11 @@ def locate(spec: str, option: str) -> Location:
     raise UserError(f"{option}={spec}: there is no such file or folder{_near(path)}; {FORMS}")
 
 
+def data_code(spec: str) -> str:
+    """The version of the code behind a `spec` that names a function of a module of ours; else the same for all."""
+    return code_version(spec.partition(":")[0])
+
+
 def _is_module(name: str) -> bool:
     """Whether the package of a dotted name is installed, or in the working directory. The module itself may be missing: to
     look for it would run the package.
@@ -91,17 +96,13 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def data_sources(spec: str, role: Role) -> dict[str, str]:
-    """Every file that `spec` reads with its SHA-256, for a stage's key; of a module of ours the version of its
-    code. Raises UserError for one that isn't there.
+    """Every file that `spec` reads with its SHA-256, for a stage's key. Raises UserError for one that isn't there.
 
     The modules that a loader imports are known only once it has run: `user_files.files_read`.
     """
     place = locate(spec, OPTIONS[role])
-    if place.kind == "shipped":
+    if place.kind in ("shipped", "module"):
         return {}
-    if place.kind == "module":
-        module = place.function.partition(":")[0]
-        return {module: code_version(module)}
     files = files_in(place.path) if place.kind == "folder" else [place.path]
     return {str(path): hash_file(path) for path in files}
 

@@ -132,7 +132,8 @@ def _place(canvas: shapes.Floats, mask: shapes.Floats, cover: shapes.Floats, sha
     padded = np.pad(mask, SHADOW)
     right, down = (SHADOW - shift for shift in shadow)
     shaded = canvas * (1 - 0.6 * padded[down : down + SIZE, right : right + SIZE, None])
-    return shaded * (1 - mask[..., None]) + cover * mask[..., None]
+    painted: shapes.Floats = shaded * (1 - mask[..., None]) + cover * mask[..., None]
+    return painted
 
 
 def _any_cover(textures: shapes.Pictures, rng: np.random.Generator) -> shapes.Floats:
@@ -141,14 +142,16 @@ def _any_cover(textures: shapes.Pictures, rng: np.random.Generator) -> shapes.Fl
 
 def _shade(cover: shapes.Floats, rng: np.random.Generator) -> shapes.Floats:
     """Light falls off along a random direction."""
-    return cover * (1 + rng.uniform(0, 0.35) * _slope(rng))[..., None]
+    shaded: shapes.Floats = cover * (1 + rng.uniform(0, 0.35) * _slope(rng))[..., None]
+    return shaded
 
 
 def _slope(rng: np.random.Generator) -> shapes.Floats:
     """A plane through 0 at the middle, float32[SIZE, SIZE] within about -1..1."""
     angle = rng.uniform(0, 2 * math.pi)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) * np.float32(2 / SIZE) - 1
-    return x * np.float32(math.cos(angle)) + y * np.float32(math.sin(angle))
+    plane: shapes.Floats = x * np.float32(math.cos(angle)) + y * np.float32(math.sin(angle))
+    return plane
 
 
 def _clutter(rng: np.random.Generator) -> shapes.Floats:

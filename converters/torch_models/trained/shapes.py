@@ -90,7 +90,8 @@ def _photo(size: int, radius: float, pictures: Pictures, rng: np.random.Generato
     picture = pictures[rng.integers(len(pictures))]
     texture = crop(picture, size, rng, (0.6, 2.0)).astype(np.float32) / 255
     texture = (texture - texture.mean()) * rng.uniform(0.8, 1.8) + rng.uniform(0.25, 0.75)
-    return texture * rng.uniform(0.35, 1.25, 3).astype(np.float32)
+    tinted: Floats = texture * rng.uniform(0.35, 1.25, 3).astype(np.float32)
+    return tinted
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[Floats, Floats]:

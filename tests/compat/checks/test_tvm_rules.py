@@ -19,6 +19,8 @@ FINE = {
     "limits that are constants": "(float[1, 6, 4] b, float[1, 1, 6] s) => (int64[n, 3] y) <int64[1] most = {2}>"
     " { y = NonMaxSuppression (b, s, most) }",
     "one output of a normalization": "(float[2, 4] x, float[4] s) => (float[2, 4] y) { y = LayerNormalization (x, s) }",
+    "nearest pixels without reflection": "(float[1, 1, 4, 4] x, float[1, 2, 2, 2] g) => (float[1, 1, 2, 2] y)"
+    ' { y = GridSample <mode = "nearest", padding_mode = "border"> (x, g) }',
     "both infinities": "(float[3] x) => (bool[3] y) { y = IsInf (x) }",
     "dropout in eval mode": "(float[3] x) => (float[3] y) <float r = {0.5}, bool t = {0}> { y = Dropout (x, r, t) }",
     "training statistics that nothing reads": "(float[2, 3, 4] x, float[3] s) => (float[2, 3, 4] y)"

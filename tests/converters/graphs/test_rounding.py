@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from enginesmith.converters.core.records import OutputDifference, SampleComparis
 from enginesmith.converters.core.samples import Sample
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.difference import compare_outputs
-from enginesmith.converters.graphs.rounding import Alone, judge
+from enginesmith.converters.graphs.rounding import Alone, judge, moved
 from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 FP32 = TOLERANCES["fp32"]
@@ -122,3 +123,25 @@ def test_more_than_allowed_never_passes_where_rounding_does_nothing(expected, da
     found = expected.astype(np.float64)
     found[index] += 1.01 * judged.allowed[index] + 1e-300
     assert not judge(expected, found, FP32, (expected, expected)).passed
+
+
+def test_moved_inputs_are_the_next_numbers():
+    feed = OrderedDict(x=F([1, 0, np.inf, np.nan, -3]), ids=np.array([1, 2]))
+    found = moved(feed)
+    assert np.array_equal(found["ids"], feed["ids"])
+    assert np.array_equal(found["x"][1:4], feed["x"][1:4], equal_nan=True)
+    assert (np.abs(found["x"][[0, 4]] - feed["x"][[0, 4]]) <= [1.2e-7, 2.4e-7]).all()
+    assert (found["x"][[0, 4]] != feed["x"][[0, 4]]).all()
+
+
+def test_what_moved_inputs_do_is_allowed_beside_the_rest_and_excuses_no_jump():
+    expected, found = F(LARGE), F(LARGE + 4e-4)
+    assert not judge(expected, found, FP32, None).passed
+    assert judge(expected, found, FP32, (expected, F(EXACT)), whole=False).passed
+    tight = F(SMALL + FP32.scale / 2)
+    assert judge(F(SMALL), tight, FP32, (F(SMALL), F(EXACT)), whole=False).passed, "rounding does more than that"
+    assert not judge(F(SMALL), tight, FP32, (F(SMALL), F(EXACT))).passed
+    ids = np.arange(1000)
+    flipped, other = ids + (ids == 3), ids + (ids == 7)
+    assert judge(ids, other, FP32, (ids, flipped)).passed
+    assert not judge(ids, other, FP32, (ids, flipped), whole=False).passed

@@ -100,3 +100,14 @@ def test_the_node_is_found_where_values_disagree(tmp_path: Path) -> None:
     assert list(disagreeing_nodes(model, right)) == []
     assert list(disagreeing_nodes(model, {**right, "y": x})) == [("the_max", "Max")]
     assert list(disagreeing_nodes(model, {**right, "d": x})) == [("d", "Add")], "Max is right on what it was given"
+
+
+def test_without_a_witness_the_inputs_are_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness, "LARGE", 0)
+    facts = import_onnx(tmp_path / "out", gemm(tmp_path / "m.onnx"))
+    assert facts.note.startswith("no second witness")
+    assert load_beside(tmp_path / "out", "exact.json") == []
+    assert any("y" in result for result in load_beside(tmp_path / "out", "moved.json"))
+    comparison = compare(tmp_path / "compared", tmp_path / "out")
+    assert comparison.verdict == "pass"
+    assert comparison.samples[0].outputs[0].rounding_abs is not None

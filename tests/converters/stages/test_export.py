@@ -32,7 +32,7 @@ def test_cnn_by_dynamo(tmp_path: Path, models: Path) -> None:
     assert facts.task == "tensor"
     assert facts.weights is not None
     assert facts.weights.origin == "model"
-    assert names(out) == {"model.onnx", "samples.json", "inputs.json", "results.json"}
+    assert names(out) == {"model.onnx", "samples.json", "inputs.json", "results.json", "exact.json"}
     comparison = compare(tmp_path / "compared", out)
     assert comparison.verdict == "pass"
     assert [sample.sample for sample in comparison.samples][3:5] == ["astronaut again", "high contrast"]
@@ -57,7 +57,7 @@ def test_torchscript_steps_in_and_dynamos_error_is_recorded(tmp_path: Path, mode
     )
     assert "if x.sum() > 0" in "\n".join(rest), "the place in the model"
     assert "\x1b" not in dynamo.error
-    assert names(tmp_path / "out") == {"model.onnx", "samples.json", "inputs.json", "results.json"}
+    assert names(tmp_path / "out") == {"model.onnx", "samples.json", "inputs.json", "results.json", "exact.json"}
 
 
 def test_a_baked_branch_fails_with_its_place_or_is_never_verified(tmp_path: Path, models: Path) -> None:
@@ -190,7 +190,7 @@ def test_external_data(tmp_path: Path, models: Path, exporter: str, monkeypatch:
     monkeypatch.setattr(saving, "LARGE", 1000)
     out = tmp_path / "out"
     export(out, "big", path=models, shape="1..2..4x64", exporter=exporter)
-    assert names(out) == {"model.onnx", "model.onnx.data", "samples.json", "inputs.json", "results.json"}
+    assert names(out) == {"model.onnx", "model.onnx.data", "samples.json", "inputs.json", "results.json", "exact.json"}
     assert (out / "model.onnx").stat().st_size < 64 * 128 * 4 < (out / "model.onnx.data").stat().st_size
     assert compare(tmp_path / "compared", out).verdict == "pass"
 

@@ -72,7 +72,10 @@ def test_import(tmp_path: Path) -> None:
     assert facts.task == "tensor"
     assert facts.weights is not None
     assert (facts.weights.origin, facts.weights.sha256) == ("model", hash_file(path))
-    made = {entry.name for entry in out.iterdir()} - {"exact.json"}  # as far as the second witness came in time
+    made = {entry.name for entry in out.iterdir()} - {
+        "exact.json",
+        "moved.json",
+    }  # as far as the second witness came in time
     assert made == {"model.onnx", "samples.json", "inputs.json", "results.json"}
     _, feeds = load_samples(out)
     ((runner, results),) = load_results(out)
@@ -329,12 +332,23 @@ def test_no_inputs(tmp_path: Path) -> None:
 
 
 def test_inputs_that_the_graph_refuses_when_it_runs(tmp_path: Path) -> None:
-    content = two_inputs()
-    del content.graph.input[0].type.tensor_type.shape.dim[:]
-    for size in ("rows", "columns"):
-        content.graph.input[0].type.tensor_type.shape.dim.add(dim_param=size)
-    del content.graph.output[0].type.tensor_type.shape.dim[:]
-    for size in ("n", "columns"):
-        content.graph.output[0].type.tensor_type.shape.dim.add(dim_param=size)
-    with pytest.raises(UserError, match=r"refuses the input x:1x4 ids:50: .*; give another SHAPE"):
-        import_onnx(tmp_path / "out", save(content, tmp_path / "in"), "x:1x4 ids:50")
+    content = model(
+        [node("Add", ["x", "z"], ["y"])],
+        [tensor("x", FLOAT, ["n"]), tensor("z", FLOAT, ["m"])],
+        [tensor("y", FLOAT, ["k"])],
+    )
+    with pytest.raises(UserError, match=r"refuses the input x:3 z:4: .*; give another SHAPE"):
+        import_onnx(tmp_path / "out", save(content, tmp_path / "in"), "x:3 z:4")
+
+
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_whole_numbers_that_the_graph_takes_are_found(tmp_path: Path, operator: str) -> None:
+    """Of the first ones that are tried some divide by zero."""
+    whole = [tensor(name, INT64, [2, 6]) for name in ("x", "z")]
+    import_onnx(
+        tmp_path / "out",
+        save(model([node(operator, ["x", "z"], ["y"])], whole, [tensor("y", INT64, [2, 6])]), tmp_path / "in"),
+    )
+    samples, feeds = load_samples(tmp_path / "out")
+    assert all((feeds[index]["z"] > 0).all() for index in samples.ordinary())
+    assert any((feed["z"] < 0).any() for feed in feeds)

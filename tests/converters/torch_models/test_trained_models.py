@@ -13,7 +13,7 @@ from enginesmith.converters.torch_models.trained import digits, digits_data, frc
 from enginesmith.converters.torch_models.trained.weights import loaded, path_of
 
 
-@pytest.mark.parametrize(("name", "least", "most_bytes"), [("digits", 0.97, 100_000)])
+@pytest.mark.parametrize(("name", "least", "most_bytes"), [("digits", 0.97, 100_000), ("frcnn-mini", 0.85, 6_000_000)])
 def test_the_weights_that_come_along_are_trained(name: str, least: float, most_bytes: int) -> None:
     of = make_weights.SUBJECTS[name]
     assert path_of(name).stat().st_size < most_bytes

@@ -35,7 +35,6 @@ from enginesmith.pipeline.job.shapes import parse_shapes
 
 MODEL_OPTIONS = {
     "kind": "factory-file",
-    "sha256": "",
     "weights": "auto",
     "weights_sha256": "",
     "trust": False,
@@ -97,9 +96,10 @@ def tune(job: Path, tmp_path: Path) -> Tune:
         options = MODEL_OPTIONS | {
             "ref": factory,
             "path": job,
+            "sha256": hash_file(job),
             "function": function,
             "function_path": job if function else None,
-            "function_sha256": "",
+            "function_sha256": hash_file(job) if function else "",
             "data": None,
             "qat": False,
             "sparse": False,
@@ -119,6 +119,7 @@ def export(job: Path, exporter: str, finetuned: Path | None = None) -> Path:
     options = MODEL_OPTIONS | {
         "ref": "factory",
         "path": job,
+        "sha256": hash_file(job),
         "stock": False,
         "proposals": None,
         "exporter": exporter,

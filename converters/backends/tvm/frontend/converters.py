@@ -154,17 +154,9 @@ def _dynamic_quantize(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], 
     return relax.Tuple([bb.normalize(relax.op.quantize(x, scale, point, axis=0, out_dtype="uint8")), scale, point])
 
 
-def _is_infinite(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
-    x = inputs[0]
-    up, down = attrs.get("detect_positive", 1), attrs.get("detect_negative", 1)
-    if up and down:
-        return usual()
-    return relax.op.equal(x, _const(np.inf if up else -np.inf if down else np.nan, x))
-
-
 def _gemm(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
     """What is added 0 times isn't added, however large it is."""
-    return usual(inputs if attrs.get("beta", 1.0) else [*inputs[:2], None])
+    return usual() if attrs.get("beta", 1.0) else usual([*inputs[:2], None])
 
 
 def _pad(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
@@ -202,7 +194,6 @@ CONVERTERS: dict[str, Converter] = {
     "Clip": _clip,
     "DynamicQuantizeLinear": _dynamic_quantize,
     "Gemm": _gemm,
-    "IsInf": _is_infinite,
     "NonMaxSuppression": _suppression,
     "Pad": _pad,
     "ReduceL1": _reduction(relax.op.abs),

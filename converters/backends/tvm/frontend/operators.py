@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 from tvm import relax
-from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, onnx_input
 
 from enginesmith.converters.backends.tvm.frontend.converters import CONVERTERS
 from enginesmith.converters.backends.tvm.kernels import traces
@@ -21,7 +21,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
 
     def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
         def usual(given: Any = inputs) -> Any:
-            return super(Importer, self)._convert_operator(op_name, given, attrs, opset)
+            # The frontend's own list has None for whatever lies behind its end.
+            return super(Importer, self)._convert_operator(op_name, onnx_input(given), attrs, opset)
 
         convert = CONVERTERS.get(op_name)
         result = usual() if convert is None else convert(self.bb, list(inputs), attrs, usual)

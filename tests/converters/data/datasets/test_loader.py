@@ -76,6 +76,22 @@ def test_several_inputs(tmp_path: Path, item: str) -> None:
     ]
 
 
+def test_a_function_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MODEL takes one; installed, or in the working directory."""
+    package = tmp_path / "things_of_test"
+    package.mkdir()
+    (package / "rows.py").write_text(f"import numpy as np\ndef load(): return [{ROW}] * 20")
+    monkeypatch.chdir(tmp_path)
+    dataset = opened("things_of_test.rows:load", VECTOR)
+    assert (dataset.name, dataset.rows) == ("rows:load", 20)
+    with pytest.raises(UserError, match="has no function 'lode'; it has load"):
+        opened("things_of_test.rows:lode", VECTOR)
+    with pytest.raises(UserError, match=r"module things_of_test\.row can't be imported"):
+        opened("things_of_test.row:load", VECTOR)
+    with pytest.raises(UserError, match="there is no such file or folder"):
+        opened("nothing_of_test.rows:load", VECTOR)
+
+
 def test_rows_are_put_together_and_batches_are_split(tmp_path: Path) -> None:
     for size in (1, 2, 3, 4, 5, 8):
         body = f"""def load():

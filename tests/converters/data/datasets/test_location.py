@@ -35,7 +35,10 @@ def test_sources(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         ("pictures_", r"EVAL=.*pictures_: there is no such file or folder \(nearest: pictures\); give a folder"),
-        ("nothing.npz", "there is no such file or folder; give a folder, a data.npz or file.py:function"),
+        (
+            "nothing.npz",
+            "there is no such file or folder; give a folder, a data.npz, file.py:function or package.module:function",
+        ),
         ("data.py", r"name the function too, as .*data\.py:NAME; it has load, other"),
         ("dat.py:load", r"there is no file .*dat\.py \(nearest: data\.py\)"),
         ("data.py:lod", r"data\.py has no function 'lod'; it has load$"),

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.isolated import Isolated
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.stages.import_onnx import ImportOptions, OnnxImport
@@ -50,7 +51,7 @@ def _imported(folder: Path, end: str) -> dict[str, str]:
     options = ImportOptions.model_validate(
         {
             "path": folder / "net.onnx",
-            "sha256": "",
+            "sha256": hash_file(folder / "net.onnx"),
             "inputs": (),
             "samples": 1,
             "seed": 0,
