@@ -130,7 +130,8 @@ class _Calls:
         changes = [change for change in changes if change.key is None or not str(change.key).startswith("__")]
         if not changes:
             return "the same input is answered differently from call to call (by a clock, a generator, a file)"
-        names = ", ".join(dict.fromkeys(change.path for change in changes[:3]))
+        # the user's module is the `inner` one of what is exported
+        names = ", ".join(dict.fromkeys(change.path.removeprefix("inner.") for change in changes[:3]))
         return f"the answer depends on earlier calls, by {names}"
 
 

@@ -48,7 +48,7 @@ class State:
         """The user's, which the module may call."""
         self._kept: list[_Kept] = []
         self._seen: set[int] = set()
-        for name, part in module.named_modules():
+        for name, part in reversed(list(module.named_modules())):  # those within others first, by their own names
             self._look(part, name, 0)
 
     def changes(self) -> list[Change]:
