@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
 from enginesmith.converters.core.processes import die_with_parent, threads_left
@@ -35,9 +37,9 @@ class Running:
         self._output = output
         self._reaped = False
 
-    def wait(self, seconds: float) -> Ended:
-        """How it ends, within so many seconds from now on, or is killed."""
-        status = _wait(self._child, seconds)
+    def wait(self, seconds: float, processor: float = math.inf) -> Ended:
+        """How it ends, within so many seconds from now on, of which it may take so many of the processor's; or is killed."""
+        status = _wait(self._child, seconds, processor)
         self._reaped = True
         self._output.seek(0)
         return Ended(status, self._output.read().decode(errors="replace"))
@@ -111,11 +113,18 @@ def _run(code: str, arguments: list[str], output: IO[bytes]) -> NoReturn:
         os._exit(status)
 
 
-def _wait(child: int, seconds: float) -> int | None:
+def _processor_time(child: int) -> float:
+    """Seconds so far. The process is ours, and not reaped, so that it has an entry."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _wait(child: int, seconds: float, processor: float = math.inf) -> int | None:
     """Reap it, killed when the time is over; then None."""
     deadline = time.monotonic() + seconds
+    most = _processor_time(child) + processor
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or _processor_time(child) > most:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return None

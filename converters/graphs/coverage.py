@@ -25,7 +25,7 @@ from enginesmith.converters.graphs.structure import is_standard
 
 CHUNK = 1 << 28
 """Bytes of tensors that are asked for in one run."""
-ORDERING = frozenset(("TopK", "ArgMax", "ArgMin"))
+ORDERING = frozenset(("TopK", "ArgMax", "ArgMin", "Hardmax"))
 SIZES = frozenset(("Shape", "Size"))
 """What they give depends on no element."""
 
@@ -55,9 +55,9 @@ class Seen:
 class Observer:
     """A graph that is watched while it runs.
 
-    It also tells of results that are open: where NaN stands among the others in TopK, ArgMax and ArgMin. With `strict`, what
-    PyTorch leaves open beyond that: the order of equal elements in TopK, and numbers that the integers which they are cast to
-    don't have.
+    It also tells of results that are open: where NaN stands among the others in TopK, ArgMax, ArgMin and Hardmax, and numbers
+    that the integers which they are cast to don't have. With `strict`, what PyTorch leaves open beyond that: the order of
+    equal elements in TopK.
     """
 
     def __init__(self, path: Path, scratch: Path, *, strict: bool) -> None:
@@ -80,7 +80,7 @@ class Observer:
             if strict and node.op_type == "TopK":
                 self.sorted += conditions(node)
                 continue
-            if strict and node.op_type == "Cast" and to_integers(node):
+            if node.op_type == "Cast" and to_integers(node):
                 self.casts.append(node)
             for condition in conditions(node):
                 if condition.possible(*(known.get(value, UNKNOWN) for value in condition.values)):

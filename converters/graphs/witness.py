@@ -18,7 +18,9 @@ from enginesmith.converters.graphs.rounding import Alone
 from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 SECONDS = 3.0
-"""For the evaluator, once the samples are there."""
+"""Of the processor's time for the evaluator, once the samples are there."""
+PATIENCE = 10.0
+"""Seconds by the clock for them: a busy machine is no reason not to hear it."""
 SEARCH_SECONDS = 20.0
 """For finding the node where the two disagree."""
 SLOWER = 30
@@ -43,6 +45,8 @@ class Testimony:
     """Samples on which it was heard."""
     disputes: list[str] = field(default_factory=list)
     """The outputs on which they disagree, and the node, in words."""
+    doubted: bool = False
+    """They disagree on ordinary samples too, and not on probes alone, where either may be right."""
 
     @property
     def note(self) -> str:
@@ -66,9 +70,9 @@ class Witness:
         if self._running is None or SLOWER * pace > SECONDS:
             return told
         (self._scratch / READY).touch()
-        print(self._running.wait(SECONDS).output)
+        print(self._running.wait(PATIENCE, SECONDS).output)
         sample_set, feeds = SampleSet.load(self._samples)
-        disputed: dict[str, int] = {}
+        disputed: dict[str, list[int]] = {}
         for index, own in enumerate(results):
             other = read_outputs(self._scratch, index, list(own))
             if not other:
@@ -87,11 +91,12 @@ class Witness:
             told.exact[index] = {name: array.astype(own[name].dtype) for name, array in exact.items() if name in agreed}
             told.contrary[index] = {name: array for name, array in other.items() if name not in agreed}
             for name in told.contrary[index]:
-                disputed.setdefault(name, index)
-        nodes = {index: self._nodes(index) for index in set(disputed.values())}
-        for name, index in disputed.items():
-            if nodes[index]:
-                where = ", ".join(f"{op} {node!r}" for node, op in nodes[index][:3])
+                disputed.setdefault(name, []).append(index)
+        nodes = {index: self._nodes(index) for index in {indices[0] for indices in disputed.values()}}
+        for name, indices in disputed.items():
+            if nodes[indices[0]]:
+                told.doubted |= not all(sample_set.samples[index].probe for index in indices)
+                where = ", ".join(f"{op} {node!r}" for node, op in nodes[indices[0]][:3])
                 told.disputes.append(
                     f"ONNX Runtime and onnx's reference evaluator disagree on output {name}, at {where}: which is right isn't known"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, INTEGERS, Recipe
+from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
+
+FEW = 8
+"""Examples for random weights."""
 
 
 class CalibrateOptions(Options):
@@ -66,10 +71,12 @@ class Calibrate(Stage[CalibrateOptions]):
         from enginesmith.converters.training.record import FineTuning
 
         dataset = options.data.open(inputs["samples"])
+        # what is calibrated with random weights proves nothing, and takes as long
+        most = FEW if SampleSet.load(inputs["samples"])[0].random_weights else None
         model = prepare(ir.load(inputs["model"] / MODEL), options.precision, options.rest)
 
         def feeds() -> Iterator[Mapping[str, Any]]:
-            return (example.feed for example in dataset)
+            return (example.feed for example in islice(dataset, most))
 
         if options.equalize:
             context.progress("equalizing channels")

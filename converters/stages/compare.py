@@ -23,6 +23,7 @@ from enginesmith.converters.graphs.comparison import (
     rounding_alone,
     run_samples,
     runner_label,
+    settle_probes,
     silent_outputs,
     worst_figures,
 )
@@ -99,13 +100,15 @@ class Compare(Stage[CompareOptions]):
         tolerance = TOLERANCES[options.precision]
         alone = rounding_alone(inputs["samples"])
         compared = compare_samples(samples, chosen, feeds, before, results, tolerance, alone)
+        contrary = load_beside(inputs["samples"], WITNESS)
+        witnesses = {index: contrary[index] for index in chosen} if contrary else {}
+        by_index = dict(zip(chosen, results, strict=True))
+        settle_probes(samples, dict(zip(chosen, compared, strict=True)), by_index, witnesses, tolerance)
         label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
         excused = excuse(samples, options.precision) or (options.judged_by and f"{options.judged_by} judges it")
         comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
-            contrary = load_beside(inputs["samples"], WITNESS)
-            witnesses = {index: contrary[index] for index in chosen} if contrary else {}
-            doubt_the_reference(comparison, dict(zip(chosen, results, strict=True)), witnesses, tolerance)
+            doubt_the_reference(comparison, by_index, witnesses, tolerance)
         if comparison.verdict == "fail" and "wide" in inputs:
             exact = load_results(inputs["wide"])[0][1]
             rows = zip(compared, before, results, (exact[index] for index in chosen), strict=True)

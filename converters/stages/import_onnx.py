@@ -138,7 +138,7 @@ class OnnxImport(Stage[ImportOptions]):
                 "task": task,
                 "source_files": sources,
                 "warnings": told.disputes,
-                "doubt": Doubt(verified="proves nothing", reason=told.disputes[0]) if told.disputes else None,
+                "doubt": Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None,
                 "note": told.note,
                 "coverage": exercised.coverage,
             }

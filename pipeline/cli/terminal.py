@@ -7,6 +7,7 @@ from rich.table import Table
 
 from enginesmith.converters.core import engine_layers as layers
 from enginesmith.converters.core.facts import GraphFacts
+from enginesmith.converters.graphs.comparison import worst_output
 from enginesmith.pipeline.api.console import escape
 from enginesmith.pipeline.api.progress import MARKS
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, StageRecord
@@ -63,11 +64,12 @@ def _stages(records: list[StageRecord]) -> Table:
 
 
 def largest_difference(record: StageRecord) -> str:
-    """To the stage before: of tensors the largest absolute difference, of detections that of a score."""
+    """To the stage before: of tensors where it is nearest to what is allowed, of detections the largest of a score."""
     if record.comparison is None:
         return ""
-    figures = [output.max_abs for sample in record.comparison.samples for output in sample.outputs]
-    figures += [s.detections.worst_score_difference for s in record.comparison.samples if s.detections]
+    scores = [s.detections.worst_score_difference for s in record.comparison.samples if s.detections]
+    worst = worst_output(record.comparison.samples)
+    figures = [*scores, *([worst.worst_abs] if worst else [])]
     return f"{max(figures):.1e}" if figures else ""
 
 
