@@ -98,14 +98,15 @@ class Compare(Stage[CompareOptions]):
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
         tolerance = TOLERANCES[options.precision]
-        alone = rounding_alone(inputs["samples"])
+        alone = rounding_alone(inputs["samples"], samples, feeds)
         compared = compare_samples(samples, chosen, feeds, before, results, tolerance, alone)
         contrary = load_beside(inputs["samples"], WITNESS)
         witnesses = {index: contrary[index] for index in chosen} if contrary else {}
         by_index = dict(zip(chosen, results, strict=True))
         settle_probes(samples, dict(zip(chosen, compared, strict=True)), by_index, witnesses, tolerance)
         label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
-        excused = excuse(samples, options.precision) or (options.judged_by and f"{options.judged_by} judges it")
+        model = inputs["expected"] == inputs["samples"]
+        excused = excuse(samples, options.precision, model) or (options.judged_by and f"{options.judged_by} judges it")
         comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
             doubt_the_reference(comparison, by_index, witnesses, tolerance)
