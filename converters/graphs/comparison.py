@@ -109,12 +109,15 @@ def compare_samples(
 
 
 def rounding_alone(folder: Path) -> dict[int, Alone]:
-    """Of the samples in a folder, by index, as far as the stage that made them found it out."""
-    reference = load_results(folder)[0][1]
+    """Of the samples in a folder, by index, as far as the stage that made them found it out: those made up for two given graphs
+    have no reference.
+    """
+    beside = {file: load_beside(folder, file) for file in (MOVED, EXACT)}
+    reference = load_results(folder)[0][1] if any(beside.values()) else []
     return {
         index: Alone(reference[index], outputs, whole=file == EXACT)
-        for file in (MOVED, EXACT)
-        for index, outputs in enumerate(load_beside(folder, file))
+        for file, results in beside.items()
+        for index, outputs in enumerate(results)
         if len(outputs)
     }
 
