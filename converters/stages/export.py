@@ -15,6 +15,7 @@ from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, Samp
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.samples import make_samples, with_legal_integers
+from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
@@ -109,8 +110,8 @@ class Export(Stage[ExportOptions]):
 
             samples, feeds, results, pace = with_legal_integers(prepared.specs, refer)
             warnings = [*loaded.warnings]
-            if not _repeats(results):
-                warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
+            if not repeats(samples, feeds, results):
+                warnings.append(f"the model {UNSTEADY}")
                 context.warn(warnings[-1])
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
@@ -126,6 +127,7 @@ class Export(Stage[ExportOptions]):
             doubt = frozen.doubt(attempts[-1].tool)
             if doubt:
                 context.warn(doubt.reason)
+                samples.baked = doubt.reason if options.allow_baked else ""
             exercised = exercise(
                 context.out / MODEL,
                 samples,
@@ -203,15 +205,3 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
     # copied, since a tensor may be the model's own, which the next call changes
     return {name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)}
-
-
-def _repeats(results: Sequence[dict[str, Array]]) -> bool:
-    """Whether the last sample, which is the first one again, gave the same outputs."""
-    import numpy as np
-
-    first, again = results[0], results[-1]
-    return all(
-        array.shape == again[name].shape
-        and np.allclose(array.astype(np.float64), again[name].astype(np.float64), rtol=1e-4, atol=1e-6, equal_nan=True)
-        for name, array in first.items()
-    )
