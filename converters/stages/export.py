@@ -81,6 +81,7 @@ class Export(Stage[ExportOptions]):
 
         from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import Examination, examine
+        from enginesmith.converters.torch_models.state import State
 
         context.progress("loading the model")
         loaded = load(options, inputs.get("finetuned"))
@@ -88,6 +89,7 @@ class Export(Stage[ExportOptions]):
             context.warn(warning)
         with torch.no_grad():
             prepared = prepare(loaded, options)
+            unused = State(prepared.module)
             context.progress("PyTorch's own outputs")
 
             def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
@@ -116,6 +118,7 @@ class Export(Stage[ExportOptions]):
             names = list(results[0])
             module = prepared.build()
             context.progress("what a trace would freeze")
+            unused.restore()  # what the first input leaves behind is seen in a model that had none yet
             # the static detectors are ours, and torchvision writes its own to be traced
             sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
@@ -136,7 +139,13 @@ class Export(Stage[ExportOptions]):
                 strict=True,
                 progress=context.progress,
             )
-            exact = exact_results(prepared.module, prepared.forward, exercised.feeds, exercised.results)
+            exact = exact_results(
+                prepared.module,
+                prepared.forward,
+                exercised.feeds,
+                exercised.results,
+                len(exercised.samples.ordinary()),
+            )
         save_results(context.out, "PyTorch", exercised.results)
         if any(exact):
             save_results(context.out, "PyTorch in float64", exact, EXACT)

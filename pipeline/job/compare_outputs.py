@@ -80,7 +80,7 @@ def compare_outputs(
     pairs: Sequence[Pair], samples: Path, timeout: float, listen: Callable[[str], None]
 ) -> Iterator[Comparison]:
     """A verdict for each pair. A side that breaks down where the other one runs has failed."""
-    names = SampleSet.model_validate_json((samples / SAMPLES_FILE).read_bytes()).samples
+    names = SampleSet.model_validate_json((samples / SAMPLES_FILE).read_bytes())
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enginesmith-compare-")))
         for number, pair in enumerate(pairs):
@@ -89,7 +89,8 @@ def compare_outputs(
                 yield _not_run(pair, "; ".join(blocked))
                 continue
             static = not (pair.a.every_shape and pair.b.every_shape)
-            indices = [i for i, each in enumerate(names) if not static or each.optimum or each.listed]
+            taken = [not static or each.optimum or each.listed for each in names.samples]
+            indices = [index for index in names.held(pair.precision) if taken[index]]
             folders = [work / f"{number}{side}" for side in "ab"]
             broken = []
             for form, folder in zip((pair.a, pair.b), folders, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnx import numpy_helper
 from running import Built
 
 from enginesmith.converters.core.files import record_files
+from enginesmith.pipeline.job.entry import ENTRY, sealed, unsealed
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.job.store import Store
 
@@ -47,10 +49,10 @@ def spoil(run: Path, stage: str, layer: int) -> str:
     weight = next(tensor for tensor in model.graph.initializer if tensor.name == conv.input[1])
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.02), weight.name))
     onnx.save(model, path)
-    entry = path.parent.parent / "entry.json"
-    content = json.loads(entry.read_text())
-    content["files"] = {name: file.model_dump() for name, file in record_files(path.parent).items()}
-    entry.write_text(json.dumps(content))
+    record = path.parent.parent / ENTRY
+    entry = unsealed(record.read_bytes())
+    assert entry is not None
+    record.write_bytes(sealed(entry.model_copy(update={"files": record_files(path.parent)})))
     return str(conv.name)
 
 
@@ -100,9 +102,9 @@ def test_a_run_in_which_all_agrees(enginesmith, run):
 def test_tvm_is_asked_for_ever_shorter_graphs(enginesmith, run, monkeypatch):
     """A tolerance of nothing: rounding then counts, and its first layer is found by bisection."""
     from enginesmith.converters.graphs import tolerances
-    from enginesmith.converters.graphs.tolerances import Tolerance
 
-    monkeypatch.setitem(tolerances.TOLERANCES, "fp32", Tolerance(1e-12, 1e-12, 0.0, 1.0, 1.0))
+    nothing = replace(tolerances.TOLERANCES["fp32"], scale=0.0, relative=1e-12)
+    monkeypatch.setitem(tolerances.TOLERANCES, "fp32", nothing)
     answer = bisect(enginesmith, run, "--stages", "simplify,tvm", "--json")
     (found,) = json.loads(answer.out)
     assert answer.status == 0

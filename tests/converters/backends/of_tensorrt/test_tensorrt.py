@@ -32,7 +32,7 @@ def context(tmp_path) -> Context:
 
 def test_builds_an_engine_and_tells_its_progress(tmp_path):
     events = []
-    context = Context(tmp_path, tmp_path, tmp_path, events.append)
+    context = Context(tmp_path, tmp_path, tmp_path, emit=events.append)
     asked = request(convnet(tmp_path / "m.onnx"), tmp_path)
     info = BACKEND.build(asked, context)
     engine = asked.out / BACKEND.engine_file
