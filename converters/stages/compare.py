@@ -27,6 +27,7 @@ from enginesmith.converters.graphs.comparison import (
     runner_label,
     settle_probes,
     silent_outputs,
+    tell_lost_nan,
     worst_figures,
 )
 from enginesmith.converters.graphs.difference import as_close
@@ -116,7 +117,9 @@ class Compare(Stage[CompareOptions]):
         contrary = load_beside(inputs["samples"], WITNESS)
         witnesses = {index: contrary[index] for index in chosen} if contrary else {}
         by_index = dict(zip(chosen, results, strict=True))
-        settle_probes(samples, dict(zip(chosen, compared, strict=True)), by_index, witnesses, tolerance)
+        records = dict(zip(chosen, compared, strict=True))
+        settle_probes(samples, records, by_index, witnesses, tolerance)
+        lost = tell_lost_nan(samples, records, feeds, dict(zip(chosen, before, strict=True)), by_index, tolerance)
         comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
             doubt_the_reference(comparison, by_index, witnesses, tolerance)
@@ -129,7 +132,7 @@ class Compare(Stage[CompareOptions]):
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
-        silent = silent_outputs(compared)
+        silent = [*silent_outputs(compared), *(f"{lost_nan} of {label}" for lost_nan in lost)]
         for warning in silent:
             context.warn(warning)
         return ComparedFacts(comparison=comparison, note=worst_figures(compared), warnings=silent)
