@@ -123,6 +123,6 @@ def judge(samples: str, indices: Sequence[int], expected: str, found: str, preci
 
     names, feeds = SampleSet.load(Path(samples))
     before, after = (load_results(Path(folder))[0][1] for folder in (expected, found))
-    alone = rounding_alone(Path(samples))
+    alone = rounding_alone(Path(samples), names, feeds)
     compared = compare_samples(names, indices, feeds, before, after, TOLERANCES[precision], alone)
     return conclude(compared, "", "").model_dump()

@@ -171,8 +171,7 @@ class Recipe(BaseModel):
     exporter: Exporter = option("auto", "PyTorch's exporter: dynamo, torchscript; auto tries both.", for_=TORCH)
     allow_baked: bool = option(
         False,
-        "Go on where the model decides by its data or keeps state, with what one run did (and --keep-going, past samples that "
-        "show it): no engine is verified.",
+        "Go on where the model decides by its data or keeps state, with what one run did: no engine is verified.",
     )
     opset: int = option(18, "ONNX opset to export to.", ge=11, le=23, for_=TORCH)
     simplify: bool = option(True, "Run the simplifier.")

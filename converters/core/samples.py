@@ -62,6 +62,8 @@ class SampleSet(BaseModel):
     samples: list[Sample]
     random_weights: bool = False
     """The model's weights are seeded: what a lower precision costs can't be seen on them."""
+    baked: str = ""
+    """What the export has fixed that the model decides by its data, as the user allowed: the graph is another function."""
 
     def ordinary(self) -> list[int]:
         """The samples that are no probes, which come first."""

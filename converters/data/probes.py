@@ -31,7 +31,8 @@ MAGNITUDES = (89.0, -89.0, 128.0, 255.5, 300.7, -300.7, 1e4, -1e4, 7e4)
 LANDMARKS = (2**31 - 1, 2**31, 2**31 + 1, -(2**31) - 1, 2**33 + 5, 2**53 + 1, -(2**53) - 1)
 """Where int32 ends, and the whole numbers of float64."""
 SMALL = 9
-NEAR = frozenset(("high contrast", "checkerboard", "black", "white", "both signs", "ties"))
+BYTE = 255
+NEAR = frozenset(("high contrast", "checkerboard", "black", "white", "both signs", "ties", "small positive"))
 """Probes with values of the size of ordinary ones, which come first."""
 
 
@@ -75,6 +76,18 @@ def _signs(base: Array, rng: np.random.Generator) -> Array:
 
     drawn = rng.standard_normal(base.shape) * 2
     return np.where(rng.random(base.shape) < 0.5, np.round(drawn * 2) / 2, drawn)
+
+
+def _positive(most: int) -> Make:
+    """For what negative ones are no input of, such as a cast to unsigned integers; every other one a multiple of a half."""
+
+    def make(base: Array, rng: np.random.Generator) -> Array:
+        import numpy as np
+
+        drawn = rng.uniform(0, most, base.shape)
+        return np.where(rng.random(base.shape) < 0.5, np.round(drawn * 2) / 2, drawn)
+
+    return make
 
 
 def _placed(values: Sequence[float], here: Array, others: Array, rng: np.random.Generator) -> Array:
@@ -125,6 +138,8 @@ def _sign(base: Array, rng: np.random.Generator) -> Array:
 FLOATS: Mapping[str, Make] = {
     "both signs": _signs,
     "ties": lambda base, rng: rng.integers(-1, 2, base.shape),
+    "small positive": _positive(SMALL),
+    "positive up to a byte": _positive(BYTE),
     "wide magnitudes": _wide,
     "infinite": _sprinkled((math.inf, -math.inf, -0.0)),
     "NaN": _sprinkled((math.nan,)),

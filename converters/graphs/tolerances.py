@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.graphs.magnitudes import local_scales
@@ -37,6 +37,10 @@ class Tolerance:
     floor: float | None = None
     """Takes the place of `scale` and of `relative` where it is known what rounding alone does to the output, for what runtimes
     do otherwise: approximations of exp, tanh, erf. None: they hold all the same."""
+
+    def times(self, factor: float) -> Tolerance:
+        """The same for tensors, wider."""
+        return replace(self, scale=factor * self.scale, relative=factor * self.relative)
 
 
 TOLERANCES = {

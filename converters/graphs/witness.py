@@ -19,7 +19,7 @@ from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 SECONDS = 3.0
 """Of the processor's time for the evaluator, once the samples are there."""
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds by the clock for them: a busy machine is no reason not to hear it."""
 SEARCH_SECONDS = 20.0
 """For finding the node where the two disagree."""

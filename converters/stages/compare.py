@@ -7,10 +7,12 @@ from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.bisect.sides import runner_of
+from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import WITNESS, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
@@ -98,14 +100,23 @@ class Compare(Stage[CompareOptions]):
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
         tolerance = TOLERANCES[options.precision]
-        alone = rounding_alone(inputs["samples"])
-        compared = compare_samples(samples, chosen, feeds, before, results, tolerance, alone)
+        alone = rounding_alone(inputs["samples"], samples, feeds)
+        label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
+        model = inputs["expected"] == inputs["samples"]
+        excused = excuse(samples, options.precision, model) or (options.judged_by and f"{options.judged_by} judges it")
+        try:
+            compared = compare_samples(samples, chosen, feeds, before, results, tolerance, alone)
+        except ConversionError as error:
+            if not (model and samples.baked):
+                raise
+            reason = f"{error}; {excused}"  # a size was baked in
+            return ComparedFacts(
+                comparison=Comparison(expected=options.expected, found=label, verdict="differs", reason=reason)
+            )
         contrary = load_beside(inputs["samples"], WITNESS)
         witnesses = {index: contrary[index] for index in chosen} if contrary else {}
         by_index = dict(zip(chosen, results, strict=True))
         settle_probes(samples, dict(zip(chosen, compared, strict=True)), by_index, witnesses, tolerance)
-        label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
-        excused = excuse(samples, options.precision) or (options.judged_by and f"{options.judged_by} judges it")
         comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
             doubt_the_reference(comparison, by_index, witnesses, tolerance)

@@ -15,6 +15,7 @@ from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, Samp
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.samples import make_samples, with_legal_integers
+from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
@@ -80,6 +81,7 @@ class Export(Stage[ExportOptions]):
 
         from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import Examination, examine
+        from enginesmith.converters.torch_models.state import State
 
         context.progress("loading the model")
         loaded = load(options, inputs.get("finetuned"))
@@ -87,6 +89,7 @@ class Export(Stage[ExportOptions]):
             context.warn(warning)
         with torch.no_grad():
             prepared = prepare(loaded, options)
+            unused = State(prepared.module)
             context.progress("PyTorch's own outputs")
 
             def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
@@ -107,14 +110,15 @@ class Export(Stage[ExportOptions]):
 
             samples, feeds, results, pace = with_legal_integers(prepared.specs, refer)
             warnings = [*loaded.warnings]
-            if not _repeats(results):
-                warnings.append("the model answers the same input differently: it keeps state or draws random numbers")
+            if not repeats(samples, feeds, results):
+                warnings.append(f"the model {UNSTEADY}")
                 context.warn(warnings[-1])
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
             module = prepared.build()
             context.progress("what a trace would freeze")
+            unused.restore()  # what the first input leaves behind is seen in a model that had none yet
             # the static detectors are ours, and torchvision writes its own to be traced
             sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
@@ -123,6 +127,7 @@ class Export(Stage[ExportOptions]):
             doubt = frozen.doubt(attempts[-1].tool)
             if doubt:
                 context.warn(doubt.reason)
+                samples.baked = doubt.reason if options.allow_baked else ""
             exercised = exercise(
                 context.out / MODEL,
                 samples,
@@ -134,7 +139,13 @@ class Export(Stage[ExportOptions]):
                 strict=True,
                 progress=context.progress,
             )
-            exact = exact_results(prepared.module, prepared.forward, exercised.feeds, exercised.results)
+            exact = exact_results(
+                prepared.module,
+                prepared.forward,
+                exercised.feeds,
+                exercised.results,
+                len(exercised.samples.ordinary()),
+            )
         save_results(context.out, "PyTorch", exercised.results)
         if any(exact):
             save_results(context.out, "PyTorch in float64", exact, EXACT)
@@ -194,15 +205,3 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
     # copied, since a tensor may be the model's own, which the next call changes
     return {name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)}
-
-
-def _repeats(results: Sequence[dict[str, Array]]) -> bool:
-    """Whether the last sample, which is the first one again, gave the same outputs."""
-    import numpy as np
-
-    first, again = results[0], results[-1]
-    return all(
-        array.shape == again[name].shape
-        and np.allclose(array.astype(np.float64), again[name].astype(np.float64), rtol=1e-4, atol=1e-6, equal_nan=True)
-        for name, array in first.items()
-    )

@@ -31,6 +31,7 @@ from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.samples import make_samples, with_legal_integers
 from enginesmith.converters.graphs import onnxruntime
+from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
 from enginesmith.converters.graphs.rounding import moved
@@ -127,7 +128,12 @@ class OnnxImport(Stage[ImportOptions]):
             save_results(context.out, "ONNX Runtime, on moved inputs", nudged, MOVED)
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
-        for warning in told.disputes:
+        doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
+        warnings = told.disputes
+        if not repeats(exercised.samples, exercised.feeds, exercised.results):
+            doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
+            warnings = [doubt.reason, *warnings]
+        for warning in warnings:
             context.warn(warning)
         sources = {str(path): digest for path, digest in external.items()}
         weights = Weights(origin="model", detail=f"in {options.path.name}", sha256=options.sha256)
@@ -137,8 +143,8 @@ class OnnxImport(Stage[ImportOptions]):
                 "weights": weights,
                 "task": task,
                 "source_files": sources,
-                "warnings": told.disputes,
-                "doubt": Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None,
+                "warnings": warnings,
+                "doubt": doubt,
                 "note": told.note,
                 "coverage": exercised.coverage,
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import os
@@ -279,6 +280,7 @@ def test_a_mismatch_stops_the_build(enginesmith, noise, tmp_path):
     assert set(states.values()) == {"skipped"}
     assert manifest.engines == []
     assert manifest.stages[2].error == "comes after compare import, which failed"
+    assert "the graph answers the same input differently" in answer.out
     assert "differs by" in manifest.stages[1].error
 
 
@@ -294,29 +296,50 @@ def test_keep_going_records_the_mismatch_and_goes_on(enginesmith, noise, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_model_that_keeps_state_is_caught_at_its_export(enginesmith, tmp_path):
-    (tmp_path / "stateful.py").write_text(
-        textwrap.dedent("""
+@pytest.mark.parametrize(
+    ("statements", "told", "shown"),
+    [
+        ("self.calls += 1.0; return x * self.calls", "the answer depends on earlier calls", "differs by"),
+        ("return x * 2 if x.sum() > 0 else x * -3", "Python takes a bool from the model's data", "sample "),
+        ("return x[:, : 1 + int(x.abs().sum()) % 4] * 2", "Python takes a number from the model's data", "has shape"),
+    ],
+    ids=["state", "branch", "size"],
+)
+def test_what_one_run_did_fails_or_is_allowed_and_never_verified(enginesmith, tmp_path, statements, told, shown):
+    """With the flag the difference from the model is told, and the build goes on to an engine."""
+    (tmp_path / "baked.py").write_text(
+        textwrap.dedent(f"""
             from torch import nn
 
-            class Counter(nn.Module):
+            class Baked(nn.Module):
                 calls = 0.0
 
                 def forward(self, x):
-                    self.calls += 1.0
-                    return x * self.calls
+                    {statements}
 
             def make():
-                return Counter()
+                return Baked()
         """)
     )
-    answer = enginesmith("build", "stateful.py:make", "--shape", "1x4", "--backend", "tvm", "--out", "out")
+    arguments = ("--shape", "2x4", "--exporter", "torchscript", "--backend", "tvm", "--measure", "0", "--no-simplify")
+    answer = enginesmith("build", "baked.py:make", *arguments, "--out", "out")
     assert answer.status == 1, answer
     manifest = Manifest.model_validate_json((tmp_path / "out/manifest.json").read_bytes())
-    assert next(stage.id for stage in manifest.stages if stage.status == "failed") == "compare export"
-    assert "compare export: sample" in answer.out
-    assert "log: " in answer.out
-    assert str(tmp_path / "out" / "logs" / "compare-export.log") in answer.out
+    assert next(stage.id for stage in manifest.stages if stage.status == "failed") == "export"
+    assert f"export: {told}" in answer.out
+    assert str(tmp_path / "out" / "logs" / "export.log") in answer.out
+    answer = enginesmith("build", "baked.py:make", *arguments, "--allow-baked", "--out", "out")
+    assert answer.status == 0, answer
+    manifest = Manifest.model_validate_json((tmp_path / "out/manifest.json").read_bytes())
+    comparison = next(stage.comparison for stage in manifest.stages if stage.id == "compare export")
+    assert comparison.verdict == "differs"
+    assert shown in comparison.reason
+    (engine,) = manifest.engines
+    assert (tmp_path / "out" / engine.path).is_file()
+    assert engine.verified == "no"
+    assert told in engine.verified_reason
+    assert "no: baked in: " in answer.out
+    assert told in html.unescape((tmp_path / "out/report.html").read_text())
 
 
 def test_a_full_disk_for_the_store(enginesmith, small_disk, tmp_path):

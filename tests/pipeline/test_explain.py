@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from enginesmith.pipeline.job.builder import _fail
+from enginesmith.pipeline.job.artifacts import _fail
 from enginesmith.pipeline.job.manifest import StageRecord
 from enginesmith.pipeline.job.worker import Result
 

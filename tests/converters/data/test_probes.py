@@ -38,6 +38,9 @@ def test_floats_of_all_kinds() -> None:
     assert np.abs(x["wide magnitudes"]).min() < 1
     assert x["wide magnitudes"].max() > 89, "exp overflows"
     assert len(np.unique(x["ties"])) == 3
+    for name, least, most in (("small positive", 5, 9), ("positive up to a byte", 128, 255)):
+        assert 0 <= x[name].min() < least < x[name].max() <= most
+        assert (x[name] % 1 == 0.5).any(), "a half"
     assert {np.inf, -np.inf} <= {*x["infinite"].ravel()}
     assert np.isnan(x["NaN"]).any()
     for name in ("infinite", "NaN"):
@@ -102,6 +105,6 @@ def test_lower_precisions_are_held_to_values_of_ordinary_size() -> None:
     held = {precision: samples.held(precision) for precision in ("fp32", "fp16", "int8")}
     assert held["fp32"] == [*range(len(feeds))]
     assert held["int8"] == samples.ordinary() == [0, 1, 2]
-    assert [samples.samples[index].name for index in held["fp16"]][3:] == ["both signs", "ties"]
+    assert [samples.samples[index].name for index in held["fp16"]][3:] == ["both signs", "ties", "small positive"]
     assert all(np.abs(feeds[index]["x"]).max() < 100 for index in held["fp16"])
     assert SampleSet.model_validate_json(samples.model_dump_json()) == samples

@@ -64,6 +64,19 @@ def external(folder: Path, location: str = "w.bin") -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.UINT32])
+def test_a_cast_to_integers_is_verified(kind: int, tmp_path: Path) -> None:
+    """Ordinary floats are all 0 there, and negative ones none of unsigned integers."""
+    cast = model([node("Cast", ["x"], ["y"], to=kind)], [tensor("x", FLOAT, [2, 5])], [tensor("y", kind, [2, 5])])
+    facts = import_onnx(tmp_path / "out", save(cast, tmp_path))
+    assert facts.doubt is None
+    comparison = compare(tmp_path / "compared", tmp_path / "out")
+    assert (comparison.verdict, comparison.reason) == ("pass", "")
+    shown = {sample.sample for sample in comparison.samples if not sample.vacuous}
+    assert "small positive" in shown
+    assert "positive up to a byte" in shown or kind == TensorProto.INT8
+
+
 def test_import(tmp_path: Path) -> None:
     path = save(gemm(), tmp_path / "in")
     out = tmp_path / "out"

@@ -150,7 +150,9 @@ SCRIPTS = {
 
 
 def scripted(members: Members, statement: str, function: str) -> Members:
-    name = next(name for name in members if name.endswith("container.py"))
+    name = next(
+        name for name in members if "container" in name and name.endswith(".py")
+    )  # torch adds a number to a second one
     lines = members[name].decode().splitlines()
     at = next(number for number, line in enumerate(lines) if FORWARD in line)
     end = next(number for number, line in enumerate(lines) if number >= at and line.endswith(":"))
