@@ -193,9 +193,11 @@ class DirectConvolution:
         """
         extent = (self.source.height, self.source.width)[axis]
         stride, dilation, pad = self.window.strides[axis], self.window.dilations[axis], self.window.pads[axis]
-        start = tirx.floordiv(pad - last * stride + dilation - 1, dilation)
-        end = tirx.floordiv(extent - 1 - first * stride + pad, dilation) + 1
-        return T.Bind(T.max(0, start)), T.Bind(T.min(self.window.kernel[axis], end))
+        start, end = (
+            tirx.floordiv(T.max(0, distance) + dilation - 1, dilation)
+            for distance in (pad - last * stride, extent + pad - first * stride)
+        )
+        return T.Bind(start), T.Bind(T.min(self.window.kernel[axis], end))
 
     def _sums(
         self,

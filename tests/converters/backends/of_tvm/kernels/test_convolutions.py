@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 QUICK = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -156,6 +156,8 @@ def test_taps_that_some_outputs_see(agrees: Any) -> None:
         size=pair(6, 24), dilations=pair(3, 9), pads=st.tuples(*(st.integers(2, 9) for _ in range(4))),
         strides=pair(1, 2), seed=st.integers(0, 99),
     )  # fmt: skip
+    @example(size=(17, 15), dilations=(4, 9), pads=(5, 7, 2, 3), strides=(2, 1), seed=39)
+    @example(size=(14, 20), dilations=(8, 7), pads=(9, 3, 9, 4), strides=(2, 2), seed=49)
     def property_holds(
         size: tuple[int, int],
         dilations: tuple[int, int],
