@@ -122,6 +122,10 @@ def open_dataset(
         raise UserError(
             f"{dataset.name}: {dataset.rows} examples are too few to calibrate on; give {FEWEST} at least, better 100"
         )
+    if dataset.made_up:
+        option = OPTIONS[role]
+        what = "ranges measured on it" if role == "calibration" else "agreement on it"
+        dataset.warnings.append(f"{dataset.name}, which is made up: {what} says little of real data; give {option}")
     if dataset.rows < min(FEW, limit) and not dataset.weak:
         what = (
             "ranges measured on so few fit others badly"

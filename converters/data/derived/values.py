@@ -13,7 +13,7 @@ FIELDS = 4
 def integers(observed: Array, shape: Shape, rng: np.random.Generator) -> Array:
     """The observed ones in other places: along the last axis, or whole rows where each place has a meaning of its own."""
     base = resized(observed, shape)
-    if not base.ndim or not base.size:
+    if not base.ndim:
         return base
     if base.ndim > 1 and base.shape[-1] <= FIELDS < base[..., 0].size:
         return rng.permutation(base.reshape(-1, shape[-1])).reshape(shape)
