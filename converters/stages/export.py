@@ -14,6 +14,7 @@ from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, Samp
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, Way, make_samples, representative
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -38,6 +39,7 @@ class ExportOptions(PrepareOptions):
     allow_baked: bool = False
     opset: int
     samples: int
+    own: OwnOptions = OwnOptions()
     pixels: Pixels | None = None
     """None: as the model's library has it."""
 
@@ -64,7 +66,8 @@ class Export(Stage[ExportOptions]):
             allow_baked=recipe.allow_baked,
             opset=recipe.opset,
             inputs=so_far.inputs,
-            samples=recipe.samples,
+            samples=sample_count(recipe),
+            own=OwnOptions.asked(recipe),
             task=so_far.source.task or "auto",
             pixels=recipe.pixels,
         )
@@ -92,11 +95,11 @@ class Export(Stage[ExportOptions]):
             unused = State(prepared.module)
             context.progress("PyTorch's own outputs")
 
-            own = Own(prepared.example)
+            pixels = options.pixels or prepared.pixels
+            own = Own(prepared.example, options.own.read(prepared.specs, prepared.task, pixels))
             random = loaded.weights.origin == "random"
 
             def make(way: Way) -> tuple[SampleSet, list[Feed]]:
-                pixels = options.pixels or prepared.pixels
                 return make_samples(
                     prepared.specs, prepared.task, options.samples, options.seed, pixels=pixels, own=own, way=way
                 )

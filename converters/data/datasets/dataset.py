@@ -115,7 +115,7 @@ def open_dataset(
     """
     size = Batches(samples.specs, samples.pixels).size
     limit = -(-limit // size) * size  # whole batches
-    source = _source(spec, samples, role, limit, seed, pattern)
+    source = open_source(spec, samples, role, limit, seed, pattern)
     dataset = Dataset(source, samples.specs, samples.pixels, limit)
     fewest = FEWEST if role == "calibration" else 1
     if dataset.rows < min(fewest, limit):
@@ -136,7 +136,10 @@ def open_dataset(
     return dataset
 
 
-def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int, pattern: Feed | None) -> Source:
+def open_source(
+    spec: str, samples: SampleSet, role: Role, limit: int, seed: int, pattern: Feed | None = None
+) -> Source:
+    """Of at most `limit` items, before anything of it is held against the model. Raises UserError."""
     from enginesmith.converters.data.datasets import array_files, folder, loader, recorded, shipped
 
     place = locate(spec, OPTIONS[role])
