@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -190,7 +190,7 @@ class Recipe(BaseModel):
     tune_database: Path | None = option(
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
     )
-    samples: str | int = option(
+    samples: str | Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = option(
         SAMPLES,
         "How many inputs every comparison runs on, 64 at most, or your own: data.npz, or a folder; one is then run a second "
         "time, and probes show what they don't.",
