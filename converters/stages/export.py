@@ -20,7 +20,7 @@ from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import distinct, flatten
-from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
+from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed, tensors_of
 from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
@@ -99,7 +99,7 @@ class Export(Stage[ExportOptions]):
                     options.samples,
                     options.seed,
                     pixels=options.pixels or prepared.pixels,
-                    example=[tensor.numpy() for tensor in loaded.example],
+                    example=[tensor.numpy() for tensor in tensors_of(loaded.example)],
                     integers=integers,
                 )
                 ordinary = [feeds[index] for index in samples.ordinary()]
