@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.facts import Doubt, ModelFacts
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
+from enginesmith.converters.core.inputs import InputSpec, fixed_sizes, resolve_inputs
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
@@ -30,7 +30,7 @@ from enginesmith.converters.core.samples import (
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.samples import make_samples, with_legal_integers
-from enginesmith.converters.graphs import onnxruntime
+from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
@@ -93,9 +93,11 @@ class OnnxImport(Stage[ImportOptions]):
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
+        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
+        facts = describe(context.out / MODEL)
         task = options.task if options.task != "auto" else "tensor"
         context.progress("reference outputs")
-        run = _runner(context.out / MODEL, options.path.name)
+        run = _runner(given.path, options.path.name)
 
         def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
             samples, feeds = make_samples(
@@ -104,8 +106,9 @@ class OnnxImport(Stage[ImportOptions]):
             ordinary = [feeds[index] for index in samples.ordinary()]
             return samples, feeds, *_reference(run, ordinary, options.path.name)
 
-        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
+        with second_witness(given.path, context.out, context.scratch) as witness:
             samples, feeds, results, pace = with_legal_integers(specs, refer)
+            given.check(samples, feeds, results)
             exercised = exercise(
                 context.out / MODEL,
                 samples,
@@ -129,7 +132,7 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = told.disputes
+        warnings = [*given.warnings, *told.disputes]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]
@@ -145,7 +148,7 @@ class OnnxImport(Stage[ImportOptions]):
                 "source_files": sources,
                 "warnings": warnings,
                 "doubt": doubt,
-                "note": told.note,
+                "note": "; ".join(filter(None, (given.note, told.note))),
                 "coverage": exercised.coverage,
             }
         )
