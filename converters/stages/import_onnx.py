@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.facts import Doubt, ModelFacts
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
+from enginesmith.converters.core.inputs import InputSpec, fixed_sizes, resolve_inputs
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
@@ -31,7 +31,7 @@ from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, Way, make_samples
-from enginesmith.converters.graphs import onnxruntime
+from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
@@ -96,9 +96,11 @@ class OnnxImport(Stage[ImportOptions]):
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
+        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
+        facts = describe(context.out / MODEL)
         task = options.task if options.task != "auto" else "tensor"
         context.progress("reference outputs")
-        run = _runner(context.out / MODEL, options.path.name)
+        run = _runner(given.path, options.path.name)
 
         pixels = options.pixels or "unknown"
         own = Own(more=options.own.read(specs, task, pixels))
@@ -106,8 +108,9 @@ class OnnxImport(Stage[ImportOptions]):
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
 
-        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
+        with second_witness(given.path, context.out, context.scratch) as witness:
             admitted = admit(make, own.ways(specs), run)
+            given.check(admitted.samples, admitted.feeds, admitted.results)
             exercised = exercise(
                 context.out / MODEL,
                 admitted.samples,
@@ -131,7 +134,7 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = [*admitted.notes, *told.disputes]
+        warnings = [*given.warnings, *admitted.notes, *told.disputes]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]
@@ -147,7 +150,7 @@ class OnnxImport(Stage[ImportOptions]):
                 "source_files": sources,
                 "warnings": warnings,
                 "doubt": doubt,
-                "note": told.note,
+                "note": "; ".join(filter(None, (given.note, told.note))),
                 "coverage": exercised.coverage,
             }
         )

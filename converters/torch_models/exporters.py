@@ -17,6 +17,7 @@ from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.capture import capture
 
 if TYPE_CHECKING:
     import torch
@@ -117,12 +118,11 @@ def _dynamo(
     if dynamic and _takes_varargs(module):
         shapes = (shapes,)  # type: ignore[assignment]
     program = torch.onnx.export(
-        module,
-        examples,
+        capture(module, examples, shapes if dynamic else None),
         dynamo=True,
         input_names=[spec.name for spec in specs],
         output_names=names,
-        dynamic_shapes=shapes if dynamic else None,
+        dynamic_shapes=shapes if dynamic else None,  # for the names of the dimensions
         opset_version=opset,
         external_data=False,
         verbose=False,

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.inputs import DTYPES, InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
+from enginesmith.converters.torch_models.example import Example
 from enginesmith.converters.torch_models.outputs import flat
 from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 WEIGHTS = "weights.pt"
@@ -137,7 +139,8 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
 
 def _example(loaded: LoadedModel, specs: Sequence[InputSpec]) -> Feed:
     return OrderedDict(
-        (spec.name, tensor.detach().cpu().numpy()) for spec, tensor in zip(specs, loaded.example, strict=False)
+        (spec.name, tensor.detach().cpu().numpy())
+        for spec, tensor in zip(specs, tensors_of(loaded.example), strict=False)
     )
 
 
@@ -147,7 +150,7 @@ def _resolve_inputs(loaded: LoadedModel, options: PrepareOptions) -> tuple[Input
     if not specs and loaded.example:
         specs = tuple(
             InputSpec.static("", tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-            for tensor in loaded.example
+            for tensor in tensors_of(loaded.example)
         )
     if not specs and loaded.library:
         size = tuple(getattr(loaded.module, "pretrained_cfg", {}).get("input_size", (3, 224, 224)))
@@ -168,6 +171,18 @@ def _resolve_inputs(loaded: LoadedModel, options: PrepareOptions) -> tuple[Input
         spec if spec.name else spec.model_copy(update={"name": default})
         for spec, default in zip(specs, defaults, strict=False)
     )
+
+
+def tensors_of(example: Example) -> tuple[torch.Tensor, ...]:
+    """Its positional arguments. Raises UserError where these are no tensors, or there are others."""
+    import torch
+
+    if example.kwargs or not all(isinstance(value, torch.Tensor) for value in example.args):
+        raise UserError("the model's example inputs must be a tensor or a tuple of tensors")
+    for tensor in example.args:
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
+            raise UserError(f"an example input is {tensor.dtype}; one of {' '.join(DTYPES)}")
+    return example.args
 
 
 def _positional(module: nn.Module) -> list[str]:
