@@ -42,7 +42,7 @@ def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) ->
 
     framed = [spec.name for spec in specs if takes_pictures(spec)]
     floats = [s.name for s in specs if s.dtype.startswith("float") and (pixels == "unknown" or s.name not in framed)]
-    integers = [spec.name for spec in specs if "int" in spec.dtype]
+    integers = [spec.name for spec in specs if "int" in spec.dtype and spec.values is None]
     tables = ((framed, _pictures(pixels)), (floats, FLOATS), (integers, INTEGERS))
     for number, (names, (label, make)) in enumerate(
         (names, entry) for names, table in tables for entry in table.items() if names

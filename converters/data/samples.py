@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.inputs import InputSpec, listed_shapes, written
+from enginesmith.converters.core.inputs import InputSpec, at, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
@@ -76,11 +76,12 @@ def make_samples(
         samples.append(Sample(name=written(listed), picture=picture, optimum=False, listed=True))
         feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng, given, integers))
     if any(spec.dynamic and not spec.shapes for spec in specs):
-        for label in ("min", "max", "unseen"):
+        places: tuple[Literal["min", "max", "unseen"], ...] = ("min", "max", "unseen")
+        for place in places:
             picture = names[0] if pictured else ""
-            shapes = [getattr(spec, label) for spec in specs]
-            samples.append(Sample(name=f"{label} size", picture=picture, optimum=False))
-            feeds.append(_feed(specs, shapes, picture, pixels, rng, given, integers))
+            fixed = at(specs, place)
+            samples.append(Sample(name=f"{place} size", picture=picture, optimum=False))
+            feeds.append(_feed(fixed, [spec.opt for spec in fixed], picture, pixels, rng, given, integers))
     samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
     feeds.append(feeds[0])
     for sample, feed in probes(specs, feeds[0], pixels, seed):
@@ -98,11 +99,16 @@ def _feed(
     given: Feed,
     integers: tuple[int, int],
 ) -> Feed:
-    """Integers are those of the `given` example in another order, since they may mean anything."""
+    """Integers are those of the `given` example in another order, since they may mean anything; those that decide on sizes
+    are what was said."""
+    import numpy as np
+
     feed: Feed = OrderedDict()
     for spec, shape in zip(specs, shapes, strict=True):
         if picture and takes_pictures(spec):
             feed[spec.name] = _pictures(shape, picture, pixels).astype(spec.dtype)
+        elif spec.values is not None:
+            feed[spec.name] = np.full(shape, spec.values.opt, spec.dtype)
         elif spec.name in given and "int" in spec.dtype and given[spec.name].size:
             feed[spec.name] = rng.choice(given[spec.name].ravel(), shape)
         else:
