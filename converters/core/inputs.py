@@ -38,6 +38,8 @@ class Dim(BaseModel):
     form: str = ""
     """What it is in named sizes: a name of its own that others may hang on, or an expression of such as `p+s`. Empty for one
     that hangs together with no other."""
+    step: int = 1
+    """What its sizes are multiples of."""
 
     @property
     def dynamic(self) -> bool:
@@ -103,8 +105,9 @@ def unseen(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
     taken: set[int] = set()
 
     def choose(dim: Dim) -> int:
-        size = untried(dim.min, dim.max, {*dim.bounds, *taken})
-        size = size if size > dim.min else untried(dim.min, dim.max, dim.bounds)
+        low, opt, high = (bound // dim.step for bound in dim.bounds)
+        size = untried(low, high, {low, opt, high, *(other // dim.step for other in taken)})
+        size = dim.step * (size if size > low else untried(low, high, (low, opt, high)))
         taken.add(size)
         return size
 
