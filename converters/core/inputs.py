@@ -95,7 +95,7 @@ class InputSpec(BaseModel):
 
 def at(specs: Sequence[InputSpec], place: Literal["min", "opt", "max", "unseen"]) -> tuple[InputSpec, ...]:
     """The inputs with every range of sizes or values fixed at its minimum, optimum or maximum, or as `unseen` has it."""
-    return unseen(specs) if place == "unseen" else _fixed(specs, lambda dim: int(getattr(dim, place)))
+    return unseen(specs) if place == "unseen" else chosen(specs, lambda dim: int(getattr(dim, place)))
 
 
 def unseen(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
@@ -105,26 +105,26 @@ def unseen(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
     taken: set[int] = set()
 
     def choose(dim: Dim) -> int:
+        if not dim.dynamic:
+            return dim.opt
         low, opt, high = (bound // dim.step for bound in dim.bounds)
         size = untried(low, high, {low, opt, high, *(other // dim.step for other in taken)})
         size = dim.step * (size if size > low else untried(low, high, (low, opt, high)))
         taken.add(size)
         return size
 
-    sizes = {name: choose(dim) if dim.dynamic else dim.opt for name, dim in named_sizes(specs).items()}
-
-    def size(dim: Dim) -> int:
-        if dim.form:
-            return value_of(dim.form, sizes)
-        return choose(dim) if dim.dynamic else dim.opt
-
-    return _fixed(specs, size)
+    return chosen(specs, choose)
 
 
-def _fixed(specs: Sequence[InputSpec], size: Callable[[Dim], int]) -> tuple[InputSpec, ...]:
+def chosen(specs: Sequence[InputSpec], choose: Callable[[Dim], int]) -> tuple[InputSpec, ...]:
+    """The inputs with every size and value fixed. `choose` is asked once for each name, and for each range without one;
+    expressions follow from the names.
+    """
+    sizes = {name: choose(dim) for name, dim in named_sizes(specs).items()}
+
     def fixed(dim: Dim) -> Dim:
-        chosen = size(dim)
-        return Dim(min=chosen, opt=chosen, max=chosen)
+        size = value_of(dim.form, sizes) if dim.form else choose(dim)
+        return Dim(min=size, opt=size, max=size)
 
     return tuple(
         spec.model_copy(

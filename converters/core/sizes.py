@@ -7,8 +7,9 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from itertools import chain
+from typing import Any
 
-OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -36,16 +37,18 @@ def names_in(form: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def value_of(form: str, sizes: Mapping[str, int]) -> int:
-    """What an expression comes to. Raises KeyError for a name without a size, ValueError for what is no expression."""
+def value_of(form: str, sizes: Mapping[str, Any]) -> Any:
+    """What an expression comes to: an int of ints, and of other things what their operators give. Raises KeyError for a name
+    without a size, ValueError for what is no expression.
+    """
 
-    def of(node: ast.expr) -> int:
+    def of(node: ast.expr) -> Any:
         if isinstance(node, ast.Name):
             return sizes[node.id]
         if isinstance(node, ast.BinOp):
-            return int(OPERATORS[type(node.op)](of(node.left), of(node.right)))
+            return OPERATORS[type(node.op)](of(node.left), of(node.right))
         assert isinstance(node, ast.Constant)
-        return int(node.value)  # type: ignore[arg-type]
+        return node.value
 
     return of(_parsed(form))
 

@@ -12,7 +12,7 @@ from math import gcd
 from typing import TypeAlias
 
 from enginesmith.converters.core.inputs import Dim, InputSpec
-from enginesmith.converters.core.samples import Feed
+from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.core.sizes import names_in, value_of
 from enginesmith.converters.data.samples import Own, make_samples
 
@@ -56,14 +56,12 @@ def settle(specs: Sequence[InputSpec], names: Sequence[Sequence[int | str]], acc
     return tuple(specs)
 
 
-def accepts(
-    own: Own, task: str, run: Callable[[Feed], object], seed: int = 0
-) -> Accepts:
+def accepts(own: Own, task: str, run: Callable[[Feed], object], pixels: Pixels) -> Accepts:
     """Does a model take its inputs at sizes that nothing else is tried at? `run` raises where it doesn't."""
 
     def taken(specs: Sequence[InputSpec]) -> bool:
         for way in own.ways(specs):
-            samples, feeds = make_samples(specs, task, 1, seed, own=own, way=way)
+            samples, feeds = make_samples(specs, task, 1, 0, pixels=pixels, own=own, way=way)
             feed = next(f for s, f in zip(samples.samples, feeds, strict=True) if s.name == "unseen size")
             try:
                 run(feed)

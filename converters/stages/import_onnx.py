@@ -107,7 +107,9 @@ class OnnxImport(Stage[ImportOptions]):
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
 
         with second_witness(given.path, context.out, context.scratch) as witness:
-            specs = settle(specs, [info.shape for info in facts.inputs], accepts(own, task, run))
+            specs = settle(
+                specs, [info.shape for info in facts.inputs], accepts(own, task, run, options.pixels or "unknown")
+            )
             admitted = admit(make, own.ways(specs), run)
             given.check(admitted.samples, admitted.feeds, admitted.results)
             exercised = exercise(

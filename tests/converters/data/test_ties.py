@@ -72,7 +72,9 @@ def test_names_that_contradict_the_ranges_are_not_believed() -> None:
     assert forms(specs) == [["x_0"], ["2*x_0"]] or forms(specs) == [["batch"], ["2*batch"]]
 
 
-@pytest.mark.parametrize(("stride", "shape"), [(32, "x:1..2..4x64..320..640x64..256..640"), (4, "x:1..2..4x8..16..64x3")])
+@pytest.mark.parametrize(
+    ("stride", "shape"), [(32, "x:1..2..4x64..320..640x64..256..640"), (4, "x:1..2..4x8..16..64x3")]
+)
 def test_multiples_where_nothing_else_is_taken(stride: int, shape: str) -> None:
     specs, _ = settled(shape, lambda x: x[1] % stride == 0)
     batch, height, _ = specs[0].dims
