@@ -16,6 +16,7 @@ from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, Way, make_samples, representative
+from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
@@ -111,6 +112,8 @@ class Export(Stage[ExportOptions]):
             def run(feed: Feed) -> dict[str, Array]:
                 return _named(prepared, _call(prepared, feed))
 
+            takes = accepts(own, prepared.task, run, options.pixels or prepared.pixels)
+            prepared.specs = settle(prepared.specs, (), takes)
             admitted = admit(make, own.ways(prepared.specs), run, begin)
             samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
             samples.random_weights = random
