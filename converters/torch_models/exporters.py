@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES
+from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.capture import captured
 
@@ -49,8 +49,9 @@ class Road:
 class Exporter:
     """Writes a module as ONNX files by several roads. What the dynamo exporter captures of it is captured once."""
 
-    def __init__(self, module: nn.Module, specs: Sequence[InputSpec], names: Sequence[str]) -> None:
-        """`names` are those of the outputs."""
+    def __init__(self, module: nn.Module, specs: Sequence[InputSpec], names: Sequence[str], example: Feed) -> None:
+        """`names` are those of the outputs; `example` has inputs to follow the model on."""
+        self.examples = _tensors(specs, example)
         self.module, self.specs, self.names = module, specs, list(names)
         self._programs: dict[bool, torch.export.ExportedProgram] = {}
         self._replaced: dict[bool, torch.export.ExportedProgram] = {}
@@ -61,7 +62,8 @@ class Exporter:
             shapes = _dynamic_shapes(self.module, self.specs)
             _dynamo(self._program(road, shapes), shapes, self.specs, self.names, road.opset, path)
         else:
-            _torchscript(self.module, self.specs, self.names, min(road.opset, TORCHSCRIPT_NEWEST), path)
+            opset = min(road.opset, TORCHSCRIPT_NEWEST)
+            _torchscript(self.module, self.specs, self.examples, self.names, opset, path)
         _check_dynamic(describe(path), self.specs)
 
     def captured(self, road: Road) -> bool:
@@ -76,7 +78,7 @@ class Exporter:
         from enginesmith.converters.torch_models.operators import decomposed
 
         if road.strict not in self._programs:
-            self._programs[road.strict] = captured(self.module, _examples(self.specs), shapes, road.strict)
+            self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict)
         if not road.decomposed:
             return self._programs[road.strict]
         if road.strict not in self._replaced:
@@ -84,15 +86,15 @@ class Exporter:
         return self._replaced[road.strict]
 
 
-def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
-    """Inputs to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2."""
+def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, ...]:
+    """The example to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2: the example repeated."""
     import torch
 
-    shapes = [tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs]
-    return tuple(
-        torch.rand(shape) if spec.dtype == "float32" else torch.zeros(shape, dtype=getattr(torch, spec.dtype))
-        for spec, shape in zip(specs, shapes, strict=True)
-    )
+    from enginesmith.converters.data.derived import following, resized
+
+    shapes = {spec.name: tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs}
+    made = following({name: resized(example[name], shape) for name, shape in shapes.items()}, example)
+    return tuple(torch.from_numpy(array.copy()) for array in made.values())
 
 
 def _axis_name(spec: InputSpec, axis: int) -> str:
@@ -147,13 +149,19 @@ def _takes_varargs(module: nn.Module) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
-def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
+def _torchscript(
+    module: nn.Module,
+    specs: Sequence[InputSpec],
+    examples: tuple[torch.Tensor, ...],
+    names: list[str],
+    opset: int,
+    path: Path,
+) -> None:
     import onnx_ir as ir
     import torch
 
     from enginesmith.compat import saving
 
-    examples = _examples(specs)
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         module = torch.jit.trace(module, examples, check_trace=False)  # the exporter's own trace refuses scripted parts
     torch.onnx.export(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.inputs import DTYPES, InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
+from enginesmith.converters.torch_models.example import Example
 from enginesmith.converters.torch_models.outputs import flat
 from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 WEIGHTS = "weights.pt"
@@ -49,6 +51,8 @@ class Prepared:
     pixels: Pixels
     first: Literal["dynamo", "torchscript"] = "dynamo"
     """The exporter to try first."""
+    example: Feed = field(default_factory=OrderedDict)
+    """The inputs that the model came with, by name, of whatever sizes."""
 
 
 def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
@@ -88,7 +92,7 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
 def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
     specs = _resolve_inputs(loaded, options)
     if is_detector(loaded.module):
-        return _prepare_detector(loaded.module, specs, options)
+        return replace(_prepare_detector(loaded.module, specs, options), example=_example(loaded, specs))
     if options.stock or options.proposals:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
     task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
@@ -100,6 +104,7 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
         task=task,
         pixels="imagenet" if loaded.library else "unknown",
         first="torchscript" if options.kind == "torchscript" else "dynamo",
+        example=_example(loaded, specs),
     )
 
 
@@ -132,13 +137,20 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
     )
 
 
+def _example(loaded: LoadedModel, specs: Sequence[InputSpec]) -> Feed:
+    return OrderedDict(
+        (spec.name, tensor.detach().cpu().numpy())
+        for spec, tensor in zip(specs, tensors_of(loaded.example), strict=False)
+    )
+
+
 def _resolve_inputs(loaded: LoadedModel, options: PrepareOptions) -> tuple[InputSpec, ...]:
     """Shapes as asked for, else from the factory's example, else the library's default; names from `forward`."""
     specs = options.inputs
     if not specs and loaded.example:
         specs = tuple(
             InputSpec.static("", tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-            for tensor in loaded.example
+            for tensor in tensors_of(loaded.example)
         )
     if not specs and loaded.library:
         size = tuple(getattr(loaded.module, "pretrained_cfg", {}).get("input_size", (3, 224, 224)))
@@ -161,6 +173,18 @@ def _resolve_inputs(loaded: LoadedModel, options: PrepareOptions) -> tuple[Input
     )
 
 
+def tensors_of(example: Example) -> tuple[torch.Tensor, ...]:
+    """Its positional arguments. Raises UserError where these are no tensors, or there are others."""
+    import torch
+
+    if example.kwargs or not all(isinstance(value, torch.Tensor) for value in example.args):
+        raise UserError("the model's example inputs must be a tensor or a tuple of tensors")
+    for tensor in example.args:
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
+            raise UserError(f"an example input is {tensor.dtype}; one of {' '.join(DTYPES)}")
+    return example.args
+
+
 def _positional(module: nn.Module) -> list[str]:
     try:
         parameters = inspect.signature(module.forward).parameters.values()
@@ -172,7 +196,7 @@ def _positional(module: nn.Module) -> list[str]:
 
 def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> None:
     """Make random weights behave on the samples: a factory's model on the first one, since it may count on its batch
-    size, a library's on all of the same size."""
+    size, a library's on all of the same size. Raises whatever the model does on them."""
     import torch
 
     from enginesmith.converters.torch_models.seeding import seed_weights
@@ -182,16 +206,4 @@ def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> No
         [feed for feed in feeds if [array.shape for array in feed.values()] == shapes] if loaded.library else feeds[:1]
     )
     tensors = [torch.cat([torch.from_numpy(feed[name].copy()) for feed in alike]) for name in feeds[0]]
-    guard(lambda: seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed), feeds[0])
-
-
-def guard(call: Callable[[], Any], feed: Feed) -> Any:
-    """Run the user's model; whatever it raises is the fault of the input."""
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        traceback.print_exc()
-        shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
-        raise UserError(
-            f"the model refuses the input {shapes}: {type(error).__name__}: {first_line(error)}; give another SHAPE"
-        ) from None
+    seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed)

@@ -7,14 +7,13 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.hashing import code_version
-from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
@@ -23,12 +22,12 @@ from enginesmith.converters.core.source import Source
 from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.core.user_files import watch_imports
+from enginesmith.converters.torch_models.example import Example, as_example
 from enginesmith.converters.torch_models.exported_program import load_exported_program
 from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 LIVE = "live-module"
@@ -42,8 +41,8 @@ class LoadedModel:
 
     module: nn.Module
     weights: Weights
-    example: tuple[torch.Tensor, ...] = ()
-    """The factory's own example inputs, if it gave any."""
+    example: Example = field(default_factory=Example)
+    """How the factory calls it, if it says so."""
     warnings: tuple[str, ...] = ()
     unreachable: str = ""
     library: str = ""
@@ -106,8 +105,6 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
 
 def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:
     """`weights` is `auto`, `pretrained`, `random` or a path. Raises UserError."""
-    import torch
-
     if kind in ("torchvision", "timm"):
         return _from_library(kind, ref, weights, trust, seed)
     if kind in ("exported-program", "torchscript"):
@@ -119,15 +116,14 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
             return LoadedModel(load_torchscript(path, trust), origin)
         program = load_exported_program(path, trust)
         positional, named = program.example_inputs or ((), {})
-        plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
-        return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
+        return LoadedModel(program.module(), origin, example=Example(tuple(positional), dict(named)))
     if weights == "pretrained":
         raise UserError("such a model comes with the weights that it has; give WEIGHTS a path, random, or leave it out")
     if kind == LIVE:
         assert path is not None
         watch_imports()
-        _, module, example = read_pickle(path, trust)
-        loaded = _as_made(module, example, path.stem)
+        _, module, inputs, kwargs = read_pickle(path, trust)
+        loaded = _as_made(module, inputs, kwargs, path.stem)
     else:
         factory = function_from_file(path, ref) if path else function_from_module(ref)
         loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
@@ -264,26 +260,23 @@ def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
 
     torch.manual_seed(seed)
     made = guarded(factory, f"the factory {name} failed")
-    example: Any = ()
-    if isinstance(made, tuple) and len(made) == 2:
-        made, example = made
+    inputs = kwargs = None
+    if isinstance(made, tuple) and len(made) in (2, 3):
+        made, inputs, kwargs = (*made, None)[:3]
     if not isinstance(made, torch.nn.Module):
         raise UserError(
-            f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, or (module, inputs)"
+            f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, (module, inputs) or "
+            "(module, args, kwargs)"
         )
-    return _as_made(made, example, name)
+    return _as_made(made, inputs, kwargs, name)
 
 
-def _as_made(module: nn.Module, example: Any, name: str) -> LoadedModel:
+def _as_made(module: nn.Module, inputs: Any, kwargs: Any, name: str) -> LoadedModel:
     """A module that comes with its weights, and example inputs, which may be none. Raises UserError for other inputs."""
-    import torch
-
-    example = (example,) if isinstance(example, torch.Tensor) else example
-    if not isinstance(example, (tuple, list)) or not all(isinstance(tensor, torch.Tensor) for tensor in example):
-        raise UserError(f"{name}: its inputs must be a tensor or a tuple of tensors")
-    for tensor in example:
-        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
-            raise UserError(f"{name}: a {tensor.dtype} input; one of {' '.join(DTYPES)}")
+    try:
+        example = as_example(module, inputs, kwargs)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     with suppress(NotImplementedError):  # an exported program's module is what it was exported as
         module.eval()
-    return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
+    return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=example)

@@ -19,10 +19,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Decomposition:
-    """`tolerance` is the largest error relative to PyTorch's results, in float32: 0 where every bit is the same."""
+    """`tolerance` is the largest error relative to PyTorch's results, in float32: 0 where every bit is the same. `normwise`:
+    relative to the largest magnitude in a result, as for sums and what is solved, not to each element.
+    """
 
     function: Callable[..., Any]
     tolerance: float
+    normwise: bool
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ _decompositions: dict[OpOverload, Decomposition] = {}
 _impossible: dict[str, Impossible] = {}
 
 
-def decomposes(*operators: OpOverload, tolerance: float = 0.0) -> Callable[[F], F]:
+def decomposes(*operators: OpOverload, tolerance: float = 0.0, normwise: bool = False) -> Callable[[F], F]:
     """Register a function as what these operators do."""
 
     def register(function: F) -> F:
         for operator in operators:
             assert operator not in _decompositions, operator
-            _decompositions[operator] = Decomposition(function, tolerance)
+            _decompositions[operator] = Decomposition(function, tolerance, normwise)
         return function
 
     return register

@@ -61,8 +61,8 @@ def test_names_that_would_collide() -> None:
         ("nothing", "the model returns no tensor"),
         ("number", "the model returns a int; it must return tensors"),
         ("half", "output output is torch.bfloat16"),
-        ("odd_example", "its inputs must be a tensor or a tuple of tensors"),
-        ("complex_example", "a torch.complex64 input"),
+        ("odd_example", "example inputs must be a tensor or a tuple of tensors"),
+        ("complex_example", "input is torch.complex64"),
     ],
 )
 def test_what_can_not_be_an_engine(tmp_path: Path, models: Path, factory: str, message: str) -> None:

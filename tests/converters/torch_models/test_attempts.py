@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,9 @@ def test_the_opset_that_has_it(said: str, opset: int, newer: int | None) -> None
 
 
 def test_with_and_without_our_decompositions(tmp_path: Path) -> None:
-    exporter = Exporter(Twice().eval(), [InputSpec.static("x", (2, 3))], ["y"])
+    exporter = Exporter(
+        Twice().eval(), [InputSpec.static("x", (2, 3))], ["y"], OrderedDict(x=np.ones((2, 3), np.float32))
+    )
     ours, plain = Road(DYNAMO, 18), Road(DYNAMO, 18, decomposed=False)
     exporter.write(ours, tmp_path / "model.onnx")
     assert exporter.captured(ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def outside(x: Tensor) -> Tensor:
 
 
 def failure(function: Callable[[Tensor], Tensor], tool: str, path: Path) -> Failure:
-    exporter = Exporter(Fn(function).eval(), [InputSpec.static("x", (3, 3))], ["y"])
+    exporter = Exporter(
+        Fn(function).eval(), [InputSpec.static("x", (3, 3))], ["y"], OrderedDict(x=np.ones((3, 3), np.float32))
+    )
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the exporter raises
         exporter.write(Road(tool, 18), path / "model.onnx")
     return of_exporter(caught.value)
