@@ -10,7 +10,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, SampleSet, save_results
+from enginesmith.converters.core.samples import EXACT, TRIED, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
@@ -19,8 +19,10 @@ from enginesmith.converters.data.samples import Own, Way, make_samples, represen
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.graphs.trial import Expected, Trial, try_graph
+from enginesmith.converters.torch_models.attempts import find_graph
 from enginesmith.converters.torch_models.exact import exact_results
-from enginesmith.converters.torch_models.exporters import export_onnx
+from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
 from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
@@ -120,10 +122,11 @@ class Export(Stage[ExportOptions]):
             for note in admitted.notes:
                 context.warn(note)
             warnings = [*loaded.warnings, *admitted.notes]
-            if not repeats(samples, feeds, results):
+            steady = repeats(samples, feeds, results)
+            if not steady:
                 warnings.append(f"the model {UNSTEADY}")
                 context.warn(warnings[-1])
-            tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
+            tools = [DYNAMO, TORCHSCRIPT] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
             module = prepared.build()
@@ -133,10 +136,20 @@ class Export(Stage[ExportOptions]):
             sample = [torch.from_numpy(array.copy()) for array in representative(samples.samples, feeds).values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
-            attempts = export_onnx(
-                module, prepared.specs, names, refused, options.opset, context, feeds[0], remedy=frozen.remedy
+            ordinary = [feeds[index] for index in samples.ordinary()]
+            expected = Expected(
+                samples,
+                ordinary,
+                results,
+                lambda: exact_results(prepared.module, prepared.forward, ordinary, results, len(ordinary)),
             )
-            doubt = frozen.doubt(attempts[-1].tool)
+
+            def trial(path: Path, road: Road) -> Trial:
+                return try_graph(path, expected, context, values=steady and frozen.doubt(road.tool) is None)
+
+            exporter = Exporter(module, prepared.specs, names, feeds[0])
+            found = find_graph(exporter, refused, options.opset, trial, context, remedy=frozen.remedy)
+            doubt = frozen.doubt(found.road.tool)
             if doubt:
                 context.warn(doubt.reason)
                 samples.baked = doubt.reason if options.allow_baked else ""
@@ -159,6 +172,8 @@ class Export(Stage[ExportOptions]):
                 len(exercised.samples.ordinary()),
             )
         save_results(context.out, "PyTorch", exercised.results)
+        if len(found.trial.outputs) == len(ordinary):
+            save_results(context.out, "ONNX Runtime", found.trial.outputs, TRIED)
         if any(exact):
             save_results(context.out, "PyTorch in float64", exact, EXACT)
         exercised.samples.save(context.out, exercised.feeds)
@@ -168,12 +183,12 @@ class Export(Stage[ExportOptions]):
                 "weights": loaded.weights.model_copy(
                     update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
                 ),
-                "attempts": attempts,
+                "attempts": found.attempts,
                 "warnings": warnings + ([doubt.reason] if doubt else []),
                 "doubt": doubt,
                 "task": prepared.task,
                 "unreachable": loaded.unreachable,
-                "note": next(attempt.tool for attempt in attempts if not attempt.error),
+                "note": found.road.told(options.opset),
                 "coverage": exercised.coverage,
                 "source_files": files_read(),
             }
