@@ -13,15 +13,18 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
+from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.samples import make_samples, with_legal_integers
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
-from enginesmith.converters.torch_models.outputs import distinct, flatten
-from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed, tensors_of
+from enginesmith.converters.torch_models.outputs import flatten
+from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
 from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
+from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -99,13 +102,13 @@ class Export(Stage[ExportOptions]):
                     options.samples,
                     options.seed,
                     pixels=options.pixels or prepared.pixels,
-                    example=[tensor.numpy() for tensor in tensors_of(loaded.example)],
+                    example=prepared.arguments.arrays(),
                     integers=integers,
                 )
                 ordinary = [feeds[index] for index in samples.ordinary()]
                 samples.random_weights = loaded.weights.origin == "random"
                 if samples.random_weights:
-                    seed(loaded, prepared.task, ordinary, options.seed)
+                    seed(loaded, prepared, ordinary, options.seed)
                 return samples, feeds, *_reference(prepared, ordinary)
 
             samples, feeds, results, pace = with_legal_integers(prepared.specs, refer)
@@ -116,6 +119,7 @@ class Export(Stage[ExportOptions]):
             tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
+            signature = _signature(prepared, feeds[0], names)
             module = prepared.build()
             context.progress("what a trace would freeze")
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
@@ -160,6 +164,7 @@ class Export(Stage[ExportOptions]):
                 "warnings": warnings + ([doubt.reason] if doubt else []),
                 "doubt": doubt,
                 "task": prepared.task,
+                "signature": signature,
                 "unreachable": loaded.unreachable,
                 "note": next(attempt.tool for attempt in attempts if not attempt.error),
                 "coverage": exercised.coverage,
@@ -192,6 +197,14 @@ def _call(prepared: Prepared, feed: Feed) -> Any:
     return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
 
 
+def _signature(prepared: Prepared, feed: Feed, names: Sequence[str]) -> Signature | None:
+    """The structure of the inputs, and of the outputs of these names; None for a detector, whose engine has others."""
+    if prepared.task == "detection":
+        return None
+    outputs = tree_of(_call(prepared, feed), iter(names))
+    return Signature(arguments=prepared.arguments.trees(), outputs=outputs)
+
+
 def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     import torch
 
@@ -199,7 +212,7 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     if not tensors:
         raise UserError("the model returns no tensor")
     inputs = [spec.name for spec in prepared.specs]
-    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
+    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(map(valid, names), inputs)
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
