@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import EXACT, TRIED, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
+from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.options import OwnOptions, sample_count
@@ -21,11 +22,13 @@ from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.trial import Expected, Trial, try_graph
 from enginesmith.converters.torch_models.attempts import find_graph
+from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
-from enginesmith.converters.torch_models.outputs import distinct, flatten
+from enginesmith.converters.torch_models.outputs import flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
 from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
+from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -99,7 +102,7 @@ class Export(Stage[ExportOptions]):
             context.progress("PyTorch's own outputs")
 
             pixels = options.pixels or prepared.pixels
-            own = Own(prepared.example, options.own.read(prepared.specs, prepared.task, pixels))
+            own = Own(prepared.arguments.arrays(), options.own.read(prepared.specs, prepared.task, pixels))
             random = loaded.weights.origin == "random"
 
             def make(way: Way) -> tuple[SampleSet, list[Feed]]:
@@ -109,7 +112,7 @@ class Export(Stage[ExportOptions]):
 
             def begin(ordinary: list[Feed]) -> None:
                 if random:
-                    seed(loaded, prepared.task, ordinary, options.seed)
+                    seed(loaded, prepared, ordinary, options.seed)
 
             def run(feed: Feed) -> dict[str, Array]:
                 return _named(prepared, _call(prepared, feed))
@@ -129,6 +132,7 @@ class Export(Stage[ExportOptions]):
             tools = [DYNAMO, TORCHSCRIPT] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
+            signature = _signature(prepared, feeds[0], names)
             module = prepared.build()
             context.progress("what a trace would freeze")
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
@@ -187,6 +191,7 @@ class Export(Stage[ExportOptions]):
                 "warnings": warnings + ([doubt.reason] if doubt else []),
                 "doubt": doubt,
                 "task": prepared.task,
+                "signature": signature,
                 "unreachable": loaded.unreachable,
                 "note": found.road.told(options.opset),
                 "coverage": exercised.coverage,
@@ -208,6 +213,14 @@ def _call(prepared: Prepared, feed: Feed) -> Any:
     return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
 
 
+def _signature(prepared: Prepared, feed: Feed, names: Sequence[str]) -> Signature | None:
+    """The structure of the inputs, and of the outputs of these names; None for a detector, whose engine has others."""
+    if prepared.task == "detection":
+        return None
+    outputs = tree_of(_call(prepared, feed), iter(names))
+    return Signature(arguments=prepared.arguments.trees(), outputs=outputs)
+
+
 def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     import torch
 
@@ -215,7 +228,7 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     if not tensors:
         raise UserError("the model returns no tensor")
     inputs = [spec.name for spec in prepared.specs]
-    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
+    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(map(valid, names), inputs)
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
