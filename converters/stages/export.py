@@ -19,9 +19,10 @@ from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import distinct, flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed, tensors_of
-from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
+from enginesmith.converters.torch_models.source import LIBRARIES, LIVE, model_options
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -48,7 +49,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     facts = ModelFacts
-    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    packages = (*LIBRARIES, "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:

@@ -15,8 +15,9 @@ from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import DTYPES, InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.example import Example
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flat
-from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
+from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
@@ -93,14 +94,14 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
         return _prepare_detector(loaded.module, specs, options)
     if options.stock or options.proposals:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
-    task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
+    task = options.task if options.task != "auto" else loaded.task
     return Prepared(
         build=lambda: flat(loaded.module),
         module=loaded.module,
         forward=lambda module: module,
         specs=specs,
         task=task,
-        pixels="imagenet" if loaded.library else "unknown",
+        pixels=loaded.pixels,
         first="torchscript" if options.kind == "torchscript" else "dynamo",
     )
 
