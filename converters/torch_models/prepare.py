@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import DTYPES, InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
@@ -52,6 +52,8 @@ class Prepared:
     pixels: Pixels
     first: Literal["dynamo", "torchscript"] = "dynamo"
     """The exporter to try first."""
+    example: Feed = field(default_factory=OrderedDict)
+    """The inputs that the model came with, by name, of whatever sizes."""
 
 
 def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
@@ -91,7 +93,7 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
 def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
     specs = _resolve_inputs(loaded, options)
     if is_detector(loaded.module):
-        return _prepare_detector(loaded.module, specs, options)
+        return replace(_prepare_detector(loaded.module, specs, options), example=_example(loaded, specs))
     if options.stock or options.proposals:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
     task = options.task if options.task != "auto" else loaded.task
@@ -103,6 +105,7 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
         task=task,
         pixels=loaded.pixels,
         first="torchscript" if options.kind == "torchscript" else "dynamo",
+        example=_example(loaded, specs),
     )
 
 
@@ -132,6 +135,13 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
         # dynamo's stops at the stock graph's data-dependent shapes, and takes ten times as long over the static one's
         # unrolled suppression (99 s against 11 s)
         first="torchscript",
+    )
+
+
+def _example(loaded: LoadedModel, specs: Sequence[InputSpec]) -> Feed:
+    return OrderedDict(
+        (spec.name, tensor.detach().cpu().numpy())
+        for spec, tensor in zip(specs, tensors_of(loaded.example), strict=False)
     )
 
 
@@ -187,7 +197,7 @@ def _positional(module: nn.Module) -> list[str]:
 
 def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> None:
     """Make random weights behave on the samples: a factory's model on the first one, since it may count on its batch
-    size, a library's on all of the same size."""
+    size, a library's on all of the same size. Raises whatever the model does on them."""
     import torch
 
     from enginesmith.converters.torch_models.seeding import seed_weights
@@ -197,16 +207,4 @@ def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> No
         [feed for feed in feeds if [array.shape for array in feed.values()] == shapes] if loaded.library else feeds[:1]
     )
     tensors = [torch.cat([torch.from_numpy(feed[name].copy()) for feed in alike]) for name in feeds[0]]
-    guard(lambda: seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed), feeds[0])
-
-
-def guard(call: Callable[[], Any], feed: Feed) -> Any:
-    """Run the user's model; whatever it raises is the fault of the input."""
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        traceback.print_exc()
-        shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
-        raise UserError(
-            f"the model refuses the input {shapes}: {type(error).__name__}: {first_line(error)}; give another SHAPE"
-        ) from None
+    seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed)
