@@ -25,9 +25,10 @@ from enginesmith.converters.torch_models.attempts import find_graph
 from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
-from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
+from enginesmith.converters.torch_models.source import LIBRARIES, LIVE, model_options
 from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
@@ -56,7 +57,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     facts = ModelFacts
-    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    packages = (*LIBRARIES, "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:

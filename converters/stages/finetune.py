@@ -30,7 +30,7 @@ from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
 from enginesmith.converters.torch_models.inputs import resolve_inputs
 from enginesmith.converters.torch_models.prepare import WEIGHTS
-from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector, model_options
+from enginesmith.converters.torch_models.source import LIBRARIES, TorchModelOptions, is_detector, model_options
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.training.record import FineTuning
 
@@ -69,7 +69,7 @@ class Finetune(Stage[FinetuneOptions]):
     name = "finetune"
     options = FinetuneOptions
     facts = FinetuneFacts
-    packages = ("torch", "torchvision", "timm")
+    packages = LIBRARIES
     preload = (*GRAPHS, "torch")
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:

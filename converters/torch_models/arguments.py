@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.samples import Feed
 from enginesmith.converters.core.trees import Tree
 from enginesmith.converters.torch_models.containers import check_leaf, leaves, refilled, tree_of

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from enginesmith.converters.torch_models.source import LoadedModel
+    from enginesmith.converters.torch_models.loaded import LoadedModel
 
 
 def resolve_inputs(loaded: LoadedModel, given: Sequence[InputSpec]) -> tuple[Arguments, tuple[InputSpec, ...]]:

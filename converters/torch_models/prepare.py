@@ -15,8 +15,9 @@ from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.arguments import Arguments
 from enginesmith.converters.torch_models.example import Example
 from enginesmith.converters.torch_models.inputs import resolve_inputs
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flat
-from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
+from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
         return _prepare_detector(loaded.module, arguments, specs, options)
     if options.stock or options.proposals:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
-    task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
+    task = options.task if options.task != "auto" else loaded.task
     return Prepared(
         build=lambda: flat(loaded.module, arguments),
         module=loaded.module,
@@ -103,7 +104,7 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
         arguments=arguments,
         specs=specs,
         task=task,
-        pixels="imagenet" if loaded.library else "unknown",
+        pixels=loaded.pixels,
         first="torchscript" if options.kind == "torchscript" else "dynamo",
     )
 
