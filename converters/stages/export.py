@@ -15,6 +15,7 @@ from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.samples import Own, Way, make_samples, representative
+from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -109,14 +110,15 @@ class Export(Stage[ExportOptions]):
             def run(feed: Feed) -> dict[str, Array]:
                 return _named(prepared, _call(prepared, feed))
 
+            prepared.specs, steering = with_values(prepared.specs, own, prepared.task, run)
             takes = accepts(own, prepared.task, run, options.pixels or prepared.pixels)
             prepared.specs = settle(prepared.specs, (), takes)
             admitted = admit(make, own.ways(prepared.specs), run, begin)
             samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
             samples.random_weights = random
-            for note in admitted.notes:
+            for note in (*steering, *admitted.notes):
                 context.warn(note)
-            warnings = [*loaded.warnings, *admitted.notes]
+            warnings = [*loaded.warnings, *steering, *admitted.notes]
             if not repeats(samples, feeds, results):
                 warnings.append(f"the model {UNSTEADY}")
                 context.warn(warnings[-1])
