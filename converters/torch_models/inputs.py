@@ -59,6 +59,8 @@ def _spec(name: str, tensor: torch.Tensor, asked: InputSpec | None) -> InputSpec
     dtype = dtype_of(tensor)
     if asked is not None:
         given = asked.dtype != "float32"
+        if not asked.shaped:  # of its values alone
+            return InputSpec.static(name, tuple(tensor.shape), dtype).with_values(asked)
         return asked.model_copy(update={"name": name, "dtype": asked.dtype if given else dtype})
     if dtype not in DTYPES:
         raise UserError(f"the example input {name} is {tensor.dtype}; one of {' '.join(DTYPES)}")
