@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, _VF, nn
+from torch import _VF, Tensor, nn
 
 from enginesmith.converters.torch_models.operators.recurrent import Layers
 
@@ -103,6 +103,10 @@ def padded() -> Iterator[None]:
         "rnn_tanh": _layers(_VF.rnn_tanh, "RNN", "Tanh"),
         "rnn_relu": _layers(_VF.rnn_relu, "RNN", "Relu"),
     }
-    checked = [mock.patch.object(each, "check_forward_args", lambda *_: None) for each in (nn.RNNBase, nn.LSTM)]
-    with checked[0], checked[1], mock.patch.multiple(_VF, create=True, **own):
+    unchecked = {"check_forward_args": lambda *_: None}  # that would make a number of the batch's size
+    with (
+        mock.patch.multiple(nn.RNNBase, **unchecked),
+        mock.patch.multiple(nn.LSTM, **unchecked),
+        mock.patch.multiple(_VF, create=True, **own),
+    ):
         yield

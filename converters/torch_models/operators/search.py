@@ -56,9 +56,7 @@ def _halved(ordered: Tensor, numbers: Tensor, after: bool) -> Tensor:
     for _ in range(most(size).bit_length()):
         middle = (low + high) // 2
         element = ordered.gather(-1, middle.clamp(max=size - 1))
-        before = torch.logical_and(
-            torch.logical_not(element > numbers if after else element >= numbers), middle < high
-        )
+        before = torch.logical_and(torch.logical_not(element > numbers if after else element >= numbers), middle < high)
         low, high = torch.where(before, middle + 1, low), torch.where(before, high, middle)
     return low
 
@@ -75,9 +73,7 @@ def searchsorted_scalar(
 ) -> Tensor:
     """One number's place."""
     x = torch.tensor(number, dtype=sorted_sequence.dtype, device=sorted_sequence.device)
-    return torch.searchsorted(
-        sorted_sequence, x, out_int32=out_int32, right=_right(right, side), sorter=sorter
-    )
+    return torch.searchsorted(sorted_sequence, x, out_int32=out_int32, right=_right(right, side), sorter=sorter)
 
 
 @decomposes(aten.bucketize.Tensor)
@@ -135,9 +131,7 @@ def _density(counts: Tensor, edges: Tensor, density: bool) -> Tensor:
 
 
 @decomposes(aten.histogram.bins_tensor, tolerance=1e-6)
-def histogram(
-    x: Tensor, bins: Tensor, *, weight: Tensor | None = None, density: bool = False
-) -> tuple[Tensor, Tensor]:
+def histogram(x: Tensor, bins: Tensor, *, weight: Tensor | None = None, density: bool = False) -> tuple[Tensor, Tensor]:
     """Between given edges."""
     return _density(_counts(x, bins, weight, x.dtype), bins, density), bins.clone()
 
