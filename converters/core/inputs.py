@@ -94,16 +94,13 @@ def listed_shapes(specs: Sequence[InputSpec]) -> tuple[Mapping[str, tuple[int, .
     return tuple({spec.name: spec.shapes[i] if spec.shapes else spec.opt for spec in specs} for i in range(count))
 
 
-def written(shapes: Mapping[str, Sequence[int]]) -> str:
+def written(shapes: Mapping[str, Sequence[int | str]]) -> str:
     """`x:1x3x224x224`, several inputs with spaces."""
     return " ".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
-    """Shapes for the graph's inputs: its own where they are fixed, the given ones where they are not.
-
-    Raises UserError for an unknown name, a conflict, a dynamic dimension without a size, or an unknown dtype.
-    """
+def specs_by_name(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> dict[str, InputSpec]:
+    """What was given, by the names of the inputs: one alone needs none. Raises UserError for a name that no input has."""
     names = [info.name for info in inputs]
     if len(given) == 1 and not given[0].name and len(inputs) == 1:
         given = [given[0].model_copy(update={"name": names[0]})]
@@ -112,6 +109,15 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
         if name not in names:
             wrong = f"has no input {name!r}" if name else "doesn't have one input, so that each needs its name"
             raise UserError(f"the model {wrong}; it has {', '.join(names) or 'none'}")
+    return by_name
+
+
+def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+    """Shapes for the graph's inputs: its own where they are fixed, the given ones where they are not.
+
+    Raises UserError for an unknown name, a conflict, a dynamic dimension without a size, or an unknown dtype.
+    """
+    by_name = specs_by_name(inputs, given)
     specs = []
     for info in inputs:
         written = "x".join(map(str, info.shape))
@@ -136,3 +142,15 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
             raise UserError(f"input {info.name} holds {info.dtype}, not {spec.dtype}")
         specs.append(spec.model_copy(update={"dtype": info.dtype}))
     return tuple(specs)
+
+
+def fixed_sizes(inputs: Sequence[TensorInfo], specs: Sequence[InputSpec]) -> Mapping[str, tuple[int | None, ...]]:
+    """Sizes that the specs fix and the graph leaves open, by input, None for the other dimensions."""
+    sizes = {
+        info.name: tuple(
+            None if isinstance(own, int) or dim.dynamic else dim.opt
+            for own, dim in zip(info.shape, spec.dims, strict=True)
+        )
+        for info, spec in zip(inputs, specs, strict=True)
+    }
+    return {name: given for name, given in sizes.items() if any(size is not None for size in given)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.samples import SAMPLES, Feed, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.data.datasets import data_code, data_sources
@@ -59,7 +59,8 @@ class DataOptions(Options):
         from enginesmith.converters.data.datasets import open_dataset
 
         with unchanged(self.sources):  # it is all read now, and held against that whenever it is read again
-            return open_dataset(self.spec, described(samples), role=self.role, limit=self.examples, seed=self.seed)
+            known, pattern = _pattern(samples) if not self.spec else (described(samples), None)
+            return open_dataset(self.spec, known, role=self.role, limit=self.examples, seed=self.seed, pattern=pattern)
 
 
 class MetricOptions(Options):
@@ -86,6 +87,13 @@ class MetricOptions(Options):
 def described(samples: Path) -> SampleSet:
     """What the artifact `samples` says of the model's inputs and its task."""
     return SampleSet.model_validate_json((samples / SAMPLES).read_bytes())
+
+
+def _pattern(samples: Path) -> tuple[SampleSet, Feed | None]:
+    """And an input of the user's, at the optimum shape, if there is any."""
+    known, feeds = SampleSet.load(samples)
+    own = (feed for sample, feed in zip(known.samples, feeds, strict=True) if sample.own and sample.optimum)
+    return known, next(own, None)
 
 
 def open_evaluator(data: DataOptions, metric: MetricOptions, inputs: Mapping[str, Path], context: Context) -> Evaluator:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +14,15 @@ from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, Samp
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
-from enginesmith.converters.data.samples import make_samples, with_legal_integers
+from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.samples import Own, Way, make_samples, representative
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import export_onnx
 from enginesmith.converters.torch_models.outputs import flatten
-from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
+from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
 from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
 from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
@@ -95,24 +95,28 @@ class Export(Stage[ExportOptions]):
             unused = State(prepared.module)
             context.progress("PyTorch's own outputs")
 
-            def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
-                samples, feeds = make_samples(
-                    prepared.specs,
-                    prepared.task,
-                    options.samples,
-                    options.seed,
-                    pixels=options.pixels or prepared.pixels,
-                    example=prepared.arguments.arrays(),
-                    integers=integers,
-                )
-                ordinary = [feeds[index] for index in samples.ordinary()]
-                samples.random_weights = loaded.weights.origin == "random"
-                if samples.random_weights:
-                    seed(loaded, prepared, ordinary, options.seed)
-                return samples, feeds, *_reference(prepared, ordinary)
+            own = Own(prepared.example)
+            random = loaded.weights.origin == "random"
 
-            samples, feeds, results, pace = with_legal_integers(prepared.specs, refer)
-            warnings = [*loaded.warnings]
+            def make(way: Way) -> tuple[SampleSet, list[Feed]]:
+                pixels = options.pixels or prepared.pixels
+                return make_samples(
+                    prepared.specs, prepared.task, options.samples, options.seed, pixels=pixels, own=own, way=way
+                )
+
+            def begin(ordinary: list[Feed]) -> None:
+                if random:
+                    seed(loaded, prepared, ordinary, options.seed)
+
+            def run(feed: Feed) -> dict[str, Array]:
+                return _named(prepared, _call(prepared, feed))
+
+            admitted = admit(make, own.ways(prepared.specs), run, begin)
+            samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
+            samples.random_weights = random
+            for note in admitted.notes:
+                context.warn(note)
+            warnings = [*loaded.warnings, *admitted.notes]
             if not repeats(samples, feeds, results):
                 warnings.append(f"the model {UNSTEADY}")
                 context.warn(warnings[-1])
@@ -124,10 +128,12 @@ class Export(Stage[ExportOptions]):
             context.progress("what a trace would freeze")
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
             # the static detectors are ours, and torchvision writes its own to be traced
-            sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
+            sample = [torch.from_numpy(array.copy()) for array in representative(samples.samples, feeds).values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
-            attempts = export_onnx(module, prepared.specs, names, refused, options.opset, context, remedy=frozen.remedy)
+            attempts = export_onnx(
+                module, prepared.specs, names, refused, options.opset, context, feeds[0], remedy=frozen.remedy
+            )
             doubt = frozen.doubt(attempts[-1].tool)
             if doubt:
                 context.warn(doubt.reason)
@@ -137,8 +143,8 @@ class Export(Stage[ExportOptions]):
                 samples,
                 feeds,
                 results,
-                lambda feed: _named(prepared, _call(prepared, feed)),
-                pace,
+                run,
+                admitted.pace,
                 context.scratch,
                 strict=True,
                 progress=context.progress,
@@ -178,17 +184,6 @@ def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
     if loaded.weights.origin == "file":
         return options.weights_sha256
     return options.sha256 if options.kind in ("exported-program", "torchscript", LIVE) else ""
-
-
-def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> tuple[list[dict[str, Array]], float]:
-    """The outputs by name, on every sample, of the model as its author wrote it; and the seconds of all cores that the fastest took."""
-    results, seconds = [], []
-    for feed in feeds:
-        started = time.process_time()
-        made = guard(lambda feed=feed: _call(prepared, feed), feed)  # type: ignore[misc]
-        seconds.append(time.process_time() - started)
-        results.append(_named(prepared, made))
-    return results, min(seconds)
 
 
 def _call(prepared: Prepared, feed: Feed) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import DTYPES
-from enginesmith.converters.core.samples import Array
+from enginesmith.converters.core.samples import Feed
 from enginesmith.converters.core.trees import Tree
 from enginesmith.converters.torch_models.containers import check_leaf, leaves, refilled, tree_of
 from enginesmith.converters.torch_models.example import Example, parameters, positional_parameters
@@ -76,11 +77,10 @@ class Arguments:
         made = self.filled(tensors)
         return module(*made.args, **made.kwargs)
 
-    def arrays(self) -> list[Array]:
-        """The example's tensors, in order; none where one is of a dtype that NumPy lacks."""
-        if any(dtype_of(tensor) not in DTYPES for tensor in self.tensors.values()):
-            return []
-        return [tensor.cpu().numpy() for tensor in self.tensors.values()]
+    def feed(self) -> Feed:
+        """The example's own tensors, but for those that NumPy has no dtype for."""
+        own = {name: tensor for name, tensor in self.tensors.items() if not tensor.is_meta}
+        return OrderedDict((name, tensor.cpu().numpy()) for name, tensor in own.items() if dtype_of(tensor) in DTYPES)
 
     def trees(self) -> dict[str, Tree]:
         """The record of the structure, by parameter."""

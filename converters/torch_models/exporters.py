@@ -14,9 +14,10 @@ from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.records import Attempt
-from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES
+from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.torch_models.capture import capture
 
 if TYPE_CHECKING:
     import torch
@@ -30,11 +31,13 @@ def export_onnx(
     tools: Mapping[str, str],
     opset: int,
     context: Context,
+    example: Feed,
     remedy: str = "",
 ) -> list[Attempt]:
     """Write the module as `model.onnx`, with outputs called `names`, by the first of `tools` (`dynamo`, `torchscript`)
-    that takes it; each says why it must not be tried, or nothing. Returns all attempts, the last one without an error;
-    raises ConversionError when all failed, with the remedy where one must not be tried.
+    that takes it; each says why it must not be tried, or nothing. `example` has inputs to follow the model on. Returns
+    all attempts, the last one without an error; raises ConversionError when all failed, with the remedy where one must
+    not be tried.
     """
     attempts: list[Attempt] = []
     if all(tools.values()):
@@ -48,7 +51,7 @@ def export_onnx(
         error = ""
         try:
             exporter = _dynamo if tool == "dynamo" else _torchscript
-            exporter(module, specs, names, opset, context.out / MODEL)
+            exporter(module, specs, _tensors(specs, example), names, opset, context.out / MODEL)
             _check_dynamic(describe(context.out / MODEL), specs)
         except Exception as caught:  # noqa: BLE001 - the exporters raise whatever they meet; each attempt is recorded
             traceback.print_exc()
@@ -76,22 +79,29 @@ def _root(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:2000]}"
 
 
-def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
-    """Inputs to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2."""
+def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, ...]:
+    """The example to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2: the example repeated."""
     import torch
 
-    shapes = [tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs]
-    return tuple(
-        torch.rand(shape) if spec.dtype == "float32" else torch.zeros(shape, dtype=getattr(torch, spec.dtype))
-        for spec, shape in zip(specs, shapes, strict=True)
-    )
+    from enginesmith.converters.data.derived import following, resized
+
+    shapes = {spec.name: tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs}
+    made = following({name: resized(example[name], shape) for name, shape in shapes.items()}, example)
+    return tuple(torch.from_numpy(array.copy()) for array in made.values())
 
 
 def _axis_name(spec: InputSpec, axis: int) -> str:
     return "batch" if axis == 0 else re.sub(r"\W", "_", f"{spec.name}_{axis}")
 
 
-def _dynamo(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
+def _dynamo(
+    module: nn.Module,
+    specs: Sequence[InputSpec],
+    examples: tuple[torch.Tensor, ...],
+    names: list[str],
+    opset: int,
+    path: Path,
+) -> None:
     import torch
 
     from enginesmith.compat.saving import save
@@ -108,12 +118,11 @@ def _dynamo(module: nn.Module, specs: Sequence[InputSpec], names: list[str], ops
     if dynamic and _takes_varargs(module):
         shapes = (shapes,)  # type: ignore[assignment]
     program = torch.onnx.export(
-        module,
-        _examples(specs),
+        capture(module, examples, shapes if dynamic else None),
         dynamo=True,
         input_names=[spec.name for spec in specs],
         output_names=names,
-        dynamic_shapes=shapes if dynamic else None,
+        dynamic_shapes=shapes if dynamic else None,  # for the names of the dimensions
         opset_version=opset,
         external_data=False,
         verbose=False,
@@ -127,13 +136,19 @@ def _takes_varargs(module: nn.Module) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
-def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
+def _torchscript(
+    module: nn.Module,
+    specs: Sequence[InputSpec],
+    examples: tuple[torch.Tensor, ...],
+    names: list[str],
+    opset: int,
+    path: Path,
+) -> None:
     import onnx_ir as ir
     import torch
 
     from enginesmith.compat import saving
 
-    examples = _examples(specs)
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         module = torch.jit.trace(module, examples, check_trace=False)  # the exporter's own trace refuses scripted parts
     torch.onnx.export(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.arguments import Arguments
 from enginesmith.converters.torch_models.example import Example
-from enginesmith.converters.torch_models.inputs import resolve_inputs
+from enginesmith.converters.torch_models.inputs import resolve_call
 from enginesmith.converters.torch_models.outputs import flat
 from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
@@ -52,6 +52,8 @@ class Prepared:
     pixels: Pixels
     first: Literal["dynamo", "torchscript"] = "dynamo"
     """The exporter to try first."""
+    example: Feed = field(default_factory=OrderedDict)
+    """The inputs that the model came with, by name, of whatever sizes."""
 
 
 def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | None = None) -> nn.Module:
@@ -91,9 +93,10 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
 def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
     if is_detector(loaded.module):
         loaded.example = _batch(loaded.example)
-    arguments, specs = resolve_inputs(loaded, options.inputs)
+    arguments, specs = resolve_call(loaded, options.inputs)
+    example = arguments.feed()
     if is_detector(loaded.module):
-        return _prepare_detector(loaded.module, arguments, specs, options)
+        return replace(_prepare_detector(loaded.module, arguments, specs, options), example=example)
     if options.stock or options.proposals:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
     task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
@@ -106,6 +109,7 @@ def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
         task=task,
         pixels="imagenet" if loaded.library else "unknown",
         first="torchscript" if options.kind == "torchscript" else "dynamo",
+        example=example,
     )
 
 
@@ -155,7 +159,7 @@ def _prepare_detector(
 
 def seed(loaded: LoadedModel, prepared: Prepared, feeds: Sequence[Feed], seed: int) -> None:
     """Make random weights behave on the samples: a factory's model on the first one, since it may count on its batch
-    size, a library's on all of the same size."""
+    size, a library's on all of the same size. Raises whatever the model does on them."""
     import torch
 
     from enginesmith.converters.torch_models.seeding import seed_weights
@@ -166,19 +170,7 @@ def seed(loaded: LoadedModel, prepared: Prepared, feeds: Sequence[Feed], seed: i
     )
     tensors = [torch.cat([torch.from_numpy(feed[name].copy()) for feed in alike]) for name in feeds[0]]
     if prepared.task == "detection":
-        guard(lambda: seed_weights(loaded.module, tensors[0], seed), feeds[0])
+        seed_weights(loaded.module, tensors[0], seed)
         return
     made = prepared.arguments.filled(tensors)
-    guard(lambda: seed_weights(loaded.module, made.args, seed, made.kwargs), feeds[0])
-
-
-def guard(call: Callable[[], Any], feed: Feed) -> Any:
-    """Run the user's model; whatever it raises is the fault of the input."""
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        traceback.print_exc()
-        shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
-        raise UserError(
-            f"the model refuses the input {shapes}: {type(error).__name__}: {first_line(error)}; give another SHAPE"
-        ) from None
+    seed_weights(loaded.module, made.args, seed, made.kwargs)

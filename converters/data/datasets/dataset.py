@@ -30,6 +30,7 @@ class Dataset(Examples):
         """Raises UserError for data that doesn't fit the model."""
         self.name = source.name
         self.weak = source.weak
+        self.made_up = source.made_up
         self.labelled = False
         self.rows = 0
         self.warnings: list[str] = []
@@ -102,8 +103,11 @@ def checksum(feed: Feed) -> int:
     return found
 
 
-def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed: int) -> Dataset:
-    """The data that the user's `spec` names, for the model that `samples` describe; "" takes the shipped pictures.
+def open_dataset(
+    spec: str, samples: SampleSet, *, role: Role, limit: int, seed: int, pattern: Feed | None = None
+) -> Dataset:
+    """The data that the user's `spec` names, for the model that `samples` describe; "" takes the shipped pictures, and for other
+    inputs makes some up like `pattern`, an input of the user's.
 
     `limit`: most rows to read, rounded up to whole batches; of a folder or an .npz they are drawn with `seed` from all
     that there is, others for calibration than for evaluation.
@@ -111,7 +115,7 @@ def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed:
     """
     size = Batches(samples.specs, samples.pixels).size
     limit = -(-limit // size) * size  # whole batches
-    source = _source(spec, samples, role, limit, seed)
+    source = _source(spec, samples, role, limit, seed, pattern)
     dataset = Dataset(source, samples.specs, samples.pixels, limit)
     fewest = FEWEST if role == "calibration" else 1
     if dataset.rows < min(fewest, limit):
@@ -128,12 +132,12 @@ def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed:
     return dataset
 
 
-def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int) -> Source:
+def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int, pattern: Feed | None) -> Source:
     from enginesmith.converters.data.datasets import array_files, folder, loader, recorded, shipped
 
     place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
-        return shipped.Shipped(samples, role, limit, seed)
+        return shipped.Shipped(samples, role, limit, seed, pattern)
     if place.kind == "folder":
         return folder.open_folder(place.path, samples, role, limit, seed)
     if place.kind == "arrays":

@@ -53,7 +53,17 @@ def test_more_samples_than_pictures() -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    ["x:1x64", "x:1x4x32x32", "x:1x3x8x32", "x:1x3x32x32:uint8", "x:1x3x4x32x32", "x:1x1..3..3x32x32", "x:scalar"],
+    [
+        "x:1x64",
+        "x:1x4x32x32",
+        "x:1x3x8x32",
+        "x:1x3x32x32:int64",
+        "x:1x256x32x3",
+        "x:1x8x8x3:uint8",
+        "x:1x3x4x32x32",
+        "x:1x1..3..3x32x32",
+        "x:scalar",
+    ],
 )
 def test_no_pictures(shape: str) -> None:
     samples, feeds = make(shape)

@@ -148,7 +148,9 @@ def test_exported_program_with_a_dynamic_batch(tmp_path: Path) -> None:
 
 def test_exported_program_at_another_shape_is_a_bad_request(tmp_path: Path) -> None:
     path = exported_program(tmp_path / "m.pt2")
-    with pytest.raises(UserError, match=r"the model refuses the input .*:5x3: .*give another SHAPE"):
+    with pytest.raises(
+        UserError, match=r"the model refuses the input .*:5x3: .*; give the SHAPE that it takes, or inputs"
+    ):
         export(tmp_path / "out", path=path, kind="exported-program", shape="5x3")
 
 

@@ -1,0 +1,96 @@
+"""Which operator is decomposed by which function, and a program with its operators replaced."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """`tolerance` is the largest error relative to PyTorch's results, in float32: 0 where every bit is the same. `normwise`:
+    relative to the largest magnitude in a result, as for sums and what is solved, not to each element.
+    """
+
+    function: Callable[..., Any]
+    tolerance: float
+    normwise: bool
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """Why no graph has an operator, and what the model's author may write instead."""
+
+    reason: str
+    instead: str
+
+
+_decompositions: dict[OpOverload, Decomposition] = {}
+_impossible: dict[str, Impossible] = {}
+
+
+def decomposes(*operators: OpOverload, tolerance: float = 0.0, normwise: bool = False) -> Callable[[F], F]:
+    """Register a function as what these operators do."""
+
+    def register(function: F) -> F:
+        for operator in operators:
+            assert operator not in _decompositions, operator
+            _decompositions[operator] = Decomposition(function, tolerance, normwise)
+        return function
+
+    return register
+
+
+def impossible(operator: str, reason: str, instead: str) -> None:
+    """Register that no graph can have an operator, such as `aten.nonzero_static`; all its overloads."""
+    _impossible[operator] = Impossible(reason, instead)
+
+
+@cache
+def _loaded() -> None:
+    from enginesmith.converters.torch_models import operators
+
+    for module in pkgutil.walk_packages(operators.__path__, f"{operators.__name__}."):
+        importlib.import_module(module.name)
+
+
+def decompositions() -> dict[OpOverload, Decomposition]:
+    """All of them."""
+    _loaded()
+    return _decompositions
+
+
+def why_impossible(operator: str) -> Impossible | None:
+    """What is known of an operator that can't be exported, such as `aten.nonzero_static`."""
+    _loaded()
+    return _impossible.get(operator)
+
+
+def decomposed(program: ExportedProgram) -> ExportedProgram:
+    """The program with the operators replaced that have a decomposition; itself where it has none of them."""
+    table = decompositions()
+    found = {node.target for node in _calls(program) if node.target in table}
+    if not found:
+        return program
+    replaced: ExportedProgram = program.run_decompositions(
+        {operator: each.function for operator, each in table.items()}
+    )
+    return replaced
+
+
+def _calls(program: ExportedProgram) -> Iterator[Node]:
+    """The calls of operators, those in branches and loops too."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            yield from (node for node in module.graph.nodes if node.op == "call_function")
