@@ -104,7 +104,7 @@ class Export(Stage[ExportOptions]):
             context.progress("PyTorch's own outputs")
 
             pixels = options.pixels or prepared.pixels
-            own = Own(prepared.arguments.arrays(), options.own.read(prepared.specs, prepared.task, pixels))
+            own = Own(prepared.arguments.feed(), options.own.read(prepared.specs, prepared.task, pixels))
             random = loaded.weights.origin == "random"
 
             def make(way: Way) -> tuple[SampleSet, list[Feed]]:
