@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from enginesmith.converters.core.inputs import InputSpec, listed_shapes, written
@@ -42,11 +42,13 @@ class Own:
     """What the model came with. It may lack inputs, and be of other sizes than were asked for."""
     more: Sequence[tuple[str, Feed]] = ()
     """Further ones, each with what it is called, of sizes that were asked for."""
+    tables: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The lowest and the highest index that an input may hold, where that is known without any."""
 
     def ways(self, specs: Sequence[InputSpec]) -> tuple[Way, ...]:
         """How inputs may be made up beside these, the likeliest first."""
         known = self.pattern(specs)
-        unknown = any("int" in spec.dtype and spec.name not in known for spec in specs)
+        unknown = any("int" in spec.dtype and spec.name not in (*known, *self.tables) for spec in specs)
         ways = WAYS if unknown else WAYS[:1]
         return (*ways, ways[0]._replace(varied=False)) if known else ways
 
@@ -81,7 +83,7 @@ def make_samples(
     import numpy as np
 
     own = own or Own()
-    maker = _Maker(specs, own.pattern(specs), pixels, way, np.random.default_rng(seed))
+    maker = _Maker(specs, own.pattern(specs), pixels, way, np.random.default_rng(seed), own.tables)
     names = pictures.names()
     shows = maker.shows_pictures()
     found = _given(maker, own)
@@ -91,7 +93,7 @@ def make_samples(
         some = shows and index - given < min(max(count - given - 1, 1), len(names))
         picture = names[index - given] if some else ""
         called = picture or f"{'derived' if maker.pattern else 'random'} {index}"
-        found.append((Sample(name=called, picture=picture), maker.feed(maker.optimum, picture)))
+        found.append((Sample(name=called, picture=picture), maker.other(picture)))
     first = names[0] if shows else ""
     for listed in listed_shapes(specs)[1:]:
         sample = Sample(name=written(listed), picture=first, optimum=False, listed=True)
@@ -102,9 +104,12 @@ def make_samples(
             found.append((sample, maker.feed([getattr(spec, label) for spec in specs], first)))
     sample, base = found[0]
     found.append((sample.model_copy(update={"name": f"{sample.name} again"}), base))
-    found += probes(specs, representative([sample for sample, _ in found], [feed for _, feed in found]), pixels, seed)
-    samples = SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=[sample for sample, _ in found])
-    return samples, [feed for _, feed in found]
+    telling = representative([sample for sample, _ in found], [feed for _, feed in found])
+    bound = maker.bound()
+    found += probes([spec for spec in specs if spec.name not in bound], telling, pixels, seed)
+    samples = [sample for sample, _ in found]
+    made = SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=samples, bound=tuple(sorted(bound)))
+    return made, [feed for _, feed in found]
 
 
 def representative(samples: Sequence[Sample], feeds: Sequence[Feed]) -> Feed:
@@ -150,18 +155,25 @@ def _telling(feed: Feed) -> bool:
     )
 
 
+def _same(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+@dataclass(frozen=True)
 class _Maker:
     """Makes inputs up, as far as possible like the `pattern`."""
 
-    def __init__(
-        self, specs: Sequence[InputSpec], pattern: Feed, pixels: Pixels, way: Way, rng: np.random.Generator
-    ) -> None:
-        self.specs = specs
-        self.pattern = pattern
-        self.pixels = pixels
-        self.way = way
-        self.rng = rng
-        self.optimum = [spec.opt for spec in specs]
+    specs: Sequence[InputSpec]
+    pattern: Feed
+    pixels: Pixels
+    way: Way
+    rng: np.random.Generator
+    tables: Mapping[str, tuple[int, int]]
+    traits_stay: bool = True
+
+    @property
+    def optimum(self) -> list[tuple[int, ...]]:
+        return [spec.opt for spec in self.specs]
 
     def shows_pictures(self) -> bool:
         """Do pictures go to any input?"""
@@ -180,6 +192,19 @@ class _Maker:
             return self.fitted(shapes)
         return self._made(shapes, picture, self._like)
 
+    def other(self, picture: str) -> Feed:
+        """At the optimum, and not the same as the pattern, even if what is seen in that has to go."""
+        feed = self.feed(self.optimum, picture)
+        same = len(self.pattern) == len(feed) and all(_same(array, self.pattern[name]) for name, array in feed.items())
+        return replace(self, traits_stay=False).feed(self.optimum, picture) if same else feed
+
+    def bound(self) -> set[str]:
+        """The inputs that probes would give no meaning, if there are others."""
+        from enginesmith.converters.data.derived import bound
+
+        names = {name for name, array in self.pattern.items() if bound(array)}
+        return names if len(names) < len(self.specs) else set()
+
     def fitted(self, shapes: Sequence[tuple[int, ...]] | None = None) -> Feed:
         """The pattern, cut off or repeated."""
         from enginesmith.converters.data.derived import resized
@@ -195,7 +220,7 @@ class _Maker:
             if picture and self._pictured(spec):
                 feed[spec.name] = pictured(spec, shape, picture, self.pixels, observed)
             elif observed is None or (not observed.size and 0 not in shape):
-                feed[spec.name] = invented(spec, shape, self.pixels, self.rng, self.way.integers)
+                feed[spec.name] = self._random(spec, shape)
             else:
                 feed[spec.name] = like(spec, observed, shape)
         return OrderedDict(following(feed, self.pattern))
@@ -205,5 +230,9 @@ class _Maker:
 
         blank = observed.dtype.kind == "f" and observed.size > 1 and bool((observed == observed.flat[0]).all())
         if blank and "mask" not in spec.name.lower():  # zeros or ones, of which nothing comes
-            return invented(spec, shape, self.pixels, self.rng, self.way.integers)
-        return derived(observed, shape, self.rng, spec.name)
+            return self._random(spec, shape)
+        return derived(observed, shape, self.rng, spec.name, traits_stay=self.traits_stay)
+
+    def _random(self, spec: InputSpec, shape: tuple[int, ...]) -> Array:
+        low, high = self.tables.get(spec.name, (0, 0))
+        return invented(spec, shape, self.pixels, self.rng, (low, high + 1) if high else self.way.integers)

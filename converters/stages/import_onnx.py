@@ -85,7 +85,10 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
+        import onnx_ir as ir
+
         from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.graphs.index_ranges import index_ranges
 
         sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):
@@ -103,7 +106,7 @@ class OnnxImport(Stage[ImportOptions]):
         run = _runner(given.path, options.path.name)
 
         pixels = options.pixels or "unknown"
-        own = Own(more=options.own.read(specs, task, pixels))
+        own = Own(more=options.own.read(specs, task, pixels), tables=index_ranges(ir.load(context.out / MODEL).graph))
 
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
