@@ -79,8 +79,8 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=False)
 
     model: str = Field(
-        description="Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a .onnx, .pt2 or "
-        "TorchScript file."
+        description="Zoo name, torchvision:NAME, timm:NAME, hf:DIR, hf:ORG/NAME, ultralytics:NAME, file.py:factory, "
+        "package.module:factory, or a .onnx, .pt2 or TorchScript file."
     )
     backend: str = option(
         "auto", "auto (all that this machine can build), tensorrt, tensorrt-rtx, tvm; several with commas."

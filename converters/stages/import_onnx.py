@@ -29,8 +29,10 @@ from enginesmith.converters.core.samples import (
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
-from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.samples import Own, make_samples
+from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -112,6 +114,9 @@ class OnnxImport(Stage[ImportOptions]):
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
 
         with second_witness(given.path, context.out, context.scratch) as witness:
+            specs = settle(
+                specs, [info.shape for info in facts.inputs], accepts(own, task, run, options.pixels or "unknown")
+            )
             admitted = admit(make, own.ways(specs), run)
             given.check(admitted.samples, admitted.feeds, admitted.results)
             exercised = exercise(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     import torch
@@ -10,19 +13,24 @@ if TYPE_CHECKING:
 
 
 def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any) -> torch.export.ExportedProgram:
-    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does, and replace the operators that the ONNX
-    exporter lacks. Raises what `torch.export.export` raises the first time.
-    """
+    """As `captured`, with the operators replaced that the ONNX exporter lacks."""
     from enginesmith.converters.torch_models.operators import decomposed
 
+    return decomposed(captured(module, examples, dynamic_shapes))
+
+
+def captured(
+    module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any, strict: bool = False
+) -> torch.export.ExportedProgram:
+    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does; with it alone where `strict`. Raises
+    what `torch.export.export` raises the first time.
+    """
     first: Exception | None = None
-    for strict in (False, True):
+    for analysed in (True,) if strict else (False, True):
         try:
-            program = _export(module, examples, dynamic_shapes, strict)
+            return _export(module, examples, dynamic_shapes, analysed)
         except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model does
             first = first or error
-        else:
-            return decomposed(program)
     assert first is not None
     raise first
 
@@ -37,6 +45,7 @@ def _export(
     from torch.onnx._internal.exporter._capture_strategies import _patch_dynamic_shape_rnn_decompositions
 
     with (
+        patch("torch.fx.proxy.TracerBase._filter_traceback_frames", _own_frames),
         _patch_dynamic_shape_rnn_decompositions(dynamic_shapes),
         _config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
     ):
@@ -48,3 +57,14 @@ def _export(
             except Exception:  # noqa: BLE001 - it parses a message
                 raise error from None
             return torch.export.export(module, examples, dynamic_shapes=refined, strict=strict)
+
+
+def _own_frames(tracer: Any, stack: traceback.StackSummary) -> traceback.StackSummary:
+    """What a node keeps of the stack: all from the first `forward` on, but torch's and ours. Torch itself keeps calls of `forward`
+    alone, and the line that is to blame is often in a function that it calls.
+    """
+    import torch
+
+    tools = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    first = next((place for place, frame in enumerate(stack) if frame.name == "forward"), len(stack))
+    return traceback.StackSummary.from_list([frame for frame in stack[first:] if not frame.filename.startswith(tools)])

@@ -35,7 +35,7 @@ class Dataset(Examples):
         self.rows = 0
         self.warnings: list[str] = []
         self._source = source
-        self._specs = specs
+        self.specs = specs
         self._pixels = pixels
         self._limit = limit
         self._sums: list[int] = []
@@ -47,7 +47,7 @@ class Dataset(Examples):
     def __iter__(self) -> Iterator[Example]:
         """Raises UserError where the source gives something else than it did before."""
         number = 0
-        for number, example in enumerate(self._examples(Batches(self._specs, self._pixels)), 1):
+        for number, example in enumerate(self._examples(Batches(self.specs, self._pixels)), 1):
             if number > len(self._sums) or checksum(example.feed) != self._sums[number - 1]:
                 raise UserError(
                     f"{self.name}: example {number} is another one than the first time; "
@@ -70,7 +70,7 @@ class Dataset(Examples):
                     return
 
     def _read(self) -> None:
-        batches = Batches(self._specs, self._pixels)
+        batches = Batches(self.specs, self._pixels)
         bare = 0
         for example in self._examples(batches):
             self._sums.append(checksum(example.feed))

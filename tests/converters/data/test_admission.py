@@ -10,7 +10,8 @@ import pytest
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.data.admission import Admitted, Run, admit
-from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.maker import Way
+from enginesmith.converters.data.samples import Own, make_samples
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 
