@@ -15,8 +15,9 @@ from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
-from enginesmith.converters.data.samples import Own, Way, make_samples, representative
+from enginesmith.converters.data.samples import Own, make_samples, representative
 from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
