@@ -143,6 +143,10 @@ class Export(Stage[ExportOptions]):
 
             exporter = Exporter(module, prepared.specs, names, feeds[0])
             found = find_graph(exporter, refused, options.opset, trial, context, remedy=frozen.remedy)
+            if found.trial.widened:
+                warnings.append(found.trial.widened)
+                context.warn(warnings[-1])
+            samples.own = found.trial.own
             doubt = frozen.doubt(found.road.tool)
             if doubt:
                 context.warn(doubt.reason)
