@@ -42,7 +42,7 @@ def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) ->
 
     framed = [spec for spec in specs if takes_pictures(spec)]
     floats = [s for s in specs if s.dtype.startswith("float") and (pixels == "unknown" or s not in framed)]
-    integers = [spec for spec in specs if "int" in spec.dtype]
+    integers = [spec for spec in specs if "int" in spec.dtype and spec.values is None]
     tables = ((framed, lambda spec: _pictures(spec, pixels)), (floats, lambda spec: FLOATS), (integers, _integers))
     number = 0
     for chosen, table in tables:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from enginesmith.converters.core.inputs import InputSpec, listed_shapes, written
+from enginesmith.converters.core.inputs import InputSpec, at, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.invented import invented, pictured
@@ -97,9 +97,10 @@ def make_samples(
         sample = Sample(name=written(listed), picture=first, optimum=False, listed=True)
         found.append((sample, maker.feed([*listed.values()], first)))
     if any(spec.dynamic and not spec.shapes for spec in specs):
-        for label in ("min", "max", "unseen"):
-            sample = Sample(name=f"{label} size", picture=first, optimum=False)
-            found.append((sample, maker.feed([getattr(spec, label) for spec in specs], first)))
+        places: tuple[Literal["min", "max", "unseen"], ...] = ("min", "max", "unseen")
+        for place in places:
+            sample = Sample(name=f"{place} size", picture=first, optimum=False)
+            found.append((sample, maker.at(at(specs, place)).feed(None, first)))
     sample, base = found[0]
     found.append((sample.model_copy(update={"name": f"{sample.name} again"}), base))
     found += probes(specs, representative([sample for sample, _ in found], [feed for _, feed in found]), pixels, seed)
@@ -174,11 +175,15 @@ class _Maker:
             return False
         return spec.name not in self.pattern or not is_binary(self.pattern[spec.name])
 
-    def feed(self, shapes: Sequence[tuple[int, ...]], picture: str) -> Feed:
-        """At these shapes, with this picture and those behind it where it has a name."""
+    def at(self, specs: Sequence[InputSpec]) -> _Maker:
+        """The same for other sizes and values."""
+        return _Maker(specs, self.pattern, self.pixels, self.way, self.rng)
+
+    def feed(self, shapes: Sequence[tuple[int, ...]] | None, picture: str) -> Feed:
+        """At these shapes, or at the optimum, with this picture and those behind it where it has a name."""
         if not self.way.varied:
             return self.fitted(shapes)
-        return self._made(shapes, picture, self._like)
+        return self._made(shapes or self.optimum, picture, self._like)
 
     def fitted(self, shapes: Sequence[tuple[int, ...]] | None = None) -> Feed:
         """The pattern, cut off or repeated."""
@@ -187,12 +192,16 @@ class _Maker:
         return self._made(shapes or self.optimum, "", lambda spec, observed, shape: resized(observed, shape))
 
     def _made(self, shapes: Sequence[tuple[int, ...]], picture: str, like: Like) -> Feed:
+        import numpy as np
+
         from enginesmith.converters.data.derived import following
 
         feed: Feed = OrderedDict()
         for spec, shape in zip(self.specs, shapes, strict=True):
             observed = self.pattern.get(spec.name)
-            if picture and self._pictured(spec):
+            if spec.values is not None:
+                feed[spec.name] = np.full(shape, spec.values.opt, spec.dtype)
+            elif picture and self._pictured(spec):
                 feed[spec.name] = pictured(spec, shape, picture, self.pixels, observed)
             elif observed is None or (not observed.size and 0 not in shape):
                 feed[spec.name] = invented(spec, shape, self.pixels, self.rng, self.way.integers)

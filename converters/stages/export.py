@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +12,24 @@ from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import EXACT, TRIED, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
+from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, Way, make_samples, representative
+from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.trial import Expected, Trial, try_graph
 from enginesmith.converters.torch_models.attempts import find_graph
+from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
-from enginesmith.converters.torch_models.outputs import distinct, flatten
+from enginesmith.converters.torch_models.loaded import LoadedModel
+from enginesmith.converters.torch_models.outputs import flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
-from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
+from enginesmith.converters.torch_models.source import LIBRARIES, LIVE, model_options
+from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -40,6 +46,7 @@ class ExportOptions(PrepareOptions):
     allow_baked: bool = False
     opset: int
     samples: int
+    own: OwnOptions = OwnOptions()
     pixels: Pixels | None = None
     """None: as the model's library has it."""
 
@@ -50,7 +57,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     facts = ModelFacts
-    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    packages = (*LIBRARIES, "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
@@ -66,7 +73,8 @@ class Export(Stage[ExportOptions]):
             allow_baked=recipe.allow_baked,
             opset=recipe.opset,
             inputs=so_far.inputs,
-            samples=recipe.samples,
+            samples=sample_count(recipe),
+            own=OwnOptions.asked(recipe),
             task=so_far.source.task or "auto",
             pixels=recipe.pixels,
         )
@@ -94,22 +102,24 @@ class Export(Stage[ExportOptions]):
             unused = State(prepared.module)
             context.progress("PyTorch's own outputs")
 
-            own = Own(prepared.example)
+            pixels = options.pixels or prepared.pixels
+            own = Own(prepared.arguments.arrays(), options.own.read(prepared.specs, prepared.task, pixels))
             random = loaded.weights.origin == "random"
 
             def make(way: Way) -> tuple[SampleSet, list[Feed]]:
-                pixels = options.pixels or prepared.pixels
                 return make_samples(
                     prepared.specs, prepared.task, options.samples, options.seed, pixels=pixels, own=own, way=way
                 )
 
             def begin(ordinary: list[Feed]) -> None:
                 if random:
-                    seed(loaded, prepared.task, ordinary, options.seed)
+                    seed(loaded, prepared, ordinary, options.seed)
 
             def run(feed: Feed) -> dict[str, Array]:
                 return _named(prepared, _call(prepared, feed))
 
+            takes = accepts(own, prepared.task, run, options.pixels or prepared.pixels)
+            prepared.specs = settle(prepared.specs, (), takes)
             admitted = admit(make, own.ways(prepared.specs), run, begin)
             samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
             samples.random_weights = random
@@ -123,6 +133,7 @@ class Export(Stage[ExportOptions]):
             tools = [DYNAMO, TORCHSCRIPT] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
+            signature = _signature(prepared, feeds[0], names)
             module = prepared.build()
             context.progress("what a trace would freeze")
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
@@ -185,6 +196,7 @@ class Export(Stage[ExportOptions]):
                 "warnings": warnings + ([doubt.reason] if doubt else []),
                 "doubt": doubt,
                 "task": prepared.task,
+                "signature": signature,
                 "unreachable": loaded.unreachable,
                 "note": found.road.told(options.opset),
                 "coverage": exercised.coverage,
@@ -206,6 +218,14 @@ def _call(prepared: Prepared, feed: Feed) -> Any:
     return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
 
 
+def _signature(prepared: Prepared, feed: Feed, names: Sequence[str]) -> Signature | None:
+    """The structure of the inputs, and of the outputs of these names; None for a detector, whose engine has others."""
+    if prepared.task == "detection":
+        return None
+    outputs = tree_of(_call(prepared, feed), iter(names))
+    return Signature(arguments=prepared.arguments.trees(), outputs=outputs)
+
+
 def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     import torch
 
@@ -213,7 +233,7 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     if not tensors:
         raise UserError("the model returns no tensor")
     inputs = [spec.name for spec in prepared.specs]
-    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
+    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(map(valid, names), inputs)
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")

@@ -29,7 +29,9 @@ from enginesmith.converters.core.samples import (
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -48,6 +50,7 @@ class ImportOptions(Options):
     sha256: str
     inputs: tuple[InputSpec, ...]
     samples: int
+    own: OwnOptions = OwnOptions()
     seed: int
     task: str
     pixels: Pixels | None = None
@@ -72,7 +75,8 @@ class OnnxImport(Stage[ImportOptions]):
             path=source.path,
             sha256=hash_file(source.path),
             inputs=so_far.inputs,
-            samples=recipe.samples,
+            samples=sample_count(recipe),
+            own=OwnOptions.asked(recipe),
             seed=recipe.seed,
             task=source.task or "auto",
             pixels=recipe.pixels,
@@ -99,13 +103,16 @@ class OnnxImport(Stage[ImportOptions]):
         context.progress("reference outputs")
         run = _runner(given.path, options.path.name)
 
-        own = Own()
+        pixels = options.pixels or "unknown"
+        own = Own(more=options.own.read(specs, task, pixels))
 
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
-            pixels = options.pixels or "unknown"
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
 
         with second_witness(given.path, context.out, context.scratch) as witness:
+            specs = settle(
+                specs, [info.shape for info in facts.inputs], accepts(own, task, run, options.pixels or "unknown")
+            )
             admitted = admit(make, own.ways(specs), run)
             given.check(admitted.samples, admitted.feeds, admitted.results)
             exercised = exercise(

@@ -30,8 +30,8 @@ class Example:
 def as_example(module: nn.Module, inputs: Any, kwargs: Any = None) -> Example:
     """The call that a factory, or the Python API, means by inputs, and keyword arguments if any.
 
-    A tuple or a list has the positional arguments. A dict has keyword arguments where `forward` has parameters of all its
-    keys, and is one argument elsewhere. Anything else is one argument; None with no keyword arguments is no example.
+    A tuple or a list has the positional arguments. A dict, or what a tokenizer gives, has keyword arguments where `forward`
+    has parameters of all its keys, and is one argument elsewhere. Anything else is one argument; None is none.
     Raises UserError for keyword arguments that are no dict of names.
     """
     kwargs = {} if kwargs is None else kwargs
@@ -41,15 +41,17 @@ def as_example(module: nn.Module, inputs: Any, kwargs: Any = None) -> Example:
         return Example((), dict(kwargs))
     if type(inputs) in (tuple, list):
         return Example(tuple(inputs), dict(kwargs))
-    if type(inputs) is not dict or not inputs or not _names(module, inputs):
-        return Example((inputs,), dict(kwargs))
-    return Example((), {**inputs, **kwargs})
+    if isinstance(inputs, Mapping) and inputs and _are_arguments(module, inputs):
+        return Example((), {**inputs, **kwargs})
+    return Example((inputs,), dict(kwargs))
 
 
-def _names(module: nn.Module, inputs: Mapping[Any, Any]) -> bool:
-    """Has `forward` parameters of these names?"""
-    known = {each.name for each in parameters(module) if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
-    return all(name in known for name in inputs)
+def _are_arguments(module: nn.Module, inputs: Mapping[Any, Any]) -> bool:
+    """Has `forward` parameters of these names, or takes any beside some of them?"""
+    known = parameters(module)
+    names = {each.name for each in known if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+    found = [name in names for name in inputs]
+    return all(found) or (any(found) and any(each.kind is each.VAR_KEYWORD for each in known))
 
 
 def parameters(module: nn.Module) -> list[inspect.Parameter]:
@@ -58,3 +60,9 @@ def parameters(module: nn.Module) -> list[inspect.Parameter]:
         return list(inspect.signature(module.forward).parameters.values())
     except (TypeError, ValueError):
         return []
+
+
+def positional_parameters(module: nn.Module) -> list[str]:
+    """Names of those that take an argument by its place."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [each.name for each in parameters(module) if each.kind in kinds]

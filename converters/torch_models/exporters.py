@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.torch_models.capture import captured
+from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -92,27 +92,14 @@ def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, .
 
     from enginesmith.converters.data.derived import following, resized
 
-    shapes = {spec.name: tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs}
+    shapes = traced_shapes(specs)
     made = following({name: resized(example[name], shape) for name, shape in shapes.items()}, example)
     return tuple(torch.from_numpy(array.copy()) for array in made.values())
 
 
-def _axis_name(spec: InputSpec, axis: int) -> str:
-    return "batch" if axis == 0 else re.sub(r"\W", "_", f"{spec.name}_{axis}")
-
-
 def _dynamic_shapes(module: nn.Module, specs: Sequence[InputSpec]) -> Any:
     """As `torch.export` takes them; None where all sizes are fixed."""
-    import torch
-
-    dims: dict[str, Any] = {}
-
-    def dim(spec: InputSpec, axis: int) -> Any:
-        name = _axis_name(spec, axis)
-        bounds = spec.dims[axis]
-        return dims.setdefault(name, torch.export.Dim(name, min=bounds.min, max=bounds.max))
-
-    shapes = tuple({axis: dim(spec, axis) for axis, d in enumerate(spec.dims) if d.dynamic} for spec in specs)
+    shapes = export_dims(specs)
     if not any(shapes):
         return None
     return (shapes,) if _takes_varargs(module) else shapes
@@ -171,11 +158,7 @@ def _torchscript(
         dynamo=False,
         input_names=[spec.name for spec in specs],
         output_names=names,
-        dynamic_axes={
-            spec.name: {axis: _axis_name(spec, axis) for axis, dim in enumerate(spec.dims) if dim.dynamic}
-            for spec in specs
-            if spec.dynamic
-        },
+        dynamic_axes={spec.name: axes for spec, axes in zip(specs, axis_names(specs), strict=True) if axes},
         opset_version=opset,
     )
     if sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())) > saving.LARGE:

@@ -7,7 +7,6 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +18,23 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
-from enginesmith.converters.core.stamps import unchanged
+from enginesmith.converters.core.stamps import content_hash, unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.core.user_files import watch_imports
 from enginesmith.converters.torch_models.example import Example, as_example
 from enginesmith.converters.torch_models.exported_program import load_exported_program
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
     from torch import nn
 
+LIBRARIES = ("torch", "torchvision", "timm", "transformers", "diffusers", "ultralytics")
+"""Packages that models come from."""
 LIVE = "live-module"
 DETECTION = "torchvision.models.detection"
 HOSTS = {"torchvision": "download.pytorch.org", "timm": "huggingface.co"}
-
-
-@dataclass
-class LoadedModel:
-    """A module in eval mode, and what is known of it."""
-
-    module: nn.Module
-    weights: Weights
-    example: Example = field(default_factory=Example)
-    """How the factory calls it, if it says so."""
-    warnings: tuple[str, ...] = ()
-    unreachable: str = ""
-    library: str = ""
-    """`torchvision` or `timm`, whose models take pictures with ImageNet's normalisation."""
 
 
 def is_detector(model: nn.Module) -> bool:
@@ -95,7 +83,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "ref": source.ref,
         "path": source.path,
-        "sha256": hash_file(source.path) if source.path else code_version(source.ref.partition(":")[0]),
+        "sha256": content_hash(source.path) if source.path else code_version(source.ref.partition(":")[0]),
         "weights": weights,
         "weights_sha256": digest,
         "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),
@@ -107,6 +95,8 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
     """`weights` is `auto`, `pretrained`, `random` or a path. Raises UserError."""
     if kind in ("torchvision", "timm"):
         return _from_library(kind, ref, weights, trust, seed)
+    if kind in ("hf", "ultralytics"):
+        return _from_package(kind, ref, path, weights, trust, seed)
     if kind in ("exported-program", "torchscript"):
         assert path is not None
         if weights != "auto":
@@ -133,6 +123,7 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
 def _from_library(library: str, name: str, weights: str, trust: bool, seed: int) -> LoadedModel:
     build = _torchvision(name) if library == "torchvision" else _timm(name)
     host, warning, unreachable = HOSTS[library], "", ""
+    known: dict[str, Any] = {"library": library, "task": "classification", "pixels": "imagenet"}
     if weights in ("auto", "pretrained"):
         try:
             module, detail = build(True)
@@ -149,7 +140,7 @@ def _from_library(library: str, name: str, weights: str, trust: bool, seed: int)
                 "the engine is only good for trying the road. Give WEIGHTS=path"
             )
         else:
-            return LoadedModel(module.eval(), Weights(origin="pretrained", detail=detail), library=library)
+            return LoadedModel(module.eval(), Weights(origin="pretrained", detail=detail), **known)
     import torch
 
     torch.manual_seed(seed)
@@ -159,9 +150,20 @@ def _from_library(library: str, name: str, weights: str, trust: bool, seed: int)
         Weights(origin="random", detail=f"seed {seed}"),
         warnings=(warning,) if warning else (),
         unreachable=unreachable,
-        library=library,
+        **known,
     )
     return _with_weights(loaded, weights, trust)
+
+
+def _from_package(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:
+    try:
+        if kind == "hf":
+            from enginesmith.converters.torch_models.hub import load_hub_model as load
+        else:
+            from enginesmith.converters.torch_models.yolo import load_yolo as load
+        return load(ref, path, weights, trust, seed)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{kind}: models need the package {error.name}: pip install 'enginesmith[{kind}]'") from None
 
 
 def _with_weights(loaded: LoadedModel, weights: str, trust: bool) -> LoadedModel:

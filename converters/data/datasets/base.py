@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from enginesmith.converters.core.samples import Array, Feed
 
-Role = Literal["calibration", "evaluation"]
+Role = Literal["calibration", "evaluation", "samples"]
 
-OPTIONS: Mapping[Role, str] = {"calibration": "CALIB", "evaluation": "EVAL"}
+OPTIONS: Mapping[Role, str] = {"calibration": "CALIB", "evaluation": "EVAL", "samples": "SAMPLES"}
 """What the user calls it."""
 
 

@@ -27,7 +27,7 @@ def derived(observed: Array, shape: Shape, rng: np.random.Generator, name: str =
     """Another array of this `shape`, with as many dimensions as the `observed` one and its dtype. `name` is the input's: that of
     a mask is needed where it shows all.
     """
-    if not observed.size:
+    if not observed.size or 0 in shape:
         return resized(observed, shape)
     made: Array | None = None
     if observed.ndim:

@@ -15,7 +15,8 @@ from torch import nn
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.torch_models import source as torch_source
-from enginesmith.converters.torch_models.source import LoadedModel, load_model
+from enginesmith.converters.torch_models.loaded import LoadedModel
+from enginesmith.converters.torch_models.source import load_model
 
 __all__ = ["imports"]  # the fixture
 
