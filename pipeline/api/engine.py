@@ -219,9 +219,9 @@ def _array(value: Value, name: str) -> Array:
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     if hasattr(value, "detach"):
-        if str(value.dtype) == "torch.bfloat16":
-            raise UserError(f"input {name} is bfloat16, which engines don't take; give float32 or float16")
-        return value.detach().cpu().numpy()
+        # float32 stands for it in graphs and engines
+        tensor = value.detach().float() if str(value.dtype) == "torch.bfloat16" else value.detach()
+        return tensor.cpu().numpy()
     raise UserError(f"input {name} is of type {type(value).__name__}; give an array of numpy or a tensor of torch")
 
 
