@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
@@ -34,6 +34,9 @@ from enginesmith.converters.torch_models.outputs import flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
 from enginesmith.converters.torch_models.source import LIBRARIES, LIVE, model_options
 from enginesmith.converters.torch_models.tensor_names import distinct, valid
+
+if TYPE_CHECKING:
+    import torch
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -91,10 +94,20 @@ class Export(Stage[ExportOptions]):
             so_far.roles["original"] = id
 
     def run(self, inputs: Mapping[str, Path], options: ExportOptions, context: Context) -> ModelFacts:
+        """What a model keeps in tensors from call to call is an input and an output of its graph."""
+        try:
+            return self._export(inputs, options, context, {})
+        except _Remembers as found:
+            return self._export(inputs, options, context, found.kept)
+
+    def _export(
+        self, inputs: Mapping[str, Path], options: ExportOptions, context: Context, kept: Mapping[str, torch.Tensor]
+    ) -> ModelFacts:
         import torch
 
         from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.torch_models.frozen import Examination, examine
+        from enginesmith.converters.torch_models.kept_tensors import Kept
         from enginesmith.converters.torch_models.state import State
 
         context.progress("loading the model")
@@ -102,8 +115,8 @@ class Export(Stage[ExportOptions]):
         for warning in loaded.warnings:
             context.warn(warning)
         with torch.no_grad():
-            prepared = prepare(loaded, options)
-            unused = State(prepared.module)
+            prepared = prepare(loaded, options, kept)
+            unused, tensors = State(prepared.module), Kept(prepared.module)
             context.progress("PyTorch's own outputs")
 
             pixels = options.pixels or prepared.pixels
@@ -136,6 +149,9 @@ class Export(Stage[ExportOptions]):
             for note in (*steering, *admitted.notes):
                 context.warn(note)
             warnings = [*loaded.warnings, *steering, *admitted.notes]
+            if kept:
+                warnings.append(_told(prepared.arguments.state))
+                context.warn(warnings[-1])
             steady = repeats(samples, feeds, results)
             if not steady:
                 warnings.append(f"the model {UNSTEADY}")
@@ -150,10 +166,13 @@ class Export(Stage[ExportOptions]):
                 context.warn(border)
             module = prepared.build()
             context.progress("what a trace would freeze")
+            changing = tensors.changed(prepared.module)
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
             # the static detectors are ours, and torchvision writes its own to be traced
             sample = [torch.from_numpy(array.copy()) for array in representative(samples.samples, feeds).values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
+            if frozen.remembers and not kept and not options.allow_baked and changing:
+                raise _Remembers(changing)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
             ordinary = [feeds[index] for index in samples.ordinary()]
             expected = Expected(
@@ -217,6 +236,22 @@ class Export(Stage[ExportOptions]):
                 "source_files": files_read(),
             }
         )
+
+
+class _Remembers(Exception):
+    """The model's answer depends on tensors that it keeps between calls."""
+
+    def __init__(self, kept: Mapping[str, torch.Tensor]) -> None:
+        self.kept = kept
+        """By path, as some calls have left them: what inputs are like."""
+
+
+def _told(state: Sequence[str]) -> str:
+    one = len(state) == 1
+    return (
+        f"the model keeps {', '.join(state)} from call to call: {'it is an input' if one else 'they are inputs'} of the engine, "
+        f"and {', '.join(f'{name}_out' for name in state)} {'an output' if one else 'outputs'}, for the next call"
+    )
 
 
 def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:

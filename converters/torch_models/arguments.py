@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.samples import Feed
-from enginesmith.converters.core.trees import Tree
+from enginesmith.converters.core.trees import Tensor, Tree
 from enginesmith.converters.torch_models.containers import check_leaf, leaves, refilled, tree_of
 from enginesmith.converters.torch_models.example import Example, parameters, positional_parameters
+from enginesmith.converters.torch_models.kept_tensors import beside, called_with
 from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ class Arguments:
     parameters: tuple[str, ...]
     """What `forward` calls the arguments, positional ones first."""
     tensors: dict[str, torch.Tensor]
-    """All of the example by name, in order: those of a graph's inputs."""
+    """All of the example by name, in order, then those that the module keeps: the graph's inputs."""
+    kept: tuple[str, ...] = ()
+    """Where the module keeps the last of them: `norm.mean`."""
 
     @classmethod
     def of(cls, module: nn.Module, example: Example) -> Arguments:
@@ -79,9 +82,23 @@ class Arguments:
         return Example(args, {name: refilled(value, remaining) for name, value in self.example.kwargs.items()})
 
     def call(self, module: Any, tensors: Sequence[torch.Tensor]) -> Any:
-        """What the module returns for these tensors."""
+        """What the module returns for these tensors; with `kept` a dict that also has what it keeps then."""
         made = self.filled(tensors)
-        return module(*made.args, **made.kwargs)
+        if not self.kept:
+            return module(*made.args, **made.kwargs)
+        state = dict(zip(self.kept, tensors[-len(self.kept) :], strict=True))
+        outputs, after = called_with(module, state, lambda: module(*made.args, **made.kwargs))
+        return beside(outputs, dict(zip(self.state, after, strict=True)))
+
+    @property
+    def state(self) -> list[str]:
+        """Names of the tensors that the module keeps."""
+        return [*self.tensors][-len(self.kept) :] if self.kept else []
+
+    def keeping(self, kept: Mapping[str, torch.Tensor]) -> Arguments:
+        """The same with tensors that the module keeps, by path."""
+        names = distinct(map(valid, kept), [*self.tensors])
+        return replace(self, tensors=self.tensors | dict(zip(names, kept.values(), strict=True)), kept=tuple(kept))
 
     def feed(self) -> Feed:
         """The example's own tensors, but for those of a dtype that no array has."""
@@ -94,7 +111,8 @@ class Arguments:
         """The record of the structure, by parameter."""
         names = iter(self.tensors)
         values = (*self.example.args, *self.example.kwargs.values())
-        return {name: tree_of(value, names) for name, value in zip(self.parameters, values, strict=True)}
+        trees = {name: tree_of(value, names) for name, value in zip(self.parameters, values, strict=True)}
+        return trees | {name: Tensor(tensor=name) for name in names}
 
 
 def dtype_of(tensor: torch.Tensor) -> str:

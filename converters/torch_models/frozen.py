@@ -45,7 +45,7 @@ CHECKS = ("_assert", "_check", "_check_with", "_check_value", "_check_index", "_
 """torch's functions that raise an error where a condition does not hold."""
 
 STATELESS = (
-    "make it an input and an output of the model, or a buffer that `forward` does not change; "
+    "make it an input and an output of the model, or a tensor of a fixed shape, which becomes both by itself; "
     "or keep what one run did with --allow-baked: then no engine is verified"
 )
 
