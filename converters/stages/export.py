@@ -18,14 +18,17 @@ from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, make_samples, representative
+from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.trial import Expected, Trial, try_graph
+from enginesmith.converters.torch_models.arguments import in_numpy
 from enginesmith.converters.torch_models.attempts import find_graph
 from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
+from enginesmith.converters.torch_models.failures import mixed_types
 from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flatten
 from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
@@ -104,7 +107,7 @@ class Export(Stage[ExportOptions]):
             context.progress("PyTorch's own outputs")
 
             pixels = options.pixels or prepared.pixels
-            own = Own(prepared.arguments.arrays(), options.own.read(prepared.specs, prepared.task, pixels))
+            own = Own(prepared.arguments.feed(), options.own.read(prepared.specs, prepared.task, pixels))
             random = loaded.weights.origin == "random"
 
             def make(way: Way) -> tuple[SampleSet, list[Feed]]:
@@ -117,16 +120,22 @@ class Export(Stage[ExportOptions]):
                     seed(loaded, prepared, ordinary, options.seed)
 
             def run(feed: Feed) -> dict[str, Array]:
-                return _named(prepared, _call(prepared, feed))
+                try:
+                    return _named(prepared, _call(prepared, feed))
+                except Exception as error:
+                    if told := mixed_types(error):
+                        raise UserError(told) from error
+                    raise
 
-            takes = accepts(own, prepared.task, run, options.pixels or prepared.pixels)
+            prepared.specs, steering = with_values(prepared.specs, own, prepared.task, run)
+            takes = accepts(own, prepared.task, run, pixels)
             prepared.specs = settle(prepared.specs, (), takes)
             admitted = admit(make, own.ways(prepared.specs), run, begin)
             samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
             samples.random_weights = random
-            for note in admitted.notes:
+            for note in (*steering, *admitted.notes):
                 context.warn(note)
-            warnings = [*loaded.warnings, *admitted.notes]
+            warnings = [*loaded.warnings, *steering, *admitted.notes]
             steady = repeats(samples, feeds, results)
             if not steady:
                 warnings.append(f"the model {UNSTEADY}")
@@ -134,7 +143,11 @@ class Export(Stage[ExportOptions]):
             tools = [DYNAMO, TORCHSCRIPT] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
-            signature = _signature(prepared, feeds[0], names)
+            made = _call(prepared, feeds[0])
+            signature = _signature(prepared, made, names)
+            if border := _bfloat16(prepared, made, names):
+                warnings.append(border)
+                context.warn(border)
             module = prepared.build()
             context.progress("what a trace would freeze")
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
@@ -155,6 +168,10 @@ class Export(Stage[ExportOptions]):
 
             exporter = Exporter(module, prepared.specs, names, feeds[0])
             found = find_graph(exporter, refused, options.opset, trial, context, remedy=frozen.remedy)
+            if found.trial.widened:
+                warnings.append(found.trial.widened)
+                context.warn(warnings[-1])
+            samples.own = found.trial.own
             doubt = frozen.doubt(found.road.tool)
             if doubt:
                 context.warn(doubt.reason)
@@ -215,12 +232,27 @@ def _call(prepared: Prepared, feed: Feed) -> Any:
     return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
 
 
-def _signature(prepared: Prepared, feed: Feed, names: Sequence[str]) -> Signature | None:
+def _signature(prepared: Prepared, made: Any, names: Sequence[str]) -> Signature | None:
     """The structure of the inputs, and of the outputs of these names; None for a detector, whose engine has others."""
     if prepared.task == "detection":
         return None
-    outputs = tree_of(_call(prepared, feed), iter(names))
+    outputs = tree_of(made, iter(names))
     return Signature(arguments=prepared.arguments.trees(), outputs=outputs)
+
+
+def _bfloat16(prepared: Prepared, made: Any, names: Sequence[str]) -> str:
+    """Which inputs and outputs are float32 in the graph in place of bfloat16, for the user; empty for none."""
+    import torch
+
+    taken = [name for name, tensor in prepared.arguments.tensors.items() if tensor.dtype == torch.bfloat16]
+    outputs = zip(names, flatten(made)[1], strict=True)
+    given = [name for name, tensor in outputs if tensor.dtype == torch.bfloat16]
+    told = ", ".join([*(f"input {name}" for name in taken), *(f"output {name}" for name in given)])
+    return (
+        f"in the graph float32 stands for bfloat16, which arrays lack, and holds the same numbers: {told}"
+        if told
+        else ""
+    )
 
 
 def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
@@ -232,7 +264,7 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     inputs = [spec.name for spec in prepared.specs]
     names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(map(valid, names), inputs)
     for name, tensor in zip(names, tensors, strict=True):
-        if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
+        if tensor.is_complex() or tensor.layout != torch.strided:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
     # copied, since a tensor may be the model's own, which the next call changes
-    return {name: tensor.cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)}
+    return {name: in_numpy(tensor).cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)}

@@ -32,6 +32,7 @@ from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, make_samples
+from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
@@ -114,6 +115,7 @@ class OnnxImport(Stage[ImportOptions]):
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
 
         with second_witness(given.path, context.out, context.scratch) as witness:
+            specs, steering = with_values(specs, own, task, run)
             specs = settle(
                 specs, [info.shape for info in facts.inputs], accepts(own, task, run, options.pixels or "unknown")
             )
@@ -142,7 +144,7 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = [*given.warnings, *admitted.notes, *told.disputes]
+        warnings = [*given.warnings, *steering, *admitted.notes, *told.disputes]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]

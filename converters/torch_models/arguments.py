@@ -67,8 +67,14 @@ class Arguments:
         return replace(self, tensors=dict(zip(names, self.tensors.values(), strict=True)))
 
     def filled(self, tensors: Sequence[torch.Tensor]) -> Example:
-        """The call with these tensors, in the order of `tensors`."""
-        remaining = iter(tensors)
+        """The call with these tensors, in the order of `tensors`; those that the model takes in bfloat16 may be float32."""
+        import torch
+
+        like = self.tensors.values()
+        remaining = iter(
+            given.to(torch.bfloat16) if own.dtype == torch.bfloat16 else given
+            for own, given in zip(like, tensors, strict=True)
+        )
         args = tuple(refilled(value, remaining) for value in self.example.args)
         return Example(args, {name: refilled(value, remaining) for name, value in self.example.kwargs.items()})
 
@@ -77,10 +83,12 @@ class Arguments:
         made = self.filled(tensors)
         return module(*made.args, **made.kwargs)
 
-    def arrays(self) -> Feed:
-        """The example's tensors, without those that only hold a place, or are of a dtype that NumPy lacks."""
-        known = ((name, tensor) for name, tensor in self.tensors.items() if dtype_of(tensor) in DTYPES)
-        return OrderedDict((name, tensor.cpu().numpy()) for name, tensor in known if not tensor.is_meta)
+    def feed(self) -> Feed:
+        """The example's own tensors, but for those of a dtype that no array has."""
+        own = {
+            name: tensor for name, tensor in self.tensors.items() if not tensor.is_meta and dtype_of(tensor) in DTYPES
+        }
+        return OrderedDict((name, in_numpy(tensor).cpu().numpy()) for name, tensor in own.items())
 
     def trees(self) -> dict[str, Tree]:
         """The record of the structure, by parameter."""
@@ -90,5 +98,12 @@ class Arguments:
 
 
 def dtype_of(tensor: torch.Tensor) -> str:
-    """As NumPy has it: `float32`."""
-    return str(tensor.dtype).removeprefix("torch.")
+    """As NumPy has it: `float32`, also of bfloat16, which it lacks."""
+    return str(in_numpy(tensor).dtype).removeprefix("torch.")
+
+
+def in_numpy(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in a type that NumPy has: bfloat16 as float32, which holds the same numbers."""
+    import torch
+
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

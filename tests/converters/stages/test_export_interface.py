@@ -60,7 +60,6 @@ def test_names_that_would_collide() -> None:
     [
         ("nothing", "the model returns no tensor"),
         ("number", "the model returns no tensor"),
-        ("half", "output output is torch.bfloat16"),
         ("odd_example", "the model's inputs hold no tensor"),
         ("complex_example", "input is torch.complex64"),
     ],
