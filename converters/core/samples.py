@@ -64,6 +64,8 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    bound: tuple[str, ...] = ()
+    """Inputs that the user's example shows to be of a kind, such as boxes: others than such have no meaning."""
     random_weights: bool = False
     """The model's weights are seeded: what a lower precision costs can't be seen on them."""
     own: Literal["fp32", "fp16", "bf16"] = "fp32"

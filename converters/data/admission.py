@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.samples import Array, Feed, Sample, SampleSet, telling
-from enginesmith.converters.data.samples import Way
+from enginesmith.converters.data.maker import Way
 
 Run: TypeAlias = Callable[[Feed], dict[str, Array]]
 """The model itself. Raises whatever it likes for an input that it doesn't take."""

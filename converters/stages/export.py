@@ -15,8 +15,10 @@ from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
-from enginesmith.converters.data.samples import Own, Way, make_samples, representative
+from enginesmith.converters.data.samples import Own, make_samples, representative
+from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -105,7 +107,7 @@ class Export(Stage[ExportOptions]):
             context.progress("PyTorch's own outputs")
 
             pixels = options.pixels or prepared.pixels
-            own = Own(prepared.arguments.arrays(), options.own.read(prepared.specs, prepared.task, pixels))
+            own = Own(prepared.arguments.feed(), options.own.read(prepared.specs, prepared.task, pixels))
             random = loaded.weights.origin == "random"
 
             def make(way: Way) -> tuple[SampleSet, list[Feed]]:
@@ -125,14 +127,15 @@ class Export(Stage[ExportOptions]):
                         raise UserError(told) from error
                     raise
 
-            takes = accepts(own, prepared.task, run, options.pixels or prepared.pixels)
+            prepared.specs, steering = with_values(prepared.specs, own, prepared.task, run)
+            takes = accepts(own, prepared.task, run, pixels)
             prepared.specs = settle(prepared.specs, (), takes)
             admitted = admit(make, own.ways(prepared.specs), run, begin)
             samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
             samples.random_weights = random
-            for note in admitted.notes:
+            for note in (*steering, *admitted.notes):
                 context.warn(note)
-            warnings = [*loaded.warnings, *admitted.notes]
+            warnings = [*loaded.warnings, *steering, *admitted.notes]
             steady = repeats(samples, feeds, results)
             if not steady:
                 warnings.append(f"the model {UNSTEADY}")

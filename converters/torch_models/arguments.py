@@ -83,10 +83,12 @@ class Arguments:
         made = self.filled(tensors)
         return module(*made.args, **made.kwargs)
 
-    def arrays(self) -> Feed:
-        """The example's tensors, without those that only hold a place, or are of a dtype that no array has."""
-        known = ((name, in_numpy(tensor)) for name, tensor in self.tensors.items() if dtype_of(tensor) in DTYPES)
-        return OrderedDict((name, tensor.cpu().numpy()) for name, tensor in known if not tensor.is_meta)
+    def feed(self) -> Feed:
+        """The example's own tensors, but for those of a dtype that no array has."""
+        own = {
+            name: tensor for name, tensor in self.tensors.items() if not tensor.is_meta and dtype_of(tensor) in DTYPES
+        }
+        return OrderedDict((name, in_numpy(tensor).cpu().numpy()) for name, tensor in own.items())
 
     def trees(self) -> dict[str, Tree]:
         """The record of the structure, by parameter."""

@@ -14,7 +14,7 @@ from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.arguments import Arguments
 from enginesmith.converters.torch_models.example import Example
-from enginesmith.converters.torch_models.inputs import resolve_inputs
+from enginesmith.converters.torch_models.inputs import resolve_call
 from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flat
 from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector
@@ -91,7 +91,7 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
 def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
     if is_detector(loaded.module):
         loaded.example = _batch(loaded.example)
-    arguments, specs = resolve_inputs(loaded, options.inputs)
+    arguments, specs = resolve_call(loaded, options.inputs)
     if is_detector(loaded.module):
         return _prepare_detector(loaded.module, arguments, specs, options)
     if options.stock or options.proposals:

@@ -298,8 +298,8 @@ class Locked(torch.nn.Identity):
         ("lenet", {"precision": "int8", "metric": [3]}, "metric is a list; give a function"),
         ("lenet", {"precision": "int8", "calib": [object()]}, "list, example 0 holds a object"),
         (torch.nn.Identity(), {}, "this model has no default shape"),
-        (torch.nn.Identity(), {"inputs": "abc"}, "inputs hold a str; give a tensor"),
-        (torch.nn.Identity(), {"inputs": [1, 2]}, "inputs hold a int; give a tensor"),
+        (torch.nn.Identity(), {"inputs": "abc"}, "the inputs hold no tensor; give one"),
+        (torch.nn.Identity(), {"inputs": [1, 2]}, "the inputs hold no tensor; give one"),
         (Locked(), {}, "the module Locked can't be pickled"),
     ],
 )

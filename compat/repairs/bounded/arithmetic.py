@@ -210,7 +210,8 @@ def reduce(rewriter: Rewriter, node: ir.Node) -> Bounded:
     total = rewriter.emit("ReduceSum", value, *node.inputs[1:], keepdims=keep, shape=shape, dtype=value.dtype)
     count = rewriter.count(dim(*(factor for part in gone for factor in part)))
     count = rewriter.emit("Cast", count, to=value.dtype, shape=[1], dtype=value.dtype)
-    count = rewriter.reshape(count, [1] * len(dims))
+    count = rewriter.emit("Max", count, np.ones(1, value.dtype.numpy()), shape=[1], dtype=value.dtype)
+    count = rewriter.reshape(count, [1] * len(dims))  # of no rows ONNX leaves the mean undefined; runtimes give 0
     return Bounded(rewriter.emit("Div", total, count, shape=shape, dtype=value.dtype), tuple(dims))
 
 
