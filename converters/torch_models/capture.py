@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,19 +11,37 @@ if TYPE_CHECKING:
 
 
 def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any) -> torch.export.ExportedProgram:
-    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does, and replace the operators that the ONNX
-    exporter lacks. Raises what `torch.export.export` raises the first time.
+    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does, and replace complex tensors by real
+    ones and the operators that the ONNX exporter lacks. Raises what `torch.export.export` raises the first time, and
+    ConversionError where complex tensors can't be replaced.
     """
-    from enginesmith.converters.torch_models.operators import decomposed
+    from torch.fx.experimental import _config
 
+    from enginesmith.converters.torch_models.operators import decomposed
+    from enginesmith.converters.torch_models.operators.real_pairs import in_pairs, is_complex
+
+    with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
+        program = decomposed(_exported(module, examples, dynamic_shapes))
+        if not is_complex(program):
+            return program
+        reals = in_pairs(
+            program,
+            inspect.signature(module.forward),
+            examples,
+            lambda reals, given: _export(reals, given, dynamic_shapes, strict=False),
+        )
+        return decomposed(reals)
+
+
+def _exported(
+    module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any
+) -> torch.export.ExportedProgram:
     first: Exception | None = None
     for strict in (False, True):
         try:
-            program = _export(module, examples, dynamic_shapes, strict)
+            return _export(module, examples, dynamic_shapes, strict)
         except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model does
             first = first or error
-        else:
-            return decomposed(program)
     assert first is not None
     raise first
 
@@ -33,13 +52,9 @@ def _export(
     """With the relations between sizes that torch itself suggests, where the model needs some."""
     import torch
     from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
-    from torch.fx.experimental import _config
     from torch.onnx._internal.exporter._capture_strategies import _patch_dynamic_shape_rnn_decompositions
 
-    with (
-        _patch_dynamic_shape_rnn_decompositions(dynamic_shapes),
-        _config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
-    ):
+    with _patch_dynamic_shape_rnn_decompositions(dynamic_shapes):
         try:
             return torch.export.export(module, examples, dynamic_shapes=dynamic_shapes, strict=strict)
         except torch._dynamo.exc.UserError as error:
