@@ -1,6 +1,6 @@
 """What is wrong with an ONNX file for backends and versions that need not be installed.
 
-`examine`, `ask` and `fix` are called by name in `converters.isolated.Isolated`: their arguments and results are JSON,
+`size`, `examine`, `ask` and `fix` are called by name in `converters.isolated.Isolated`: their arguments and results are JSON,
 and a file that brings them down is one more finding.
 """
 
@@ -26,6 +26,7 @@ FAILED_TRIAL = "failed: "
 EXAMINE = "enginesmith.converters.backends.examination:examine"
 ASK = "enginesmith.converters.backends.examination:ask"
 FIX = "enginesmith.converters.backends.examination:fix"
+SIZE = "enginesmith.converters.backends.examination:size"
 
 
 class Examined(BaseModel):
@@ -79,6 +80,29 @@ class Examination(BaseModel):
     def clean(self) -> bool:
         broken = any(finding.severity == "error" for finding in self.problems)
         return not broken and not any(target.errors for target in self.targets)
+
+
+def size(path: str, out: str, given: Sequence[Mapping[str, Any]], memory: int = 0) -> dict[str, Any] | None:
+    """Write the sizes that the `InputSpec`s in `given` fix into a copy of the file, as a build does; nothing is written where
+    there are none. Returns the profile of the inputs that were given, None for a file that can't be read.
+
+    Raises UserError where they don't fit.
+    """
+    from enginesmith.compat import loading
+    from enginesmith.converters.core.inputs import InputSpec, fixed_sizes, resolve_inputs, specs_by_name
+    from enginesmith.converters.graphs.describe import describe
+    from enginesmith.converters.graphs.sized import write_sized
+
+    specs = [InputSpec.model_validate(spec) for spec in given]
+    if loading.load(Path(path), memory)[0] is None:
+        return None
+    inputs = describe(Path(path)).inputs
+    named = specs_by_name(inputs, specs)
+    inputs = [info for info in inputs if info.name in named]
+    resolved = resolve_inputs(inputs, specs)
+    if sizes := fixed_sizes(inputs, resolved):
+        write_sized(Path(path), Path(out), sizes)
+    return {spec.name: (spec.min, spec.opt, spec.max) for spec in resolved}
 
 
 def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> dict[str, Any]:

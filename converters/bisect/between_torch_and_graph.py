@@ -217,15 +217,9 @@ def modules_of(node: ir.Node) -> Iterator[str]:
     if SCOPES in node.metadata_props:
         yield from (path for path in ast.literal_eval(node.metadata_props[SCOPES])[:-1] if path)
         return
-    if not (node.name or "").startswith("/"):
-        return
-    # `/layer1/layer1.0/conv1/Conv`: the entries of a Sequential repeat its name
-    parts = str(node.name).split("/")[1:-1]
-    path = ""
-    for before, part in zip(["", *parts], parts, strict=False):
-        own = part.removeprefix(f"{before}.") if before else part
-        path = f"{path}.{own}" if path else own
-        yield path
+    from enginesmith.converters.torch_models.user_lines import scopes_of_name
+
+    yield from scopes_of_name(node.name or "")
 
 
 def _layers(

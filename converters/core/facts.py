@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, Coverage, TensorInfo, Weights
+from enginesmith.converters.core.trees import Signature
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class ModelFacts(GraphFacts):
     """`detection`, `classification` or `tensor`."""
     coverage: Coverage | None = None
     """None where the graph could not be watched."""
+    signature: Signature | None = None
+    """None for a graph, which has no more than its inputs and outputs, and for a detector's static form."""
 
 
 class ComparedFacts(Facts):

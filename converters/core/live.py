@@ -34,12 +34,15 @@ def extend_path(folders: list[str]) -> None:
     sys.path.extend(folder for folder in folders if folder not in sys.path)
 
 
-def write_module(module: Any, inputs: tuple[Any, ...], path: Path) -> None:
-    """Raises whatever the pickling of a stranger's attributes raises."""
+def write_module(module: Any, inputs: Any, kwargs: Any, path: Path) -> None:
+    """With the inputs and the keyword arguments that it is called with, either of which may be None.
+
+    Raises whatever the pickling of a stranger's attributes raises.
+    """
     import cloudpickle
     import torch
 
-    torch.save((_Imports(), module, inputs), path, pickle_module=cloudpickle)
+    torch.save((_Imports(), module, inputs, kwargs), path, pickle_module=cloudpickle)
 
 
 def write_function(function: Callable[..., Any], path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -37,6 +37,7 @@ TRAINING = "Fine-tuning"
 SEARCH = "Tuning of TVM modules"
 """Headings of the help."""
 
+SAMPLES, MOST_SAMPLES = 3, 64
 MOST_THREADS = 1024
 LEAST_MEMORY = 0.1
 """GB: Python with onnx takes as much."""
@@ -78,8 +79,8 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=False)
 
     model: str = Field(
-        description="Zoo name, torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, or a .onnx, .pt2 or "
-        "TorchScript file."
+        description="Zoo name, torchvision:NAME, timm:NAME, hf:DIR, hf:ORG/NAME, ultralytics:NAME, file.py:factory, "
+        "package.module:factory, or a .onnx, .pt2 or TorchScript file."
     )
     backend: str = option(
         "auto", "auto (all that this machine can build), tensorrt, tensorrt-rtx, tvm; several with commas."
@@ -189,11 +190,10 @@ class Recipe(BaseModel):
     tune_database: Path | None = option(
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
     )
-    samples: int = option(
-        3,
-        "Inputs that every comparison runs on; one is then run a second time, and probes show what they don't.",
-        ge=1,
-        le=64,
+    samples: str | Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = option(
+        SAMPLES,
+        "How many inputs every comparison runs on, 64 at most, or your own: data.npz, or a folder; one is then run a second "
+        "time, and probes show what they don't.",
     )
     seed: int = option(0, "Of random weights and inputs.", ge=0, le=2**32 - 1)
     threads: int = option(0, "Threads of CPU runs, and of the tuning; 0 for all cores.", ge=0, le=MOST_THREADS)
@@ -222,6 +222,20 @@ class Recipe(BaseModel):
         if 0 < value < LEAST_MEMORY:
             raise ValueError(f"no stage runs in so little; give {LEAST_MEMORY} at least, in GB")
         return value
+
+    @field_validator("samples", mode="before")
+    @classmethod
+    def _count_or_place(cls, value: object) -> object:
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, str) and not value.strip().lstrip("+-").isdigit():
+            if not value:
+                raise ValueError("give a number, or a file of your own")
+            return value
+        count = int(value) if isinstance(value, str) else value
+        if isinstance(count, int) and not 1 <= count <= MOST_SAMPLES:
+            raise ValueError(f"give 1 to {MOST_SAMPLES}, or a file of your own")
+        return count
 
     @field_validator("budget", "time", "tune", mode="before")
     @classmethod

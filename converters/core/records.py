@@ -241,6 +241,8 @@ class Accuracy(BaseModel):
     examples: int
     weak: bool
     """No labels: agreement with the float32 graph's own answers, which says less than a real metric."""
+    made_up: bool = False
+    """Agreement on made-up numbers, which says nothing of accuracy."""
     before: float
     after: float
     budget: float | None = None
@@ -258,7 +260,8 @@ class Accuracy(BaseModel):
     @property
     def verdict(self) -> str:
         """Both figures and the change, in one line."""
-        return f"{self.metric} {self.before:.4f} to {self.after:.4f} ({-self.loss:+.4f}) on {self.data}"
+        figures = f"{self.metric} {self.before:.4f} to {self.after:.4f} ({-self.loss:+.4f}) on {self.data}"
+        return f"no accuracy: {figures}, which is made up" if self.made_up else figures
 
 
 class LayerLoss(BaseModel):

@@ -6,7 +6,7 @@ They are kept in Polygraphy's own (`polygraphy run --load-inputs` takes them).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -30,6 +30,8 @@ EXACT = "exact.json"
 """The reference's results in float64, as far as it could be run so."""
 MOVED = "moved.json"
 """Its results on inputs that are each moved by one rounding step, where it could not be run in float64."""
+TRIED = "tried.json"
+"""What ONNX Runtime made of the exported graph on the ordinary samples, where the export was held against the model."""
 WITNESS = "witness.json"
 """What a second witness says where it contradicts the reference."""
 SAMPLES = "samples.json"
@@ -40,6 +42,8 @@ class Sample(BaseModel):
 
     name: str
     picture: str = ""
+    own: bool = False
+    """The user's, as it was given."""
     optimum: bool = True
     """At the optimum shape, the only one that a static engine takes where no more were listed."""
     listed: bool = False
@@ -90,6 +94,20 @@ class SampleSet(BaseModel):
         from polygraphy.json import load_json
 
         return cls.model_validate_json((folder / SAMPLES).read_bytes()), load_json(str(folder / INPUTS))
+
+
+TELLING = 0.1
+"""Share of finite numbers that outputs must have, to be held against others."""
+
+
+def telling(outputs: Mapping[str, Array]) -> bool:
+    """Is there something finite among the outputs to be compared?"""
+    import numpy as np
+
+    floats = [array for array in outputs.values() if array.dtype.kind in "fc"]
+    total = sum(array.size for array in floats)
+    finite = sum(int(np.isfinite(array).sum()) for array in floats)
+    return finite >= TELLING * total
 
 
 def save_results(folder: Path, runner: str, outputs: Sequence[dict[str, Array]], file: str = RESULTS) -> None:

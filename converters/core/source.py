@@ -8,7 +8,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Kind = Literal[
-    "torchvision", "timm", "factory-file", "factory-module", "onnx", "exported-program", "torchscript", "live-module"
+    "torchvision",
+    "timm",
+    "hf",
+    "ultralytics",
+    "factory-file",
+    "factory-module",
+    "onnx",
+    "exported-program",
+    "torchscript",
+    "live-module",
 ]
 Task = Literal["detection", "classification", "tensor"]
 
@@ -20,8 +29,10 @@ class Source(BaseModel):
 
     kind: Kind
     ref: str
-    """The name in its library, `factory` at `path`, `module:factory`, or nothing for a file."""
+    """The name in its library (of a hub's model `ORG/NAME@REVISION#PART`, of one in a folder `#PART`), `factory` at `path`,
+    `module:factory`, or nothing for a file."""
     path: Path | None = None
+    """A file, or a hub's model as a folder."""
     name: str
     """Folder name of the build."""
     task: Task | None = None

@@ -7,6 +7,8 @@ read in place, whatever their number and size: by content before, by stamp after
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,16 +59,37 @@ def hashed(files: Iterable[Path]) -> Iterator[dict[Path, str]]:
 
 @contextmanager
 def unchanged(files: Mapping[Path, str] | Mapping[str, str]) -> Iterator[None]:
-    """What is read of these files within the context is what their SHA-256 says.
+    """What is read of these files, and of folders, within the context is what their `content_hash` says.
 
     Raises UserError for a file that has another content by now, or is written to meanwhile.
     """
     known = {Path(path): digest for path, digest in files.items()}
     for path in known:
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{path} is gone since the build was planned; build again")
-    with hashed(known) as found:
+    inside = {path: _files(path) for path in known}
+    with hashed(file for found in inside.values() for file in found) as hashes:
         for path, digest in known.items():
-            if found[path] != digest:
+            if _content(path, {file: hashes[file] for file in inside[path]}) != digest:
                 raise UserError(f"{path} has changed since the build was planned; build again")
         yield
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of the names and the contents of the files in it and below."""
+    return _content(path, {file: hash_file(file) for file in _files(path)})
+
+
+def _files(path: Path) -> list[Path]:
+    """Without those in hidden folders, such as a repository's own."""
+    if not path.is_dir():
+        return [path]
+    found = (file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts))
+
+
+def _content(path: Path, hashes: Mapping[Path, str]) -> str:
+    if not path.is_dir():
+        return hashes[path]
+    names = {str(file.relative_to(path)): digest for file, digest in hashes.items()}
+    return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()

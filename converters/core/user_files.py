@@ -22,6 +22,8 @@ from enginesmith.converters.core.files import hash_file, is_installed
 from enginesmith.converters.core.stamps import Stamp, stamp
 
 PACKAGE = __name__.partition(".")[0]
+OURS = Path(__file__).resolve().parents[1]
+"""The folder of the converters, whose sources Python opens too where it prints a traceback or a warning."""
 SYSTEM = ("/proc/", "/sys/", "/dev/")
 CHANGED = "changed"
 """In the place of the hash of a file that was written to after it was read: no content has it."""
@@ -94,7 +96,7 @@ def files_read() -> dict[str, str]:
                 found[str(path)] = hash_file(path)
     for name, before in list(_opened.items()):
         path = Path(name).resolve()
-        ours = path == main or path.suffix == ".pyc" or is_installed(path)
+        ours = path == main or path.suffix == ".pyc" or is_installed(path) or path.is_relative_to(OURS)
         if not ours and path.is_file() and name not in _written and str(path) not in found:
             found[str(path)] = hash_file(path) if stamp(path) == before else CHANGED
     return found

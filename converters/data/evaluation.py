@@ -74,6 +74,7 @@ class Evaluator:
             data=self.dataset.name,
             examples=self.dataset.rows,
             weak=not (self.dataset.labelled and self.metric.takes_targets),
+            made_up=self.dataset.made_up,
             before=self.baseline,
             after=score,
             budget=budget,

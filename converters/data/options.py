@@ -1,20 +1,24 @@
-"""What precision stages are given by the user: examples, and a metric."""
+"""What stages are given by the user: samples, examples to calibrate and to measure on, and a metric."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.options import Options
+from enginesmith.converters.core.recipe import SAMPLES as SAMPLE_COUNT
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import SAMPLES, SampleSet
+from enginesmith.converters.core.samples import SAMPLES, Feed, Pixels, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.core.stamps import unchanged
 from enginesmith.converters.data.datasets import data_code, data_sources
 from enginesmith.converters.data.metrics import metric_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from enginesmith.converters.data.datasets import Dataset
     from enginesmith.converters.data.evaluation import Evaluator
@@ -59,7 +63,38 @@ class DataOptions(Options):
         from enginesmith.converters.data.datasets import open_dataset
 
         with unchanged(self.sources):  # it is all read now, and held against that whenever it is read again
-            return open_dataset(self.spec, described(samples), role=self.role, limit=self.examples, seed=self.seed)
+            known, pattern = _pattern(samples) if not self.spec else (described(samples), None)
+            return open_dataset(self.spec, known, role=self.role, limit=self.examples, seed=self.seed, pattern=pattern)
+
+
+class OwnOptions(Options):
+    """Samples that the user gives: `spec` names them, empty for none. `sources` and `code` only make a key."""
+
+    spec: str = ""
+    sources: dict[str, str] = Field(default_factory=dict)
+    code: str = ""
+
+    @classmethod
+    def asked(cls, recipe: Recipe) -> OwnOptions:
+        """Raises UserError for a place where there are none."""
+        spec = recipe.samples
+        if isinstance(spec, int):
+            return cls()
+        return cls(spec=spec, sources=data_sources(spec, "samples"), code=data_code(spec))
+
+    def read(self, specs: Sequence[InputSpec], task: str, pixels: Pixels) -> list[tuple[str, Feed]]:
+        """Each with what it is called. Raises UserError for what doesn't fit the model."""
+        from enginesmith.converters.data.datasets.given import read_samples
+
+        if not self.spec:
+            return []
+        with unchanged(self.sources):
+            return read_samples(self.spec, SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=[]))
+
+
+def sample_count(recipe: Recipe) -> int:
+    """How many inputs a comparison runs on, at least."""
+    return recipe.samples if isinstance(recipe.samples, int) else SAMPLE_COUNT
 
 
 class MetricOptions(Options):
@@ -86,6 +121,13 @@ class MetricOptions(Options):
 def described(samples: Path) -> SampleSet:
     """What the artifact `samples` says of the model's inputs and its task."""
     return SampleSet.model_validate_json((samples / SAMPLES).read_bytes())
+
+
+def _pattern(samples: Path) -> tuple[SampleSet, Feed | None]:
+    """And an input of the user's, at the optimum shape, if there is any."""
+    known, feeds = SampleSet.load(samples)
+    own = (feed for sample, feed in zip(known.samples, feeds, strict=True) if sample.own and sample.optimum)
+    return known, next(own, None)
 
 
 def open_evaluator(data: DataOptions, metric: MetricOptions, inputs: Mapping[str, Path], context: Context) -> Evaluator:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels, Sample
-from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
+from enginesmith.converters.data.picture_inputs import Frame, as_input, frame, takes_pictures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,18 +40,20 @@ def probes(specs: Sequence[InputSpec], base: Feed, pixels: Pixels, seed: int) ->
     """Those first that show most. Pictures for a model whose pixels are known stay within their range."""
     import numpy as np
 
-    framed = [spec.name for spec in specs if takes_pictures(spec)]
-    floats = [s.name for s in specs if s.dtype.startswith("float") and (pixels == "unknown" or s.name not in framed)]
-    integers = [spec.name for spec in specs if "int" in spec.dtype]
-    tables = ((framed, _pictures(pixels)), (floats, FLOATS), (integers, INTEGERS))
-    for number, (names, (label, make)) in enumerate(
-        (names, entry) for names, table in tables for entry in table.items() if names
-    ):
-        rng = np.random.default_rng([seed, number])
-        feed: Feed = OrderedDict(base)
-        for name in names:
-            feed[name] = np.array(make(base[name], rng), dtype=base[name].dtype, order="C")
-        yield Sample(name=label, probe="near" if label in NEAR else "far"), feed
+    framed = [spec for spec in specs if takes_pictures(spec)]
+    floats = [s for s in specs if s.dtype.startswith("float") and (pixels == "unknown" or s not in framed)]
+    integers = [spec for spec in specs if "int" in spec.dtype and spec.values is None]
+    tables = ((framed, lambda spec: _pictures(spec, pixels)), (floats, lambda spec: FLOATS), (integers, _integers))
+    number = 0
+    for chosen, table in tables:
+        made = {spec.name: table(spec) for spec in chosen}
+        for label in next(iter(made.values()), {}):
+            rng = np.random.default_rng([seed, number])
+            number += 1
+            feed: Feed = OrderedDict(base)
+            for name in made:
+                feed[name] = np.array(made[name][label](base[name], rng), dtype=base[name].dtype, order="C")
+            yield Sample(name=label, probe="near" if label in NEAR else "far"), feed
 
 
 def is_mask(spec: InputSpec) -> bool:
@@ -203,21 +205,35 @@ INTEGERS: Mapping[str, Make] = {
 }
 
 
-def _pictures(pixels: Pixels) -> Mapping[str, Make]:
+def _integers(spec: InputSpec) -> Mapping[str, Make]:
+    """All of them in a mask have no meaning but that of zeros and ones."""
+    if not is_mask(spec):
+        return INTEGERS
+    return dict.fromkeys(INTEGERS, lambda base, rng: mask(base.shape, rng))
+
+
+def _pictures(spec: InputSpec, pixels: Pixels) -> Mapping[str, Make]:
     """Within the range of the pixels: the darkest is that of 0, the brightest that of 1."""
     import numpy as np
 
+    def axes(base: Array) -> Frame:
+        found = frame(spec, base.shape)
+        assert found is not None
+        return found
+
     def uniform(level: float, base: Array) -> Array:
-        batch, channels, height, width = base.shape
-        return as_input(np.full((batch, height, width, 3), level, np.float32), channels, pixels)
+        batch, _, height, width, _ = axes(base)
+        return as_input(np.full((batch, height, width, 3), level, np.float32), spec, pixels)
 
     def checkerboard(base: Array, rng: np.random.Generator) -> Array:
-        rows, columns = np.ogrid[: base.shape[2], : base.shape[3]]
-        return np.where((rows // 4 + columns // 4) % 2, uniform(1, base), uniform(0, base))
+        _, _, height, width, last = axes(base)
+        rows, columns = np.ogrid[:height, :width]
+        squares = (rows // 4 + columns // 4) % 2
+        return np.where(squares[..., None] if last else squares, uniform(1, base), uniform(0, base))
 
     def contrast(base: Array, rng: np.random.Generator) -> Array:
         """The negative, with nothing between dark and bright."""
-        middle = np.median(base, axis=(2, 3), keepdims=True)
+        middle = np.median(base, axis=(1, 2) if axes(base).last else (2, 3), keepdims=True)
         return np.where(base > middle, uniform(0, base), uniform(1, base))
 
     return {

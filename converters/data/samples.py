@@ -1,39 +1,63 @@
-"""Inputs to compare on: shipped pictures and seeded random data, at every size that matters."""
+"""Inputs to compare on: the user's own, others like them, shipped pictures and seeded random data, at every size that matters."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from enginesmith.converters.core.errors import UserError
-from enginesmith.converters.core.inputs import InputSpec, listed_shapes, written
+from enginesmith.converters.core.inputs import InputSpec, at, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
 from enginesmith.converters.data import pictures
-from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
-from enginesmith.converters.data.probes import is_mask, mask, probes
+from enginesmith.converters.data.invented import invented, pictured
+from enginesmith.converters.data.picture_inputs import takes_pictures
+from enginesmith.converters.data.probes import probes
 
 if TYPE_CHECKING:
     import numpy as np
 
-T = TypeVar("T")
-INTEGERS = ((0, 10), (1, 10), (0, 2), (0, 1))
-"""Ranges that integers are drawn from, the second one left out: what most vocabularies have; divisors; flags; the one row of
-a table."""
+Like: TypeAlias = Callable[[InputSpec, Array, tuple[int, ...]], Array]
+"""From what was observed of an input one of this shape."""
 
 
-def with_legal_integers(specs: Sequence[InputSpec], attempt: Callable[[tuple[int, int]], T]) -> T:
-    """What `attempt` makes of the first range whose integers the model takes.
+class Way(NamedTuple):
+    """How to make inputs up: where one isn't taken, another may be."""
 
-    Raises the UserError of the first one where it takes none, or has no integers.
-    """
-    refusals = []
-    for integers in INTEGERS if any("int" in spec.dtype for spec in specs) else INTEGERS[:1]:
-        try:
-            return attempt(integers)
-        except UserError as error:
-            refusals.append(error)
-    raise refusals[0]
+    integers: tuple[int, int] = (0, 10)
+    """Those of inputs of which no example is known are between the first and before the second."""
+    varied: bool = True
+    """Unlike the example; else it, cut off or repeated to the size."""
+
+
+WAYS = (Way(), Way(integers=(1, 10)), Way(integers=(0, 2)), Way(integers=(0, 1)))
+"""What most vocabularies have; divisors; flags; the one row of a table."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """The inputs that the user gave, by name, of the dtypes that the model takes."""
+
+    example: Feed = field(default_factory=OrderedDict)
+    """What the model came with. It may lack inputs, and be of other sizes than were asked for."""
+    more: Sequence[tuple[str, Feed]] = ()
+    """Further ones, each with what it is called, of sizes that were asked for."""
+
+    def ways(self, specs: Sequence[InputSpec]) -> tuple[Way, ...]:
+        """How inputs may be made up beside these, the likeliest first."""
+        known = self.pattern(specs)
+        unknown = any("int" in spec.dtype and spec.name not in known for spec in specs)
+        ways = WAYS if unknown else WAYS[:1]
+        return (*ways, ways[0]._replace(varied=False)) if known else ways
+
+    def pattern(self, specs: Sequence[InputSpec]) -> Feed:
+        """What others are like."""
+        feed = self.example or next((feed for _, feed in self.more), OrderedDict())
+        return OrderedDict((s.name, feed[s.name]) for s in specs if s.name in feed and _alike(s, feed[s.name]))
+
+
+def _alike(spec: InputSpec, array: Array) -> bool:
+    return array.dtype.name == spec.dtype and array.ndim == len(spec.dims)
 
 
 def make_samples(
@@ -43,78 +67,80 @@ def make_samples(
     seed: int,
     *,
     pixels: Pixels = "unknown",
-    example: Sequence[Array] = (),
-    integers: tuple[int, int] = INTEGERS[0],
+    own: Own | None = None,
+    way: Way = WAYS[0],
 ) -> tuple[SampleSet, list[Feed]]:
-    """`count` samples at the optimum shape; with dynamic dimensions one more each at the minimum, the maximum and a size
-    that the export does not see, because exporters bake sizes in silently, or at each shape where they were listed; and
-    the first one again, which shows a model that keeps state between calls. Then the probes, at the optimum shape, which
-    the model needn't take.
+    """The user's `own` first; until there are `count` at the optimum shape, others; with dynamic dimensions one more each at
+    the minimum, the maximum and a size that the export does not see, because exporters bake sizes in silently, or at each
+    shape where they were listed; and the first one again, which shows a model that keeps state between calls. Then the
+    probes, at the optimum shape, which the model needn't take.
 
-    Pictures go to float inputs of shape [N, 3 or 1, H, W], as `pixels` says; in 0..1 where that is unknown. `example` has
-    inputs that the model surely takes: at these shapes they are the first sample, unless there are pictures or they hold
-    nothing but one number, and all integers are drawn from them. Else these are between the first of `integers` and before
-    the second.
+    Those that are made up are like the user's (`derived`); pictures go to inputs that take them, as `pixels` says; in 0..1
+    where that is unknown.
     """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
+    own = own or Own()
+    maker = _Maker(specs, own.pattern(specs), pixels, way, np.random.default_rng(seed))
     names = pictures.names()
-    pictured = any(takes_pictures(spec) for spec in specs)
-    samples, feeds = [], []
-    given = _given(specs, example)
-    if given and not pictured and _telling(given):
-        samples.append(Sample(name="example"))
-        feeds.append(given)
-    for index in range(len(feeds), count):
+    shows = maker.shows_pictures()
+    found = _given(maker, own)
+    given = len(found)
+    for index in range(given, count):
         # the last of several is random: pictures alone are all smooth
-        picture = names[index] if pictured and index < min(max(count - 1, 1), len(names)) else ""
-        samples.append(Sample(name=picture or f"random {index}", picture=picture))
-        feeds.append(_feed(specs, [spec.opt for spec in specs], picture, pixels, rng, given, integers))
+        some = shows and index - given < min(max(count - given - 1, 1), len(names))
+        picture = names[index - given] if some else ""
+        called = picture or f"{'derived' if maker.pattern else 'random'} {index}"
+        found.append((Sample(name=called, picture=picture), maker.feed(maker.optimum, picture)))
+    first = names[0] if shows else ""
     for listed in listed_shapes(specs)[1:]:
-        picture = names[0] if pictured else ""
-        samples.append(Sample(name=written(listed), picture=picture, optimum=False, listed=True))
-        feeds.append(_feed(specs, list(listed.values()), picture, pixels, rng, given, integers))
+        sample = Sample(name=written(listed), picture=first, optimum=False, listed=True)
+        found.append((sample, maker.feed([*listed.values()], first)))
     if any(spec.dynamic and not spec.shapes for spec in specs):
-        for label in ("min", "max", "unseen"):
-            picture = names[0] if pictured else ""
-            shapes = [getattr(spec, label) for spec in specs]
-            samples.append(Sample(name=f"{label} size", picture=picture, optimum=False))
-            feeds.append(_feed(specs, shapes, picture, pixels, rng, given, integers))
-    samples.append(samples[0].model_copy(update={"name": f"{samples[0].name} again"}))
-    feeds.append(feeds[0])
-    for sample, feed in probes(specs, feeds[0], pixels, seed):
-        samples.append(sample)
-        feeds.append(feed)
-    return SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=samples), feeds
+        places: tuple[Literal["min", "max", "unseen"], ...] = ("min", "max", "unseen")
+        for place in places:
+            sample = Sample(name=f"{place} size", picture=first, optimum=False)
+            found.append((sample, maker.at(at(specs, place)).feed(None, first)))
+    sample, base = found[0]
+    found.append((sample.model_copy(update={"name": f"{sample.name} again"}), base))
+    found += probes(specs, representative([sample for sample, _ in found], [feed for _, feed in found]), pixels, seed)
+    samples = SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=[sample for sample, _ in found])
+    return samples, [feed for _, feed in found]
 
 
-def _feed(
-    specs: Sequence[InputSpec],
-    shapes: Sequence[tuple[int, ...]],
-    picture: str,
-    pixels: Pixels,
-    rng: np.random.Generator,
-    given: Feed,
-    integers: tuple[int, int],
-) -> Feed:
-    """Integers are those of the `given` example in another order, since they may mean anything."""
-    feed: Feed = OrderedDict()
-    for spec, shape in zip(specs, shapes, strict=True):
-        if picture and takes_pictures(spec):
-            feed[spec.name] = _pictures(shape, picture, pixels).astype(spec.dtype)
-        elif spec.name in given and "int" in spec.dtype and given[spec.name].size:
-            feed[spec.name] = rng.choice(given[spec.name].ravel(), shape)
-        else:
-            feed[spec.name] = _random(spec, shape, pixels, rng, integers)
-    return feed
+def representative(samples: Sequence[Sample], feeds: Sequence[Feed]) -> Feed:
+    """The first sample, unless it holds nothing but one number (many a user's example is all zeros): then the first at the optimum
+    that holds more.
+    """
+    found = (feed for sample, feed in zip(samples, feeds, strict=True) if sample.optimum and _telling(feed))
+    return next(found, feeds[0])
 
 
-def _given(specs: Sequence[InputSpec], example: Sequence[Array]) -> Feed:
-    """The example by name; empty where it has other shapes."""
-    fits = [(array.shape, array.dtype.name) for array in example] == [(spec.opt, spec.dtype) for spec in specs]
-    return (
-        OrderedDict((spec.name, array) for spec, array in zip(specs, example, strict=True)) if fits else OrderedDict()
+def _given(maker: _Maker, own: Own) -> list[tuple[Sample, Feed]]:
+    """The user's own, those at the optimum shape first. An example at another shape is fitted to it."""
+    found = []
+    if maker.pattern and own.example:
+        whole = len(maker.pattern) == len(maker.specs)
+        fits = whole and [array.shape for array in maker.pattern.values()] == maker.optimum
+        feed = maker.pattern if fits else maker.fitted()
+        found.append((Sample(name="example" if fits else "example, fitted", own=fits), feed))
+        shapes = {name: array.shape for name, array in maker.pattern.items()}
+        if whole and not fits and _allowed(maker.specs, shapes):
+            found.append((Sample(name="example", own=True, optimum=False), maker.pattern))
+    for name, feed in own.more:
+        here = [feed[spec.name].shape for spec in maker.specs] == maker.optimum
+        found.append((Sample(name=name, own=True, optimum=here), feed))
+    if found and not any(sample.optimum for sample, _ in found):
+        found.append((Sample(name=f"{found[0][0].name}, fitted"), maker.fitted()))
+    return sorted(found, key=lambda each: not each[0].optimum)
+
+
+def _allowed(specs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Within the ranges that were asked for, and no other one of several listed shapes."""
+    return all(
+        not spec.shapes
+        and all(dim.min <= size <= dim.max for dim, size in zip(spec.dims, shapes[spec.name], strict=True))
+        for spec in specs
     )
 
 
@@ -125,47 +151,68 @@ def _telling(feed: Feed) -> bool:
     )
 
 
-def _pictures(shape: tuple[int, ...], first: str, pixels: Pixels) -> Array:
-    """A batch of different pictures, float32 [N, C, H, W]."""
-    import numpy as np
+class _Maker:
+    """Makes inputs up, as far as possible like the `pattern`."""
 
-    batch, channels, height, width = shape
-    names = pictures.names()
-    start = names.index(first)
-    images = [pictures.load(names[(start + i) % len(names)], height, width) for i in range(batch)]
-    return as_input(np.stack(images).astype(np.float32) / 255, channels, pixels)
+    def __init__(
+        self, specs: Sequence[InputSpec], pattern: Feed, pixels: Pixels, way: Way, rng: np.random.Generator
+    ) -> None:
+        self.specs = specs
+        self.pattern = pattern
+        self.pixels = pixels
+        self.way = way
+        self.rng = rng
+        self.optimum = [spec.opt for spec in specs]
 
+    def shows_pictures(self) -> bool:
+        """Do pictures go to any input?"""
+        return any(self._pictured(spec) for spec in self.specs)
 
-def _texture(shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator) -> Array:
-    """Random patches at several scales. In white noise every place is like every other, so that a detector's scores
-    are all ties, and no network has seen it: rounding would decide what comes out.
-    """
-    import numpy as np
+    def _pictured(self, spec: InputSpec) -> bool:
+        from enginesmith.converters.data.derived import is_binary
 
-    batch, channels, height, width = shape
-    total = np.zeros((batch, height, width, 3), np.float32)
-    for size in (2, 8, 32):
-        coarse = rng.random((batch, -(-height // size), -(-width // size), 3), np.float32)
-        total += coarse.repeat(size, axis=1).repeat(size, axis=2)[:, :height, :width]
-    return as_input(total / 3, channels, pixels)
+        if not self.way.varied or not takes_pictures(spec):
+            return False
+        return spec.name not in self.pattern or not is_binary(self.pattern[spec.name])
 
+    def at(self, specs: Sequence[InputSpec]) -> _Maker:
+        """The same for other sizes and values."""
+        return _Maker(specs, self.pattern, self.pixels, self.way, self.rng)
 
-def _random(
-    spec: InputSpec, shape: tuple[int, ...], pixels: Pixels, rng: np.random.Generator, integers: tuple[int, int]
-) -> Array:
-    """Floats: a texture, uniform in 0..1, or standard normal where pictures are normalized. Integers: as given, 0 and 1 in a
-    mask.
-    """
-    import numpy as np
+    def feed(self, shapes: Sequence[tuple[int, ...]] | None, picture: str) -> Feed:
+        """At these shapes, or at the optimum, with this picture and those behind it where it has a name."""
+        if not self.way.varied:
+            return self.fitted(shapes)
+        return self._made(shapes or self.optimum, picture, self._like)
 
-    dtype = spec.dtype
-    if takes_pictures(spec):
-        return _texture(shape, pixels, rng).astype(dtype)
-    if dtype == "bool":
-        return mask(shape, rng)
-    if dtype.startswith("float"):
-        values = rng.standard_normal(shape) if pixels == "imagenet" else rng.random(shape)
-        return np.asarray(values, dtype=dtype)
-    if is_mask(spec):
-        return mask(shape, rng).astype(dtype)
-    return rng.integers(*integers, shape).astype(dtype)
+    def fitted(self, shapes: Sequence[tuple[int, ...]] | None = None) -> Feed:
+        """The pattern, cut off or repeated."""
+        from enginesmith.converters.data.derived import resized
+
+        return self._made(shapes or self.optimum, "", lambda spec, observed, shape: resized(observed, shape))
+
+    def _made(self, shapes: Sequence[tuple[int, ...]], picture: str, like: Like) -> Feed:
+        import numpy as np
+
+        from enginesmith.converters.data.derived import following
+
+        feed: Feed = OrderedDict()
+        for spec, shape in zip(self.specs, shapes, strict=True):
+            observed = self.pattern.get(spec.name)
+            if spec.values is not None:
+                feed[spec.name] = np.full(shape, spec.values.opt, spec.dtype)
+            elif picture and self._pictured(spec):
+                feed[spec.name] = pictured(spec, shape, picture, self.pixels, observed)
+            elif observed is None or (not observed.size and 0 not in shape):
+                feed[spec.name] = invented(spec, shape, self.pixels, self.rng, self.way.integers)
+            else:
+                feed[spec.name] = like(spec, observed, shape)
+        return OrderedDict(following(feed, self.pattern))
+
+    def _like(self, spec: InputSpec, observed: Array, shape: tuple[int, ...]) -> Array:
+        from enginesmith.converters.data.derived import derived
+
+        blank = observed.dtype.kind == "f" and observed.size > 1 and bool((observed == observed.flat[0]).all())
+        if blank and "mask" not in spec.name.lower():  # zeros or ones, of which nothing comes
+            return invented(spec, shape, self.pixels, self.rng, self.way.integers)
+        return derived(observed, shape, self.rng, spec.name)

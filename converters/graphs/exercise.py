@@ -18,7 +18,7 @@ from enginesmith.compat.walk import ordered
 from enginesmith.converters.core.bounded import TooLong, bounded
 from enginesmith.converters.core.errors import ConversionError, first_line
 from enginesmith.converters.core.records import Coverage
-from enginesmith.converters.core.samples import Array, Feed, Sample, SampleSet
+from enginesmith.converters.core.samples import Array, Feed, Sample, SampleSet, telling
 from enginesmith.converters.graphs.conditions import FAR
 from enginesmith.converters.graphs.coverage import Observer, Wanted
 from enginesmith.converters.graphs.index_ranges import decides_sizes, index_ranges
@@ -40,8 +40,6 @@ FOUND = 4
 SLOWEST = 5.0
 """Seconds, and `MEMORY` bytes, that the reference may take for a probe: a loop over a number of 2**31 is no sample."""
 MEMORY = 4 * 2**30
-TELLING = 0.1
-"""Share of finite numbers that a probe's outputs must have."""
 BLENDING = frozenset(
     (
         "Conv",
@@ -146,14 +144,6 @@ def exercise(
         [outputs for _, _, outputs in collection.kept],
         coverage,
     )
-
-
-def telling(outputs: Outputs) -> bool:
-    """Is there something finite among the outputs to be compared?"""
-    floats = [array for array in outputs.values() if array.dtype.kind in "fc"]
-    total = sum(array.size for array in floats)
-    finite = sum(int(np.isfinite(array).sum()) for array in floats)
-    return finite >= TELLING * total
 
 
 def _suitable(

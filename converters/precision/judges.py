@@ -76,6 +76,7 @@ class Few:
         wanted = {index * total // min(count, total) for index in range(min(count, total))}
         self.name = dataset.name
         self.weak = dataset.weak
+        self.made_up = dataset.made_up
         self.labelled = dataset.labelled
         self.rows = dataset.rows * len(wanted) // total
         self.warnings: list[str] = []

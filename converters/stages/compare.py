@@ -13,7 +13,7 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
 from enginesmith.converters.core.records import Comparison
-from enginesmith.converters.core.samples import WITNESS, SampleSet, load_beside, load_results, save_results
+from enginesmith.converters.core.samples import TRIED, WITNESS, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs.comparison import (
@@ -96,7 +96,8 @@ class Compare(Stage[CompareOptions]):
         graph = STAND_IN if (folder / STAND_IN).exists() else MODEL
         file = graph if options.backend == ONNXRUNTIME else get_backend(options.backend).engine_file
         runner = runner_of(options.backend, folder / file)
-        found = run_samples(runner, options.backend, named, context, interface.load(folder))
+        tried = [dict(outputs) for outputs in load_beside(folder, TRIED)]  # the ordinary samples, which come first
+        found = tried + run_samples(runner, options.backend, named[len(tried) :], context, interface.load(folder))
         save_results(context.out, runner_label(options.backend), found)
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]

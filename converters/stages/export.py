@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,17 +10,26 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import EXACT, Array, Feed, Pixels, SampleSet, save_results
+from enginesmith.converters.core.samples import EXACT, TRIED, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
+from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
-from enginesmith.converters.data.samples import make_samples, with_legal_integers
+from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.options import OwnOptions, sample_count
+from enginesmith.converters.data.samples import Own, Way, make_samples, representative
+from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.graphs.trial import Expected, Trial, try_graph
+from enginesmith.converters.torch_models.attempts import find_graph
+from enginesmith.converters.torch_models.containers import tree_of
 from enginesmith.converters.torch_models.exact import exact_results
-from enginesmith.converters.torch_models.exporters import export_onnx
-from enginesmith.converters.torch_models.outputs import distinct, flatten
-from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, guard, load, prepare, seed
-from enginesmith.converters.torch_models.source import LIVE, LoadedModel, model_options
+from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
+from enginesmith.converters.torch_models.loaded import LoadedModel
+from enginesmith.converters.torch_models.outputs import flatten
+from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
+from enginesmith.converters.torch_models.source import LIBRARIES, LIVE, model_options
+from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 TORCH_LIBRARY = "onnxscript.function_libs.torch_lib.ops"
 DETECTION_OUTPUTS = ("boxes", "scores", "labels")
@@ -38,6 +46,7 @@ class ExportOptions(PrepareOptions):
     allow_baked: bool = False
     opset: int
     samples: int
+    own: OwnOptions = OwnOptions()
     pixels: Pixels | None = None
     """None: as the model's library has it."""
 
@@ -48,7 +57,7 @@ class Export(Stage[ExportOptions]):
     name = "export"
     options = ExportOptions
     facts = ModelFacts
-    packages = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
+    packages = (*LIBRARIES, "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "polygraphy")
     preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
@@ -64,7 +73,8 @@ class Export(Stage[ExportOptions]):
             allow_baked=recipe.allow_baked,
             opset=recipe.opset,
             inputs=so_far.inputs,
-            samples=recipe.samples,
+            samples=sample_count(recipe),
+            own=OwnOptions.asked(recipe),
             task=so_far.source.task or "auto",
             pixels=recipe.pixels,
         )
@@ -92,39 +102,59 @@ class Export(Stage[ExportOptions]):
             unused = State(prepared.module)
             context.progress("PyTorch's own outputs")
 
-            def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
-                samples, feeds = make_samples(
-                    prepared.specs,
-                    prepared.task,
-                    options.samples,
-                    options.seed,
-                    pixels=options.pixels or prepared.pixels,
-                    example=[tensor.numpy() for tensor in loaded.example],
-                    integers=integers,
-                )
-                ordinary = [feeds[index] for index in samples.ordinary()]
-                samples.random_weights = loaded.weights.origin == "random"
-                if samples.random_weights:
-                    seed(loaded, prepared.task, ordinary, options.seed)
-                return samples, feeds, *_reference(prepared, ordinary)
+            pixels = options.pixels or prepared.pixels
+            own = Own(prepared.arguments.arrays(), options.own.read(prepared.specs, prepared.task, pixels))
+            random = loaded.weights.origin == "random"
 
-            samples, feeds, results, pace = with_legal_integers(prepared.specs, refer)
-            warnings = [*loaded.warnings]
-            if not repeats(samples, feeds, results):
+            def make(way: Way) -> tuple[SampleSet, list[Feed]]:
+                return make_samples(
+                    prepared.specs, prepared.task, options.samples, options.seed, pixels=pixels, own=own, way=way
+                )
+
+            def begin(ordinary: list[Feed]) -> None:
+                if random:
+                    seed(loaded, prepared, ordinary, options.seed)
+
+            def run(feed: Feed) -> dict[str, Array]:
+                return _named(prepared, _call(prepared, feed))
+
+            takes = accepts(own, prepared.task, run, options.pixels or prepared.pixels)
+            prepared.specs = settle(prepared.specs, (), takes)
+            admitted = admit(make, own.ways(prepared.specs), run, begin)
+            samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
+            samples.random_weights = random
+            for note in admitted.notes:
+                context.warn(note)
+            warnings = [*loaded.warnings, *admitted.notes]
+            steady = repeats(samples, feeds, results)
+            if not steady:
                 warnings.append(f"the model {UNSTEADY}")
                 context.warn(warnings[-1])
-            tools = ["dynamo", "torchscript"] if options.exporter == "auto" else [options.exporter]
+            tools = [DYNAMO, TORCHSCRIPT] if options.exporter == "auto" else [options.exporter]
             tools.sort(key=lambda tool: tool != prepared.first)
             names = list(results[0])
+            signature = _signature(prepared, feeds[0], names)
             module = prepared.build()
             context.progress("what a trace would freeze")
             unused.restore()  # what the first input leaves behind is seen in a model that had none yet
             # the static detectors are ours, and torchvision writes its own to be traced
-            sample = [torch.from_numpy(array.copy()) for array in feeds[samples.ordinary()[0]].values()]
+            sample = [torch.from_numpy(array.copy()) for array in representative(samples.samples, feeds).values()]
             frozen = Examination() if prepared.task == "detection" else examine(module, sample)
             refused = {tool: "" if options.allow_baked else frozen.baked(tool) for tool in tools}
-            attempts = export_onnx(module, prepared.specs, names, refused, options.opset, context, remedy=frozen.remedy)
-            doubt = frozen.doubt(attempts[-1].tool)
+            ordinary = [feeds[index] for index in samples.ordinary()]
+            expected = Expected(
+                samples,
+                ordinary,
+                results,
+                lambda: exact_results(prepared.module, prepared.forward, ordinary, results, len(ordinary)),
+            )
+
+            def trial(path: Path, road: Road) -> Trial:
+                return try_graph(path, expected, context, values=steady and frozen.doubt(road.tool) is None)
+
+            exporter = Exporter(module, prepared.specs, names, feeds[0])
+            found = find_graph(exporter, refused, options.opset, trial, context, remedy=frozen.remedy)
+            doubt = frozen.doubt(found.road.tool)
             if doubt:
                 context.warn(doubt.reason)
                 samples.baked = doubt.reason if options.allow_baked else ""
@@ -133,8 +163,8 @@ class Export(Stage[ExportOptions]):
                 samples,
                 feeds,
                 results,
-                lambda feed: _named(prepared, _call(prepared, feed)),
-                pace,
+                run,
+                admitted.pace,
                 context.scratch,
                 strict=True,
                 progress=context.progress,
@@ -147,6 +177,8 @@ class Export(Stage[ExportOptions]):
                 len(exercised.samples.ordinary()),
             )
         save_results(context.out, "PyTorch", exercised.results)
+        if len(found.trial.outputs) == len(ordinary):
+            save_results(context.out, "ONNX Runtime", found.trial.outputs, TRIED)
         if any(exact):
             save_results(context.out, "PyTorch in float64", exact, EXACT)
         exercised.samples.save(context.out, exercised.feeds)
@@ -156,12 +188,13 @@ class Export(Stage[ExportOptions]):
                 "weights": loaded.weights.model_copy(
                     update={"sha256": loaded.weights.sha256 or _weights_hash(loaded, options)}
                 ),
-                "attempts": attempts,
+                "attempts": found.attempts,
                 "warnings": warnings + ([doubt.reason] if doubt else []),
                 "doubt": doubt,
                 "task": prepared.task,
+                "signature": signature,
                 "unreachable": loaded.unreachable,
-                "note": next(attempt.tool for attempt in attempts if not attempt.error),
+                "note": found.road.told(options.opset),
                 "coverage": exercised.coverage,
                 "source_files": files_read(),
             }
@@ -175,21 +208,18 @@ def _weights_hash(loaded: LoadedModel, options: ExportOptions) -> str:
     return options.sha256 if options.kind in ("exported-program", "torchscript", LIVE) else ""
 
 
-def _reference(prepared: Prepared, feeds: Sequence[Feed]) -> tuple[list[dict[str, Array]], float]:
-    """The outputs by name, on every sample, of the model as its author wrote it; and the seconds of all cores that the fastest took."""
-    results, seconds = [], []
-    for feed in feeds:
-        started = time.process_time()
-        made = guard(lambda feed=feed: _call(prepared, feed), feed)  # type: ignore[misc]
-        seconds.append(time.process_time() - started)
-        results.append(_named(prepared, made))
-    return results, min(seconds)
-
-
 def _call(prepared: Prepared, feed: Feed) -> Any:
     import torch
 
     return prepared.forward(prepared.module)(*(torch.from_numpy(array.copy()) for array in feed.values()))
+
+
+def _signature(prepared: Prepared, feed: Feed, names: Sequence[str]) -> Signature | None:
+    """The structure of the inputs, and of the outputs of these names; None for a detector, whose engine has others."""
+    if prepared.task == "detection":
+        return None
+    outputs = tree_of(_call(prepared, feed), iter(names))
+    return Signature(arguments=prepared.arguments.trees(), outputs=outputs)
 
 
 def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
@@ -199,7 +229,7 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     if not tensors:
         raise UserError("the model returns no tensor")
     inputs = [spec.name for spec in prepared.specs]
-    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(names, inputs)
+    names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(map(valid, names), inputs)
     for name, tensor in zip(names, tensors, strict=True):
         if tensor.dtype == torch.bfloat16 or tensor.is_complex() or tensor.layout != torch.strided:
             raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")

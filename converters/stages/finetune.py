@@ -28,8 +28,9 @@ from enginesmith.converters.core.user_code import (
 )
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.torch_models.inputs import resolve_inputs
 from enginesmith.converters.torch_models.prepare import WEIGHTS
-from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector, model_options
+from enginesmith.converters.torch_models.source import LIBRARIES, TorchModelOptions, is_detector, model_options
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.training.record import FineTuning
 
@@ -68,7 +69,7 @@ class Finetune(Stage[FinetuneOptions]):
     name = "finetune"
     options = FinetuneOptions
     facts = FinetuneFacts
-    packages = ("torch", "torchvision", "timm")
+    packages = LIBRARIES
     preload = (*GRAPHS, "torch")
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
@@ -130,7 +131,8 @@ class Finetune(Stage[FinetuneOptions]):
             name = f"distillation on {dataset.name}"
             rate = PRUNED_RATE if options.sparse else RATE
             feeds = partial(map, attrgetter("feed"), dataset)
-            function = distillation(copy.deepcopy(loaded.module), feeds, rate=rate)
+            arguments, _ = resolve_inputs(loaded, dataset.specs)
+            function = distillation(copy.deepcopy(loaded.module), feeds, rate=rate, call=arguments.call)
             warnings += dataset.warnings
         torch.manual_seed(options.seed)
         record = fine_tune(

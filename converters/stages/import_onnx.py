@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.facts import Doubt, ModelFacts
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.inputs import InputSpec, resolve_inputs
+from enginesmith.converters.core.inputs import InputSpec, fixed_sizes, resolve_inputs
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
@@ -29,8 +28,11 @@ from enginesmith.converters.core.samples import (
 )
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
-from enginesmith.converters.data.samples import make_samples, with_legal_integers
-from enginesmith.converters.graphs import onnxruntime
+from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.options import OwnOptions, sample_count
+from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.ties import accepts, settle
+from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
@@ -48,6 +50,7 @@ class ImportOptions(Options):
     sha256: str
     inputs: tuple[InputSpec, ...]
     samples: int
+    own: OwnOptions = OwnOptions()
     seed: int
     task: str
     pixels: Pixels | None = None
@@ -72,7 +75,8 @@ class OnnxImport(Stage[ImportOptions]):
             path=source.path,
             sha256=hash_file(source.path),
             inputs=so_far.inputs,
-            samples=recipe.samples,
+            samples=sample_count(recipe),
+            own=OwnOptions.asked(recipe),
             seed=recipe.seed,
             task=source.task or "auto",
             pixels=recipe.pixels,
@@ -93,33 +97,38 @@ class OnnxImport(Stage[ImportOptions]):
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
+        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
+        facts = describe(context.out / MODEL)
         task = options.task if options.task != "auto" else "tensor"
         context.progress("reference outputs")
-        run = _runner(context.out / MODEL, options.path.name)
+        run = _runner(given.path, options.path.name)
 
-        def refer(integers: tuple[int, int]) -> tuple[SampleSet, list[Feed], list[dict[str, Array]], float]:
-            samples, feeds = make_samples(
-                specs, task, options.samples, options.seed, pixels=options.pixels or "unknown", integers=integers
+        pixels = options.pixels or "unknown"
+        own = Own(more=options.own.read(specs, task, pixels))
+
+        def make(way: Way) -> tuple[SampleSet, list[Feed]]:
+            return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
+
+        with second_witness(given.path, context.out, context.scratch) as witness:
+            specs = settle(
+                specs, [info.shape for info in facts.inputs], accepts(own, task, run, options.pixels or "unknown")
             )
-            ordinary = [feeds[index] for index in samples.ordinary()]
-            return samples, feeds, *_reference(run, ordinary, options.path.name)
-
-        with second_witness(context.out / MODEL, context.out, context.scratch) as witness:
-            samples, feeds, results, pace = with_legal_integers(specs, refer)
+            admitted = admit(make, own.ways(specs), run)
+            given.check(admitted.samples, admitted.feeds, admitted.results)
             exercised = exercise(
                 context.out / MODEL,
-                samples,
-                feeds,
-                results,
+                admitted.samples,
+                admitted.feeds,
+                admitted.results,
                 run,
-                pace,
+                admitted.pace,
                 context.scratch,
                 strict=False,
                 progress=context.progress,
             )
             exercised.samples.save(context.out, exercised.feeds)
             context.progress("a second witness")
-            told = witness.hear(exercised.results, pace)
+            told = witness.hear(exercised.results, admitted.pace)
         save_results(context.out, "ONNX Runtime, unoptimized", exercised.results)
         if any(told.exact):
             save_results(context.out, "onnx's reference evaluator in float64", told.exact, EXACT)
@@ -129,7 +138,7 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = told.disputes
+        warnings = [*given.warnings, *admitted.notes, *told.disputes]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]
@@ -145,7 +154,7 @@ class OnnxImport(Stage[ImportOptions]):
                 "source_files": sources,
                 "warnings": warnings,
                 "doubt": doubt,
-                "note": told.note,
+                "note": "; ".join(filter(None, (given.note, told.note))),
                 "coverage": exercised.coverage,
             }
         )
@@ -186,20 +195,3 @@ def _nudged(run: Callable[[Feed], dict[str, Array]], sample: Sample, feed: Feed)
     except Exception:  # noqa: BLE001 - an input that it doesn't take
         traceback.print_exc()
         return {}
-
-
-def _reference(
-    run: Callable[[Feed], dict[str, Array]], feeds: Sequence[Feed], name: str
-) -> tuple[list[dict[str, Array]], float]:
-    """The outputs for every sample, and the seconds of all cores that the fastest took."""
-    results, seconds = [], []
-    for feed in feeds:
-        started = time.process_time()
-        try:
-            results.append(run(feed))
-        except Exception as error:  # noqa: BLE001 - as above
-            traceback.print_exc()
-            shapes = " ".join(f"{key}:{'x'.join(map(str, array.shape))}" for key, array in feed.items())
-            raise UserError(f"{name} refuses the input {shapes}: {first_line(error)}; give another SHAPE") from None
-        seconds.append(time.process_time() - started)
-    return results, min(seconds)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     import torch
@@ -11,9 +14,15 @@ if TYPE_CHECKING:
 
 
 def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any) -> torch.export.ExportedProgram:
-    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does, and replace complex tensors by real
-    ones and the operators that the ONNX exporter lacks. Raises what `torch.export.export` raises the first time, and
-    ConversionError where complex tensors can't be replaced.
+    """As `captured`, then `lowered`."""
+    return lowered(captured(module, examples, dynamic_shapes), module, examples, dynamic_shapes)
+
+
+def lowered(
+    program: torch.export.ExportedProgram, module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any
+) -> torch.export.ExportedProgram:
+    """What was captured of the module, without complex tensors, and with the operators replaced that the ONNX exporter lacks;
+    itself where there is nothing of either. Raises ConversionError where complex tensors can't be replaced.
     """
     from torch.fx.experimental import _config
 
@@ -21,7 +30,7 @@ def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shape
     from enginesmith.converters.torch_models.operators.real_pairs import in_pairs, is_complex
 
     with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
-        program = decomposed(_exported(module, examples, dynamic_shapes))
+        program = decomposed(program)
         if not is_complex(program):
             return program
         reals = in_pairs(
@@ -33,13 +42,16 @@ def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shape
         return decomposed(reals)
 
 
-def _exported(
-    module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any
+def captured(
+    module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any, strict: bool = False
 ) -> torch.export.ExportedProgram:
+    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does; with it alone where `strict`. Raises
+    what `torch.export.export` raises the first time.
+    """
     first: Exception | None = None
-    for strict in (False, True):
+    for analysed in (True,) if strict else (False, True):
         try:
-            return _export(module, examples, dynamic_shapes, strict)
+            return _export(module, examples, dynamic_shapes, analysed)
         except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model does
             first = first or error
     assert first is not None
@@ -52,9 +64,14 @@ def _export(
     """With the relations between sizes that torch itself suggests, where the model needs some."""
     import torch
     from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
+    from torch.fx.experimental import _config
     from torch.onnx._internal.exporter._capture_strategies import _patch_dynamic_shape_rnn_decompositions
 
-    with _patch_dynamic_shape_rnn_decompositions(dynamic_shapes):
+    with (
+        patch("torch.fx.proxy.TracerBase._filter_traceback_frames", _own_frames),
+        _patch_dynamic_shape_rnn_decompositions(dynamic_shapes),
+        _config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
+    ):
         try:
             return torch.export.export(module, examples, dynamic_shapes=dynamic_shapes, strict=strict)
         except torch._dynamo.exc.UserError as error:
@@ -63,3 +80,14 @@ def _export(
             except Exception:  # noqa: BLE001 - it parses a message
                 raise error from None
             return torch.export.export(module, examples, dynamic_shapes=refined, strict=strict)
+
+
+def _own_frames(tracer: Any, stack: traceback.StackSummary) -> traceback.StackSummary:
+    """What a node keeps of the stack: all from the first `forward` on, but torch's and ours. Torch itself keeps calls of `forward`
+    alone, and the line that is to blame is often in a function that it calls.
+    """
+    import torch
+
+    tools = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    first = next((place for place, frame in enumerate(stack) if frame.name == "forward"), len(stack))
+    return traceback.StackSummary.from_list([frame for frame in stack[first:] if not frame.filename.startswith(tools)])

@@ -3,123 +3,131 @@
 from __future__ import annotations
 
 import inspect
-import re
-import time
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.records import Attempt
-from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES
-from enginesmith.converters.core.stage import MODEL, Context
+from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.torch_models.capture import capture
+from enginesmith.converters.torch_models.capture import captured, lowered
+from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 
-def export_onnx(
-    module: nn.Module,
-    specs: Sequence[InputSpec],
-    names: list[str],
-    tools: Mapping[str, str],
-    opset: int,
-    context: Context,
-    remedy: str = "",
-) -> list[Attempt]:
-    """Write the module as `model.onnx`, with outputs called `names`, by the first of `tools` (`dynamo`, `torchscript`)
-    that takes it; each says why it must not be tried, or nothing. Returns all attempts, the last one without an error;
-    raises ConversionError when all failed, with the remedy where one must not be tried.
-    """
-    attempts: list[Attempt] = []
-    if all(tools.values()):
-        raise ConversionError(next(iter(tools.values())), remedy)
-    for tool, refused in tools.items():
-        if refused:
-            attempts.append(Attempt(tool=tool, seconds=0, error=refused))
-            continue
-        context.progress(f"{tool} exporter")
-        started = time.monotonic()
-        error = ""
-        try:
-            exporter = _dynamo if tool == "dynamo" else _torchscript
-            exporter(module, specs, names, opset, context.out / MODEL)
-            _check_dynamic(describe(context.out / MODEL), specs)
-        except Exception as caught:  # noqa: BLE001 - the exporters raise whatever they meet; each attempt is recorded
-            traceback.print_exc()
-            error = _root(caught)
-        attempts.append(Attempt(tool=tool, seconds=round(time.monotonic() - started, 2), error=error))
-        if not error:
-            return attempts
-        for path in context.out.glob(f"{MODEL}*"):
-            path.unlink()
-    reasons = "; ".join(f"{attempt.tool}: {attempt.error.splitlines()[0]}" for attempt in attempts)
-    raise ConversionError(
-        f"no exporter takes the model ({reasons})",
-        remedy
-        if any(tools.values())
-        else "see the log for the place in the model; rewrite what depends on values (if, loops, boolean indexing) "
-        "with torch.where or fixed sizes",
-    )
+DYNAMO = "dynamo"
+TORCHSCRIPT = "torchscript"
+TORCHSCRIPT_NEWEST = 20
+"""The newest opset that TorchScript's exporter knows."""
 
 
-def _root(error: BaseException) -> str:
-    """The exception that the exporter's own were raised from: those only tell how to report a bug."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).strip()
-    return f"{type(error).__name__}: {text[:2000]}"
+@dataclass(frozen=True)
+class Road:
+    """One way to a graph: the exporter and the opset. `strict` captures with Python's bytecode analysis, `decomposed` replaces
+    operators and complex tensors by ours; both are of the dynamo exporter alone."""
+
+    tool: str
+    opset: int
+    strict: bool = False
+    decomposed: bool = True
+
+    def told(self, asked: int) -> str:
+        """In a few words, where `asked` is the opset that the user wants."""
+        words = [self.tool]
+        words += [f"opset {self.opset}"] if self.opset != asked else []
+        words += ["strict"] if self.strict else []
+        words += [] if self.decomposed else ["its own translations"]
+        return ", ".join(words)
 
 
-def _examples(specs: Sequence[InputSpec]) -> tuple[torch.Tensor, ...]:
-    """Inputs to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2."""
+class Exporter:
+    """Writes a module as ONNX files by several roads. What the dynamo exporter captures of it is captured once."""
+
+    def __init__(self, module: nn.Module, specs: Sequence[InputSpec], names: Sequence[str], example: Feed) -> None:
+        """`names` are those of the outputs; `example` has inputs to follow the model on."""
+        self.examples = _tensors(specs, example)
+        self.module, self.specs, self.names = module, specs, list(names)
+        self._programs: dict[bool, torch.export.ExportedProgram] = {}
+        self._replaced: dict[bool, torch.export.ExportedProgram] = {}
+
+    def write(self, road: Road, path: Path) -> None:
+        """Raises whatever the exporter meets, and ConversionError for a graph whose sizes aren't what was asked for."""
+        if road.tool == DYNAMO:
+            shapes = _dynamic_shapes(self.module, self.specs)
+            _dynamo(self._program(road, shapes), shapes, self.specs, self.names, road.opset, path)
+        else:
+            opset = min(road.opset, TORCHSCRIPT_NEWEST)
+            _torchscript(self.module, self.specs, self.examples, self.names, opset, path)
+        _check_dynamic(describe(path), self.specs)
+
+    def captured(self, road: Road) -> bool:
+        """Has the dynamo exporter followed the module's code on that road?"""
+        return road.strict in self._programs
+
+    def replaced(self, road: Road) -> bool:
+        """Have operators been replaced by ours on that road?"""
+        return road.decomposed and self._replaced.get(road.strict) is not self._programs.get(road.strict)
+
+    def _program(self, road: Road, shapes: Any) -> torch.export.ExportedProgram:
+        if road.strict not in self._programs:
+            self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict)
+        if not road.decomposed:
+            return self._programs[road.strict]
+        if road.strict not in self._replaced:
+            program = self._programs[road.strict]
+            self._replaced[road.strict] = lowered(program, self.module, self.examples, shapes)
+        return self._replaced[road.strict]
+
+
+def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, ...]:
+    """The example to trace with. A dynamic size of 1 would be taken for a constant, so it is at least 2: the example repeated."""
     import torch
 
-    shapes = [tuple(max(dim.opt, 2) if dim.dynamic else dim.opt for dim in spec.dims) for spec in specs]
-    return tuple(
-        torch.rand(shape) if spec.dtype == "float32" else torch.zeros(shape, dtype=getattr(torch, spec.dtype))
-        for spec, shape in zip(specs, shapes, strict=True)
-    )
+    from enginesmith.converters.data.derived import following, resized
+
+    shapes = traced_shapes(specs)
+    made = following({name: resized(example[name], shape) for name, shape in shapes.items()}, example)
+    return tuple(torch.from_numpy(array.copy()) for array in made.values())
 
 
-def _axis_name(spec: InputSpec, axis: int) -> str:
-    return "batch" if axis == 0 else re.sub(r"\W", "_", f"{spec.name}_{axis}")
+def _dynamic_shapes(module: nn.Module, specs: Sequence[InputSpec]) -> Any:
+    """As `torch.export` takes them; None where all sizes are fixed."""
+    shapes = export_dims(specs)
+    if not any(shapes):
+        return None
+    return (shapes,) if _takes_varargs(module) else shapes
 
 
-def _dynamo(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
+def _dynamo(
+    program: torch.export.ExportedProgram,
+    shapes: Any,
+    specs: Sequence[InputSpec],
+    names: list[str],
+    opset: int,
+    path: Path,
+) -> None:
     import torch
 
     from enginesmith.compat.saving import save
 
-    dims: dict[str, Any] = {}
-
-    def dim(spec: InputSpec, axis: int) -> Any:
-        name = _axis_name(spec, axis)
-        bounds = spec.dims[axis]
-        return dims.setdefault(name, torch.export.Dim(name, min=bounds.min, max=bounds.max))
-
-    shapes = tuple({axis: dim(spec, axis) for axis, d in enumerate(spec.dims) if d.dynamic} for spec in specs)
-    dynamic = any(shapes)
-    if dynamic and _takes_varargs(module):
-        shapes = (shapes,)  # type: ignore[assignment]
-    program = torch.onnx.export(
-        capture(module, _examples(specs), shapes if dynamic else None),
+    written = torch.onnx.export(
+        program,
         dynamo=True,
         input_names=[spec.name for spec in specs],
         output_names=names,
-        dynamic_shapes=shapes if dynamic else None,  # for the names of the dimensions
+        dynamic_shapes=shapes,  # for the names of the dimensions
         opset_version=opset,
         external_data=False,
         verbose=False,
     )
-    assert program is not None
-    save(program.model, path)
+    assert written is not None
+    save(written.model, path)
 
 
 def _takes_varargs(module: nn.Module) -> bool:
@@ -127,13 +135,19 @@ def _takes_varargs(module: nn.Module) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
-def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str], opset: int, path: Path) -> None:
+def _torchscript(
+    module: nn.Module,
+    specs: Sequence[InputSpec],
+    examples: tuple[torch.Tensor, ...],
+    names: list[str],
+    opset: int,
+    path: Path,
+) -> None:
     import onnx_ir as ir
     import torch
 
     from enginesmith.compat import saving
 
-    examples = _examples(specs)
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         module = torch.jit.trace(module, examples, check_trace=False)  # the exporter's own trace refuses scripted parts
     torch.onnx.export(
@@ -143,12 +157,8 @@ def _torchscript(module: nn.Module, specs: Sequence[InputSpec], names: list[str]
         dynamo=False,
         input_names=[spec.name for spec in specs],
         output_names=names,
-        dynamic_axes={
-            spec.name: {axis: _axis_name(spec, axis) for axis, dim in enumerate(spec.dims) if dim.dynamic}
-            for spec in specs
-            if spec.dynamic
-        },
-        opset_version=min(opset, 20),  # the highest that this exporter knows
+        dynamic_axes={spec.name: axes for spec, axes in zip(specs, axis_names(specs), strict=True) if axes},
+        opset_version=opset,
     )
     if sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers())) > saving.LARGE:
         # above protobuf's limit it scatters one file per weight; gather them

@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.torch_models.arguments import Arguments
+from enginesmith.converters.torch_models.containers import check_leaf, leaves
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 
-def distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """The names, with underscores behind those that an input or another output has already."""
-    found: list[str] = []
-    for name in names:
-        while name in (*taken, *found):
-            name += "_"
-        found.append(name)
-    return found
-
-
-def flatten(outputs: Any, prefix: str = "") -> tuple[list[str], list[torch.Tensor]]:
-    """Names and tensors of nested tuples, lists and mappings; a mapping's keys are the names. Raises UserError."""
+def flatten(outputs: Any) -> tuple[list[str], list[torch.Tensor]]:
+    """Names and tensors of whatever a model returns: keys and attributes are the names, and `output0` is the first of a tuple or
+    a list. Numbers, texts and None are none. Raises UserError for arrays, and for objects that hide tensors.
+    """
     import torch
 
-    if isinstance(outputs, torch.Tensor):
-        return [prefix or "output"], [outputs]
-    if hasattr(outputs, "_asdict"):  # a named tuple
-        outputs = outputs._asdict()
-    if isinstance(outputs, Mapping):
-        parts = [(f"{prefix}.{key}" if prefix else str(key), value) for key, value in outputs.items()]
-    elif isinstance(outputs, (tuple, list)):
-        parts = [(f"{prefix or 'output'}{index}", value) for index, value in enumerate(outputs)]
-    else:
-        raise UserError(
-            f"the model returns a {type(outputs).__name__}; it must return tensors, in tuples, lists or mappings"
-        )
     names: list[str] = []
     tensors: list[torch.Tensor] = []
-    for name, value in parts:
-        if value is None:
-            continue
-        inner_names, inner = flatten(value, name)
-        names += inner_names
-        tensors += inner
+    for name, leaf in _named(outputs):
+        if isinstance(leaf, torch.Tensor):
+            names.append(name)
+            tensors.append(leaf)
+        else:
+            check_leaf(f"the model's output {name}" if name else "what the model returns", leaf)
     return names, tensors
 
 
-def flat(module: nn.Module) -> nn.Module:
-    """The module with its outputs as a flat tuple, which both exporters understand."""
+def _named(outputs: Any) -> Iterator[tuple[str, Any]]:
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        yield "output", outputs
+    elif isinstance(outputs, tuple | list) and not hasattr(outputs, "_fields"):
+        for index, part in enumerate(outputs):
+            yield from leaves(part, f"output{index}")
+    else:
+        yield from leaves(outputs, "")
+
+
+def flat(module: nn.Module, arguments: Arguments) -> nn.Module:
+    """The module with tensors in and a flat tuple of tensors out, which both exporters understand."""
     from torch import nn
 
     class FlatModule(nn.Module):
@@ -62,7 +55,7 @@ def flat(module: nn.Module) -> nn.Module:
         def train(self, mode: bool = True) -> FlatModule:
             return self  # the inner module is in eval mode, and an exported program's forbids to say so again
 
-        def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(flatten(self.inner(*arguments))[1])
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(flatten(arguments.call(self.inner, tensors))[1])
 
     return FlatModule()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from enginesmith.converters.core.errors import UserError, first_line
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
+from enginesmith.converters.torch_models.arguments import Arguments
+from enginesmith.converters.torch_models.example import Example
+from enginesmith.converters.torch_models.inputs import resolve_inputs
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flat
-from enginesmith.converters.torch_models.source import LoadedModel, TorchModelOptions, is_detector
+from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Prepared:
     """The model as its author wrote it."""
     forward: Callable[[nn.Module], Callable[..., Any]]
     """Of that module, or of a copy: takes tensors, returns what the outputs are compared with."""
+    arguments: Arguments
     specs: tuple[InputSpec, ...]
     task: str
     pixels: Pixels
@@ -61,7 +64,7 @@ def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | No
     with torch.no_grad():
         prepared = prepare(loaded, options)
         if loaded.weights.origin == "random":
-            seed(loaded, prepared.task, feeds, options.seed)
+            seed(loaded, prepared, feeds, options.seed)
         return prepared.build().eval()
 
 
@@ -86,24 +89,41 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
 
 
 def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
-    specs = _resolve_inputs(loaded, options)
     if is_detector(loaded.module):
-        return _prepare_detector(loaded.module, specs, options)
+        loaded.example = _batch(loaded.example)
+    arguments, specs = resolve_inputs(loaded, options.inputs)
+    if is_detector(loaded.module):
+        return _prepare_detector(loaded.module, arguments, specs, options)
     if options.stock or options.proposals:
         raise UserError("--stock and --proposals are for torchvision's detectors, and this is none")
-    task = options.task if options.task != "auto" else ("classification" if loaded.library else "tensor")
+    task = options.task if options.task != "auto" else loaded.task
     return Prepared(
-        build=lambda: flat(loaded.module),
+        build=lambda: flat(loaded.module, arguments),
         module=loaded.module,
-        forward=lambda module: module,
+        forward=lambda module: lambda *tensors: arguments.call(module, tensors),
+        arguments=arguments,
         specs=specs,
         task=task,
-        pixels="imagenet" if loaded.library else "unknown",
+        pixels=loaded.pixels,
         first="torchscript" if options.kind == "torchscript" else "dynamo",
     )
 
 
-def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: PrepareOptions) -> Prepared:
+def _batch(example: Example) -> Example:
+    """A detector's pictures, which are a list, as the one tensor that its engine takes."""
+    import torch
+
+    if len(example.args) != 1 or example.kwargs or not isinstance(example.args[0], list | tuple):
+        return example
+    pictures = example.args[0]
+    if len({tuple(getattr(picture, "shape", ())) for picture in pictures}) != 1:
+        raise UserError("a detector's engine takes pictures of one size; give such as the example")
+    return Example((torch.stack([*pictures]),))
+
+
+def _prepare_detector(
+    module: nn.Module, arguments: Arguments, specs: tuple[InputSpec, ...], options: PrepareOptions
+) -> Prepared:
     from enginesmith.converters.torch_models import detectors
 
     if len(specs) != 1 or len(specs[0].dims) != 4 or specs[0].opt[1] != 3 or specs[0].dtype != "float32":
@@ -123,6 +143,7 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
         build=build,
         module=module,
         forward=lambda module: partial(detectors.reference_forward, module),
+        arguments=arguments,
         specs=specs,
         task="detection",
         pixels="unit",
@@ -132,47 +153,9 @@ def _prepare_detector(module: nn.Module, specs: tuple[InputSpec, ...], options: 
     )
 
 
-def _resolve_inputs(loaded: LoadedModel, options: PrepareOptions) -> tuple[InputSpec, ...]:
-    """Shapes as asked for, else from the factory's example, else the library's default; names from `forward`."""
-    specs = options.inputs
-    if not specs and loaded.example:
-        specs = tuple(
-            InputSpec.static("", tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-            for tensor in loaded.example
-        )
-    if not specs and loaded.library:
-        size = tuple(getattr(loaded.module, "pretrained_cfg", {}).get("input_size", (3, 224, 224)))
-        specs = (InputSpec.static("images", (1, *size)),)
-    if not specs:
-        raise UserError("this model has no default shape; give SHAPE, such as SHAPE=1x3x224x224 or 'ids:1x128:int64'")
-    parameters = _positional(loaded.module)
-    names = [spec.name for spec in specs]
-    if parameters and all(name in parameters for name in names):
-        specs = tuple(sorted(specs, key=lambda spec: parameters.index(spec.name)))
-        if [spec.name for spec in specs] != parameters[: len(specs)]:  # they are given by position
-            raise UserError(f"the model's inputs are {', '.join(parameters)}; give the first ones without a gap")
-        return specs
-    if any(names) and len(specs) > 1 and parameters:
-        raise UserError(f"the model's inputs are {', '.join(parameters)}, not {', '.join(names)}")
-    defaults = [*parameters, *(f"input{i}" for i in range(len(specs)))]
-    return tuple(
-        spec if spec.name else spec.model_copy(update={"name": default})
-        for spec, default in zip(specs, defaults, strict=False)
-    )
-
-
-def _positional(module: nn.Module) -> list[str]:
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):  # a ScriptModule shows none
-        return []
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [parameter.name for parameter in parameters if parameter.kind in kinds]
-
-
-def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> None:
+def seed(loaded: LoadedModel, prepared: Prepared, feeds: Sequence[Feed], seed: int) -> None:
     """Make random weights behave on the samples: a factory's model on the first one, since it may count on its batch
-    size, a library's on all of the same size."""
+    size, a library's on all of the same size. Raises whatever the model does on them."""
     import torch
 
     from enginesmith.converters.torch_models.seeding import seed_weights
@@ -182,16 +165,8 @@ def seed(loaded: LoadedModel, task: str, feeds: Sequence[Feed], seed: int) -> No
         [feed for feed in feeds if [array.shape for array in feed.values()] == shapes] if loaded.library else feeds[:1]
     )
     tensors = [torch.cat([torch.from_numpy(feed[name].copy()) for feed in alike]) for name in feeds[0]]
-    guard(lambda: seed_weights(loaded.module, tensors[0] if task == "detection" else tensors, seed), feeds[0])
-
-
-def guard(call: Callable[[], Any], feed: Feed) -> Any:
-    """Run the user's model; whatever it raises is the fault of the input."""
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        traceback.print_exc()
-        shapes = " ".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feed.items())
-        raise UserError(
-            f"the model refuses the input {shapes}: {type(error).__name__}: {first_line(error)}; give another SHAPE"
-        ) from None
+    if prepared.task == "detection":
+        seed_weights(loaded.module, tensors[0], seed)
+        return
+    made = prepared.arguments.filled(tensors)
+    seed_weights(loaded.module, made.args, seed, made.kwargs)

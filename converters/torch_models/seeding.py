@@ -9,8 +9,9 @@ arXiv 1511.06422); normalization layers get the statistics that training would h
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,12 +38,15 @@ def seeded(seed: int = 0) -> Iterator[None]:
         yield
 
 
-def seed_weights(model: nn.Module, inputs: Tensor | Sequence[Any], seed: int = 0) -> None:
+def seed_weights(
+    model: nn.Module, inputs: Tensor | Sequence[Any], seed: int = 0, named: Mapping[str, Any] | None = None
+) -> None:
     """Set the weights of `model` in place, deterministically, by what its layers do to `inputs`; leaves it in eval mode.
 
     Build the model within `seeded(seed)`: convolutions, linear layers and embeddings keep the directions that they were
-    initialized with, and are scaled. `inputs` are the positional arguments of a forward call; a tensor stands for a single
-    one. For one of torchvision's detectors they are its pictures: float32[N, 3, H, W], or a list of float32[3, H, W].
+    initialized with, and are scaled. `inputs` are the positional arguments of a forward call, a tensor stands for a single
+    one; `named` are those by keyword. For one of torchvision's detectors the inputs are its pictures: float32[N, 3, H, W],
+    or a list of float32[3, H, W].
 
     A detector's heads are also given gains and biases with which it finds some `DETECTIONS_PER_IMAGE` objects on the
     median picture.
@@ -53,7 +57,8 @@ def seed_weights(model: nn.Module, inputs: Tensor | Sequence[Any], seed: int = 0
     model.eval()
     with torch.no_grad():
         _fill_zeros(model, generator)
-        _calibrate(model, arguments, _output_gains(model), len(arguments[0]) if detector else 0)
+        call = partial(model, *arguments, **(named or {}))
+        _calibrate(model, call, _output_gains(model), len(arguments[0]) if detector else 0)
         if detector:
             _aim_detections(model, arguments[0])
 
@@ -87,8 +92,8 @@ def _fill_zeros(model: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
 
 
-def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module, float], pictures: int) -> None:
-    """Run `model` once; each layer is set when it is first reached, so that the next ones see what it will give.
+def _calibrate(model: nn.Module, call: Callable[[], Any], gains: dict[nn.Module, float], pictures: int) -> None:
+    """Run `model` once, by `call`; each layer is set when it is first reached, so that the next ones see what it will give.
 
     `gains` has the standard deviations of the layers that are not to have 1; they are the heads of a detector, which is
     shown so many `pictures`.
@@ -126,7 +131,7 @@ def _calibrate(model: nn.Module, arguments: Sequence[Any], gains: dict[nn.Module
         elif isinstance(module, LINEAR):
             handles.append(module.register_forward_hook(scale))
     try:
-        model(*arguments)
+        call()
     finally:
         for handle in handles:
             handle.remove()

@@ -7,47 +7,34 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.hashing import code_version
-from enginesmith.converters.core.inputs import DTYPES
 from enginesmith.converters.core.live import is_made
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Weights
 from enginesmith.converters.core.source import Source
-from enginesmith.converters.core.stamps import unchanged
+from enginesmith.converters.core.stamps import content_hash, unchanged
 from enginesmith.converters.core.user_code import function_from_file, function_from_module, guarded
 from enginesmith.converters.core.user_files import watch_imports
+from enginesmith.converters.torch_models.example import Example, as_example
 from enginesmith.converters.torch_models.exported_program import load_exported_program
+from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.torchscript import load_torchscript
 from enginesmith.converters.torch_models.weights import load_weights, reachable, read_pickle
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
+LIBRARIES = ("torch", "torchvision", "timm", "transformers", "diffusers", "ultralytics")
+"""Packages that models come from."""
 LIVE = "live-module"
 DETECTION = "torchvision.models.detection"
 HOSTS = {"torchvision": "download.pytorch.org", "timm": "huggingface.co"}
-
-
-@dataclass
-class LoadedModel:
-    """A module in eval mode, and what is known of it."""
-
-    module: nn.Module
-    weights: Weights
-    example: tuple[torch.Tensor, ...] = ()
-    """The factory's own example inputs, if it gave any."""
-    warnings: tuple[str, ...] = ()
-    unreachable: str = ""
-    library: str = ""
-    """`torchvision` or `timm`, whose models take pictures with ImageNet's normalisation."""
 
 
 def is_detector(model: nn.Module) -> bool:
@@ -96,7 +83,7 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "ref": source.ref,
         "path": source.path,
-        "sha256": hash_file(source.path) if source.path else code_version(source.ref.partition(":")[0]),
+        "sha256": content_hash(source.path) if source.path else code_version(source.ref.partition(":")[0]),
         "weights": weights,
         "weights_sha256": digest,
         "trust": recipe.trust or (source.kind == LIVE and source.path is not None and is_made(source.path)),
@@ -106,10 +93,10 @@ def model_options(recipe: Recipe, source: Source) -> dict[str, Any]:
 
 def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:
     """`weights` is `auto`, `pretrained`, `random` or a path. Raises UserError."""
-    import torch
-
     if kind in ("torchvision", "timm"):
         return _from_library(kind, ref, weights, trust, seed)
+    if kind in ("hf", "ultralytics"):
+        return _from_package(kind, ref, path, weights, trust, seed)
     if kind in ("exported-program", "torchscript"):
         assert path is not None
         if weights != "auto":
@@ -119,15 +106,14 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
             return LoadedModel(load_torchscript(path, trust), origin)
         program = load_exported_program(path, trust)
         positional, named = program.example_inputs or ((), {})
-        plain = not named and all(isinstance(value, torch.Tensor) for value in positional)
-        return LoadedModel(program.module(), origin, example=tuple(positional) if plain else ())
+        return LoadedModel(program.module(), origin, example=Example(tuple(positional), dict(named)))
     if weights == "pretrained":
         raise UserError("such a model comes with the weights that it has; give WEIGHTS a path, random, or leave it out")
     if kind == LIVE:
         assert path is not None
         watch_imports()
-        _, module, example = read_pickle(path, trust)
-        loaded = _as_made(module, example, path.stem)
+        _, module, inputs, kwargs = read_pickle(path, trust)
+        loaded = _as_made(module, inputs, kwargs, path.stem)
     else:
         factory = function_from_file(path, ref) if path else function_from_module(ref)
         loaded = _call(factory, ref if path is None else f"{path}:{ref}", seed)
@@ -137,6 +123,7 @@ def load_model(kind: str, ref: str, path: Path | None, weights: str, trust: bool
 def _from_library(library: str, name: str, weights: str, trust: bool, seed: int) -> LoadedModel:
     build = _torchvision(name) if library == "torchvision" else _timm(name)
     host, warning, unreachable = HOSTS[library], "", ""
+    known: dict[str, Any] = {"library": library, "task": "classification", "pixels": "imagenet"}
     if weights in ("auto", "pretrained"):
         try:
             module, detail = build(True)
@@ -153,7 +140,7 @@ def _from_library(library: str, name: str, weights: str, trust: bool, seed: int)
                 "the engine is only good for trying the road. Give WEIGHTS=path"
             )
         else:
-            return LoadedModel(module.eval(), Weights(origin="pretrained", detail=detail), library=library)
+            return LoadedModel(module.eval(), Weights(origin="pretrained", detail=detail), **known)
     import torch
 
     torch.manual_seed(seed)
@@ -163,9 +150,20 @@ def _from_library(library: str, name: str, weights: str, trust: bool, seed: int)
         Weights(origin="random", detail=f"seed {seed}"),
         warnings=(warning,) if warning else (),
         unreachable=unreachable,
-        library=library,
+        **known,
     )
     return _with_weights(loaded, weights, trust)
+
+
+def _from_package(kind: str, ref: str, path: Path | None, weights: str, trust: bool, seed: int) -> LoadedModel:
+    try:
+        if kind == "hf":
+            from enginesmith.converters.torch_models.hub import load_hub_model as load
+        else:
+            from enginesmith.converters.torch_models.yolo import load_yolo as load
+        return load(ref, path, weights, trust, seed)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{kind}: models need the package {error.name}: pip install 'enginesmith[{kind}]'") from None
 
 
 def _with_weights(loaded: LoadedModel, weights: str, trust: bool) -> LoadedModel:
@@ -264,26 +262,23 @@ def _call(factory: Callable[[], Any], name: str, seed: int) -> LoadedModel:
 
     torch.manual_seed(seed)
     made = guarded(factory, f"the factory {name} failed")
-    example: Any = ()
-    if isinstance(made, tuple) and len(made) == 2:
-        made, example = made
+    inputs = kwargs = None
+    if isinstance(made, tuple) and len(made) in (2, 3):
+        made, inputs, kwargs = (*made, None)[:3]
     if not isinstance(made, torch.nn.Module):
         raise UserError(
-            f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, or (module, inputs)"
+            f"the factory {name} returned {type(made).__name__}; it must return a torch.nn.Module, (module, inputs) or "
+            "(module, args, kwargs)"
         )
-    return _as_made(made, example, name)
+    return _as_made(made, inputs, kwargs, name)
 
 
-def _as_made(module: nn.Module, example: Any, name: str) -> LoadedModel:
+def _as_made(module: nn.Module, inputs: Any, kwargs: Any, name: str) -> LoadedModel:
     """A module that comes with its weights, and example inputs, which may be none. Raises UserError for other inputs."""
-    import torch
-
-    example = (example,) if isinstance(example, torch.Tensor) else example
-    if not isinstance(example, (tuple, list)) or not all(isinstance(tensor, torch.Tensor) for tensor in example):
-        raise UserError(f"{name}: its inputs must be a tensor or a tuple of tensors")
-    for tensor in example:
-        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
-            raise UserError(f"{name}: a {tensor.dtype} input; one of {' '.join(DTYPES)}")
+    try:
+        example = as_example(module, inputs, kwargs)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     with suppress(NotImplementedError):  # an exported program's module is what it was exported as
         module.eval()
-    return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=tuple(example))
+    return LoadedModel(module, Weights(origin="model", detail=f"as {name} made it"), example=example)

@@ -103,7 +103,7 @@ class _Files:
         name = type(module).__name__
 
         def write(path: Path) -> None:
-            live.write_module(module, inputs, path)
+            live.write_module(module, inputs, None, path)
 
         return self.pickle(f"{name}{live.MODULE}", (module, inputs), write, f"the module {name}")
 

@@ -165,7 +165,8 @@ def show_models(*, as_json: bool) -> None:
         table.add_row(*map(escape, (name, entry.about, entry.task, entry.shape, entry.source)))
     open_console().print(table)
     say(
-        "\nand any torchvision:NAME, timm:NAME, file.py:factory, package.module:factory, .onnx, .pt2 or TorchScript file"
+        "\nand any torchvision:NAME, timm:NAME, hf:DIR, hf:ORG/NAME, ultralytics:NAME, file.py:factory, "
+        "package.module:factory, .onnx, .pt2 or TorchScript file"
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from enginesmith.converters.backends.examination import (
     EXAMINE,
     FAILED_TRIAL,
     FIX,
+    SIZE,
     Examination,
     Examined,
     TargetReport,
@@ -117,23 +119,23 @@ def examine(
     Raises UserError when the file can't be read.
     """
     _readable(path)
-    profile = _profile(shape)
     targets = [(one.backend, one.version) for one in wanted]
     allowed = _Allowed(path, timeout, memory)
-    with allowed.process() as process:
-        try:
-            found = allowed.call(process, EXAMINE, str(path), targets, allowed.memory)
-        except FAILED as error:
-            return Examination(path=str(path), problems=[_fatal(str(error))])
-    examination = Examination.model_validate(found)
-    for one, report in zip(wanted, examination.targets, strict=False):
-        if one.reason:
-            report.trial = f"not run: {one.reason}"
-        elif not trial:
-            report.trial = "not run: not asked for"
-        else:
-            _ask(one, path, profile, allowed, report)
-    return examination
+    try:
+        with _sized(path, shape, allowed) as (sized, profile):
+            with allowed.process() as process:
+                found = allowed.call(process, EXAMINE, str(sized), targets, allowed.memory)
+            examination = Examination.model_validate({**found, "path": str(path)})
+            for one, report in zip(wanted, examination.targets, strict=False):
+                if one.reason:
+                    report.trial = f"not run: {one.reason}"
+                elif not trial:
+                    report.trial = "not run: not asked for"
+                else:
+                    _ask(one, sized, profile, allowed, report)
+            return examination
+    except FAILED as error:
+        return Examination(path=str(path), problems=[_fatal(str(error))])
 
 
 def fix(
@@ -154,10 +156,12 @@ def fix(
 
     check_files(path, out, inputs)
     reports = []
-    profile = _profile(shape)
     allowed = _Allowed(path, timeout, memory)
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        current = path
+    with (
+        _sized(path, shape, allowed) as (sized, profile),
+        tempfile.TemporaryDirectory(dir=out.parent) as scratch,
+    ):
+        current = sized
         for number, one in enumerate(wanted):
             repaired = Path(scratch) / f"{number}.onnx"
             with allowed.process() as process:
@@ -180,7 +184,7 @@ def fix(
             reports.append(report)
             if repaired.exists():
                 current = repaired
-        if current != path:
+        if current != sized:
             save(ir.load(current), out)
     return reports
 
@@ -233,9 +237,20 @@ def _fatal(reason: str, backend: str = "", version: str = "", remedy: str = SMAL
     )
 
 
-def _profile(shape: str | None) -> dict[str, Any]:
-    specs = parse_shapes(shape) if shape else ()
-    return {spec.name: (spec.min, spec.opt, spec.max) for spec in specs}
+@contextmanager
+def _sized(path: Path, shape: str | None, allowed: _Allowed) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The file with the sizes that `shape` fixes written into it, as in a build, and the profile; the file itself where there
+    is nothing to write, or to read. Raises UserError where they don't fit.
+    """
+    if not shape:
+        yield path, {}
+        return
+    specs = [spec.model_dump() for spec in parse_shapes(shape)]
+    with tempfile.TemporaryDirectory() as folder:
+        sized = Path(folder) / path.name
+        with allowed.process() as process:
+            profile = allowed.call(process, SIZE, str(path), str(sized), specs, allowed.memory)
+        yield sized if sized.exists() else path, profile or {}
 
 
 def _readable(path: Path) -> None:

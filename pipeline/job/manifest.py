@@ -12,6 +12,7 @@ from enginesmith.converters.core.engine_layers import Layer, Profile
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.records import Comparison, Latency, TensorInfo, Verified, Weights
+from enginesmith.converters.core.trees import Signature
 from enginesmith.pipeline.job.told import FactsT, Told
 
 SCHEMA_VERSION = 2
@@ -43,6 +44,8 @@ class ModelRecord(Record):
     weights: Weights | None = None
     inputs: list[TensorInfo] = []
     outputs: list[TensorInfo] = []
+    signature: Signature | None = None
+    """Which of these is where in the arguments and in what the PyTorch model returns; None for what has no such structure."""
 
 
 class MachineRecord(Record):

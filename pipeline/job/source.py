@@ -21,9 +21,11 @@ FILE_KINDS: dict[str, Kind] = {
     live.MODULE: "live-module",
 }
 FORMS = (
-    "a zoo name (see `enginesmith models`), torchvision:NAME, timm:NAME, path/to/file.py:factory, "
-    "package.module:factory, or a .onnx, .pt2 or TorchScript file"
+    "a zoo name (see `enginesmith models`), torchvision:NAME, timm:NAME, hf:DIR or hf:ORG/NAME, ultralytics:NAME, "
+    "path/to/file.py:factory, package.module:factory, or a .onnx, .pt2 or TorchScript file"
 )
+HUB_NAME = r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?"
+"""`ORG/NAME`, with `@REVISION` if need be."""
 
 
 def resolve_source(model: str) -> Source:
@@ -39,6 +41,11 @@ def _resolve_form(model: str) -> Source:
     prefix, _, rest = model.partition(":")
     if prefix in ("torchvision", "timm") and rest:
         return Source(kind="torchvision" if prefix == "torchvision" else "timm", ref=rest, name=_folder(rest))
+    if prefix == "hf" and rest:
+        return _hub(rest)
+    if prefix == "ultralytics" and rest:
+        path = _existing(Path(rest)) if rest.endswith(".pt") else None
+        return Source(kind="ultralytics", ref="" if path else rest, path=path, name=_folder(Path(rest).stem))
     suffix = Path(model).suffix.lower()
     if suffix in FILE_KINDS:
         return Source(kind=FILE_KINDS[suffix], ref="", path=_existing(Path(model)), name=_folder(Path(model).stem))
@@ -54,6 +61,18 @@ def _resolve_form(model: str) -> Source:
     near = difflib.get_close_matches(model, zoo(), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else f"the zoo has {', '.join(zoo())}"
     raise UserError(f"unknown model {model!r} ({hint}); MODEL is {FORMS}")
+
+
+def _hub(rest: str) -> Source:
+    """A folder as `save_pretrained` writes it, or a name on the hub; behind `#` a part of the model."""
+    place, mark, part = rest.partition("#")
+    folder = Path(place)
+    if folder.is_dir():
+        name = _folder(f"{folder.resolve().name}_{part}" if part else folder.resolve().name)
+        return Source(kind="hf", ref=mark + part, path=folder.resolve(), name=name)
+    if not re.fullmatch(HUB_NAME, place):
+        raise UserError(f"no folder {place}; give hf:DIR with a config.json, or hf:ORG/NAME")
+    return Source(kind="hf", ref=rest, name=_folder(rest.rpartition("/")[2]))
 
 
 def _existing(path: Path) -> Path:

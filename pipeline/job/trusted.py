@@ -15,6 +15,8 @@ from enginesmith.converters.core.recipe import Recipe
 
 CODE = ("model", "calib", "eval", "metric", "finetune")
 """Fields of a recipe that may name a function."""
+LIBRARIES = ("torchvision", "timm", "hf", "ultralytics")
+"""Of models that are named `LIBRARY:NAME`."""
 
 
 def _ledger() -> Path:
@@ -42,7 +44,7 @@ def strange_code(recipe: Recipe, file: Path, named: set[str]) -> str:
     for field in CODE:
         text = str(getattr(recipe, field))
         place, _, function = text.rpartition(":")
-        if field not in named or not place or not function or place in ("torchvision", "timm"):
+        if field not in named or not place or not function or place in LIBRARIES:
             continue
         code = Path(place) if place.endswith((".py", ".function")) else Path(place.partition(".")[0])
         found = [path for path in (code, code.with_name(f"{code.name}.py")) if path.exists()]

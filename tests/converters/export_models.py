@@ -64,7 +64,7 @@ def nothing(): return Nothing()
 
 class Number(nn.Module):
     def forward(self, x):
-        return x, 3
+        return 3
 def number(): return Number()
 
 class Half(nn.Module):

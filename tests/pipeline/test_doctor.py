@@ -68,6 +68,39 @@ def test_findings_are_confirmed_by_the_backend_itself(enginesmith: Doctor, write
     assert found.finding.repair_id == "resize-by-matrix"
 
 
+DYNAMIC = """
+<ir_version: 10, opset_import: ["" : 17]>
+repeated (float[b, 3] x, float[n, 2] points) => (float[m, 3] y) <int64[1] zero = {0}, int64[1] one = {1}> {
+  size = Shape (points)
+  count = Gather (size, zero)
+  repeats = Concat <axis = 0> (count, one)
+  y = Tile (x, repeats)
+}
+"""
+
+
+def test_fixed_sizes_of_a_dynamic_model(enginesmith: Doctor, write: Callable[[str], str]) -> None:
+    """They are written into the graph, which is looked at as a build would take it."""
+    path = write(DYNAMIC)
+    answer = enginesmith("doctor", path, "--for", "tensorrt-rtx,tvm", "--shape", "x:2x3,points:4x2")
+    assert (answer.status, answer.err) == (0, "")
+    assert f"{path}: 1 nodes" in answer.out
+    assert answer.out.count("accepted by its own parser and a trial build") == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ("x:2x3x4", "the shape given for x doesn't fit the model's bx3"),
+        ("2x3", "each needs its name"),
+    ],
+)
+def test_a_shape_that_does_not_fit(enginesmith: Doctor, write: Callable[[str], str], shape: str, says: str) -> None:
+    answer = enginesmith("doctor", write(DYNAMIC), "--for", "tvm", "--shape", shape)
+    assert answer.status == 2
+    assert says in answer.err
+
+
 def test_several_files(enginesmith: Doctor, tmp_path: Path) -> None:
     for name, text in {"plain": PLAIN, "resized": RESIZED}.items():
         onnx.save(onnx.parser.parse_model(text), tmp_path / f"{name}.onnx")
@@ -170,7 +203,7 @@ def test_what_can_not_be_repaired_is_left_with_exit_1(
         (["model.onnx", "--fix", "nowhere/fixed.onnx"], "no folder"),
         (["model.onnx", "--fix", "f.onnx", "--inputs", "none.npz"], "no file none.npz"),
         (["model.onnx", "--shape", "x:axb"], "x"),
-        (["model.onnx", "--shape", "y:1x3x8x8", "--for", "tvm"], "unknown input in the shapes 'y'"),
+        (["model.onnx", "--shape", "y:1x3x8x8", "--for", "tvm"], "the model has no input 'y'; it has x"),
         (["model.onnx", "--inputs", "model.onnx"], "give --fix"),
     ],
 )

@@ -20,6 +20,10 @@ def _here(tmp_path, monkeypatch):
         ("torchvision:resnet18", "torchvision", "resnet18", "resnet18"),
         ("timm:hf_hub:a/b.c", "timm", "hf_hub:a/b.c", "hf_hub_a_b.c"),
         ("pkg.sub_mod:make", "factory-module", "pkg.sub_mod:make", "make"),
+        ("hf:org/name", "hf", "org/name", "name"),
+        ("hf:org/name@v1.0#decoder", "hf", "org/name@v1.0#decoder", "name_v1.0_decoder"),
+        ("ultralytics:yolo11n", "ultralytics", "yolo11n", "yolo11n"),
+        ("ultralytics:a/yolo11n-seg.yaml", "ultralytics", "a/yolo11n-seg.yaml", "yolo11n-seg"),
     ],
 )
 def test_names(model, kind, ref, name):
@@ -45,6 +49,23 @@ def test_files(tmp_path, model, file, kind, ref, name):
     assert (source.kind, source.ref, source.name, source.path) == (kind, ref, name, tmp_path / file)
 
 
+@pytest.mark.parametrize(
+    ("model", "kind", "ref", "name"),
+    [
+        ("hf:a/smol", "hf", "", "smol"),
+        ("hf:a/smol#decoder", "hf", "#decoder", "smol_decoder"),
+        ("ultralytics:a/smol/best.pt", "ultralytics", "", "best"),
+    ],
+)
+def test_models_of_libraries_at_a_place(tmp_path, model, kind, ref, name):
+    (tmp_path / "a" / "smol").mkdir(parents=True)
+    (tmp_path / "a" / "smol" / "best.pt").touch()
+    source = resolve_source(model)
+    path = tmp_path / "a" / "smol"
+    assert (source.kind, source.ref, source.name) == (kind, ref, name)
+    assert source.path == (path if kind == "hf" else path / "best.pt")
+
+
 @pytest.mark.parametrize("name", zoo())
 def test_every_zoo_entry_resolves(name):
     source = resolve_source(name)
@@ -66,6 +87,9 @@ def test_every_zoo_entry_resolves(name):
         ("net.py:", "'' is no function name"),
         ("net.py:make model", "'make model' is no function name"),
         ("torchvision:", "'' is no function name"),
+        ("hf:no/such/folder", "no folder no/such/folder; give hf:DIR with a config.json, or hf:ORG/NAME"),
+        ("hf:", "'' is no function name"),
+        ("ultralytics:nte.pt", "no file nte.pt"),
         ("", "unknown model ''"),
         ("a b:c", "unknown model 'a b:c'"),
         ("\0.onnx", "no file"),

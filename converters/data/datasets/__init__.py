@@ -1,4 +1,4 @@
-"""Data to calibrate and to evaluate on: a folder, an .npz, a function of the user's, or the shipped pictures.
+"""Data to calibrate, to evaluate and to compare on: a folder, an .npz, a function of the user's, or the shipped pictures.
 
 A source (`shipped`, `picture_folder`, `array_files`, `loader`) reads it; a `Dataset` holds each example against the model.
 """

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from enginesmith.converters.core.samples import Array, Feed
 
-Role = Literal["calibration", "evaluation"]
+Role = Literal["calibration", "evaluation", "samples"]
 
-OPTIONS: Mapping[Role, str] = {"calibration": "CALIB", "evaluation": "EVAL"}
+OPTIONS: Mapping[Role, str] = {"calibration": "CALIB", "evaluation": "EVAL", "samples": "SAMPLES"}
 """What the user calls it."""
 
 
@@ -40,7 +40,9 @@ class Examples(Protocol):
     name: str
     """A few words for the report."""
     weak: bool
-    """No data of the user's: the shipped pictures, or random numbers."""
+    """No data of the user's: the shipped pictures, or made-up numbers."""
+    made_up: bool
+    """Made-up numbers, not even pictures."""
     labelled: bool
     """Every example has a target."""
     rows: int
@@ -74,6 +76,8 @@ class Source(ABC):
     """A few words for the report."""
     weak: bool = False
     """No data of the user's."""
+    made_up: bool = False
+    """Nor real data of anyone."""
     warnings: tuple[str, ...] = ()
     empty: str = "there is nothing in it"
     """What to say where it gives no item."""

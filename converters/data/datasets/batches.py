@@ -12,7 +12,7 @@ from enginesmith.converters.core.samples import Array, Feed, Pixels
 from enginesmith.converters.data.datasets.arrays import as_array, batched, cast, check_finite, fits, sizes, with_batch
 from enginesmith.converters.data.datasets.base import Example, Item
 from enginesmith.converters.data.datasets.pixels import Range, check_range
-from enginesmith.converters.data.picture_inputs import takes_pictures
+from enginesmith.converters.data.picture_inputs import pixels_of, takes_pictures
 
 
 class Batches:
@@ -57,8 +57,9 @@ class Batches:
             single = single and shaped is not array
             check_finite(array, spec, item.where)
             if takes_pictures(spec):
-                check_range(array, self.pixels, f"{item.where}: input {spec.name}")
-                self.range.add(array)
+                check_range(array, pixels_of(spec, self.pixels), f"{item.where}: input {spec.name}")
+                if spec.dtype != "uint8":  # which are bytes for sure
+                    self.range.add(array)
             feed[spec.name] = cast(shaped, spec, item.where)
         return feed, single
 

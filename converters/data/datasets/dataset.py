@@ -30,11 +30,12 @@ class Dataset(Examples):
         """Raises UserError for data that doesn't fit the model."""
         self.name = source.name
         self.weak = source.weak
+        self.made_up = source.made_up
         self.labelled = False
         self.rows = 0
         self.warnings: list[str] = []
         self._source = source
-        self._specs = specs
+        self.specs = specs
         self._pixels = pixels
         self._limit = limit
         self._sums: list[int] = []
@@ -46,7 +47,7 @@ class Dataset(Examples):
     def __iter__(self) -> Iterator[Example]:
         """Raises UserError where the source gives something else than it did before."""
         number = 0
-        for number, example in enumerate(self._examples(Batches(self._specs, self._pixels)), 1):
+        for number, example in enumerate(self._examples(Batches(self.specs, self._pixels)), 1):
             if number > len(self._sums) or checksum(example.feed) != self._sums[number - 1]:
                 raise UserError(
                     f"{self.name}: example {number} is another one than the first time; "
@@ -69,7 +70,7 @@ class Dataset(Examples):
                     return
 
     def _read(self) -> None:
-        batches = Batches(self._specs, self._pixels)
+        batches = Batches(self.specs, self._pixels)
         bare = 0
         for example in self._examples(batches):
             self._sums.append(checksum(example.feed))
@@ -102,8 +103,11 @@ def checksum(feed: Feed) -> int:
     return found
 
 
-def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed: int) -> Dataset:
-    """The data that the user's `spec` names, for the model that `samples` describe; "" takes the shipped pictures.
+def open_dataset(
+    spec: str, samples: SampleSet, *, role: Role, limit: int, seed: int, pattern: Feed | None = None
+) -> Dataset:
+    """The data that the user's `spec` names, for the model that `samples` describe; "" takes the shipped pictures, and for other
+    inputs makes some up like `pattern`, an input of the user's.
 
     `limit`: most rows to read, rounded up to whole batches; of a folder or an .npz they are drawn with `seed` from all
     that there is, others for calibration than for evaluation.
@@ -111,13 +115,17 @@ def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed:
     """
     size = Batches(samples.specs, samples.pixels).size
     limit = -(-limit // size) * size  # whole batches
-    source = _source(spec, samples, role, limit, seed)
+    source = open_source(spec, samples, role, limit, seed, pattern)
     dataset = Dataset(source, samples.specs, samples.pixels, limit)
     fewest = FEWEST if role == "calibration" else 1
     if dataset.rows < min(fewest, limit):
         raise UserError(
             f"{dataset.name}: {dataset.rows} examples are too few to calibrate on; give {FEWEST} at least, better 100"
         )
+    if dataset.made_up:
+        option = OPTIONS[role]
+        what = "ranges measured on it" if role == "calibration" else "agreement on it"
+        dataset.warnings.append(f"{dataset.name}, which is made up: {what} says little of real data; give {option}")
     if dataset.rows < min(FEW, limit) and not dataset.weak:
         what = (
             "ranges measured on so few fit others badly"
@@ -128,12 +136,15 @@ def open_dataset(spec: str, samples: SampleSet, *, role: Role, limit: int, seed:
     return dataset
 
 
-def _source(spec: str, samples: SampleSet, role: Role, limit: int, seed: int) -> Source:
+def open_source(
+    spec: str, samples: SampleSet, role: Role, limit: int, seed: int, pattern: Feed | None = None
+) -> Source:
+    """Of at most `limit` items, before anything of it is held against the model. Raises UserError."""
     from enginesmith.converters.data.datasets import array_files, folder, loader, recorded, shipped
 
     place = locate(spec, OPTIONS[role])
     if place.kind == "shipped":
-        return shipped.Shipped(samples, role, limit, seed)
+        return shipped.Shipped(samples, role, limit, seed, pattern)
     if place.kind == "folder":
         return folder.open_folder(place.path, samples, role, limit, seed)
     if place.kind == "arrays":

@@ -33,7 +33,7 @@ class Location(NamedTuple):
 
 
 def locate(spec: str, option: str) -> Location:
-    """Raises UserError, naming the `option` (`CALIB`, `EVAL`), for a path that isn't there or is nothing of use.
+    """Raises UserError, naming the `option` (`CALIB`, `EVAL`, `SAMPLES`), for a path that isn't there or is nothing of use.
 
     Nothing of the user's is run.
     """

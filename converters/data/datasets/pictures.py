@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Array, Pixels
-from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
+from enginesmith.converters.data.picture_inputs import as_input, frame, takes_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Scaled(NamedTuple):
     """A picture as one row, and by what it was scaled."""
 
     row: Array
-    """[C, H, W] in the input's dtype."""
+    """[C, H, W] or [H, W, C] in the input's dtype, as the model takes it."""
     across: float
     down: float
 
@@ -51,7 +51,9 @@ def read_picture(path: Path, spec: InputSpec, pixels: Pixels, *, stretch: bool) 
     import numpy as np
     from PIL import Image, ImageOps
 
-    _, channels, height, width = spec.opt
+    axes = frame(spec)
+    assert axes is not None
+    height, width = axes.height, axes.width
     picture = _open(path)
     across, down = width / picture.width, height / picture.height
     if stretch:
@@ -59,7 +61,7 @@ def read_picture(path: Path, spec: InputSpec, pixels: Pixels, *, stretch: bool) 
     else:
         fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
     unit = np.asarray(fitted, np.float32)[None] / 255
-    return Scaled(as_input(unit, channels, pixels)[0].astype(spec.dtype), across, down)
+    return Scaled(as_input(unit, spec, pixels)[0], across, down)
 
 
 def _open(path: Path) -> Image:

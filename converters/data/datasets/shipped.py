@@ -1,4 +1,4 @@
-"""Without data of the user's: the shipped pictures, cropped and lit differently each time; random data for other inputs."""
+"""Without data of the user's: the shipped pictures, cropped and lit differently each time; made-up data for other inputs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Array, Feed, SampleSet
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.datasets.base import Item, Role, Source
-from enginesmith.converters.data.picture_inputs import as_input, takes_pictures
-from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.data.derived import derived
+from enginesmith.converters.data.invented import invented, like_pictures
+from enginesmith.converters.data.picture_inputs import frame, takes_pictures
+from enginesmith.converters.data.samples import WAYS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +32,16 @@ class Shipped(Source):
 
     weak = True
 
-    def __init__(self, samples: SampleSet, role: Role, limit: int, seed: int) -> None:
+    def __init__(self, samples: SampleSet, role: Role, limit: int, seed: int, pattern: Feed | None = None) -> None:
+        """`pattern` is an input of the user's, which others are made like."""
         self.samples = samples
         self.role = role
         self.count = limit
         self.seed = seed
-        self.name = "shipped pictures, augmented" if any(map(takes_pictures, samples.specs)) else "random data"
+        self.pattern = pattern or OrderedDict()
+        self.name, self.made_up = "shipped pictures, augmented", not any(map(takes_pictures, samples.specs))
+        if self.made_up:
+            self.name = "data derived from the example" if pattern else "random data"
 
     def __iter__(self) -> Iterator[Item]:
         batch = max((spec.opt[0] for spec in self.samples.specs if takes_pictures(spec)), default=1)
@@ -49,21 +55,23 @@ class Shipped(Source):
         rng = np.random.default_rng(key)
         feed: Feed = OrderedDict()
         for spec in self.samples.specs:
-            feed[spec.name] = self._pictures(spec, number, rng) if takes_pictures(spec) else self._random(spec, rng)
+            feed[spec.name] = self._pictures(spec, number, rng) if takes_pictures(spec) else self._other(spec, rng)
         return feed
 
-    def _random(self, spec: InputSpec, rng: np.random.Generator) -> Array:
-        fixed = InputSpec.static(spec.name, spec.opt, spec.dtype)
-        _, feeds = make_samples([fixed], self.samples.task, 1, int(rng.integers(2**31)), pixels=self.samples.pixels)
-        return feeds[0][spec.name]
+    def _other(self, spec: InputSpec, rng: np.random.Generator) -> Array:
+        if spec.name in self.pattern:
+            return derived(self.pattern[spec.name], spec.opt, rng, spec.name)
+        return invented(spec, spec.opt, self.samples.pixels, rng, WAYS[0].integers)
 
     def _pictures(self, spec: InputSpec, number: int, rng: np.random.Generator) -> Array:
         import numpy as np
 
-        batch, channels, height, width = spec.opt
+        axes = frame(spec)
+        assert axes is not None
+        batch, height, width = axes.batch, axes.height, axes.width
         names = PICTURES[self.role]
         crops = [augmented(names[(number * batch + row) % len(names)], height, width, rng) for row in range(batch)]
-        return as_input(np.stack(crops), channels, self.samples.pixels).astype(spec.dtype)
+        return like_pictures(np.stack(crops), spec, self.samples.pixels, self.pattern.get(spec.name))
 
 
 def augmented(name: str, height: int, width: int, rng: np.random.Generator) -> Array:

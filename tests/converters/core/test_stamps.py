@@ -10,7 +10,7 @@ import pytest
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.stamps import hashed, stamp, unchanged
+from enginesmith.converters.core.stamps import content_hash, hashed, stamp, unchanged
 
 
 @pytest.fixture
@@ -89,3 +89,26 @@ def test_reading_is_no_change(file: Path) -> None:
     with unchanged({str(file): hash_file(file)}):
         file.read_bytes()
         assert stamp(file) == stamp(file)
+
+
+@pytest.mark.parametrize("change", ["write", "add", "remove", "rename"])
+def test_a_folder_is_its_files(tmp_path: Path, change: str) -> None:
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a").write_text("1")
+    (folder / "sub" / "b").write_text("2")
+    digest = content_hash(folder)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "index").write_text("3")
+    with unchanged({folder: digest}):
+        pass
+    if change == "write":
+        (folder / "sub" / "b").write_text("4")
+    elif change == "add":
+        (folder / "c").write_text("")
+    elif change == "remove":
+        (folder / "a").unlink()
+    else:
+        (folder / "a").rename(folder / "d")
+    with pytest.raises(UserError, match="has changed since the build was planned"), unchanged({folder: digest}):
+        pass

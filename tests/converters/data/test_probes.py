@@ -12,8 +12,8 @@ from enginesmith.converters.data.samples import make_samples
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 
-def probes(shape: str, pixels: str = "unknown", example=()) -> dict[str, Feed]:
-    samples, feeds = make_samples(parse_shapes(shape), "tensor", 2, 0, pixels=pixels, example=example)
+def probes(shape: str, pixels: str = "unknown") -> dict[str, Feed]:
+    samples, feeds = make_samples(parse_shapes(shape), "tensor", 2, 0, pixels=pixels)
     return {s.name: feed for s, feed in zip(samples.samples, feeds, strict=True) if s.probe}
 
 
@@ -87,17 +87,6 @@ def test_no_row_of_a_mask_is_hidden_altogether() -> None:
     for feed in feeds[:3]:
         assert (feed["attention_mask"].sum(axis=1) == 1).all()
         assert (feed["m"].sum(axis=1) == 1).all()
-
-
-def test_an_example_is_the_first_sample_and_integers_are_drawn_from_it() -> None:
-    example = [np.array([[500, 700]]), np.array([[0.25, -8.0]], np.float32)]
-    samples, feeds = make_samples(parse_shapes("ids:1x2:int64 x:1x2"), "tensor", 3, 0, example=example)
-    assert [sample.name for sample in samples.samples][:4] == ["example", "random 1", "random 2", "example again"]
-    assert feeds[0]["x"] is example[1]
-    assert {*np.unique([feed["ids"] for feed in feeds[:4]])} <= {500, 700}
-    other = [np.zeros((1, 3), np.int64), np.zeros((1, 2), np.float32)]
-    samples, _ = make_samples(parse_shapes("ids:1x2:int64 x:1x2"), "tensor", 3, 0, example=other)
-    assert samples.samples[0].name == "random 0"
 
 
 def test_lower_precisions_are_held_to_values_of_ordinary_size() -> None:

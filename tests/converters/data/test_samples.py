@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from enginesmith.converters.core.inputs import DTYPES, Dim, InputSpec
+from enginesmith.converters.core.inputs import DTYPES, InputSpec
 from enginesmith.converters.core.samples import SampleSet, load_results, save_results
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.picture_inputs import IMAGENET_MEAN, IMAGENET_STD
@@ -53,7 +53,17 @@ def test_more_samples_than_pictures() -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    ["x:1x64", "x:1x4x32x32", "x:1x3x8x32", "x:1x3x32x32:uint8", "x:1x3x4x32x32", "x:1x1..3..3x32x32", "x:scalar"],
+    [
+        "x:1x64",
+        "x:1x4x32x32",
+        "x:1x3x8x32",
+        "x:1x3x32x32:int64",
+        "x:1x256x32x3",
+        "x:1x8x8x3:uint8",
+        "x:1x3x4x32x32",
+        "x:1x1..3..3x32x32",
+        "x:scalar",
+    ],
 )
 def test_no_pictures(shape: str) -> None:
     samples, feeds = make(shape)
@@ -96,7 +106,7 @@ def test_dynamic_sizes() -> None:
         (2, 3, 64, 64),
         (1, 3, 32, 64),
         (8, 3, 96, 64),
-        (4, 3, 65, 64),
+        (3, 3, 61, 64),
         (2, 3, 64, 64),
     ]
     assert [sample.optimum for sample in samples.samples] == [True, True, False, False, False, True]
@@ -109,15 +119,6 @@ def test_listed_shapes_each_have_a_sample() -> None:
     assert [sample.listed for sample in samples.samples][:4] == [False, False, True, False]
     assert {feed["x"].shape for feed in feeds[4:]} == {(1, 3, 32, 32)}, "probes have the optimum shape"
     assert samples.samples[2].name == "x:2x3x64x48 y:4"
-
-
-@pytest.mark.parametrize(
-    ("low", "opt", "high"), [(1, 1, 2), (1, 2, 3), (1, 4, 16), (7, 8, 9), (1, 2, 2), (2, 3, 5), (1, 512, 512)]
-)
-def test_an_unseen_size_is_none_of_the_three_if_there_is_another(low: int, opt: int, high: int) -> None:
-    unseen = Dim(min=low, opt=opt, max=high).unseen()
-    others = {*range(low, high + 1)} - {low, opt, high}
-    assert unseen in (others or {low})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

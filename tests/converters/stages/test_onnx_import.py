@@ -350,7 +350,7 @@ def test_inputs_that_the_graph_refuses_when_it_runs(tmp_path: Path) -> None:
         [tensor("x", FLOAT, ["n"]), tensor("z", FLOAT, ["m"])],
         [tensor("y", FLOAT, ["k"])],
     )
-    with pytest.raises(UserError, match=r"refuses the input x:3 z:4: .*; give another SHAPE"):
+    with pytest.raises(UserError, match=r"refuses the input x:3 z:4: .*; give the SHAPE that it takes, or inputs"):
         import_onnx(tmp_path / "out", save(content, tmp_path / "in"), "x:3 z:4")
 
 
@@ -365,3 +365,55 @@ def test_whole_numbers_that_the_graph_takes_are_found(tmp_path: Path, operator: 
     samples, feeds = load_samples(tmp_path / "out")
     assert all((feeds[index]["z"] > 0).all() for index in samples.ordinary())
     assert any((feed["z"] < 0).any() for feed in feeds)
+
+
+def flattened() -> onnx.ModelProto:
+    """x [b, c, h] to [b, c*h], with the batch taken from the shape, as exporters write it."""
+    ints = {"zero": [0], "rest": [-1]}
+    return model(
+        [
+            node("Shape", ["x"], ["s"]),
+            node("Gather", ["s", "zero"], ["b"]),
+            node("Concat", ["b", "rest"], ["shape"], axis=0),
+            node("Reshape", ["x", "shape"], ["y"]),
+        ],
+        [tensor("x", FLOAT, ["b", 3, "h"])],
+        [tensor("y", FLOAT, ["b", "m"])],
+        [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in ints.items()],
+    )
+
+
+def test_fixed_sizes_are_written_into_a_dynamic_graph(tmp_path: Path) -> None:
+    facts = import_onnx(tmp_path / "out", save(flattened(), tmp_path), "x:2x3x5")
+    assert facts.note.startswith("x:2x3x5 written into the graph")
+    assert facts.ops == {"Reshape": 1}
+    assert [info.shape for info in (*facts.inputs, *facts.outputs)] == [[2, 3, 5], [2, 15]]
+    assert compare(tmp_path / "compared", tmp_path / "out").verdict == "pass"
+
+
+def test_a_range_stays_open_beside_a_fixed_size(tmp_path: Path) -> None:
+    facts = import_onnx(tmp_path / "out", save(flattened(), tmp_path), "x:1..2..4x3x5")
+    assert [info.shape for info in (*facts.inputs, *facts.outputs)] == [["b", 3, 5], ["b", "m"]]
+    assert compare(tmp_path / "compared", tmp_path / "out").verdict == "pass"
+
+
+def test_a_graph_without_open_sizes_goes_on_as_it_is(tmp_path: Path) -> None:
+    path = save(gemm(), tmp_path)
+    facts = import_onnx(tmp_path / "out", path)
+    assert "written" not in facts.note
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == path.read_bytes()
+
+
+def test_fixed_sizes_with_weights_beside_the_graph(tmp_path: Path) -> None:
+    path = save(gemm("n"), tmp_path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    facts = import_onnx(tmp_path / "out", path, "x:3x4")
+    assert facts.inputs[0].shape == [3, 4]
+    assert compare(tmp_path / "compared", tmp_path / "out").verdict == "pass"
+
+
+def test_a_wrongly_declared_output_is_corrected(tmp_path: Path) -> None:
+    content = gemm()
+    content.graph.output[0].CopyFrom(tensor("y", FLOAT, []))
+    facts = import_onnx(tmp_path / "out", save(content, tmp_path))
+    assert facts.outputs[0].shape == [2, 300]
+    assert any("declared for y" in warning for warning in facts.warnings)

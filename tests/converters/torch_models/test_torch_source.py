@@ -15,7 +15,8 @@ from torch import nn
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.torch_models import source as torch_source
-from enginesmith.converters.torch_models.source import LoadedModel, load_model
+from enginesmith.converters.torch_models.loaded import LoadedModel
+from enginesmith.converters.torch_models.source import load_model
 
 __all__ = ["imports"]  # the fixture
 
@@ -206,7 +207,7 @@ def test_a_factory_may_give_an_exported_program(tmp_path: Path) -> None:
         ("import sys; sys.exit(3)", r"can't be imported: SystemExit: 3 \(factory_file_of_test\.py:1\)"),
         ("def made(): pass\ndef other(): pass", r"has no function 'make'; it has made"),
         ("make = 3", r"has no function 'make'$"),
-        ("def make(): return 3", r"returned int; it must return a torch\.nn\.Module, or \(module, inputs\)"),
+        ("def make(): return 3", r"returned int; it must return a torch\.nn\.Module, \(module, inputs\) or"),
         (
             "def make(size): pass",
             r"the factory .*:make failed: TypeError: .*missing 1 required positional argument: 'size'$",
@@ -267,11 +268,13 @@ def test_no_exported_program(tmp_path: Path, content: bytes) -> None:
         load("exported-program", path=tmp_path / "m.pt2")
 
 
-def test_exported_program_with_named_inputs_has_no_example(tmp_path: Path) -> None:
+def test_exported_program_brings_its_named_inputs_along(tmp_path: Path) -> None:
     class Net(nn.Module):
         def forward(self, x: torch.Tensor, *, scale: torch.Tensor) -> torch.Tensor:
             return x * scale
 
     program = torch.export.export(Net(), (torch.zeros(1, 2),), {"scale": torch.zeros(1)})
     torch.export.save(program, tmp_path / "m.pt2")
-    assert load("exported-program", path=tmp_path / "m.pt2").example == ()
+    example = load("exported-program", path=tmp_path / "m.pt2").example
+    assert [tuple(value.shape) for value in example.args] == [(1, 2)]
+    assert list(example.kwargs) == ["scale"]
