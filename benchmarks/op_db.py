@@ -29,8 +29,6 @@ import numpy as np
 from enginesmith.converters.core.isolated import FAILED, Isolated
 
 if TYPE_CHECKING:
-    import torch
-
     from benchmarks.op_db_cases import Case
 
 HERE = "benchmarks.op_db"
@@ -38,6 +36,8 @@ TIMEOUT = 180.0
 OPSET = 18
 RTOL, ATOL = 1e-3, 1e-4
 DIED = "stopped or crashed"
+TOOLS = {"dynamo": "", "torchscript": ""}
+"""The exporters to try, none of which is refused."""
 
 
 def exported(database: str, name: str, out: str, plain: bool) -> dict[str, str]:
@@ -52,41 +52,90 @@ def exported(database: str, name: str, out: str, plain: bool) -> dict[str, str]:
         folder = Path(out) / f"{name}-{index}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        reasons = {}
-        for tool in (_dynamo, _torchscript):
-            try:
-                reasons[tool.__name__[1:]] = _tried(tool, case, folder, plain)
-            except Exception as error:  # noqa: BLE001 - the exporters raise whatever they meet
-                reasons[tool.__name__[1:]] = _root(error)
-            if not reasons[tool.__name__[1:]]:
-                break
-        if all(reasons.values()):
+        reason = (_torch_alone if plain else _ours)(case, folder)
+        if reason:
             shutil.rmtree(folder)
-            return {"step": "failed", "message": reasons["dynamo"], "torchscript": reasons["torchscript"]}
+            return {"step": "failed", "message": reason}
     return {"step": "ok", "message": "", "samples": str(len(found))}
 
 
-def _tried(tool: Callable[..., None], case: Case, folder: Path, plain: bool) -> str:
-    """Empty when the graph gives what PyTorch gives, else what differs."""
-    import onnxruntime as ort
+def _ours(case: Case, folder: Path) -> str:
+    """Empty when one of our roads to a graph arrives, else why each ended."""
+    from enginesmith.converters.core.errors import ConversionError
+    from enginesmith.converters.core.inputs import InputSpec
+    from enginesmith.converters.core.stage import Context
+    from enginesmith.converters.graphs.trial import Trial
+    from enginesmith.converters.torch_models.attempts import find_graph
+    from enginesmith.converters.torch_models.exporters import Exporter, Road
 
-    from benchmarks.node_tests import Case as Held
+    names = _names(case)
+    example = {name: tensor.numpy() for name, tensor in zip(names, case.inputs, strict=True)}
+    specs = [InputSpec.static(name, array.shape, str(array.dtype)) for name, array in example.items()]
+    outputs = [f"output{index}" for index in range(_save_results(case, folder))]
+
+    def trial(path: Path, road: Road) -> Trial:
+        try:
+            return Trial(differs=_differs(case, folder))
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime has errors of many kinds
+            return Trial(fails=_root(error))
+
+    context = Context(folder, folder / "scratch", folder)
+    try:
+        found = find_graph(Exporter(case.module, specs, outputs, example), TOOLS, OPSET, trial, context)
+    except ConversionError as error:
+        return str(error)[:600]
+    return found.trial.differs
+
+
+def _torch_alone(case: Case, folder: Path) -> str:
+    """Empty when an exporter of torch arrives, else why the dynamo exporter doesn't."""
+    import torch
+
+    names = _names(case)
+    inputs = tuple(tensor.clone().contiguous() for tensor in case.inputs)
+    _save_results(case, folder)
+    reasons = []
+    for dynamo in (True, False):
+        path = folder / "model.onnx"
+        try:
+            torch.onnx.export(
+                case.module, inputs, str(path), dynamo=dynamo, input_names=names, opset_version=OPSET, verbose=False
+            )
+            reasons.append(_differs(case, folder))
+        except Exception as error:  # noqa: BLE001 - the exporters raise whatever they meet
+            reasons.append(_root(error))
+        if not reasons[-1]:
+            return ""
+    return reasons[0]
+
+
+def _names(case: Case) -> list[str]:
+    return [f"input{index}" for index in range(len(case.inputs))]
+
+
+def _save_results(case: Case, folder: Path) -> int:
+    """What PyTorch computes; how many tensors."""
     from benchmarks.op_db_cases import results
 
     expected = [tensor.numpy() for tensor in results(case)]
-    inputs = [tensor.clone().contiguous() for tensor in case.inputs]
-    path = folder / "model.onnx"
-    tool(case.module, tuple(inputs), path, plain)
+    _save(folder / "outputs0.npy", expected)
+    (folder / "about.json").write_text(json.dumps({"rtol": RTOL, "atol": ATOL, "sets": 1}))
+    return len(expected)
+
+
+def _differs(case: Case, folder: Path) -> str:
+    """Empty when the graph gives in ONNX Runtime what PyTorch gives, else what differs. Raises what ONNX Runtime raises."""
+    import onnxruntime as ort
+
+    from benchmarks.node_tests import Case as Held
+
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [f"input{index}" for index in range(len(inputs))]
-    feed = {name: tensor.numpy() for name, tensor in zip(names, case.inputs, strict=True)}
+    session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    feed = {name: tensor.numpy() for name, tensor in zip(_names(case), case.inputs, strict=True)}
     used = [value.name for value in session.get_inputs()]
     _save(folder / "inputs0.npy", [feed[name] for name in used])
-    _save(folder / "outputs0.npy", expected)
-    (folder / "about.json").write_text(json.dumps({"rtol": RTOL, "atol": ATOL, "sets": 1}))
     return Held(str(folder)).agrees(0, session.run(None, {name: feed[name] for name in used}))
 
 
@@ -95,36 +144,6 @@ def _save(path: Path, arrays: list[Any]) -> None:
     for index, array in enumerate(arrays):
         held[index] = np.asarray(array)
     np.save(path, held, allow_pickle=True)
-
-
-def _dynamo(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path, plain: bool) -> None:
-    import torch
-
-    from enginesmith.converters.torch_models.capture import capture
-
-    program = torch.onnx.export(
-        module if plain else capture(module, inputs, None),  # type: ignore[arg-type]
-        inputs if plain else (),
-        dynamo=True,
-        input_names=[f"input{index}" for index in range(len(inputs))],
-        opset_version=OPSET,
-        verbose=False,
-    )
-    assert program is not None
-    program.save(str(path))
-
-
-def _torchscript(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path, plain: bool) -> None:
-    import torch
-
-    torch.onnx.export(
-        module,
-        inputs,
-        str(path),
-        dynamo=False,
-        input_names=[f"input{index}" for index in range(len(inputs))],
-        opset_version=OPSET,
-    )
 
 
 def _root(error: BaseException) -> str:

@@ -29,7 +29,10 @@ class Arguments:
     parameters: tuple[str, ...]
     """What `forward` calls the arguments, positional ones first."""
     tensors: dict[str, torch.Tensor]
-    """All of the example by name, in order: those of a graph's inputs."""
+    """All of the example by name, in order: those of a graph's inputs. A complex one is real there, its last dimension [real,
+    imaginary]."""
+    is_complex: tuple[bool, ...]
+    """Which of them are complex for the model."""
 
     @classmethod
     def of(cls, module: nn.Module, example: Example) -> Arguments:
@@ -59,7 +62,8 @@ class Arguments:
         return cls(
             Example(example.args, kwargs),
             tuple(names),
-            {name: tensor.detach() for name, (_, tensor) in zip(flat, found, strict=True)},
+            {name: as_real(tensor.detach()) for name, (_, tensor) in zip(flat, found, strict=True)},
+            tuple(tensor.is_complex() for _, tensor in found),
         )
 
     def called(self, names: Sequence[str]) -> Arguments:
@@ -68,7 +72,12 @@ class Arguments:
 
     def filled(self, tensors: Sequence[torch.Tensor]) -> Example:
         """The call with these tensors, in the order of `tensors`."""
-        remaining = iter(tensors)
+        import torch
+
+        remaining = iter(
+            torch.view_as_complex(tensor.contiguous()) if is_complex else tensor
+            for tensor, is_complex in zip(tensors, self.is_complex, strict=True)
+        )
         args = tuple(refilled(value, remaining) for value in self.example.args)
         return Example(args, {name: refilled(value, remaining) for name, value in self.example.kwargs.items()})
 
@@ -87,6 +96,13 @@ class Arguments:
         names = iter(self.tensors)
         values = (*self.example.args, *self.example.kwargs.values())
         return {name: tree_of(value, names) for name, value in zip(self.parameters, values, strict=True)}
+
+
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """A complex tensor as a real one whose last dimension is [real, imaginary], as a graph's inputs and outputs are."""
+    import torch
+
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def dtype_of(tensor: torch.Tensor) -> str:

@@ -14,6 +14,7 @@ from torch.fx.node import Argument, Target
 from torch.utils import _pytree as pytree
 
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.torch_models.arguments import as_real
 from enginesmith.converters.torch_models.operators.pairs import Pair, on_pairs_of
 from enginesmith.converters.torch_models.operators.registry import decompositions
 
@@ -37,10 +38,6 @@ def in_pairs(
     """
     program = _in_known_operators(program)
     return export(_Reals(program, signature), tuple(map(as_real, examples)))
-
-
-def as_real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _in_known_operators(program: ExportedProgram) -> ExportedProgram:
