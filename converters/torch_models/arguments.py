@@ -30,7 +30,10 @@ class Arguments:
     parameters: tuple[str, ...]
     """What `forward` calls the arguments, positional ones first."""
     tensors: dict[str, torch.Tensor]
-    """All of the example by name, in order, then those that the module keeps: the graph's inputs."""
+    """All of the example by name, in order, then those that the module keeps: the graph's inputs. A complex one is real there,
+    its last dimension [real, imaginary]."""
+    is_complex: tuple[bool, ...]
+    """Which of them are complex for the model."""
     kept: tuple[str, ...] = ()
     """Where the module keeps the last of them: `norm.mean`."""
 
@@ -62,7 +65,8 @@ class Arguments:
         return cls(
             Example(example.args, kwargs),
             tuple(names),
-            {name: tensor.detach() for name, (_, tensor) in zip(flat, found, strict=True)},
+            {name: as_real(tensor.detach()) for name, (_, tensor) in zip(flat, found, strict=True)},
+            tuple(tensor.is_complex() for _, tensor in found),
         )
 
     def called(self, names: Sequence[str]) -> Arguments:
@@ -70,13 +74,18 @@ class Arguments:
         return replace(self, tensors=dict(zip(names, self.tensors.values(), strict=True)))
 
     def filled(self, tensors: Sequence[torch.Tensor]) -> Example:
-        """The call with these tensors, in the order of `tensors`; those that the model takes in bfloat16 may be float32."""
+        """The call with these tensors, in the order of `tensors`, as they are at an engine's border: what the model takes in bfloat16
+        may be float32, and what it takes as complex is real.
+        """
         import torch
 
-        like = self.tensors.values()
         remaining = iter(
-            given.to(torch.bfloat16) if own.dtype == torch.bfloat16 else given
-            for own, given in zip(like, tensors, strict=True)
+            torch.view_as_complex(given.contiguous())
+            if is_complex
+            else given.to(torch.bfloat16)
+            if own.dtype == torch.bfloat16
+            else given
+            for own, given, is_complex in zip(self.tensors.values(), tensors, self.is_complex, strict=True)
         )
         args = tuple(refilled(value, remaining) for value in self.example.args)
         return Example(args, {name: refilled(value, remaining) for name, value in self.example.kwargs.items()})
@@ -98,7 +107,12 @@ class Arguments:
     def keeping(self, kept: Mapping[str, torch.Tensor]) -> Arguments:
         """The same with tensors that the module keeps, by path."""
         names = distinct(map(valid, kept), [*self.tensors])
-        return replace(self, tensors=self.tensors | dict(zip(names, kept.values(), strict=True)), kept=tuple(kept))
+        return replace(
+            self,
+            tensors=self.tensors | dict(zip(names, kept.values(), strict=True)),
+            is_complex=self.is_complex + (False,) * len(kept),
+            kept=tuple(kept),
+        )
 
     def feed(self) -> Feed:
         """The example's own tensors, but for those of a dtype that no array has."""
@@ -113,6 +127,13 @@ class Arguments:
         values = (*self.example.args, *self.example.kwargs.values())
         trees = {name: tree_of(value, names) for name, value in zip(self.parameters, values, strict=True)}
         return trees | {name: Tensor(tensor=name) for name in names}
+
+
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """A complex tensor as a real one whose last dimension is [real, imaginary], as a graph's inputs and outputs are."""
+    import torch
+
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def dtype_of(tensor: torch.Tensor) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.torch_models.arguments import Arguments, in_numpy
+from enginesmith.converters.torch_models.arguments import Arguments, as_real, in_numpy
 from enginesmith.converters.torch_models.containers import check_leaf, leaves
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def flatten(outputs: Any) -> tuple[list[str], list[torch.Tensor]]:
     """Names and tensors of whatever a model returns: keys and attributes are the names, and `output0` is the first of a tuple or
-    a list. Numbers, texts and None are none. Raises UserError for arrays, and for objects that hide tensors.
+    a list. Numbers, texts and None are none; a complex tensor is a real one whose last dimension is [real, imaginary].
+    Raises UserError for arrays, and for objects that hide tensors.
     """
     import torch
 
@@ -24,7 +25,7 @@ def flatten(outputs: Any) -> tuple[list[str], list[torch.Tensor]]:
     for name, leaf in _named(outputs):
         if isinstance(leaf, torch.Tensor):
             names.append(name)
-            tensors.append(leaf)
+            tensors.append(as_real(leaf))
         else:
             check_leaf(f"the model's output {name}" if name else "what the model returns", leaf)
     return names, tensors

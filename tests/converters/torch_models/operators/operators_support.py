@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from enginesmith.converters.torch_models.capture import capture
+from enginesmith.converters.torch_models.operators.pairs import Pair, on_pairs_of
 from enginesmith.converters.torch_models.operators.registry import decompositions
 
 EDGES = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3e-39, 1e-20, 1e20, -3e38, torch.inf, -torch.inf, torch.nan])
@@ -28,6 +29,28 @@ def holds(operator: Any, *arguments: Any, **named: Any) -> None:
     found = decompositions()[operator]
     expected, results = operator(*arguments, **named), found.function(*arguments, **named)
     _same(expected, results, found.tolerance, found.normwise)
+
+
+def pairs_hold(operator: Any, *arguments: Any, **named: Any) -> None:
+    """The form of `operator` on pairs gives what PyTorch gives on complex tensors, within its tolerance."""
+    found = on_pairs_of(operator)
+    assert found is not None
+    given, named_given = pytree.tree_map(_paired, (arguments, named))
+    expected = operator(*arguments, **named)
+    results = pytree.tree_map(_complex, found.function(*given, **named_given))
+    both = [
+        pytree.tree_map(lambda each: torch.view_as_real(each) if each.is_complex() else each, side)
+        for side in (expected, results)
+    ]
+    _same(*both, found.tolerance, normwise=True)
+
+
+def _paired(value: Any) -> Any:
+    return Pair(value.real, value.imag) if isinstance(value, torch.Tensor) and value.is_complex() else value
+
+
+def _complex(value: Any) -> Any:
+    return torch.complex(value.re, value.im) if isinstance(value, Pair) else value
 
 
 def exported_holds(
