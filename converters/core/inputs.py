@@ -193,9 +193,10 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
             own = InputSpec.static(info.name, [int(size) for size in info.shape], info.dtype)
             specs.append(own.with_values(spec))
             continue
+        # the first size may be a batch that is to be changed
         fits = len(spec.dims) == len(info.shape) and all(
-            not isinstance(size, int) or (dim.min == dim.max == size)
-            for size, dim in zip(info.shape, spec.dims, strict=True)
+            not isinstance(size, int) or (dim.min == dim.max == size) or (axis == 0 and len(info.shape) > 1)
+            for axis, (size, dim) in enumerate(zip(info.shape, spec.dims, strict=True))
         )
         if not fits:
             raise UserError(f"the shape given for {info.name} doesn't fit the model's {written or 'scalar'}")

@@ -34,6 +34,7 @@ from enginesmith.converters.data.options import OwnOptions, sample_count
 from enginesmith.converters.data.samples import Own, make_samples
 from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
+from enginesmith.converters.data.unbaked import unbaked
 from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -102,14 +103,17 @@ class OnnxImport(Stage[ImportOptions]):
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
-        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
-        facts = describe(context.out / MODEL)
         task = options.task if options.task != "auto" else "tensor"
         context.progress("reference outputs")
-        run = _runner(given.path, options.path.name)
-
         pixels = options.pixels or "unknown"
         own = Own(more=options.own.read(specs, task, pixels), tables=index_ranges(ir.load(context.out / MODEL).graph))
+        run = _runner(context.out / MODEL, options.path.name)
+        freed = unbaked(context.out / MODEL, context.scratch, facts.inputs, specs, own, task, run)
+        if freed is not None:
+            run = freed[0]
+            facts = describe(context.out / MODEL)
+        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
+        facts = describe(context.out / MODEL)
 
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
@@ -144,7 +148,7 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = [*given.warnings, *steering, *admitted.notes, *told.disputes]
+        warnings = [*([freed[1]] if freed else ()), *given.warnings, *steering, *admitted.notes, *told.disputes]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]
