@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enginesmith.converters.core.errors import ConversionError, UserError
-from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.inputs import Dim, InputSpec
 from enginesmith.converters.core.records import TensorInfo
 from enginesmith.converters.core.samples import Feed
 from enginesmith.converters.data.samples import Own, make_samples
@@ -32,7 +32,7 @@ def unbaked(
 
     Raises UserError where it states another batch, which can't be set free.
     """
-    samples, made = make_samples(specs, task, 1, 0, own=own, way=own.ways(specs)[0])
+    samples, made = make_samples(_first_alone(specs), task, 1, 0, own=own, way=own.ways(specs)[0])
     feeds = [feed for sample, feed in zip(samples.samples, made, strict=True) if not sample.probe]
     stated = _stated(inputs, specs)
     if not stated and _runs(run, feeds[0]):
@@ -66,6 +66,24 @@ def unbaked(
                 f"the shape given for {name} doesn't fit the model's {told}: {error}; {error.remedy}"
             ) from None
         return None
+
+
+def _first_alone(specs: Sequence[InputSpec]) -> list[InputSpec]:
+    """With no other range than those of first sizes."""
+    return [
+        spec.model_copy(
+            update={
+                "dims": tuple(
+                    Dim(min=dim.min, opt=dim.opt, max=dim.max)
+                    if axis == 0
+                    else Dim(min=dim.opt, opt=dim.opt, max=dim.opt)
+                    for axis, dim in enumerate(spec.dims)
+                ),
+                "shapes": (),
+            }
+        )
+        for spec in specs
+    ]
 
 
 def _stated(inputs: Sequence[TensorInfo], specs: Sequence[InputSpec]) -> Mapping[str, Sequence[int]]:
