@@ -29,8 +29,9 @@ from enginesmith.converters.core.samples import (
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
-from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.samples import Own, make_samples
 from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.data.unbaked import unbaked
@@ -88,7 +89,10 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
+        import onnx_ir as ir
+
         from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.graphs.index_ranges import index_ranges
 
         sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):
@@ -102,7 +106,7 @@ class OnnxImport(Stage[ImportOptions]):
         task = options.task if options.task != "auto" else "tensor"
         context.progress("reference outputs")
         pixels = options.pixels or "unknown"
-        own = Own(more=options.own.read(specs, task, pixels))
+        own = Own(more=options.own.read(specs, task, pixels), tables=index_ranges(ir.load(context.out / MODEL).graph))
         run = _runner(context.out / MODEL, options.path.name)
         freed = unbaked(context.out / MODEL, context.scratch, facts.inputs, specs, own, task, run)
         if freed is not None:

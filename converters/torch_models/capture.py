@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,32 @@ if TYPE_CHECKING:
 
 
 def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any) -> torch.export.ExportedProgram:
-    """As `captured`, with the operators replaced that the ONNX exporter lacks."""
-    from enginesmith.converters.torch_models.operators import decomposed
+    """As `captured`, then `lowered`."""
+    return lowered(captured(module, examples, dynamic_shapes), module, examples, dynamic_shapes)
 
-    return decomposed(captured(module, examples, dynamic_shapes))
+
+def lowered(
+    program: torch.export.ExportedProgram, module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any
+) -> torch.export.ExportedProgram:
+    """What was captured of the module, without complex tensors, and with the operators replaced that the ONNX exporter lacks;
+    itself where there is nothing of either. Raises ConversionError where complex tensors can't be replaced.
+    """
+    from torch.fx.experimental import _config
+
+    from enginesmith.converters.torch_models.operators import decomposed
+    from enginesmith.converters.torch_models.operators.real_pairs import in_pairs, is_complex
+
+    with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
+        program = decomposed(program)
+        if not is_complex(program):
+            return program
+        reals = in_pairs(
+            program,
+            inspect.signature(module.forward),
+            examples,
+            lambda reals, given: _export(reals, given, dynamic_shapes, strict=False),
+        )
+        return decomposed(reals)
 
 
 def captured(
@@ -42,11 +65,14 @@ def _export(
     import torch
     from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
     from torch.fx.experimental import _config
-    from torch.onnx._internal.exporter._capture_strategies import _patch_dynamic_shape_rnn_decompositions
+
+    from enginesmith.converters.torch_models.operators.packed import padded
+    from enginesmith.converters.torch_models.operators.recurrent import kept_whole
 
     with (
         patch("torch.fx.proxy.TracerBase._filter_traceback_frames", _own_frames),
-        _patch_dynamic_shape_rnn_decompositions(dynamic_shapes),
+        kept_whole(),
+        padded(),
         _config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
     ):
         try:

@@ -13,7 +13,7 @@ from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.torch_models.capture import captured
+from enginesmith.converters.torch_models.capture import captured, lowered
 from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ TORCHSCRIPT_NEWEST = 20
 @dataclass(frozen=True)
 class Road:
     """One way to a graph: the exporter and the opset. `strict` captures with Python's bytecode analysis, `decomposed` replaces
-    operators by ours; both are of the dynamo exporter alone."""
+    operators and complex tensors by ours; both are of the dynamo exporter alone."""
 
     tool: str
     opset: int
@@ -75,14 +75,13 @@ class Exporter:
         return road.decomposed and self._replaced.get(road.strict) is not self._programs.get(road.strict)
 
     def _program(self, road: Road, shapes: Any) -> torch.export.ExportedProgram:
-        from enginesmith.converters.torch_models.operators import decomposed
-
         if road.strict not in self._programs:
             self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict)
         if not road.decomposed:
             return self._programs[road.strict]
         if road.strict not in self._replaced:
-            self._replaced[road.strict] = decomposed(self._programs[road.strict])
+            program = self._programs[road.strict]
+            self._replaced[road.strict] = lowered(program, self.module, self.examples, shapes)
         return self._replaced[road.strict]
 
 

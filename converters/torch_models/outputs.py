@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.torch_models.arguments import Arguments
+from enginesmith.converters.torch_models.arguments import Arguments, as_real, in_numpy
 from enginesmith.converters.torch_models.containers import check_leaf, leaves
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def flatten(outputs: Any) -> tuple[list[str], list[torch.Tensor]]:
     """Names and tensors of whatever a model returns: keys and attributes are the names, and `output0` is the first of a tuple or
-    a list. Numbers, texts and None are none. Raises UserError for arrays, and for objects that hide tensors.
+    a list. Numbers, texts and None are none; a complex tensor is a real one whose last dimension is [real, imaginary].
+    Raises UserError for arrays, and for objects that hide tensors.
     """
     import torch
 
@@ -24,7 +25,7 @@ def flatten(outputs: Any) -> tuple[list[str], list[torch.Tensor]]:
     for name, leaf in _named(outputs):
         if isinstance(leaf, torch.Tensor):
             names.append(name)
-            tensors.append(leaf)
+            tensors.append(as_real(leaf))
         else:
             check_leaf(f"the model's output {name}" if name else "what the model returns", leaf)
     return names, tensors
@@ -56,6 +57,6 @@ def flat(module: nn.Module, arguments: Arguments) -> nn.Module:
             return self  # the inner module is in eval mode, and an exported program's forbids to say so again
 
         def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(flatten(arguments.call(self.inner, tensors))[1])
+            return tuple(map(in_numpy, flatten(arguments.call(self.inner, tensors))[1]))
 
     return FlatModule()

@@ -1,0 +1,17 @@
+"""Tensors moved about, against PyTorch."""
+
+import torch
+from operators_support import exported_holds
+from torch import nn
+
+
+class HalfRound(nn.Module):
+    """As fftshift does."""
+
+    def forward(self, x):
+        return x.roll((x.shape[0] // 2, 1), (0, 1)), x.roll(-x.shape[0])
+
+
+def test_a_roll_by_half_of_a_dynamic_size():
+    for size in (4, 7):
+        exported_holds(HalfRound(), torch.randn(size, 3), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=99)},))
