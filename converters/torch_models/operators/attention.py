@@ -35,4 +35,5 @@ def scaled_dot_product_attention(
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     scores = torch.matmul(query, key.transpose(-2, -1)) * factor
     weights = torch.softmax(torch.where(attn_mask, scores, torch.finfo(scores.dtype).min), -1)
-    return torch.matmul(torch.where(attn_mask, weights, 0.0), value)
+    found: Tensor = torch.matmul(torch.where(attn_mask, weights, 0.0), value)
+    return found
