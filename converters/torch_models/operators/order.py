@@ -32,6 +32,12 @@ def sort(x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bo
     return values.to(x.dtype), places
 
 
+@decomposes(aten.argsort.stable)
+def argsort(x: Tensor, *, stable: bool, dim: int = -1, descending: bool = False) -> Tensor:
+    """The places alone."""
+    return sort(x, stable=stable, dim=dim, descending=descending)[1]
+
+
 @decomposes(aten.kthvalue.default)
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """NaN is greater than all. Of equal elements, the place is that of any of them."""

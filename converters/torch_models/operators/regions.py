@@ -7,11 +7,12 @@ separable, so its weights are one matrix an axis.
 from __future__ import annotations
 
 import torch
+import torchvision  # noqa: F401 - which registers its operators
 from torch import Tensor
 
 from enginesmith.converters.torch_models.operators.registry import decomposes
 
-torchvision = torch.ops.torchvision
+operators = torch.ops.torchvision
 
 Size = int | torch.SymInt
 
@@ -54,7 +55,7 @@ def _pooled(x: Tensor, rois: Tensor, high: Tensor, wide: Tensor) -> tuple[Tensor
     return result.clone(), channel.expand(rois.shape[0], *channel.shape).clone()
 
 
-@decomposes(torchvision.ps_roi_align.default, tolerance=2e-6, normwise=True)
+@decomposes(operators.ps_roi_align.default, tolerance=2e-6, normwise=True)
 def ps_roi_align(
     x: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int, sampling_ratio: int
 ) -> tuple[Tensor, Tensor]:
@@ -67,7 +68,7 @@ def ps_roi_align(
     return _pooled(x, rois, high, wide)
 
 
-@decomposes(torchvision.ps_roi_pool.default, tolerance=2e-6, normwise=True)
+@decomposes(operators.ps_roi_pool.default, tolerance=2e-6, normwise=True)
 def ps_roi_pool(
     x: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int
 ) -> tuple[Tensor, Tensor]:
