@@ -31,12 +31,12 @@ _KNOWN = (
     ),
     (
         re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]{1,120})'"),
-        "it has no translation of {}",
+        "no translation of {}",
         LACKING,
     ),
     (
         re.compile(r"Exporting the operator '([\w:]{1,120})' to ONNX opset version \d+ is not supported"),
-        "it has no translation of {}",
+        "no translation of {}",
         LACKING,
     ),
 )
