@@ -284,8 +284,9 @@ def binary() -> None:
         for kind in ("float", "double", "float16", "int32", "int64", "uint8"):
             if op == "Equal" or kind in ("float", "double", "int32", "int64"):
                 case(f"{op} {kind}", f"{kind}[2,6] x, {kind}[2,6] z", "bool", f"{op} (x, z)")
-    for op in ["And", "Or", "Xor"]:
-        case(op, "bool[2,6] x, bool[2,6] z", "bool", f"{op} (x, z)")
+    case("Equal bool true", "bool[2,6] x", "bool", "Equal (x, k)", "bool k = {1}")
+    for op in ["And", "Or", "Xor", "Equal"]:
+        case(f"{op} bool" if op == "Equal" else op, "bool[2,6] x, bool[2,6] z", "bool", f"{op} (x, z)")
     for op in ["BitwiseAnd", "BitwiseOr", "BitwiseXor"]:
         for kind in ("int64", "uint8", "int8"):
             case(f"{op} {kind}", f"{kind}[2,6] x, {kind}[2,6] z", kind, f"{op} (x, z)")

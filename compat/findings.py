@@ -30,7 +30,7 @@ class Finding(BaseModel, frozen=True):
     """The repair that would mend it, if one does: `compat.mending` says."""
 
 
-class Proof(BaseModel, frozen=True):
+class Proof(BaseModel, frozen=True, ser_json_inf_nan="strings"):
     """What running two models on the same inputs showed.
 
     `error` is the largest absolute difference divided by the output's largest magnitude; `samples` is the number of

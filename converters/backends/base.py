@@ -6,7 +6,7 @@ import importlib.metadata
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 """Input name to its minimum, optimum and maximum shape."""
+Values = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
+"""Name of an integer input to the lowest, the likeliest and the highest of each of its elements, in one row."""
+OBSERVED = "values from the samples"
+"""The key of an engine's details that says which of the `observed` values an engine is limited to."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class BuildRequest:
     `profile` is empty when every dimension is static;
     `shapes` are all inputs' shapes, for each of those that a backend of static shapes is to build, within the profile;
     empty for the profile's optimum alone;
+    `values` are those of the inputs that decide on sizes, as asked for; `observed` are those that the samples have of other
+    integer inputs, which may do so within the graph;
     `cache` is a directory that outlives the build, for a timing cache;
     `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such;
     `kernels` lets TVM use ours where there are any, else everything is left to its own lowering; `winograd` lets them be
@@ -51,6 +57,8 @@ class BuildRequest:
     profile: Profile
     out: Path
     shapes: tuple[Mapping[str, Sequence[int]], ...] = ()
+    values: Values = field(default_factory=dict)
+    observed: Values = field(default_factory=dict)
     cache: Path | None = None
     sparse: bool = False
     kernels: bool = True

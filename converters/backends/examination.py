@@ -84,11 +84,12 @@ class Examination(BaseModel):
 
 def size(path: str, out: str, given: Sequence[Mapping[str, Any]], memory: int = 0) -> dict[str, Any] | None:
     """Write the sizes that the `InputSpec`s in `given` fix into a copy of the file, as a build does; nothing is written where
-    there are none. Returns the profile of the inputs that were given, None for a file that can't be read.
+    there are none. Returns the profile and the values of the inputs that were given, None for a file that can't be read.
 
     Raises UserError where they don't fit.
     """
     from enginesmith.compat import loading
+    from enginesmith.converters.backends.profile import values_of
     from enginesmith.converters.core.inputs import InputSpec, fixed_sizes, resolve_inputs, specs_by_name
     from enginesmith.converters.graphs.describe import describe
     from enginesmith.converters.graphs.sized import write_sized
@@ -102,7 +103,8 @@ def size(path: str, out: str, given: Sequence[Mapping[str, Any]], memory: int = 
     resolved = resolve_inputs(inputs, specs)
     if sizes := fixed_sizes(inputs, resolved):
         write_sized(Path(path), Path(out), sizes)
-    return {spec.name: (spec.min, spec.opt, spec.max) for spec in resolved}
+    profile = {spec.name: (spec.min, spec.opt, spec.max) for spec in resolved}
+    return {"profile": profile, "values": values_of(resolved)}
 
 
 def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> dict[str, Any]:
@@ -142,18 +144,19 @@ def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> d
     return examination.model_dump()
 
 
-def ask(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ask(backend: str, path: str, target: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The backend's own findings, with the repairs that would mend them: its parser, a trial build, and a probe of each
     node where they fail."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.graphs.repair import name_repairs
 
-    found = _asked(backend, path, target, profile)
+    found = _asked(backend, path, target, given)
     named = name_repairs(Path(path), get_backend(backend).rules(), found)
     return [finding.model_dump() for finding in named]
 
 
-def _asked(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> list[Finding]:
+def _asked(backend: str, path: str, target: str, given: Mapping[str, Any]) -> list[Finding]:
+    """`given` is what `size` returns, or empty."""
     import tempfile
 
     from enginesmith.converters.backends import get_backend
@@ -162,13 +165,13 @@ def _asked(backend: str, path: str, target: str, profile: Mapping[str, Any]) -> 
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        request = BuildRequest(onnx=Path(path), target=target, profile=profile, out=scratch)
+        request = BuildRequest(Path(path), target, given.get("profile", {}), scratch, values=given.get("values", {}))
         context = Context(out=scratch, scratch=scratch, cache=scratch)
         return get_backend(backend).check(request, context)
 
 
 def fix(
-    backend: str, version: str, path: str, out: str, target: str, profile: Mapping[str, Any], inputs: str
+    backend: str, version: str, path: str, out: str, target: str, given: Mapping[str, Any], inputs: str
 ) -> dict[str, Any]:
     """Repair the file for one target; the result is a `RepairReport`.
 
@@ -180,11 +183,11 @@ def fix(
     from enginesmith.converters.graphs.repair import repair_file
 
     def refused(file: Path) -> list[Finding]:
-        return _asked(backend, str(file), target, profile)
+        return _asked(backend, str(file), target, given)
 
-    given = [_given(path, inputs)] if inputs else []
+    feeds = [_given(path, inputs)] if inputs else []
     rules = Target(get_backend(backend).table, version)
-    report = repair_file(Path(path), Path(out), rules, refused if target else None, given)
+    report = repair_file(Path(path), Path(out), rules, refused if target else None, feeds)
     return report.model_dump()
 
 

@@ -119,10 +119,10 @@ def judge(samples: str, indices: Sequence[int], expected: str, found: str, preci
     """
     from enginesmith.converters.core.samples import SampleSet, load_results
     from enginesmith.converters.graphs.comparison import compare_samples, conclude, rounding_alone
-    from enginesmith.converters.graphs.tolerances import TOLERANCES
+    from enginesmith.converters.graphs.tolerances import tolerance_of
 
     names, feeds = SampleSet.load(Path(samples))
     before, after = (load_results(Path(folder))[0][1] for folder in (expected, found))
     alone = rounding_alone(Path(samples), names, feeds)
-    compared = compare_samples(names, indices, feeds, before, after, TOLERANCES[precision], alone)
+    compared = compare_samples(names, indices, feeds, before, after, tolerance_of(precision, names.own), alone)
     return conclude(compared, "", "").model_dump()

@@ -80,6 +80,14 @@ class InputSpec(BaseModel):
         """Is there a range, of sizes or of values?"""
         return any(dim.dynamic for dim in self.dims) or (self.values is not None and self.values.dynamic)
 
+    def with_values(self, given: InputSpec | None) -> InputSpec:
+        """With the range of values that was given, if any. Raises UserError where it holds no integers."""
+        if given is None or given.values is None:
+            return self
+        if "int" not in self.dtype:
+            raise UserError(f"input {self.name} is {self.dtype}: a range of values ({self.name}=…) is for integers")
+        return self.model_copy(update={"values": given.values})
+
     @property
     def min(self) -> tuple[int, ...]:
         return tuple(dim.min for dim in self.dims)
@@ -183,27 +191,20 @@ def resolve_inputs(inputs: Sequence[TensorInfo], given: Sequence[InputSpec]) -> 
                     f"give their sizes, such as SHAPE={info.name}:1..4..8x… or fixed ones"
                 )
             own = InputSpec.static(info.name, [int(size) for size in info.shape], info.dtype)
-            specs.append(_with_values(own, spec))
+            specs.append(own.with_values(spec))
             continue
+        # the first size may be a batch that is to be changed
         fits = len(spec.dims) == len(info.shape) and all(
-            not isinstance(size, int) or (dim.min == dim.max == size)
-            for size, dim in zip(info.shape, spec.dims, strict=True)
+            not isinstance(size, int) or (dim.min == dim.max == size) or (axis == 0 and len(info.shape) > 1)
+            for axis, (size, dim) in enumerate(zip(info.shape, spec.dims, strict=True))
         )
         if not fits:
             raise UserError(f"the shape given for {info.name} doesn't fit the model's {written or 'scalar'}")
-        if spec.dtype not in ("float32", info.dtype):  # float32 is what a shape without a dtype says
+        # float32 is what a shape without a dtype says, and int64 what values do
+        if spec.dtype not in ("float32" if spec.values is None else "int64", info.dtype):
             raise UserError(f"input {info.name} holds {info.dtype}, not {spec.dtype}")
-        specs.append(_with_values(spec.model_copy(update={"dtype": info.dtype}), spec))
+        specs.append(spec.model_copy(update={"dtype": info.dtype}).with_values(spec))
     return tuple(specs)
-
-
-def _with_values(spec: InputSpec, given: InputSpec | None) -> InputSpec:
-    """With the range of values that was given. Raises UserError where it holds no integers."""
-    if given is None or given.values is None:
-        return spec
-    if "int" not in spec.dtype:
-        raise UserError(f"input {spec.name} is {spec.dtype}: a range of values ({spec.name}=…) is for integers")
-    return spec.model_copy(update={"values": given.values})
 
 
 def fixed_sizes(inputs: Sequence[TensorInfo], specs: Sequence[InputSpec]) -> Mapping[str, tuple[int | None, ...]]:

@@ -64,8 +64,12 @@ class SampleSet(BaseModel):
     pixels: Pixels = "unknown"
     specs: tuple[InputSpec, ...]
     samples: list[Sample]
+    bound: tuple[str, ...] = ()
+    """Inputs that the user's example shows to be of a kind, such as boxes: others than such have no meaning."""
     random_weights: bool = False
     """The model's weights are seeded: what a lower precision costs can't be seen on them."""
+    own: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """The coarsest type that the model itself computes in: its results have that rounding, whatever the precision asked for."""
     baked: str = ""
     """What the export has fixed that the model decides by its data, as the user allowed: the graph is another function."""
 
@@ -77,7 +81,7 @@ class SampleSet(BaseModel):
         """The samples that a graph or an engine of this precision is held to: float32 to all, 16 bits not to the first one
         with far values, nor to those behind it; integers, which end where the data for the calibration did, to no probe.
         """
-        if precision == "fp32":
+        if precision == "fp32" and self.own == "fp32":
             return list(range(len(self.samples)))
         if precision == "int8":
             return self.ordinary()

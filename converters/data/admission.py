@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.samples import Array, Feed, Sample, SampleSet, telling
-from enginesmith.converters.data.samples import Way
+from enginesmith.converters.data.maker import Way
 
 Run: TypeAlias = Callable[[Feed], dict[str, Array]]
 """The model itself. Raises whatever it likes for an input that it doesn't take."""
@@ -118,7 +118,7 @@ def _taken(
 
 
 def _meaningful(taken: list[_Taken]) -> tuple[list[_Taken], list[str]]:
-    """Without what was made up and is answered with NaN, where there is another one at the optimum."""
+    """Without what was made up and is answered with NaN, where another one at the optimum isn't."""
     own = [each for each in taken if each.sample.own]
     whole = bool(own) and not any(_has_nan(each.outputs) for each in own)
     bad = [
@@ -128,7 +128,7 @@ def _meaningful(taken: list[_Taken]) -> tuple[list[_Taken], list[str]]:
     ]
     names = [each.sample.name for each in bad]
     kept = [each for each in taken if each.sample.name not in names]
-    if not kept or not kept[0].sample.optimum:
+    if not any(each.sample.optimum and telling(each.outputs) for each in kept):
         return taken, []
     return kept, [f"{name} (its results are NaN or infinite)" for name in names]
 

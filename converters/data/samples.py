@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal
 
 from enginesmith.converters.core.inputs import InputSpec, at, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
 from enginesmith.converters.data import pictures
-from enginesmith.converters.data.invented import invented, pictured
-from enginesmith.converters.data.picture_inputs import takes_pictures
+from enginesmith.converters.data.maker import WAYS, Maker, Way
 from enginesmith.converters.data.probes import probes
-
-if TYPE_CHECKING:
-    import numpy as np
-
-Like: TypeAlias = Callable[[InputSpec, Array, tuple[int, ...]], Array]
-"""From what was observed of an input one of this shape."""
-
-
-class Way(NamedTuple):
-    """How to make inputs up: where one isn't taken, another may be."""
-
-    integers: tuple[int, int] = (0, 10)
-    """Those of inputs of which no example is known are between the first and before the second."""
-    varied: bool = True
-    """Unlike the example; else it, cut off or repeated to the size."""
-
-
-WAYS = (Way(), Way(integers=(1, 10)), Way(integers=(0, 2)), Way(integers=(0, 1)))
-"""What most vocabularies have; divisors; flags; the one row of a table."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +22,13 @@ class Own:
     """What the model came with. It may lack inputs, and be of other sizes than were asked for."""
     more: Sequence[tuple[str, Feed]] = ()
     """Further ones, each with what it is called, of sizes that were asked for."""
+    tables: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The lowest and the highest index that an input may hold, where that is known without any."""
 
     def ways(self, specs: Sequence[InputSpec]) -> tuple[Way, ...]:
         """How inputs may be made up beside these, the likeliest first."""
         known = self.pattern(specs)
-        unknown = any("int" in spec.dtype and spec.name not in known for spec in specs)
+        unknown = any("int" in spec.dtype and spec.name not in (*known, *self.tables) for spec in specs)
         ways = WAYS if unknown else WAYS[:1]
         return (*ways, ways[0]._replace(varied=False)) if known else ways
 
@@ -81,7 +63,7 @@ def make_samples(
     import numpy as np
 
     own = own or Own()
-    maker = _Maker(specs, own.pattern(specs), pixels, way, np.random.default_rng(seed))
+    maker = Maker(specs, own.pattern(specs), pixels, way, np.random.default_rng(seed), own.tables)
     names = pictures.names()
     shows = maker.shows_pictures()
     found = _given(maker, own)
@@ -91,7 +73,7 @@ def make_samples(
         some = shows and index - given < min(max(count - given - 1, 1), len(names))
         picture = names[index - given] if some else ""
         called = picture or f"{'derived' if maker.pattern else 'random'} {index}"
-        found.append((Sample(name=called, picture=picture), maker.feed(maker.optimum, picture)))
+        found.append((Sample(name=called, picture=picture), maker.other(picture)))
     first = names[0] if shows else ""
     for listed in listed_shapes(specs)[1:]:
         sample = Sample(name=written(listed), picture=first, optimum=False, listed=True)
@@ -103,9 +85,12 @@ def make_samples(
             found.append((sample, maker.at(at(specs, place)).feed(None, first)))
     sample, base = found[0]
     found.append((sample.model_copy(update={"name": f"{sample.name} again"}), base))
-    found += probes(specs, representative([sample for sample, _ in found], [feed for _, feed in found]), pixels, seed)
-    samples = SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=[sample for sample, _ in found])
-    return samples, [feed for _, feed in found]
+    telling = representative([sample for sample, _ in found], [feed for _, feed in found])
+    bound = maker.bound()
+    found += probes([spec for spec in specs if spec.name not in bound], telling, pixels, seed)
+    samples = [sample for sample, _ in found]
+    made = SampleSet(task=task, pixels=pixels, specs=tuple(specs), samples=samples, bound=tuple(sorted(bound)))
+    return made, [feed for _, feed in found]
 
 
 def representative(samples: Sequence[Sample], feeds: Sequence[Feed]) -> Feed:
@@ -116,32 +101,40 @@ def representative(samples: Sequence[Sample], feeds: Sequence[Feed]) -> Feed:
     return next(found, feeds[0])
 
 
-def _given(maker: _Maker, own: Own) -> list[tuple[Sample, Feed]]:
+def _given(maker: Maker, own: Own) -> list[tuple[Sample, Feed]]:
     """The user's own, those at the optimum shape first. An example at another shape is fitted to it."""
     found = []
     if maker.pattern and own.example:
         whole = len(maker.pattern) == len(maker.specs)
-        fits = whole and [array.shape for array in maker.pattern.values()] == maker.optimum
+        fits = whole and _at_optimum(maker.specs, maker.pattern)
         feed = maker.pattern if fits else maker.fitted()
         found.append((Sample(name="example" if fits else "example, fitted", own=fits), feed))
-        shapes = {name: array.shape for name, array in maker.pattern.items()}
-        if whole and not fits and _allowed(maker.specs, shapes):
+        if whole and not fits and _allowed(maker.specs, maker.pattern):
             found.append((Sample(name="example", own=True, optimum=False), maker.pattern))
     for name, feed in own.more:
-        here = [feed[spec.name].shape for spec in maker.specs] == maker.optimum
-        found.append((Sample(name=name, own=True, optimum=here), feed))
+        found.append((Sample(name=name, own=True, optimum=_at_optimum(maker.specs, feed)), feed))
     if found and not any(sample.optimum for sample, _ in found):
         found.append((Sample(name=f"{found[0][0].name}, fitted"), maker.fitted()))
     return sorted(found, key=lambda each: not each[0].optimum)
 
 
-def _allowed(specs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Within the ranges that were asked for, and no other one of several listed shapes."""
+def _at_optimum(specs: Sequence[InputSpec], feed: Feed) -> bool:
+    """Of the shapes, and with the values, that are the likeliest."""
     return all(
-        not spec.shapes
-        and all(dim.min <= size <= dim.max for dim, size in zip(spec.dims, shapes[spec.name], strict=True))
+        feed[spec.name].shape == spec.opt and (spec.values is None or bool((feed[spec.name] == spec.values.opt).all()))
         for spec in specs
     )
+
+
+def _allowed(specs: Sequence[InputSpec], feed: Feed) -> bool:
+    """Within the ranges that were asked for, and no other one of several listed shapes."""
+
+    def within(spec: InputSpec, array: Array) -> bool:
+        shaped = all(dim.min <= size <= dim.max for dim, size in zip(spec.dims, array.shape, strict=True))
+        known = spec.values
+        return shaped and (known is None or all(known.min <= int(value) <= known.max for value in array.ravel()))
+
+    return all(not spec.shapes and within(spec, feed[spec.name]) for spec in specs)
 
 
 def _telling(feed: Feed) -> bool:
@@ -149,70 +142,3 @@ def _telling(feed: Feed) -> bool:
     return all(
         array.dtype.kind != "f" or array.size < 2 or bool((array != array.flat[0]).any()) for array in feed.values()
     )
-
-
-class _Maker:
-    """Makes inputs up, as far as possible like the `pattern`."""
-
-    def __init__(
-        self, specs: Sequence[InputSpec], pattern: Feed, pixels: Pixels, way: Way, rng: np.random.Generator
-    ) -> None:
-        self.specs = specs
-        self.pattern = pattern
-        self.pixels = pixels
-        self.way = way
-        self.rng = rng
-        self.optimum = [spec.opt for spec in specs]
-
-    def shows_pictures(self) -> bool:
-        """Do pictures go to any input?"""
-        return any(self._pictured(spec) for spec in self.specs)
-
-    def _pictured(self, spec: InputSpec) -> bool:
-        from enginesmith.converters.data.derived import is_binary
-
-        if not self.way.varied or not takes_pictures(spec):
-            return False
-        return spec.name not in self.pattern or not is_binary(self.pattern[spec.name])
-
-    def at(self, specs: Sequence[InputSpec]) -> _Maker:
-        """The same for other sizes and values."""
-        return _Maker(specs, self.pattern, self.pixels, self.way, self.rng)
-
-    def feed(self, shapes: Sequence[tuple[int, ...]] | None, picture: str) -> Feed:
-        """At these shapes, or at the optimum, with this picture and those behind it where it has a name."""
-        if not self.way.varied:
-            return self.fitted(shapes)
-        return self._made(shapes or self.optimum, picture, self._like)
-
-    def fitted(self, shapes: Sequence[tuple[int, ...]] | None = None) -> Feed:
-        """The pattern, cut off or repeated."""
-        from enginesmith.converters.data.derived import resized
-
-        return self._made(shapes or self.optimum, "", lambda spec, observed, shape: resized(observed, shape))
-
-    def _made(self, shapes: Sequence[tuple[int, ...]], picture: str, like: Like) -> Feed:
-        import numpy as np
-
-        from enginesmith.converters.data.derived import following
-
-        feed: Feed = OrderedDict()
-        for spec, shape in zip(self.specs, shapes, strict=True):
-            observed = self.pattern.get(spec.name)
-            if spec.values is not None:
-                feed[spec.name] = np.full(shape, spec.values.opt, spec.dtype)
-            elif picture and self._pictured(spec):
-                feed[spec.name] = pictured(spec, shape, picture, self.pixels, observed)
-            elif observed is None or (not observed.size and 0 not in shape):
-                feed[spec.name] = invented(spec, shape, self.pixels, self.rng, self.way.integers)
-            else:
-                feed[spec.name] = like(spec, observed, shape)
-        return OrderedDict(following(feed, self.pattern))
-
-    def _like(self, spec: InputSpec, observed: Array, shape: tuple[int, ...]) -> Array:
-        from enginesmith.converters.data.derived import derived
-
-        blank = observed.dtype.kind == "f" and observed.size > 1 and bool((observed == observed.flat[0]).all())
-        if blank and "mask" not in spec.name.lower():  # zeros or ones, of which nothing comes
-            return invented(spec, shape, self.pixels, self.rng, self.way.integers)
-        return derived(observed, shape, self.rng, spec.name)

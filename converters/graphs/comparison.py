@@ -16,7 +16,7 @@ from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
 from enginesmith.converters.graphs.matching import merge
 from enginesmith.converters.graphs.rounding import Alone, judge
-from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
+from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance, tolerance_of
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +52,7 @@ def compare_graph(
     results = load_results(expected)[0][1]
     before = [results[index] for index in chosen]
     alone = rounding_alone(samples, sample_set, feeds)
-    compared = compare_samples(sample_set, chosen, feeds, before, found, TOLERANCES[precision], alone)
+    compared = compare_samples(sample_set, chosen, feeds, before, found, tolerance_of(precision, sample_set.own), alone)
     return conclude(compared, label, "the repaired graph in ONNX Runtime", excuse(sample_set, precision))
 
 

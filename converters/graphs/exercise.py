@@ -135,7 +135,7 @@ def exercise(
     try:
         watched = _watch(observer, collection)
         quick = pace < SEARCHING[0] / 5 and not decides_sizes(graph)
-        searched = _search(observer, collection, ranges) if quick else 0
+        searched = _search(observer, collection, ranges, samples.bound) if quick else 0
         coverage = observer.record(watched + searched, searched)
     except ConversionError:  # on an ordinary sample: the comparison will say so
         traceback.print_exc()
@@ -204,7 +204,9 @@ def _watch(observer: Observer, collection: _Collection) -> int:
     return watched
 
 
-def _search(observer: Observer, collection: _Collection, ranges: Mapping[str, tuple[int, int]]) -> int:
+def _search(
+    observer: Observer, collection: _Collection, ranges: Mapping[str, tuple[int, int]], bound: Sequence[str]
+) -> int:
     """Change samples at random, and go on from those that come nearer to what is missing. Returns how many it added."""
     end = time.process_time() + min(max(SEARCHING[0], time.process_time() / 10), SEARCHING[1])
     rng = np.random.default_rng(0)
@@ -214,7 +216,7 @@ def _search(observer: Observer, collection: _Collection, ranges: Mapping[str, tu
     added = 0
     while observer.unmet() and added < FOUND and not collection.endless and time.process_time() < end:
         recent = pool[-8:] if rng.random() < 0.7 else pool
-        feed = mutated(recent[rng.integers(len(recent))], pool, ranges, rng)
+        feed = mutated(recent[rng.integers(len(recent))], pool, ranges, rng, bound)
         try:
             seen = observer.see(feed)
         except ConversionError:

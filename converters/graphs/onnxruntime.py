@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from polygraphy.backend.onnxrt import OnnxrtRunner
@@ -32,8 +33,71 @@ def session(
     `threads` bounds the threads within an operator (None: one per core). `optimize=False` runs the graph as written:
     the fused U8S8 kernels for Q/DQ models saturate on AVX2 without VNNI (measured: 0.7 off), so that
     an optimized session is no reference for them. `profile` is the start of the name of a file for the times of
-    all kernels, which `end_profiling` returns; `written` takes the graph that runs, its weights beside it.
+    all kernels, which `end_profiling` returns; `written` takes the graph that runs, its weights beside it. What it has no
+    kernel for in a type is computed in float32; see `opened`.
     """
+    return opened(model, threads=threads, optimize=optimize, profile=profile, written=written).session
+
+
+class Opened(NamedTuple):
+    """A session, and the operators that it computes in float32 in place of their own type: `Conv in float64`."""
+
+    session: Any
+    widened: list[str]
+
+
+def opened(
+    model: Path | bytes,
+    *,
+    threads: int | None = None,
+    optimize: bool = True,
+    profile: Path | None = None,
+    written: Path | None = None,
+) -> Opened:
+    """As `session`, and what had to be widened for want of a kernel."""
+    options = _options(threads, optimize, profile, written)
+    try:
+        return Opened(_session(model, options), [])
+    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        from enginesmith.converters.graphs.kernels import lacking
+
+        if isinstance(model, bytes) or not lacking(error):
+            raise
+        return _widened(model, options, error)
+
+
+def _widened(model: Path, options: Any, error: Exception) -> Opened:
+    """Widen what ONNX Runtime lacks, one operator after the other, as it names them."""
+    from enginesmith.compat.saving import save
+    from enginesmith.converters.graphs import kernels
+
+    graph, done = kernels.load(model), list[str]()
+    with tempfile.TemporaryDirectory(prefix="enginesmith-") as folder:
+        while operator := kernels.lacking(error):
+            found = kernels.widen(graph, operator)
+            if not found:
+                break
+            done += found
+            save(graph, Path(folder) / model.name)
+            try:
+                made = _session(Path(folder) / model.name, options)
+            except Exception as other:  # noqa: BLE001 - as above
+                error = other
+            else:
+                print(kernels.told(done))
+                return Opened(made, done)
+    raise error
+
+
+def _session(model: Path | bytes, options: Any) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _options(threads: int | None, optimize: bool, profile: Path | None, written: Path | None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -53,9 +117,7 @@ def session(
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{written.name}.data"
         )
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
+    return options
 
 
 def runner(model: Path, *, threads: int | None = None, optimize: bool | None = None, name: str = "") -> OnnxrtRunner:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,9 +18,15 @@ LARGEST = 1e4
 """Magnitude that no change goes beyond."""
 
 
-def mutated(feed: Feed, others: Sequence[Feed], ranges: Ranges, rng: np.random.Generator) -> Feed:
-    """One or all of the inputs changed; integers stay within the bounds of their own tables, or else of what they hold."""
-    names = [name for name, array in feed.items() if array.size]
+def mutated(
+    feed: Feed, others: Sequence[Feed], ranges: Ranges, rng: np.random.Generator, bound: Collection[str] = ()
+) -> Feed:
+    """One or all of the inputs changed but for those that are `bound`; integers stay within the bounds of their own tables, or
+    else of what they hold.
+    """
+    names = [name for name, array in feed.items() if array.size and name not in bound]
+    if not names:
+        return feed
     chosen = {str(rng.choice(names))} if rng.random() < 0.5 else set(names)
     made: Feed = OrderedDict(feed)
     for name in chosen:

@@ -56,6 +56,23 @@ TOLERANCES = {
     "int8": Tolerance(scale=1e-1, relative=5e-2, score=1e-1, iou=0.8, top1=0.95, step=2**-6),
 }
 
+OWN = {"fp16": replace(TOLERANCES["fp16"], floor=2**-9), "bf16": replace(TOLERANCES["bf16"], floor=2**-6)}
+"""Of models that compute in 16 bits themselves: two results of an operator may be neighbours, and a few operators on are as many
+steps apart. What rounding does beyond that, a run of the model in float64 tells."""
+
+
+def tolerance_of(precision: str, own: str = "fp32") -> Tolerance:
+    """Of a graph or an engine in this precision, of a model that computes in `own` itself: the wider one of both."""
+    asked = TOLERANCES[precision]
+    if own not in OWN:
+        return asked
+    least, most = ("iou", "top1"), ("scale", "relative", "score", "step")
+    floor = OWN[own].floor if precision == "fp32" else asked.floor
+    wider = {name: max(getattr(asked, name), getattr(OWN[own], name)) for name in most}
+    return Tolerance(
+        **wider, **{name: min(getattr(asked, name), getattr(OWN[own], name)) for name in least}, floor=floor
+    )
+
 
 @dataclass(frozen=True)
 class Apart:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.recipe import FP32
@@ -14,7 +15,7 @@ from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME, compare_samples, reason, run_samples
 from enginesmith.converters.graphs.rounding import Alone
-from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.graphs.tolerances import Tolerance, tolerance_of
 
 Outputs = dict[str, Array]
 
@@ -40,22 +41,49 @@ class Trial:
     fails: str = ""
     remedy: str = ""
     differs: str = ""
+    own: Literal["fp32", "fp16", "bf16"] = FP32
+    widened: str = ""
+    """What ONNX Runtime computes in float32 for want of a kernel, for the user."""
 
 
 def try_graph(model: Path, expected: Expected, context: Context, values: bool = True) -> Trial:
     """Run and compare. Without `values` the outputs aren't compared, and only the first sample is run: of a model that answers
     the same input differently, or of a graph that has baked in what one run did, others are expected to differ."""
+    from polygraphy.backend.onnxrt import OnnxrtRunner
+
+    from enginesmith.converters.graphs.kernels import told
+
     chosen = expected.samples.ordinary()[: None if values else 1]
     named = [(expected.samples.samples[index].name, feed) for index, feed in zip(chosen, expected.feeds, strict=False)]
+    own = own_precision(model)
+    widened: list[str] = []
+
+    def load() -> Any:
+        found = onnxruntime.opened(model, optimize=False)
+        widened.extend(found.widened)
+        return found.session
+
     try:
-        outputs = run_samples(onnxruntime.runner(model, optimize=False), ONNXRUNTIME, named, context)
-        differs = _differs(expected, chosen, outputs) if values else ""
+        outputs = run_samples(OnnxrtRunner(load), ONNXRUNTIME, named, context)
+        differs = _differs(tolerance_of(FP32, own), expected, chosen, outputs) if values else ""
     except ConversionError as error:  # it can't run, or its outputs have other names or shapes
         return Trial(fails=str(error), remedy=error.remedy)
-    return Trial(outputs=outputs, differs=differs)
+    return Trial(outputs=outputs, differs=differs, widened=told(widened), own=own)
 
 
-def _differs(expected: Expected, chosen: Sequence[int], outputs: Sequence[Outputs]) -> str:
+def own_precision(model: Path) -> Literal["fp32", "fp16", "bf16"]:
+    """The coarsest type that a graph computes in: that of a node's result, and of its weights where types aren't told."""
+    import onnx_ir as ir
+
+    graph = ir.load(model).graph
+    values = [value for node in graph.all_nodes() if node.op_type not in ("Cast", "Constant") for value in node.outputs]
+    types = {value.dtype for value in values if value.name}
+    if None in types:
+        types |= {value.dtype for value in (*graph.inputs, *graph.initializers.values())}
+    return "bf16" if ir.DataType.BFLOAT16 in types else "fp16" if ir.DataType.FLOAT16 in types else "fp32"
+
+
+def _differs(tolerance: Tolerance, expected: Expected, chosen: Sequence[int], outputs: Sequence[Outputs]) -> str:
     """How, in one line. What rounding does is asked for only where something differs by more than is usual."""
     from polygraphy.comparator import IterationResult
 
@@ -65,7 +93,7 @@ def _differs(expected: Expected, chosen: Sequence[int], outputs: Sequence[Output
     before, after = results(expected.results), results(outputs)
 
     def failed(alone: Mapping[int, Alone]) -> str:
-        compared = compare_samples(expected.samples, chosen, expected.feeds, before, after, TOLERANCES[FP32], alone)
+        compared = compare_samples(expected.samples, chosen, expected.feeds, before, after, tolerance, alone)
         return reason([sample for sample in compared if not sample.passed])
 
     differs = failed({})

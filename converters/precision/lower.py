@@ -17,6 +17,7 @@ from enginesmith.converters.graphs.structure import FLOAT, is_constant, is_float
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.decide import Decision, decide, magnitudes
 from enginesmith.converters.precision.formats import FORMATS, Format
+from enginesmith.converters.precision.native import in_float32
 from enginesmith.converters.precision.rewrite import rewrite
 
 MODERN = {"bf16": 22, "int8": 19, "auto": 19}
@@ -27,7 +28,8 @@ MANY = 0.01
 
 
 def prepare(model: ir.Model, *precisions: str) -> ir.Model:
-    """The model with functions inlined, types inferred and every name used once, in an opset that has the precisions.
+    """The model with functions inlined, types inferred and every name used once, in an opset that has the precisions; one that is
+    in 16 bits itself in float32.
 
     `measure_ranges` and `lower` take a model that was prepared.
     """
@@ -41,6 +43,7 @@ def prepare(model: ir.Model, *precisions: str) -> ir.Model:
     model.graph.sort()
     infer(model)
     name_uniquely(model)
+    in_float32(model)
     named(model)
     return model
 

@@ -31,7 +31,7 @@ from enginesmith.converters.graphs.comparison import (
     worst_figures,
 )
 from enginesmith.converters.graphs.difference import as_close
-from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.graphs.tolerances import tolerance_of
 from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
 
 
@@ -101,7 +101,7 @@ class Compare(Stage[CompareOptions]):
         save_results(context.out, runner_label(options.backend), found)
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
-        tolerance = TOLERANCES[options.precision]
+        tolerance = tolerance_of(options.precision, samples.own)
         alone = rounding_alone(inputs["samples"], samples, feeds)
         label = STAND_IN_LABEL if graph == STAND_IN else runner_label(options.backend)
         model = inputs["expected"] == inputs["samples"]

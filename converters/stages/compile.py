@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import BuildRequest, Profile
+from enginesmith.converters.backends.base import OBSERVED, BuildRequest, Profile
 from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
-from enginesmith.converters.backends.profile import profile_of
+from enginesmith.converters.backends.profile import observed_values, profile_of, values_of
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
 from enginesmith.converters.core.inputs import listed_shapes, written
@@ -90,6 +90,8 @@ class Compile(Stage[CompileOptions]):
             profile=profile_of(samples.specs),
             out=context.out,
             shapes=listed_shapes(samples.specs),
+            values=values_of(samples.specs),
+            observed=observed_values(samples, feeds),
             cache=context.cache,
             sparse=options.sparse,
             kernels=options.kernels,
@@ -107,10 +109,15 @@ class Compile(Stage[CompileOptions]):
                 others = "it computes 16 bits in float32"
             warnings.append(f"{options.backend}: {lacking}; {others}")
         if request.profile and not request.shapes and not backend.dynamic_shapes:
-            optimum = written({name: shape for name, (_, shape, _) in request.profile.items()})
+            shapes = {name: shape for name, (_, shape, _) in request.profile.items() if name not in request.values}
+            values = [f"{name}={likeliest[0]}" for name, (_, likeliest, _) in request.values.items()]
+            only = " ".join(filter(None, (written(shapes), *values)))
+            more = "" if values else f"; list the shapes that you need, such as SHAPE='{_example(request.profile)}'"
+            warnings.append(f"{options.backend} builds static shapes: this engine takes {only} alone{more}")
+        if told := engine.details.get(OBSERVED):
             warnings.append(
-                f"{options.backend} builds static shapes: this engine takes {optimum} alone; "
-                f"list the shapes that you need, such as SHAPE='{_example(request.profile)}'"
+                f"the values of {told.split('=')[0]} decide on sizes: the engine takes {told}, as the samples have them; "
+                f"give the range that you need, such as --shape {told.split('=')[0]}=1..30..500"
             )
         if zeros is not None:
             engine.details["sparsity"] = zeros.told

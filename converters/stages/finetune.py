@@ -28,7 +28,7 @@ from enginesmith.converters.core.user_code import (
 )
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
-from enginesmith.converters.torch_models.inputs import resolve_inputs
+from enginesmith.converters.torch_models.inputs import resolve_call
 from enginesmith.converters.torch_models.prepare import WEIGHTS
 from enginesmith.converters.torch_models.source import LIBRARIES, TorchModelOptions, is_detector, model_options
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
@@ -131,7 +131,7 @@ class Finetune(Stage[FinetuneOptions]):
             name = f"distillation on {dataset.name}"
             rate = PRUNED_RATE if options.sparse else RATE
             feeds = partial(map, attrgetter("feed"), dataset)
-            arguments, _ = resolve_inputs(loaded, dataset.specs)
+            arguments, _ = resolve_call(loaded, dataset.specs)
             function = distillation(copy.deepcopy(loaded.module), feeds, rate=rate, call=arguments.call)
             warnings += dataset.warnings
         torch.manual_seed(options.seed)

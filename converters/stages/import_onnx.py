@@ -29,9 +29,12 @@ from enginesmith.converters.core.samples import (
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.admission import admit
+from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
-from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.samples import Own, make_samples
+from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
+from enginesmith.converters.data.unbaked import unbaked
 from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
@@ -86,7 +89,10 @@ class OnnxImport(Stage[ImportOptions]):
         so_far.labels[self.name] = "the graph as given"
 
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
+        import onnx_ir as ir
+
         from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.graphs.index_ranges import index_ranges
 
         sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):
@@ -97,19 +103,23 @@ class OnnxImport(Stage[ImportOptions]):
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
         specs = resolve_inputs(facts.inputs, options.inputs)
-        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
-        facts = describe(context.out / MODEL)
         task = options.task if options.task != "auto" else "tensor"
         context.progress("reference outputs")
-        run = _runner(given.path, options.path.name)
-
         pixels = options.pixels or "unknown"
-        own = Own(more=options.own.read(specs, task, pixels))
+        own = Own(more=options.own.read(specs, task, pixels), tables=index_ranges(ir.load(context.out / MODEL).graph))
+        run = _runner(context.out / MODEL, options.path.name)
+        freed = unbaked(context.out / MODEL, context.scratch, facts.inputs, specs, own, task, run)
+        if freed is not None:
+            run = freed[0]
+            facts = describe(context.out / MODEL)
+        given = sized.write(context.out / MODEL, context.scratch, fixed_sizes(facts.inputs, specs))
+        facts = describe(context.out / MODEL)
 
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
             return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
 
         with second_witness(given.path, context.out, context.scratch) as witness:
+            specs, steering = with_values(specs, own, task, run)
             specs = settle(
                 specs, [info.shape for info in facts.inputs], accepts(own, task, run, options.pixels or "unknown")
             )
@@ -138,7 +148,7 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = [*given.warnings, *admitted.notes, *told.disputes]
+        warnings = [*([freed[1]] if freed else ()), *given.warnings, *steering, *admitted.notes, *told.disputes]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]

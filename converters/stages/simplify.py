@@ -17,7 +17,7 @@ from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.limited import run_python
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import Recipe
+from enginesmith.converters.core.recipe import FP32, Recipe
 from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Stage
@@ -25,7 +25,7 @@ from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.difference import compare_outputs
-from enginesmith.converters.graphs.tolerances import TOLERANCES
+from enginesmith.converters.graphs.tolerances import tolerance_of
 
 if TYPE_CHECKING:
     from polygraphy.comparator import IterationResult
@@ -140,7 +140,7 @@ def _outputs(model: Path, feed: Feed) -> IterationResult:
 def _difference(samples: SampleSet, feed: Feed, expected: IterationResult, result: Path) -> str:
     """How the result's outputs differ from the model's, beyond rounding; empty when they don't."""
     compared = compare_outputs(
-        samples.task, samples.samples[0], feed, expected, _outputs(result, feed), TOLERANCES["fp32"]
+        samples.task, samples.samples[0], feed, expected, _outputs(result, feed), tolerance_of(FP32, samples.own)
     )
     return "" if compared.passed else f"the result gives other outputs than the model: {reason([compared])}"
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import Backend, BuildRequest
 from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
-from enginesmith.converters.backends.profile import profile_of
+from enginesmith.converters.backends.profile import profile_of, values_of
 from enginesmith.converters.backends.tvm.tuning.database import Database, Header
 from enginesmith.converters.backends.tvm.tuning.machine import parse_tracker, reach
 from enginesmith.converters.core.clock import Clock
@@ -137,6 +137,7 @@ class Tune(Stage[TuneOptions]):
             onnx=inputs["model"] / MODEL,
             target=options.target,
             profile=profile_of(samples.specs),
+            values=values_of(samples.specs),
             out=context.scratch / "default",
             shapes=listed_shapes(samples.specs),
             winograd=options.winograd,

@@ -22,7 +22,7 @@ from enginesmith.converters.core.records import Attempt
 from enginesmith.converters.core.stage import MODEL, Context
 from enginesmith.converters.graphs.trial import Trial
 from enginesmith.converters.torch_models.exporters import DYNAMO, Exporter, Road
-from enginesmith.converters.torch_models.failures import Failure, of_exporter, of_graph
+from enginesmith.converters.torch_models.failures import LACKING, Failure, of_exporter, of_graph
 
 NEWEST = 23
 """The newest opset that is tried where an older one lacks an operator."""
@@ -113,7 +113,8 @@ def _others(exporter: Exporter, road: Road, failure: Failure) -> tuple[list[Road
         return ahead, []
     if exporter.replaced(road):
         ahead.append(replace(road, decomposed=False))
-    return ahead, [replace(road, strict=True)] if exporter.captured(road) and not road.strict else []
+    again = exporter.captured(road) and not road.strict and failure.remedy != LACKING  # which no other capture mends
+    return ahead, [replace(road, strict=True)] if again else []
 
 
 def newer_opset(said: str, opset: int) -> int | None:
@@ -157,6 +158,7 @@ def _none(failures: Mapping[Road, Failure], opset: int, remedy: str) -> Conversi
         for road, failure in failures.items()
         if failure.operator or failure.line
     ]
+    findings = list({(found.op, found.node, found.message): found for found in reversed(findings)}.values())[::-1]
     first = next((failure.remedy for failure in failures.values() if failure.remedy), "")
     return ConversionError(f"no exporter takes the model ({told})", remedy or first, findings)
 

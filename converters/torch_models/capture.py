@@ -65,11 +65,14 @@ def _export(
     import torch
     from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
     from torch.fx.experimental import _config
-    from torch.onnx._internal.exporter._capture_strategies import _patch_dynamic_shape_rnn_decompositions
+
+    from enginesmith.converters.torch_models.operators.packed import padded
+    from enginesmith.converters.torch_models.operators.recurrent import kept_whole
 
     with (
         patch("torch.fx.proxy.TracerBase._filter_traceback_frames", _own_frames),
-        _patch_dynamic_shape_rnn_decompositions(dynamic_shapes),
+        kept_whole(),
+        padded(),
         _config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
     ):
         try:

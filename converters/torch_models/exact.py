@@ -1,16 +1,20 @@
-"""A PyTorch model in float64: what of its outputs is computed, and what rounding in float32 made of it."""
+"""A PyTorch model in another precision, which tells what rounding made of its outputs: in float64, and a model that is in
+float64 itself in float32, since engines compute in that.
+"""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.torch_models.outputs import flatten
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 SECONDS = 5.0
@@ -27,8 +31,9 @@ def exact_results(
     ordinary: int,
     seconds: float = SECONDS,
 ) -> list[dict[str, Array]]:
-    """The outputs of a copy of `module` in float64, in the names, dtypes and order of the `results` in its own precision; an empty
-    dict for each sample that there was no time for, or that it can't be run on: many a model says float32 itself.
+    """The outputs of a copy of `module` in float64 (float32, where its own tensors are float64), whatever types its code names, in
+    the names, dtypes and order of the `results` in its own precision; an empty dict for each sample that there was no time for,
+    or that it can't be run on.
 
     `forward` makes of a module what takes the inputs. The first `ordinary` samples are no probes.
     """
@@ -38,8 +43,10 @@ def exact_results(
     found: list[dict[str, Array]] = [{} for _ in feeds]
     usual = torch.get_default_dtype()
     try:
-        double = forward(copy.deepcopy(module).double())
-        torch.set_default_dtype(torch.float64)  # of the tensors that it makes as it runs
+        held = [*module.parameters(), *module.buffers(), *map(torch.from_numpy, feeds[0].values())]
+        other = torch.float32 if any(tensor.dtype == torch.float64 for tensor in held) else torch.float64
+        again = forward(copy.deepcopy(module).to(other))
+        torch.set_default_dtype(other)  # of the tensors that it makes as it runs
         for index in (0, *range(ordinary, len(feeds)), *range(1, ordinary)):
             feed, result = feeds[index], results[index]
             twin = next((i for i in range(len(feeds)) if found[i] and _equal(feeds[i], feed)), None)
@@ -50,7 +57,9 @@ def exact_results(
                 continue
             begun = time.process_time()
             arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
-            tensors = flatten(double(*(_wide(argument) for argument in arguments)))[1]
+            with _everywhere(other):
+                made = again(*(each.to(other) if each.is_floating_point() else each for each in arguments))
+            tensors = flatten(made)[1]
             found[index] = {
                 name: tensor.cpu().numpy().astype(array.dtype)
                 for (name, array), tensor in zip(result.items(), tensors, strict=True)
@@ -58,7 +67,7 @@ def exact_results(
             last = time.process_time() - begun
             spent += last
     except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        print(f"the model can't be run in float64: {type(error).__name__}: {error}")
+        print(f"the model can't be run in another precision: {type(error).__name__}: {error}")
     finally:
         torch.set_default_dtype(usual)
     return found
@@ -70,5 +79,20 @@ def _equal(feed: Feed, other: Feed) -> bool:
     return all(np.array_equal(array, other[name]) for name, array in feed.items())
 
 
-def _wide(tensor: Any) -> Any:
-    return tensor.double() if tensor.is_floating_point() else tensor
+@contextmanager
+def _everywhere(dtype: torch.dtype) -> Iterator[None]:
+    """Floating-point tensors are made in `dtype`, whatever type is asked for: many a model says float32 itself, or bfloat16 for a
+    part of it, and rounds to that in float64 too."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Everywhere(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = dict(kwargs or {})
+            asked = kwargs.get("dtype")
+            if isinstance(asked, torch.dtype) and asked.is_floating_point:
+                kwargs["dtype"] = dtype
+            return func(*args, **kwargs)
+
+    with Everywhere():  # type: ignore[no-untyped-call]
+        yield

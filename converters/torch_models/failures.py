@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.errors import ConversionError, first_line
 
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
 """Metadata of dynamo's ONNX nodes: the stack of the call that each stands for."""
@@ -31,12 +31,12 @@ _KNOWN = (
     ),
     (
         re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]{1,120})'"),
-        "it has no translation of {}",
+        "no translation of {}",
         LACKING,
     ),
     (
         re.compile(r"Exporting the operator '([\w:]{1,120})' to ONNX opset version \d+ is not supported"),
-        "it has no translation of {}",
+        "no translation of {}",
         LACKING,
     ),
 )
@@ -107,6 +107,18 @@ def of_exporter(error: Exception) -> Failure:
     if known := why_impossible(where.operator):
         reason, remedy = f"{where.operator}: {known.reason}", known.instead
     return Failure(reason, where.operator, where.line, remedy or REWRITE, said)
+
+
+def mixed_types(error: Exception) -> str:
+    """What to tell of a model that computes with two floating-point types at once; empty where it raised something else."""
+    from enginesmith.converters.torch_models.user_lines import place
+
+    if not _DTYPES.search(str(error)):
+        return ""
+    told = Failure(first_line(error), line=place(error).line).told
+    return (
+        f"the model mixes floating-point types: {told}; {DTYPES}, or give the inputs in its own, such as x:1x8:float16"
+    )
 
 
 def of_graph(model: Path, said: str, remedy: str = "") -> Failure:

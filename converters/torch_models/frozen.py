@@ -13,12 +13,14 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._export.utils import _compiling_state_context
 
 from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.facts import Doubt
@@ -43,7 +45,7 @@ CHECKS = ("_assert", "_check", "_check_with", "_check_value", "_check_index", "_
 """torch's functions that raise an error where a condition does not hold."""
 
 STATELESS = (
-    "make it an input and an output of the model, or a buffer that `forward` does not change; "
+    "make it an input and an output of the model, or a tensor of a fixed shape, which becomes both by itself; "
     "or keep what one run did with --allow-baked: then no engine is verified"
 )
 
@@ -71,6 +73,8 @@ class Examination:
     """Places that draw random numbers which the answer depends on."""
     remembers: str = ""
     """Why the answer depends on more than the inputs."""
+    exported: list[Frozen] | None = None
+    """What is frozen where the model knows that it is exported, and leaves out what only speeds it up; None for the same."""
     sizes: list[Frozen] = field(default_factory=list)
     """What TorchScript's exporter alone freezes, of tensors on whose size data decides."""
 
@@ -85,7 +89,8 @@ class Examination:
         """What that exporter would bake into the graph; empty for nothing."""
         if self.remembers:
             return f"{self.remembers}; an engine keeps no state"
-        frozen = [found for found in self.frozen if found.way or tool != FOLLOWS]
+        known = self.exported if tool == FOLLOWS and self.exported is not None else self.frozen
+        frozen = [found for found in known if found.way or tool != FOLLOWS]
         frozen += self.sizes if tool != FOLLOWS else []
         if not frozen:
             return ""
@@ -131,6 +136,8 @@ class Examiner:
         self.watch = Provenance(module)
         self.state = State(module)
         self.traced = False
+        self.exporting = False
+        """Does the model believe that `torch.export` traces it, as `torch.compiler.is_exporting` says?"""
         self.end = time.monotonic() + seconds
 
     def examine(self) -> Examination:
@@ -152,6 +159,8 @@ class Examiner:
         if base.drawn:
             found.random.append("Python's or NumPy's own generator")
         found.frozen = list(dict.fromkeys(self._frozen(base)))
+        if found.frozen:
+            found.exported = self._frozen_in_export()
         natural = {read.index: read.value for read in base.reads}
         if natural:
             self.fresh()
@@ -168,6 +177,15 @@ class Examiner:
             found.sizes = list(dict.fromkeys(self._frozen(base)))
             found.unseen = first_line(base.error) if base.error else ""
         return found
+
+    def _frozen_in_export(self) -> list[Frozen] | None:
+        """Many models look for a mask that hides nothing, but not while they are exported; None where this can't be seen."""
+        self.exporting = True
+        try:
+            base = self.run({})
+            return list(dict.fromkeys(self._frozen(base))) if base.error is None else None
+        finally:
+            self.exporting = False
 
     def fresh(self) -> None:
         """Put the model's state back to what it was at first."""
@@ -198,7 +216,8 @@ class Examiner:
         return run
 
     def _called(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        with torch.no_grad(), self.watch:
+        exporting = _compiling_state_context() if self.exporting else nullcontext()
+        with torch.no_grad(), self.watch, exporting:
             return flatten(self.module(*inputs))[1]
 
     def _traced(self, inputs: Sequence[Tensor]) -> list[Tensor]:

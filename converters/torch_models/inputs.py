@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from enginesmith.converters.torch_models.loaded import LoadedModel
 
 
-def resolve_inputs(loaded: LoadedModel, given: Sequence[InputSpec]) -> tuple[Arguments, tuple[InputSpec, ...]]:
+def resolve_call(loaded: LoadedModel, given: Sequence[InputSpec]) -> tuple[Arguments, tuple[InputSpec, ...]]:
     """How the model is called, and the specs of the tensors in that call, in order. What `given` says of a tensor goes before
     the example, which goes before the library's default. Raises UserError.
     """
@@ -59,6 +59,8 @@ def _spec(name: str, tensor: torch.Tensor, asked: InputSpec | None) -> InputSpec
     dtype = dtype_of(tensor)
     if asked is not None:
         given = asked.dtype != "float32"
+        if not asked.shaped:  # of its values alone
+            return InputSpec.static(name, tuple(tensor.shape), dtype).with_values(asked)
         return asked.model_copy(update={"name": name, "dtype": asked.dtype if given else dtype})
     if dtype not in DTYPES:
         raise UserError(f"the example input {name} is {tensor.dtype}; one of {' '.join(DTYPES)}")
@@ -85,10 +87,10 @@ def _of_specs(module: nn.Module, specs: Sequence[InputSpec]) -> tuple[Arguments,
 
 
 def _placeholder(spec: InputSpec) -> torch.Tensor:
-    """Stands for a tensor of which no example is there."""
+    """Stands for a tensor of which no example is there, without any data."""
     import torch
 
-    return torch.empty(0, dtype=getattr(torch, spec.dtype), device="meta")
+    return torch.empty(spec.opt, dtype=getattr(torch, spec.dtype), device="meta")
 
 
 def _parameters(module: nn.Module) -> list[str]:

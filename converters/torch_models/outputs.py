@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.torch_models.arguments import Arguments, as_real
+from enginesmith.converters.torch_models.arguments import Arguments, as_real, in_numpy
 from enginesmith.converters.torch_models.containers import check_leaf, leaves
 
 if TYPE_CHECKING:
@@ -57,6 +57,6 @@ def flat(module: nn.Module, arguments: Arguments) -> nn.Module:
             return self  # the inner module is in eval mode, and an exported program's forbids to say so again
 
         def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(flatten(arguments.call(self.inner, tensors))[1])
+            return tuple(map(in_numpy, flatten(arguments.call(self.inner, tensors))[1]))
 
     return FlatModule()

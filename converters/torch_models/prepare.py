@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,18 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
-from enginesmith.converters.torch_models.arguments import Arguments
+from enginesmith.converters.torch_models.arguments import Arguments, dtype_of
 from enginesmith.converters.torch_models.example import Example
-from enginesmith.converters.torch_models.inputs import resolve_inputs
+from enginesmith.converters.torch_models.inputs import resolve_call
+from enginesmith.converters.torch_models.kept_tensors import own_tensors
 from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flat
 from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector
+from enginesmith.converters.torch_models.tensor_names import valid
 from enginesmith.converters.torch_models.weights import load_weights
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 WEIGHTS = "weights.pt"
@@ -63,6 +66,10 @@ def rebuild(options: PrepareOptions, feeds: Sequence[Feed], finetuned: Path | No
     loaded = load(options, finetuned)
     with torch.no_grad():
         prepared = prepare(loaded, options)
+        if more := feeds[0].keys() - prepared.arguments.tensors.keys():
+            prepared = prepare(
+                loaded, options, {path: t for path, t in own_tensors(loaded.module) if valid(path) in more}
+            )
         if loaded.weights.origin == "random":
             seed(loaded, prepared, feeds, options.seed)
         return prepared.build().eval()
@@ -88,10 +95,19 @@ def take_weights(loaded: LoadedModel, folder: Path) -> None:
     )
 
 
-def prepare(loaded: LoadedModel, options: PrepareOptions) -> Prepared:
+def prepare(loaded: LoadedModel, options: PrepareOptions, kept: Mapping[str, torch.Tensor] | None = None) -> Prepared:
+    """`kept` are tensors that the model keeps between calls, by their path in it: inputs and outputs of the graph. Raises
+    UserError."""
     if is_detector(loaded.module):
         loaded.example = _batch(loaded.example)
-    arguments, specs = resolve_inputs(loaded, options.inputs)
+    arguments, specs = resolve_call(loaded, options.inputs)
+    if kept:
+        arguments = arguments.keeping(kept)
+        specs += tuple(
+            InputSpec.static(name, tuple(tensor.shape), dtype_of(tensor))
+            for name, tensor in arguments.tensors.items()
+            if name in arguments.state
+        )
     if is_detector(loaded.module):
         return _prepare_detector(loaded.module, arguments, specs, options)
     if options.stock or options.proposals:

@@ -247,7 +247,7 @@ class Provenance:
             flags |= mark.flags
         if name in OF_SHAPE and not flags & SIZED:
             flags, known = 0, []
-        if torch.Tag.nondeterministic_seeded in tags:
+        if torch.Tag.nondeterministic_seeded in tags and _draws(func, args, kwargs):
             flags |= RANDOM
             self.random.append(_source())
         if name in NUMBERS:
@@ -433,6 +433,15 @@ def _whole(name: str, tensor: Tensor) -> bool:
     with torch._C.DisableTorchFunctionSubclass():
         whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
     return name in OVERWRITE and whole
+
+
+def _draws(func: Any, args: Any, kwargs: Any) -> bool:
+    """Does an operator that may draw random numbers do so? Attention does not without dropout."""
+    names = [argument.name for argument in func._schema.arguments]
+    if "dropout_p" not in names:
+        return True
+    place = names.index("dropout_p")
+    return bool(args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -69,13 +69,14 @@ def _fill_zeros(model: nn.Module, generator: torch.Generator) -> None:
     def uniform(parameter: Tensor, low: float, high: float) -> None:
         parameter.copy_(torch.rand(parameter.shape, generator=generator) * (high - low) + low)
 
+    fixed = _fixed(model)
     for module in model.modules():
         norm = isinstance(module, BATCH_NORM) or "Norm" in type(module).__name__
         own = [*module.named_parameters(recurse=False)]
         if isinstance(module, FrozenBatchNorm2d):
             own += [("weight", module.weight), ("bias", module.bias)]
         for name, parameter in own:
-            if not parameter.is_floating_point() or not parameter.numel():
+            if not parameter.is_floating_point() or not parameter.numel() or id(parameter) in fixed:
                 continue
             small = bool(parameter.abs().max() < ZERO)
             if norm and name == "weight":
@@ -90,6 +91,14 @@ def _fill_zeros(model: nn.Module, generator: torch.Generator) -> None:
                 uniform(parameter, 0.3, 0.7)  # LayerScale and its kin
             else:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+
+
+def _fixed(model: nn.Module) -> set[int]:
+    """Parameters that are no weights: their author keeps them from training, such as the bins of a distribution that a
+    convolution sums, or the waves of positions. Where nothing trains that says nothing.
+    """
+    kept = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
+    return kept if any(parameter.requires_grad for parameter in model.parameters()) else set()
 
 
 def _calibrate(model: nn.Module, call: Callable[[], Any], gains: dict[nn.Module, float], pictures: int) -> None:
@@ -114,7 +123,7 @@ def _calibrate(model: nn.Module, call: Callable[[], Any], gains: dict[nn.Module,
         if module in done:
             return None
         done.add(module)
-        if module in gains:
+        if module in gains and pictures:
             _ignore_picture(module, inputs[0], pictures)
             output = module.forward(*inputs)
         deviation = float(output.std()) if output.numel() > 1 else 0.0
@@ -125,7 +134,10 @@ def _calibrate(model: nn.Module, call: Callable[[], Any], gains: dict[nn.Module,
         return result
 
     handles = []
+    fixed = _fixed(model)
     for module in model.modules():
+        if id(getattr(module, "weight", None)) in fixed:
+            continue
         if isinstance(module, BATCH_NORM) and getattr(module, "running_mean", None) is not None:
             handles.append(module.register_forward_pre_hook(normalize))
         elif isinstance(module, LINEAR):
@@ -153,7 +165,9 @@ def _ignore_picture(module: Any, inputs: Tensor, pictures: int) -> None:
 
 
 def _output_gains(model: nn.Module) -> dict[nn.Module, float]:
-    """Standard deviations for the outputs of a detector's heads: logits that differ, boxes that leave their anchors."""
+    """Standard deviations for the outputs of a detector's heads: logits that differ, boxes that leave their anchors. Ultralytics'
+    boxes are means of bins, in strides: wide distributions make a hundred times as much of the logits' rounding.
+    """
     if isinstance(model, FasterRCNN):
         rpn, predictor = model.rpn.head, model.roi_heads.box_predictor
         # The second stage's coder divides offsets by 10 and log sizes by 5.
@@ -163,7 +177,9 @@ def _output_gains(model: nn.Module) -> dict[nn.Module, float]:
     if isinstance(model, SSD):
         classify = dict.fromkeys(map(_last_layer, model.head.classification_head.module_list), 2.0)
         return classify | dict.fromkeys(map(_last_layer, model.head.regression_head.module_list), 2.0)
-    return {}
+    heads = [part for part in model.modules() if hasattr(part, "reg_max") and hasattr(part, "dfl")]
+    lists = [part for head in heads for part in head.children() if isinstance(part, nn.ModuleList)]
+    return {_last_layer(block): 0.3 for blocks in lists for block in blocks}
 
 
 def _last_layer(block: nn.Module) -> Any:

@@ -73,6 +73,7 @@ def load_yolo(ref: str, path: Path | None, weights: str, trust: bool, seed: int)
         predictions(model).eval(),
         origin,
         example=Example((images,)),
+        library="ultralytics",
         warnings=warnings,
         task="classification" if task == "classify" else "tensor",
         pixels="unit",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.pipeline import report
-from enginesmith.pipeline.api.objects import Model, Tensors, as_recipe
+from enginesmith.pipeline.api.objects import Inputs, Model, as_recipe
 from enginesmith.pipeline.api.progress import listening
 from enginesmith.pipeline.api.result import Result
 from enginesmith.pipeline.job.builder import Builder, worker_environment
@@ -23,8 +23,9 @@ from enginesmith.pipeline.job.store import Store
 
 def build(
     model: Model,
-    inputs: Tensors | None = None,
+    inputs: Inputs = None,
     *,
+    kwargs: Mapping[str, Any] | None = None,
     store: str | Path | None = None,
     progress: bool | Listener | None = None,
     **options: Any,
@@ -36,9 +37,11 @@ def build(
         outputs = result.engines[0](torch.zeros(1, 3, 224, 224))
 
     `model` is what the command line takes (a name, a path), a live `torch.nn.Module`, or an `onnx.ModelProto`.
-    `inputs` are a module's example inputs, a tensor or several, in the order of its `forward`: their shapes and dtypes are
-    those of the engine, unless `shape` gives others. The module itself is left as it is: a worker loads a copy, imports its
-    classes from their files where they have any, and puts it into eval mode.
+    `inputs` are a module's example inputs: a tensor, a tuple or a list of its positional arguments, or a dict of arguments by
+    name; `kwargs` are further ones by name. Each may be a dict, a list, a dataclass or another container of tensors, however
+    nested; numbers, texts and None are constants of the engine. Shapes and dtypes of the tensors are those of the engine,
+    unless `shape` gives others, and the engine is called as the module is. The module itself is left as it is: a worker
+    loads a copy, imports its classes from their files where they have any, and puts it into eval mode.
     `store` is the artifact store, `ENGINESMITH_STORE` where left out: a second build of the same comes from there.
     `progress` shows what goes on where it is True; a function gets every `Event`.
 
@@ -51,7 +54,7 @@ def build(
     cause, its remedy and the `result`. With `keep_going` a failure is recorded in the result and not raised.
     """
     place = Store(store)
-    with as_recipe(model, inputs, options, place) as values, listening(progress) as listener:
+    with as_recipe(model, inputs, options, place, kwargs) as values, listening(progress) as listener:
         recipe = make_recipe(values)
         result = run(recipe, place, listener)
     if not recipe.keep_going:

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -17,6 +17,7 @@ from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.exchange import Exchange
 from enginesmith.converters.core.isolated import Died, Isolated, Raised
 from enginesmith.converters.core.records import Latency, Verified
+from enginesmith.converters.core.trees import Container, Signature, Tensor, Tree, put_together, taken_apart
 from enginesmith.pipeline.job.manifest import EngineRecord
 from enginesmith.pipeline.job.trusted import was_built_here
 
@@ -31,8 +32,13 @@ Value: TypeAlias = "NDArray[np.generic] | torch.Tensor"
 
 
 class Engine:
-    """Call it with arrays of numpy or tensors of torch: by position (`engine(x)`), by name (`engine(x=array)`), or as a
-    mapping. It returns a dictionary from output names to the same kind; tensors on the device of the first input.
+    """Call it as the model: with arrays of numpy or tensors of torch by position (`engine(x)`), by name (`engine(x=array)`), or
+    as a mapping, in the dicts, lists and objects that the model takes; or each tensor by its own name
+    (`engine({"views.left": x, "views.right": y})`). Constants may be left out.
+
+    It returns what the model does, of the same kind of tensors, on the device of the first input: dicts, lists, named tuples
+    and dataclasses (a dict where the class can't be imported), constants among them. A model's single tensor, and several in a
+    tuple or a list, come as a dictionary from output names.
 
     It runs in a process of its own, which starts with the first call (TVM takes a few seconds) and ends with `close`, with
     the `with` block, with this object, or with this process. Threads may share an engine: they take turns.
@@ -46,15 +52,18 @@ class Engine:
         threads: int | None = None,
         timeout: float = 600.0,
         trust: bool = False,
+        signature: Signature | None = None,
     ) -> None:
         """`folder` is that of the manifest. `threads` bounds those of a CPU engine; `timeout` is in seconds, of one call.
-        An engine is machine code: one that was not built on this machine needs `trust`."""
+        An engine is machine code: one that was not built on this machine needs `trust`. `signature` is the structure of the
+        model's inputs and outputs; without one they are arrays by name."""
         self.record = record
         """All that the manifest says of it: layers, dtypes, kernels, profile."""
         self.path: Path = folder / record.path
         self.threads = threads
         self.timeout = timeout
         self.trust = trust
+        self.signature = signature
         self.seconds: float | None = None
         """Of the last run within the engine, without the copies."""
         self._inputs: list[dict[str, Any]] = []
@@ -87,8 +96,8 @@ class Engine:
         """Bytes of the file."""
         return self.record.size
 
-    def __call__(self, *inputs: Value | Mapping[str, Value], **named: Value) -> dict[str, Any]:
-        """Raises UserError for inputs that don't fit (name, dtype and shape are taken as they are, nothing is cast), and
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Raises UserError for inputs that don't fit (structure, name, dtype and shape are taken as they are, nothing is cast), and
         where the engine can't run on this machine; ConversionError where it breaks down.
         """
         with self._lock:
@@ -106,7 +115,10 @@ class Engine:
                 raise ConversionError(f"{self.backend}: {self.path.name} can't run: {error}") from None
             self.seconds = told["seconds"]
             outputs = self._exchange.take(told["outputs"])
-        return _like(next(iter(given.values()), None), outputs)
+        found = _like(next(iter(given.values()), None), outputs)
+        if self.signature is None or not self.signature.structured:
+            return found
+        return put_together(self.signature.outputs, found)
 
     def close(self) -> None:
         """End the engine's process; the next call starts another one."""
@@ -149,24 +161,32 @@ class Engine:
             self._process.close()
             raise
 
-    def _given(self, inputs: tuple[Value | Mapping[str, Value], ...], named: Mapping[str, Value]) -> dict[str, Value]:
+    def _given(self, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Value]:
+        """The engine's tensors by name, in its order."""
         names = [each["name"] for each in self._inputs]
-        given: dict[str, Any]
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        arguments = dict(self.signature.arguments) if self.signature else {name: Tensor(tensor=name) for name in names}
+        known = [*arguments, *names]
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping) and not _is_argument(inputs[0], arguments, known):
             given = {**inputs[0], **named}
         else:
-            if len(inputs) > len(names):
-                raise UserError(f"{len(inputs)} inputs, and the engine takes {', '.join(names)}")
-            given = {**dict(zip(names, inputs, strict=False)), **named}
+            if len(inputs) > len(arguments):
+                raise UserError(f"{len(inputs)} inputs, and the engine takes {', '.join(arguments)}")
+            given = {**dict(zip(arguments, inputs, strict=False)), **named}
             if len(given) < len(inputs) + len(named):
-                raise UserError(f"an input is given twice, by its place and by its name; they are {', '.join(names)}")
-        unknown = [name for name in given if name not in names]
-        missing = [name for name in names if name not in given]
+                raise UserError(
+                    f"an input is given twice, by its place and by its name; they are {', '.join(arguments)}"
+                )
+        tensors: dict[str, Any] = {}
+        for name, value in given.items():
+            if name in known:
+                tensors |= taken_apart(arguments.get(name, Tensor(tensor=name)), value, f"input {name}")
+        unknown = [name for name in given if name not in known]
+        missing = [name for name in names if name not in tensors]
         if unknown or missing:
             what = [f"has no input {', '.join(unknown)}"] if unknown else []
             what += [f"needs {', '.join(missing)} too"] if missing else []
             raise UserError(f"the engine {' and '.join(what)}; its inputs are {', '.join(names)}")
-        return {name: given[name] for name in names}
+        return {name: tensors[name] for name in names}
 
     def _check(self, arrays: Mapping[str, Array]) -> None:
         for each in self._inputs:
@@ -182,6 +202,12 @@ class Engine:
                 raise UserError(f"input {name} is {found}, and the engine takes {wanted}")
 
 
+def _is_argument(value: Mapping[str, Any], arguments: Mapping[str, Tree], known: Sequence[str]) -> bool:
+    """Is a mapping the model's first argument, and not its inputs by name?"""
+    first = next(iter(arguments.values()), None)
+    return isinstance(first, Container) and not set(value) <= set(known)
+
+
 def _close(process: Isolated, exchange: Exchange) -> None:
     process.close()
     os.close(exchange.fd)
@@ -193,9 +219,9 @@ def _array(value: Value, name: str) -> Array:
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     if hasattr(value, "detach"):
-        if str(value.dtype) == "torch.bfloat16":
-            raise UserError(f"input {name} is bfloat16, which engines don't take; give float32 or float16")
-        return value.detach().cpu().numpy()
+        # float32 stands for it in graphs and engines
+        tensor = value.detach().float() if str(value.dtype) == "torch.bfloat16" else value.detach()
+        return tensor.cpu().numpy()
     raise UserError(f"input {name} is of type {type(value).__name__}; give an array of numpy or a tensor of torch")
 
 

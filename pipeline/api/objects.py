@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 Model: TypeAlias = "str | Path | torch.nn.Module | torch.export.ExportedProgram | onnx.ModelProto"
 """What the command line takes, or a model that lives in this process."""
-Tensors: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]"
+Inputs: TypeAlias = "torch.Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any] | None"
+"""A module's positional arguments, one without a tuple, or its arguments by name."""
 Data: TypeAlias = "str | Path | Iterable[Any] | Callable[[], Iterable[Any]]"
 """What the command line takes, examples, or a function that gives them anew each time that it is called."""
 Function: TypeAlias = "str | Path | Callable[..., Any]"
@@ -43,14 +45,20 @@ T = TypeVar("T")
 
 
 @contextmanager
-def as_recipe(model: Model, inputs: Tensors | None, options: dict[str, Any], store: Store) -> Iterator[dict[str, Any]]:
+def as_recipe(
+    model: Model,
+    inputs: Inputs,
+    options: dict[str, Any],
+    store: Store,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Iterator[dict[str, Any]]:
     """The values of a recipe, whose files are kept in the store as long as the context lasts. Raises UserError."""
     # never a shared store: what others can write there is not for this process to unpickle
     local = Store(store.root)
     with local.workspace() as workspace:
         files = _Files(local, workspace)
-        values = {**files.model(model, inputs), **options}
-        first = next(iter(_tensors(inputs)), None)
+        values = {**files.model(model, inputs, kwargs), **options}
+        first = next(iter(_tensors((inputs, kwargs))), None)
         rows = int(first.shape[0]) if first is not None and first.ndim else 0
         defaults = Recipe(model="")
         taught = (values.get("qat") or values.get("sparse")) and not values.get("finetune")
@@ -74,18 +82,20 @@ class _Files:
         self.store = store
         self.workspace = workspace
 
-    def model(self, model: Model, inputs: Tensors | None) -> dict[str, str]:
+    def model(self, model: Model, inputs: Inputs, kwargs: Mapping[str, Any] | None) -> dict[str, str]:
         """What it is called in a recipe, with the shapes of its inputs where the file can't hold them."""
         onnx, torch = sys.modules.get("onnx"), sys.modules.get("torch")
-        given = _tensors(inputs)
+        given = _tensors((inputs, kwargs))
         if torch is not None and isinstance(model, torch.nn.Module):
             module = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
             if not isinstance(module, torch.jit.ScriptModule):
-                return {"model": str(self.module(module, given))}
+                return {"model": str(self.module(module, inputs, kwargs))}
+            if any(each is not one for each, one in zip_longest(given, _as_tuple(inputs))):
+                raise UserError("a ScriptModule takes tensors by position here; give it by a factory, file.py:factory")
             name = _named(module.original_name, "model")
             path = self.bytes(f"{name}.pt", lambda path: torch.jit.save(module, path))
             return {"model": str(path)} | ({"shape": _shapes(given)} if given else {})
-        if given:
+        if inputs is not None or kwargs:
             raise UserError("inputs go with a torch.nn.Module; give a shape, such as shape='1x3x224x224'")
         if isinstance(model, str | Path):
             return {"model": str(model)}
@@ -99,13 +109,13 @@ class _Files:
             f"a model is a name, a path, a torch.nn.Module or an onnx.ModelProto, and no {type(model).__name__}"
         )
 
-    def module(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Path:
+    def module(self, module: torch.nn.Module, inputs: Inputs, kwargs: Mapping[str, Any] | None) -> Path:
         name = type(module).__name__
 
         def write(path: Path) -> None:
-            live.write_module(module, inputs, None, path)
+            live.write_module(module, inputs, kwargs, path)
 
-        return self.pickle(f"{name}{live.MODULE}", (module, inputs), write, f"the module {name}")
+        return self.pickle(f"{name}{live.MODULE}", (module, inputs, kwargs), write, f"the module {name}")
 
     def data(self, data: Data, option: str, most: int) -> str:
         """`most`: examples that a stage can make use of."""
@@ -166,15 +176,21 @@ class _Files:
         return self.store.files(key) / name
 
 
-def _tensors(inputs: Tensors | None) -> tuple[torch.Tensor, ...]:
-    """Example inputs one by one. Raises UserError for something else than tensors."""
-    given = () if inputs is None else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-    torch = sys.modules.get("torch")
-    if wrong := [type(each).__name__ for each in given if torch is None or not isinstance(each, torch.Tensor)]:
-        raise UserError(
-            f"inputs hold a {wrong[0]}; give a tensor or a tuple of tensors, such as torch.zeros(1, 3, 224, 224)"
-        )
-    return given
+def _tensors(arguments: tuple[Inputs, Mapping[str, Any] | None]) -> tuple[torch.Tensor, ...]:
+    """All tensors of example inputs. Raises UserError where there is none though something was given."""
+    if all(each is None for each in arguments):
+        return ()
+    from enginesmith.converters.torch_models.containers import leaves
+
+    tensor = getattr(sys.modules.get("torch"), "Tensor", ())
+    found = tuple(leaf for _, leaf in leaves(arguments, "") if isinstance(leaf, tensor)) if tensor else ()
+    if not found:
+        raise UserError("the inputs hold no tensor; give one at least, such as torch.zeros(1, 3, 224, 224)")
+    return found
+
+
+def _as_tuple(inputs: Inputs) -> tuple[Any, ...]:
+    return () if inputs is None else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
 
 
 def _shapes(inputs: tuple[torch.Tensor, ...]) -> str:

@@ -70,6 +70,7 @@ class Result:
                 self.folder,
                 threads=threads if isinstance(threads, int) and threads else None,
                 trust=self.trust,
+                signature=self.manifest.model.signature,
             )
             for record in self.manifest.engines
         ]

@@ -11,7 +11,7 @@ from enginesmith.converters.core.records import SensitivityRecord
 from enginesmith.converters.stages.sensitivity import FILE
 from enginesmith.pipeline import report
 from enginesmith.pipeline.api.build import with_fields
-from enginesmith.pipeline.api.objects import Model, Tensors, as_recipe
+from enginesmith.pipeline.api.objects import Inputs, Model, as_recipe
 from enginesmith.pipeline.api.progress import listening
 from enginesmith.pipeline.api.result import BuildError, first_failure
 from enginesmith.pipeline.job.builder import Builder, worker_environment
@@ -39,7 +39,7 @@ class Sensitivity:
 
 def sensitivity(
     model: Model,
-    inputs: Tensors | None = None,
+    inputs: Inputs = None,
     *,
     store: str | Path | None = None,
     progress: bool | Listener | None = None,

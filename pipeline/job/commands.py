@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
-from enginesmith.converters.backends.profile import profile_of
+from enginesmith.converters.backends.profile import profile_of, values_of
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.records import OutputDifference
 from enginesmith.converters.core.samples import INPUTS, SAMPLES, SampleSet
@@ -36,6 +36,7 @@ def command_lines(manifest: Manifest, folder: Path, store: Store) -> Iterator[st
             onnx=branch / MODEL if (branch / MODEL).is_file() else folder / MODEL,
             target=stage.target,
             profile=profile_of(specs),
+            values=values_of(specs),
             out=folder,
             cache=store.timing(stage.stage, stage.backend),
             sparse=bool(manifest.recipe.get("sparse")),

@@ -122,7 +122,7 @@ def examine(
     targets = [(one.backend, one.version) for one in wanted]
     allowed = _Allowed(path, timeout, memory)
     try:
-        with _sized(path, shape, allowed) as (sized, profile):
+        with _sized(path, shape, allowed) as (sized, given):
             with allowed.process() as process:
                 found = allowed.call(process, EXAMINE, str(sized), targets, allowed.memory)
             examination = Examination.model_validate({**found, "path": str(path)})
@@ -132,7 +132,7 @@ def examine(
                 elif not trial:
                     report.trial = "not run: not asked for"
                 else:
-                    _ask(one, sized, profile, allowed, report)
+                    _ask(one, sized, given, allowed, report)
             return examination
     except FAILED as error:
         return Examination(path=str(path), problems=[_fatal(str(error))])
@@ -158,7 +158,7 @@ def fix(
     reports = []
     allowed = _Allowed(path, timeout, memory)
     with (
-        _sized(path, shape, allowed) as (sized, profile),
+        _sized(path, shape, allowed) as (sized, given),
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
     ):
         current = sized
@@ -175,7 +175,7 @@ def fix(
                             str(current),
                             str(repaired),
                             one.target if trial else "",
-                            profile,
+                            given,
                             str(inputs or ""),
                         )
                     )
@@ -202,18 +202,18 @@ def check_files(path: Path, out: Path, inputs: Path | None) -> None:
         raise UserError(f"--fix {out} is no file that a graph can be written into; give another one")
 
 
-def _ask(one: Wanted, path: Path, profile: Mapping[str, Any], allowed: _Allowed, report: TargetReport) -> None:
+def _ask(one: Wanted, path: Path, given: Mapping[str, Any], allowed: _Allowed, report: TargetReport) -> None:
     """Put the backend's own findings into the report, or why there are none."""
     with allowed.process() as process:
         try:
-            found = allowed.call(process, ASK, one.backend, str(path), one.target, profile)
+            found = allowed.call(process, ASK, one.backend, str(path), one.target, given)
         except FAILED as error:
             report.trial = f"{FAILED_TRIAL}{error}"
             remedy = SMALLER if isinstance(error, Died) else ELSEWHERE
             failure = _fatal(f"the trial failed: {error}", one.backend, one.version, remedy)
             report.findings.append(Examined(finding=failure, verdict="failed"))
         except UserError as error:
-            if profile:  # the shapes don't fit the model
+            if given:  # the shapes don't fit the model
                 raise
             report.trial = f"not run: {error}"
         else:
@@ -239,8 +239,8 @@ def _fatal(reason: str, backend: str = "", version: str = "", remedy: str = SMAL
 
 @contextmanager
 def _sized(path: Path, shape: str | None, allowed: _Allowed) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The file with the sizes that `shape` fixes written into it, as in a build, and the profile; the file itself where there
-    is nothing to write, or to read. Raises UserError where they don't fit.
+    """The file with the sizes that `shape` fixes written into it, as in a build, with the profile and the values; the file itself
+    where there is nothing to write, or to read. Raises UserError where they don't fit.
     """
     if not shape:
         yield path, {}
@@ -249,8 +249,8 @@ def _sized(path: Path, shape: str | None, allowed: _Allowed) -> Iterator[tuple[P
     with tempfile.TemporaryDirectory() as folder:
         sized = Path(folder) / path.name
         with allowed.process() as process:
-            profile = allowed.call(process, SIZE, str(path), str(sized), specs, allowed.memory)
-        yield sized if sized.exists() else path, profile or {}
+            given = allowed.call(process, SIZE, str(path), str(sized), specs, allowed.memory)
+        yield sized if sized.exists() else path, given or {}
 
 
 def _readable(path: Path) -> None:

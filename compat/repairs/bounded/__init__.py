@@ -29,6 +29,7 @@ for _rules in ("arithmetic", "selection", "shapes", "suppression"):
 @graph_repair(
     "bounded-sizes",
     backends=("tensorrt-rtx", "tvm", "tensorrt"),
+    tolerance=2e-6,  # rows are selected as they are, but a sum over them also adds the zeros between
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 positive (float[4] x) => (float[n] y) <float zero = {0}> {

@@ -203,14 +203,16 @@ def reduce(rewriter: Rewriter, node: ir.Node) -> Bounded:
     if all(map(is_static, gone)):
         return rewriter.again(node, [value, *node.inputs[1:]], dims)
     assert value.dtype is not None
-    value = rewriter.filled(data, NEUTRAL[node.op_type](value.dtype.numpy()), value)
+    kind = value.dtype.numpy()
+    value = rewriter.filled(data, NEUTRAL[node.op_type](kind), value)
     if node.op_type != "ReduceMean":
         return rewriter.again(node, [value, *node.inputs[1:]], dims)
     shape = [bound(part) for part in dims]
     total = rewriter.emit("ReduceSum", value, *node.inputs[1:], keepdims=keep, shape=shape, dtype=value.dtype)
     count = rewriter.count(dim(*(factor for part in gone for factor in part)))
     count = rewriter.emit("Cast", count, to=value.dtype, shape=[1], dtype=value.dtype)
-    count = rewriter.reshape(count, [1] * len(dims))
+    count = rewriter.emit("Max", count, np.ones(1, kind), shape=[1], dtype=value.dtype)
+    count = rewriter.reshape(count, [1] * len(dims))  # of no rows ONNX leaves the mean undefined; runtimes give 0
     return Bounded(rewriter.emit("Div", total, count, shape=shape, dtype=value.dtype), tuple(dims))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.backends.base import Backend, BuildRequest, Profile, Rejection
+from enginesmith.converters.backends.base import OBSERVED, Backend, BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
 from enginesmith.converters.backends.tensorrt.product import DATACENTER, RTX, Product
 from enginesmith.converters.backends.tensorrt.session import (
@@ -27,6 +27,7 @@ from enginesmith.converters.backends.tensorrt.session import (
     missing,
     open_session,
     parse,
+    steering_inputs,
     watch,
 )
 from enginesmith.converters.core.errors import ConversionError, UserError
@@ -141,7 +142,8 @@ class TensorRTBackend(Backend):
         parsed = parse(session, request.onnx)
         if parsed.errors:
             raise self._failure(request, context, parsed.errors[0].message)
-        config = config_for(parsed, request.profile, request.target, sparse=request.sparse)
+        values = {**request.observed, **request.values}
+        config = config_for(parsed, request.profile, request.target, values=values, sparse=request.sparse)
         asked, built = products_of(request.onnx), parsed.products()
         if lacking := shortfall(asked, built):
             raise ConversionError(
@@ -209,6 +211,11 @@ class TensorRTBackend(Backend):
     ) -> EngineInfo:
         trt = parsed.session.trt
         by_dtype = parsed.layers_by_dtype()
+        steering = {name: _told(request, name) for name in steering_inputs(parsed)}
+        said, observed = (
+            ", ".join(told for name, told in steering.items() if (name in request.values) == wanted)
+            for wanted in (True, False)
+        )
         return EngineInfo(
             backend=self.name,
             target=request.target,
@@ -223,8 +230,16 @@ class TensorRTBackend(Backend):
                 "parser": str(trt.get_nv_onnx_parser_version()),
                 "typing": "strong",
                 "layers": "counted in the parsed network, before the builder fuses them",
+                **({"values": said} if said else {}),
+                **({OBSERVED: observed} if observed else {}),
             },
         )
+
+
+def _told(request: BuildRequest, name: str) -> str:
+    """The range of an input's values, as the shapes have it."""
+    low, opt, high = {**request.observed, **request.values}[name]
+    return f"{name}={min(low)}..{opt[0]}..{max(high)}"
 
 
 def _write(path: Path, data: Any) -> None:

@@ -50,7 +50,9 @@ def _refused(session: Session, rules: Target, request: BuildRequest, context: Co
         if parsed.errors:
             refusals = [_located(error, request.onnx) for error in parsed.errors]
         else:
-            config = config_for(parsed, request.profile, request.target, FASTEST)
+            config = config_for(
+                parsed, request.profile, request.target, FASTEST, {**request.observed, **request.values}
+            )
             watch(session, config, context)
             if build(parsed, config) is not None:
                 return []
@@ -85,7 +87,7 @@ def trial(
         if (rejection := _rejection(parsed.errors, path)) is not None:
             return rejection
         try:
-            config = config_for(parsed, profile, target, FASTEST, values)
+            config = config_for(parsed, profile, target, FASTEST, {name: (each,) * 3 for name, each in values.items()})
         except UserError as error:
             return Rejection(step="build", message=str(error))
         if build(parsed, config) is None:

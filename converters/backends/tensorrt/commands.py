@@ -22,7 +22,8 @@ def command_lines(
     polygraphy: list[str] = []
     only_convert: list[str] = []
     for place, kind in enumerate(("min", "opt", "max") if request.profile else ()):
-        shapes = {name: sides[place] for name, sides in request.profile.items()}
+        # of an input that decides on sizes both tools take the values in the place of its shape
+        shapes = {name: sides[place] for name, sides in {**request.profile, **request.values}.items()}
         trtexec.append(f"--{kind}Shapes={','.join(f'{name}:{_shape(shape)}' for name, shape in shapes.items())}")
         polygraphy.append(f"--trt-{kind}-shapes")
         polygraphy += [f"{name}:[{','.join(map(str, shape))}]" for name, shape in shapes.items()]

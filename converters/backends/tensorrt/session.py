@@ -13,14 +13,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enginesmith.converters.backends.base import Profile
+from enginesmith.converters.backends.base import Profile, Values
 from enginesmith.converters.backends.tensorrt.product import Product
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
@@ -235,14 +235,14 @@ def config_for(
     profile: Profile,
     target: str,
     level: int | None = None,
-    values: Mapping[str, Sequence[int]] | None = None,
+    values: Values | None = None,
     sparse: bool = False,
 ) -> Any:
     """A builder configuration: the `target` (`sm_89`) for a product that builds for any, the profile's ranges,
     builder optimization `level` (0 fastest build .. 5; None: the product's default), the `values` that inputs
-    which decide on shapes may have, and with `sparse` the kernels for weights that are 2:4 sparse.
+    which decide on shapes may have, from lowest to highest, and with `sparse` the kernels for weights that are 2:4 sparse.
 
-    Raises UserError where the profile does not fit the network's inputs.
+    Raises UserError where the profile does not fit the network's inputs, or nothing says what values those have.
     """
     trt = parsed.session.trt
     config = parsed.builder.create_builder_config()
@@ -255,17 +255,25 @@ def config_for(
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     _check_profile(parsed, profile)
     dynamic = [tensor for tensor in parsed.inputs if -1 in tuple(tensor.shape)]
-    steering = [tensor for tensor in parsed.inputs if tensor.is_shape_tensor and tensor.name in (values or {})]
+    steering = steering_inputs(parsed)
     if dynamic or steering:
         ranges = parsed.builder.create_optimization_profile()
-        for tensor in steering:
-            value = list((values or {})[tensor.name])
-            ranges.set_shape_input(tensor.name, value, value, value)
+        for name in steering:
+            if name not in (values or {}):
+                raise UserError(
+                    f"the values of input {name} decide on sizes: give their range, such as {name}=1..30..500"
+                )
+            ranges.set_shape_input(name, *map(list, (values or {})[name]))
         for tensor in dynamic:
             ranges.set_shape(tensor.name, *(tuple(shape) for shape in profile[tensor.name]))
         if config.add_optimization_profile(ranges) < 0:
             raise UserError(_last(parsed.session.log, f"TensorRT refuses the shape ranges {dict(profile)}"))
     return config
+
+
+def steering_inputs(parsed: Network) -> list[str]:
+    """Names of the inputs whose values decide on sizes."""
+    return [tensor.name for tensor in parsed.inputs if tensor.is_shape_tensor]
 
 
 def build(parsed: Network, config: Any) -> Any:

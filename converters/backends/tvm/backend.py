@@ -131,6 +131,7 @@ class TvmBackend(Backend):
             inputs=imported.inputs,
             outputs=imported.outputs,
             shapes=[{name: list(shape) for name, shape in shapes.items()} for shapes in request.shapes],
+            held=imported.held,
             libraries=libraries,
             python=python,
         )
@@ -217,7 +218,7 @@ def _lower(request: BuildRequest, profile: Profile, cpu: CpuTarget, target: Any,
     from enginesmith.converters.backends.tvm.kernels.workload import Tuned
     from enginesmith.converters.backends.tvm.schedule import schedule, tile_for
 
-    imported = importer.import_onnx(request.onnx, profile)
+    imported = importer.import_onnx(request.onnx, profile, request.values)
     context.progress("optimizing the graph", 0.1)
     prepared = importer.prepare(imported.module, target)
     applied = apply.Applied(prepared)

@@ -59,7 +59,7 @@ def _refused(
     """What a real import and lowering at one set of shapes refuses, beside what is `known` without it."""
     target = llvm_target(request.target)
     try:
-        optimize(import_onnx(request.onnx, profile).module, target)
+        optimize(import_onnx(request.onnx, profile, request.values).module, target)
     except ImportFailed as error:
         blamed = {finding.node for finding in known if finding.message == WITHOUT_CONVERTER}
         verdict = probe_nodes(request.onnx, profile, lambda model: _refusal(model, target), context.progress)

@@ -41,6 +41,7 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
 
         signature = Signature.model_validate_json(signature_path(self.engine).read_bytes())
         self.inputs, self.outputs, self.shapes = signature.inputs, signature.outputs, signature.shapes
+        self.held = signature.held
         self.device = tvm.cpu()
         self.machine = relax.VirtualMachine(tvm.runtime.load_module(str(self.engine.resolve())), self.device)
         self.to_tensor = tvm.runtime.tensor
@@ -52,6 +53,8 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
             sizes = zip(tensor.shape, *(shapes[tensor.name] for shapes in self.shapes), strict=True)
             shape = [each[0] if len(set(each)) == 1 else -1 for each in sizes]
             metadata.add(tensor.name, dtype=np.dtype(tensor.dtype), shape=shape)
+        for held in self.held:
+            metadata.add(held.name, dtype=np.dtype(held.dtype), shape=held.shape)
         return metadata
 
     def infer_impl(self, feed_dict: Mapping[str, NDArray[Any]]) -> OrderedDict[str, NDArray[Any]]:
@@ -59,6 +62,11 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
 
         Raises UserError for shapes that the module wasn't built for.
         """
+        for held in self.held:
+            if (told := np.ravel(feed_dict[held.name]).tolist()) != held.values:
+                raise UserError(
+                    f"{self.engine} was built for {held.name}={held.values}, not for {told}: it decides on sizes"
+                )
         given = {tensor.name: list(feed_dict[tensor.name].shape) for tensor in self.inputs}
         if self.shapes and given not in self.shapes:
             known = "; ".join(map(written, self.shapes))

@@ -5,26 +5,43 @@ from __future__ import annotations
 import mmap
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from enginesmith.converters.core.records import TensorInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RUNTIME = "tvm_runtime"
 EXTRA = "tvm_runtime_extra"
 """Beside the virtual machine: sorting, TopK, random numbers. Loaded after RUNTIME."""
 
 
+class Held(TensorInfo):
+    """An input with the one value that a module is built for, all elements in a row."""
+
+    values: list[int]
+
+    def array(self) -> NDArray[Any]:
+        import numpy as np
+
+        return np.array(self.values, self.dtype).reshape([int(size) for size in self.shape])
+
+
 class Signature(BaseModel):
     """`outputs` are names in ONNX; the compiled function knows positions only. `libraries`: without `lib` and `.so`.
 
     `python` names functions that only `import tvm` brings: with those it doesn't run on the libraries alone.
+    `held` are the model's other inputs, which decide on sizes: the module has their values in it, and doesn't take them.
     `shapes` are all inputs' shapes, for each that the module takes, where it takes several: those of `inputs` come first.
     """
 
     inputs: list[TensorInfo]
     outputs: list[str]
     shapes: list[dict[str, list[int]]] = []
+    held: list[Held] = []
     libraries: list[str] = [RUNTIME]
     python: list[str] = []
 

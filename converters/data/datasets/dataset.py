@@ -124,8 +124,8 @@ def open_dataset(
         )
     if dataset.made_up:
         option = OPTIONS[role]
-        what = "ranges measured on it" if role == "calibration" else "agreement on it"
-        dataset.warnings.append(f"{dataset.name}, which is made up: {what} says little of real data; give {option}")
+        what = "ranges measured on it say" if role == "calibration" else "agreement on it says"
+        dataset.warnings.append(f"{dataset.name}, which is made up: {what} little of real data; give {option}")
     if dataset.rows < min(FEW, limit) and not dataset.weak:
         what = (
             "ranges measured on so few fit others badly"

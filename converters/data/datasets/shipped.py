@@ -13,8 +13,8 @@ from enginesmith.converters.data import pictures
 from enginesmith.converters.data.datasets.base import Item, Role, Source
 from enginesmith.converters.data.derived import derived
 from enginesmith.converters.data.invented import invented, like_pictures
+from enginesmith.converters.data.maker import WAYS
 from enginesmith.converters.data.picture_inputs import frame, takes_pictures
-from enginesmith.converters.data.samples import WAYS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,11 +19,13 @@ def in_order(observed: Array, shape: Shape, rng: np.random.Generator) -> Array |
         return None
     if observed.dtype.kind == "f" and observed.shape[-1] == 2 and observed.size < 6:  # two numbers are always in order
         return None
+    even = bool((steps == steps.flat[0]).all())
+    if observed.dtype.kind == "f" and even:  # numbers for want of others
+        return None
     before = rows(observed, shape).astype(exact)
     first, size = before[..., :1], shape[-1]
     taken = rng.permuted(np.diff(before, axis=-1), axis=-1)
     taken = taken.take(np.arange(max(size - 1, 0)) % taken.shape[-1], axis=-1)
     made = np.concatenate([first, first + np.cumsum(taken, axis=-1)], axis=-1)[..., :size]
-    counted = observed.shape[-1] > 2 and bool((steps == abs(steps.flat[0])).all())
-    goes_on = size > observed.shape[-1] and counted
+    goes_on = even and steps.flat[0] > 0 and size > observed.shape[-1] > 2
     return np.asarray(made if goes_on else np.clip(made, observed.min(), observed.max()))

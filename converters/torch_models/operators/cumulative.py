@@ -94,7 +94,7 @@ def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     return running([x], [1], dim % x.ndim, lambda old, new: [old[0] * new[0]])[0].clone()
 
 
-@decomposes(aten.logcumsumexp.default, tolerance=4e-6)
+@decomposes(aten.logcumsumexp.default, tolerance=4e-6, normwise=True)
 def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     """By sums of two at a time, each relative to its greater part, so that nothing overflows or is lost beside a later one."""
     if x.ndim == 0:

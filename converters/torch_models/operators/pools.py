@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def _same(size: Size, windows: Size) -> tuple[int, int] | None:
         return size, 1
     starts = [i * size // windows for i in range(windows)]
     widths = {-(-(i + 1) * size // windows) - start for i, start in enumerate(starts)}
-    steps = {later - earlier for earlier, later in zip(starts, starts[1:], strict=False)}
+    steps = {later - earlier for earlier, later in pairwise(starts)}
     return (widths.pop(), steps.pop()) if len(widths) == len(steps) == 1 and min(steps) > 0 else None
 
 

@@ -80,13 +80,18 @@ def why_impossible(operator: str) -> Impossible | None:
 def decomposed(program: ExportedProgram) -> ExportedProgram:
     """The program with the operators replaced that have a decomposition; itself where it has none of them."""
     table = decompositions()
-    found = {node.target for node in _calls(program) if node.target in table}
-    if not found:
+    names = {operator._schema.name for operator in table}
+    if not any(_name(node.target) in names for node in _calls(program)):
         return program
     replaced: ExportedProgram = program.run_decompositions(
         {operator: each.function for operator, each in table.items()}
     )
     return replaced
+
+
+def _name(target: Any) -> str:
+    """Of an operator: one that writes into its argument, as `aten::index_put_` does, is named as the one that returns."""
+    return target._schema.name.removesuffix("_") if isinstance(target, OpOverload) else ""
 
 
 def _calls(program: ExportedProgram) -> Iterator[Node]:

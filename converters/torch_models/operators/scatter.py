@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from enginesmith.converters.torch_models.operators.registry import decomposes
 
@@ -24,6 +25,30 @@ def _neutral(reduce: str, dtype: torch.dtype) -> Any:
     return limits.min if reduce == "amax" else limits.max
 
 
+def _indexed(src: Tensor, index: Tensor) -> Tensor:
+    """As much of the source as has an index."""
+    for axis, (size, wanted) in enumerate(zip(src.shape, index.shape, strict=True)):
+        if not statically_known_true(size == wanted):
+            src = src.narrow(axis, 0, wanted)
+    return src
+
+
+@decomposes(aten.scatter.src)
+def scatter(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """With a source that is larger than the index."""
+    own = _indexed(src, index)
+    return NotImplemented if own is src else x.scatter(dim, index, own)
+
+
+@decomposes(aten.scatter_add.default, tolerance=2e-6)
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """With a source that is larger than the index; of single numbers."""
+    if x.ndim == 0:
+        return x.reshape(1).scatter_add(0, index.reshape(-1), src.reshape(-1)).reshape(())
+    own = _indexed(src, index)
+    return NotImplemented if own is src else x.scatter_add(dim, index, own)
+
+
 @decomposes(aten.scatter_reduce.two, tolerance=2e-6)
 def scatter_reduce(
     x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
@@ -37,11 +62,10 @@ def scatter_reduce(
             x.reshape(1), dim, index.reshape(-1), src.reshape(-1), reduce, include_self=include_self
         )
         return shaped.reshape(())
-    if reduce in ("sum", "amax", "amin", "prod") and include_self:
+    own = _indexed(src, index)
+    if reduce != "mean" and include_self and own is src:
         return NotImplemented
-    # as much of the source as has an index
-    for axis, size in enumerate(index.shape):
-        src = src.narrow(axis, 0, size)
+    src = own
     start = x if include_self else x.scatter(dim, index, _neutral(reduce, x.dtype))
     if reduce != "mean":
         return aten.scatter_reduce.two(start, dim, index, src, reduce)  # type: ignore[no-any-return]

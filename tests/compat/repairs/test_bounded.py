@@ -17,8 +17,9 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.interface import bounded, fetched
 from enginesmith.compat.repairs.bounded import bounded_sizes
 from enginesmith.compat.repairs.bounded.dims import Axis, bound, dim, regroup
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.repairs.repair import GRAPH_REPAIRS, NotApplicable
 from enginesmith.compat.target import Target
+from enginesmith.converters.graphs.proof import prove
 
 Feed = dict[str, NDArray[Any]]
 RTX, TVM = Target("tensorrt-rtx", "1.7.1"), Target("tvm", "0.27")
@@ -384,3 +385,27 @@ def test_regrouped_dimensions_keep_all_factors_in_order(before: list[int], after
     inner = regroup([every], [*before, -1, *after])
     assert inner == dims
     assert bound(every) == 5 * int(np.prod(before + after))
+
+
+def test_a_mean_of_selected_rows_is_proved_though_its_sum_has_another_order():
+    model = onnx.parser.parse_model(
+        """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[37, 5] x, bool[37] mask) => (float mean) {
+  places = NonZero (mask)
+  rows = Squeeze (places)
+  kept = Gather (x, rows)
+  mean = ReduceMean <keepdims = 0> (kept)
+}
+"""
+    )
+    after = ir.from_proto(model)
+    infer(after)
+    assert bounded_sizes(after, RTX)
+    empty = {"x": np.ones((37, 5), np.float32), "mask": np.zeros(37, bool)}
+    rng = np.random.default_rng(0)
+    some = {"x": rng.standard_normal((37, 5), np.float32), "mask": rng.random(37) > 0.4}
+    tolerance = GRAPH_REPAIRS["bounded-sizes"].tolerance
+    proof = prove(model, ir.to_proto(after), tolerance, [empty, some])
+    assert proof.agrees, proof.reason
+    assert proof.samples >= 2

@@ -83,3 +83,17 @@ def refused_by_rtx(path: Path) -> Path:
     constants += [constant("three", [3]), constant("many", [5000])]
     constants += [constant("iou", [0.5], "float32"), constant("least", [0.1], "float32")]
     return save(path, nodes, inputs, outputs, constants)
+
+
+def counted(path: Path) -> Path:
+    """y: for each of n lengths, which of the first `count` numbers are below it."""
+    nodes = [
+        node("Range", ["zero", "count", "one"], ["numbers"]),
+        node("Unsqueeze", ["numbers", "first"], ["row"]),
+        node("Unsqueeze", ["lengths", "second"], ["column"]),
+        node("Less", ["row", "column"], ["below"]),
+        node("Cast", ["below"], ["y"], to=FLOAT),
+    ]
+    constants = [constant("zero", 0), constant("one", 1), constant("first", [0]), constant("second", [1])]
+    inputs = [value("count", INT64, []), value("lengths", INT64, [2])]
+    return save(path, nodes, inputs, [value("y", FLOAT, [2, "t"])], constants)

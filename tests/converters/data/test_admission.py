@@ -10,7 +10,8 @@ import pytest
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.data.admission import Admitted, Run, admit
-from enginesmith.converters.data.samples import Own, Way, make_samples
+from enginesmith.converters.data.maker import Way
+from enginesmith.converters.data.samples import Own, make_samples
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 
@@ -105,7 +106,7 @@ def test_made_up_ones_with_nan_results_are_left_out() -> None:
     assert names(nan) == ["example", "example again"]
     assert nan.dropped == [f"derived {number} (its results are NaN or infinite)" for number in (1, 2)]
     everywhere = admitted("x:1x5", lambda feed: {"y": feed["x"] * np.nan})
-    assert len(everywhere.results) == 4, "there would be none"
+    assert (len(everywhere.results), everywhere.dropped) == (4, []), "nothing else would be left"
 
 
 def test_ones_own_samples_come_behind_the_example() -> None:
@@ -146,3 +147,24 @@ def test_a_mask_of_the_size_of_a_picture_is_none() -> None:
     found = admitted("mask:1x1x32x32", lambda feed: {"y": feed["mask"]}, example=feed(mask=x))
     assert all({*np.unique(feed["mask"])} <= {0, 1} for feed in found.feeds[:3])
     assert "astronaut" not in names(found)
+
+
+def test_probes_leave_an_input_alone_of_which_other_numbers_mean_nothing() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.random((4, 2), np.float32)
+    boxes = np.concatenate([corner, corner + 1], axis=1)
+    example = feed(x=rng.random((1, 6), np.float32), boxes=boxes)
+    found = admitted("x:1x6 boxes:4x4", lambda feed: {"y": feed["x"]}, example=example)
+    assert found.samples.bound == ("boxes",)
+    assert all((feed["boxes"][:, :2] < feed["boxes"][:, 2:]).all() for feed in found.feeds)
+    assert any((feed["x"] < 0).any() for feed in found.feeds)
+    alone = admitted("boxes:4x4", lambda feed: {"y": feed["boxes"]}, example=feed(boxes=boxes))
+    assert alone.samples.bound == (), "there would be no probe at all"
+
+
+@pytest.mark.parametrize("x", [np.arange(6)[None], np.arange(6, dtype=np.float32)[None], np.tri(4)[None]])
+def test_an_example_that_no_other_is_like_is_not_the_only_sample(x: np.ndarray) -> None:
+    shape = f"x:{'x'.join(map(str, x.shape))}:{x.dtype}"
+    found = admitted(shape, lambda feed: {"y": feed["x"] * 2.0}, example=feed(x=x))
+    assert (found.feeds[1]["x"] != x).any()
+    assert np.isin(found.feeds[1]["x"], x).all() or x.dtype.kind == "f"

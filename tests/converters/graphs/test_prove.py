@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from enginesmith.converters.graphs.proof import prove
+from enginesmith.compat.findings import Proof
+from enginesmith.converters.graphs.proof import difference, prove
 
 
 def parsed(text: str) -> onnx.ModelProto:
@@ -57,3 +58,14 @@ def test_halves_may_be_a_few_rounding_steps_off() -> None:
     assert prove(before, near, 1e-6).agrees
     assert not prove(before, far, 1e-6).agrees
     assert not prove(before, near, 0.0).agrees
+
+
+def test_integers_are_exact_where_a_tolerance_is_for_the_rounding_of_sums():
+    most = np.array([10_000_000], np.int64)
+    assert difference([most], [most + 1], 2e-6)[1]
+    assert not difference([most.astype(np.float32)], [most.astype(np.float32) + 1], 2e-6)[1]
+
+
+def test_a_proof_that_fails_by_infinity_is_read_as_it_was_written():
+    proof = Proof(agrees=False, error=float("inf"))
+    assert Proof.model_validate_json(proof.model_dump_json()) == proof

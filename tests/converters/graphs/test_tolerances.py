@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginesmith.converters.graphs.tolerances import Apart
+from enginesmith.converters.graphs.tolerances import TOLERANCES, Apart, tolerance_of
 
 INF, NAN = float("inf"), float("nan")
 
@@ -55,3 +55,13 @@ def test_words_are_equal_or_not():
 @given(st.lists(st.floats(width=32), min_size=1, max_size=8))
 def test_a_tensor_is_not_apart_from_itself(values):
     assert excess(values, values) == 0
+
+
+def test_a_model_in_16_bits_is_held_to_their_rounding():
+    assert tolerance_of("fp32") == tolerance_of("fp32", "fp32") == TOLERANCES["fp32"]
+    half = tolerance_of("fp32", "fp16")
+    assert half.scale == TOLERANCES["fp16"].scale
+    assert half.floor is not None, "what rounding does is known better where it was measured"
+    assert tolerance_of("int8", "fp16") == TOLERANCES["int8"]
+    both = tolerance_of("int8", "bf16")
+    assert (both.scale, both.step) == (TOLERANCES["bf16"].scale, TOLERANCES["int8"].step)

@@ -16,6 +16,7 @@ from enginesmith.compat import saving
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.samples import load_results
+from enginesmith.converters.data import pictures
 from enginesmith.converters.torch_models import exporters
 
 __all__ = ["imports", "models"]  # the fixtures
@@ -234,3 +235,69 @@ def test_weights_from_a_file(tmp_path: Path, models: Path) -> None:
     np.testing.assert_allclose(
         results[0]["output"], hidden @ state["2.weight"].numpy().T + state["2.bias"].numpy(), atol=1e-5
     )
+
+
+def factory(path: Path, body: str) -> Path:
+    path.write_text(f"import torch\nfrom torch import nn\n{body}")
+    return path
+
+
+GRID = """
+class Grid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(1, 4)
+    def forward(self, steps):
+        n = steps.item()
+        torch._check(n >= 1)
+        torch._check(n <= 64)
+        return self.line(torch.arange(n).float()[:, None] / 64)
+def make(): return Grid(), (torch.tensor(12),)
+"""
+
+
+def test_the_exporter_follows_the_example(tmp_path: Path) -> None:
+    """It would refuse zeros."""
+    export(tmp_path / "out", "make", path=factory(tmp_path / "grid.py", GRID), exporter="dynamo")
+    _, feeds = load_samples(tmp_path / "out")
+    assert int(feeds[0]["steps"]) == 12
+
+
+PICTURE = """
+class Bytes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+    def forward(self, image):
+        return self.conv(image.permute(0, 3, 1, 2).float() / 255).mean((2, 3))
+def make():
+    torch.manual_seed(0)
+    return Bytes(), (torch.randint(0, 256, (1, 32, 40, 3), dtype=torch.uint8),)
+"""
+
+
+def test_pictures_go_to_bytes_with_the_channels_last_behind_the_example(tmp_path: Path) -> None:
+    export(tmp_path / "out", "make", path=factory(tmp_path / "bytes.py", PICTURE), samples=3)
+    samples, feeds = load_samples(tmp_path / "out")
+    assert [sample.name for sample in samples.samples][:4] == ["example", "astronaut", "derived 2", "example again"]
+    np.testing.assert_array_equal(feeds[1]["image"][0], pictures.load("astronaut", 32, 40))
+    assert compare(tmp_path / "compared", tmp_path / "out").verdict == "pass"
+
+
+CHOSEN = """
+class Chosen(nn.Module):
+    def forward(self, x, kind):
+        if kind.shape[0] > 2 and bool((kind > 4).any()):
+            raise ValueError("no such kind\\nat all")
+        return x * kind
+def make(): return Chosen(), (torch.rand(3), torch.tensor([{}, 2, 3]))
+"""
+
+
+def test_an_example_that_its_own_model_refuses_is_told_in_the_models_words(tmp_path: Path) -> None:
+    path = factory(tmp_path / "chosen.py", CHOSEN.format(9))
+    with pytest.raises(
+        UserError, match=r"refuses the input x:3 kind:3 of yours \(example\): ValueError: no such kind"
+    ) as caught:
+        export(tmp_path / "out", "make", path=path)
+    assert "SHAPE" not in str(caught.value)

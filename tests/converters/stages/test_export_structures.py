@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from export_models import imports
 from stages import compare, export, load_samples
 
-from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.trees import Constant, Container, Tensor, tensors_of
 
@@ -100,6 +101,60 @@ def itself():
     x.append(x)
     return Loud(), (torch.ones(2), x)
 '''
+
+
+STATEFUL = """
+import torch
+from torch import nn
+
+class Average(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4))
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x
+        return x - self.mean
+
+class Whole(nn.Module):
+    \"\"\"A running mean in another module, a counter in place, and a tensor that is no buffer.\"\"\"
+    def __init__(self):
+        super().__init__()
+        self.inner = Average()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.last = torch.ones(4)
+        self.register_buffer("still", torch.ones(4))
+    def forward(self, x, scale=2.0):
+        self.calls += 1
+        y = self.inner(x) * scale + self.calls + self.last * self.still
+        self.last = x
+        return y, {"x": x * 2}
+def whole(): return Whole(), torch.rand(4)
+
+class Number(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+    def forward(self, x):
+        self.calls += 1
+        return x * self.calls
+def number(): return Number(), torch.rand(4)
+
+class Grows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.ones(1))
+    def forward(self, x):
+        self.seen = torch.cat([self.seen, x])
+        return x * self.seen.mean()
+def grows(): return Grows(), torch.rand(4)
+"""
+
+
+@pytest.fixture
+def stateful(tmp_path: Path) -> Path:
+    path = tmp_path / "stateful_of_test.py"
+    path.write_text(STATEFUL)
+    return path
 
 
 @pytest.fixture
@@ -228,3 +283,36 @@ def test_what_is_refused_in_one_line(tmp_path: Path, models: Path, factory: str,
     with pytest.raises(UserError, match=said) as raised:
         export(tmp_path / "out", factory, path=models, shape=shape)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_tensors_that_a_model_keeps_are_inputs_and_outputs(tmp_path: Path, stateful: Path, exporter: str) -> None:
+    """Run on by them, the graph gives what the module gives from call to call."""
+    facts = exported(tmp_path, "whole", stateful, exporter=exporter)
+    kept = {"calls", "last", "inner.mean"}
+    assert {info.name for info in facts.inputs} == {"x", *kept}
+    assert {info.name for info in facts.outputs} == {"output0", "output1.x", *(f"{name}_out" for name in kept)}
+    assert len(facts.warnings) == 1
+    assert "they are inputs of the engine" in facts.warnings[0]
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    names = [output.name for output in session.get_outputs()]
+    rng = np.random.default_rng(0)
+    state: dict[str, np.ndarray] = {
+        "calls": np.zeros((), np.int64),
+        "last": np.ones(4, np.float32),
+        "inner.mean": np.zeros(4, np.float32),
+    }
+    mean, last = np.zeros(4), np.ones(4)
+    for call in range(1, 4):
+        x = rng.random(4, np.float32)
+        found = dict(zip(names, session.run(names, {"x": x, **state}), strict=True))
+        mean = 0.9 * mean + 0.1 * x
+        np.testing.assert_allclose(found["output0"], (x - mean) * 2 + call + last, rtol=1e-5)
+        last = x
+        state = {name: found[f"{name}_out"] for name in state}
+
+
+@pytest.mark.parametrize(("factory", "said"), [("number", "calls"), ("grows", "seen")])
+def test_other_state_is_refused(tmp_path: Path, stateful: Path, factory: str, said: str) -> None:
+    with pytest.raises(ConversionError, match=f"(depends on earlier calls, by .*{said}|answered differently)"):
+        export(tmp_path / "out", factory, path=stateful)

@@ -15,6 +15,7 @@ from stages import compare, import_onnx, load_samples
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.samples import load_results
+from enginesmith.converters.data.options import OwnOptions
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 tensor = helper.make_tensor_value_info
@@ -417,3 +418,52 @@ def test_a_wrongly_declared_output_is_corrected(tmp_path: Path) -> None:
     facts = import_onnx(tmp_path / "out", save(content, tmp_path))
     assert facts.outputs[0].shape == [2, 300]
     assert any("declared for y" in warning for warning in facts.warnings)
+
+
+def looked_up(rows: int, weights: int = 3) -> onnx.ModelProto:
+    table = np.arange(rows * weights, dtype=np.float32).reshape(rows, weights)
+    return model(
+        [node("Gather", ["table", "ids"], ["y"])],
+        [tensor("ids", INT64, ["n"])],
+        [tensor("y", FLOAT, ["n", weights])],
+        [numpy_helper.from_array(table, "table")],
+    )
+
+
+@pytest.mark.parametrize("rows", [3, 5000])
+def test_indices_are_drawn_from_all_of_their_table(tmp_path: Path, rows: int) -> None:
+    facts = import_onnx(tmp_path / "out", save(looked_up(rows), tmp_path / "in"), "ids:8..200..300")
+    samples, feeds = load_samples(tmp_path / "out")
+    drawn = np.concatenate([feeds[index]["ids"] for index in samples.ordinary()])
+    assert drawn.min() >= 0
+    assert (rows - 1) * 0.9 < drawn.max() < rows
+    assert not facts.warnings
+
+
+def test_a_users_samples_come_first_and_others_are_like_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", ids=np.array([[7, 7, 4999], [7, 40, 12]]))
+    own = OwnOptions(spec=str(tmp_path / "mine.npz"))
+    import_onnx(tmp_path / "out", save(looked_up(5000), tmp_path / "in"), "ids:3", samples=3, own=own)
+    samples, feeds = load_samples(tmp_path / "out")
+    names = [samples.samples[index].name for index in samples.ordinary()]
+    assert names == ["mine.npz, row 0", "mine.npz, row 1", "derived 2", "mine.npz, row 0 again"]
+    assert {*feeds[2]["ids"]} <= {7, 4999}
+
+
+def test_a_made_up_sample_that_is_refused_is_left_out_with_a_note(tmp_path: Path) -> None:
+    """The graph takes an even number of rows alone."""
+    content = model(
+        [node("Reshape", ["x", "shape"], ["r"]), node("ReduceSum", ["r"], ["y"], keepdims=0)],
+        [tensor("x", FLOAT, ["n"])],
+        [tensor("y", FLOAT, [])],
+        [numpy_helper.from_array(np.array([2, -1], np.int64), "shape")],
+    )
+    facts = import_onnx(tmp_path / "out", save(content, tmp_path / "in"), "x:3..8..12")
+    (warning,) = facts.warnings
+    assert warning.startswith(
+        "left out of the samples, since they were made up and are no input of the model: min size (refused:"
+    )
+    assert "SHAPE" not in warning
+    samples, _ = load_samples(tmp_path / "out")
+    assert "min size" not in [sample.name for sample in samples.samples]
+    assert "max size" in [sample.name for sample in samples.samples]

@@ -44,13 +44,25 @@ def test_the_model_itself_is_left_alone():
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_model_that_says_float32_itself_has_none():
+def test_types_that_the_code_names_are_widened_too():
+    """Half of the rounding in a model would be in both runs else, and excuse nothing."""
+
     class Says(nn.Module):
         def forward(self, x):
-            return x.float() @ torch.eye(4, dtype=torch.float32) @ torch.eye(4)
+            return (x.bfloat16() / 3).float() @ torch.eye(4, dtype=torch.float32)
 
-    assert results(Says(), np.ones((1, 4), np.float32))[1] == [{}]
-    assert torch.get_default_dtype() == torch.float32
+    reference, exact = results(Says(), np.ones((1, 4), np.float32))
+    np.testing.assert_allclose(exact[0]["y"], np.full((1, 4), 1 / 3), rtol=1e-7)
+    assert abs(reference[0]["y"] - 1 / 3).max() > 1e-4
+
+
+def test_a_model_in_float64_is_run_in_float32():
+    """Which is what engines compute in."""
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double()
+    reference, exact = results(module, np.linspace(0, 1, 4).reshape(1, 4))
+    assert exact[0]["y"].dtype == np.float64
+    difference = abs(reference[0]["y"] - exact[0]["y"]).max()
+    assert 1e-10 < difference < 1e-6
 
 
 def test_time_is_limited_and_equal_samples_share():

@@ -229,5 +229,32 @@ def test_sizes_that_data_decides_are_a_matter_of_torchscript_alone() -> None:
     assert not found(lambda _, x: x[x > 0.5] * 2).baked("torchscript")
 
 
+def shortened(_: nn.Module, x: Tensor) -> Tensor:
+    """As transformers: a mask that hides nothing is left out, but in no export."""
+    mask = x > 0
+    if not torch.compiler.is_exporting() and mask.all():
+        return x
+    return x * mask
+
+
+def test_what_only_speeds_up_a_run_is_no_branch_of_an_export() -> None:
+    examination = found(shortened)
+    assert examination.baked("dynamo") == ""
+    assert "takes a bool" in examination.baked("torchscript")
+
+
+def test_a_branch_that_an_export_takes_too_is_seen_there() -> None:
+    assert "takes a bool" in found(lambda m, x: x if shortened(m, x).sum() > 0 else -x).baked("dynamo")
+
+
+@pytest.mark.parametrize(("dropout", "drawn"), [(0.0, False), (0.5, True)])
+def test_attention_without_dropout_draws_nothing(dropout: float, drawn: bool) -> None:
+    def attend(_: nn.Module, x: Tensor) -> Tensor:
+        rows = x.reshape(1, 1, 2, 8)
+        return nn.functional.scaled_dot_product_attention(rows, rows, rows, dropout_p=dropout)
+
+    assert bool(found(attend).random) is drawn
+
+
 def test_pythons_own_random_numbers() -> None:
     assert found(lambda _, x: x if random.random() < 0.999 else -x).doubt("dynamo") is not None

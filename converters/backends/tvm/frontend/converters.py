@@ -187,12 +187,20 @@ def _suppression(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual
     return usual([boxes, scores, most, relax.const(after), bound])
 
 
+def _equal(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
+    """Truth values as numbers: LLVM is asked to compare them as floats."""
+    if _kind(inputs[0]) != "bool":
+        return usual()
+    return relax.op.equal(*(bb.normalize(relax.op.astype(each, "uint8")) for each in inputs))
+
+
 WIDE = (6, 7, 13)
 """int32, int64 and uint64, by ONNX's numbers."""
 CONVERTERS: dict[str, Converter] = {
     "Cast": _cast,
     "Clip": _clip,
     "DynamicQuantizeLinear": _dynamic_quantize,
+    "Equal": _equal,
     "Gemm": _gemm,
     "NonMaxSuppression": _suppression,
     "Pad": _pad,

@@ -12,11 +12,13 @@ from typing import Any
 
 import onnx
 
-from enginesmith.converters.backends.base import Profile
+from enginesmith.compat.repairs.local import fixed
+from enginesmith.converters.backends.base import Profile, Values
 from enginesmith.converters.backends.scope import dims, fix_inputs
 from enginesmith.converters.backends.tvm.frontend.arithmetic import widen_sums
 from enginesmith.converters.backends.tvm.frontend.fold import fold_constants
 from enginesmith.converters.backends.tvm.frontend.simplify import simplify
+from enginesmith.converters.backends.tvm.signature import Held
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import TensorInfo
@@ -35,25 +37,37 @@ class Imported:
     outputs: list[str]
     nodes: list[tuple[str, str]]
     """First output and operator of the ONNX nodes, by the numbers that traces have."""
+    held: list[Held]
+    """The other inputs of the graph, which became constants."""
 
 
-def import_onnx(path: Path, profile: Profile) -> Imported:
-    """Load an ONNX file with its external data and convert it, dynamic dimensions at the profile's optimum.
+def import_onnx(path: Path, profile: Profile, values: Values | None = None) -> Imported:
+    """Load an ONNX file with its external data and convert it, dynamic dimensions at the profile's optimum, and inputs whose
+    `values` decide on sizes as constants of their likeliest value: they are no inputs of the module.
 
     Raises UserError where a dimension stays dynamic or the profile doesn't fit, ImportFailed where the frontend fails.
     """
     model = onnx.load(str(path))
+    held: list[Held] = []
+    if values:
+        held = [
+            Held(**dict(_tensor(value)), values=list(values[value.name][1]))
+            for value in model.graph.input
+            if value.name in values
+        ]
+        model = fixed(model, {each.name: each.array() for each in held})
+        profile = {name: shapes for name, shapes in profile.items() if name not in values}
     given = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
     for name in profile:
         if name not in given:
             raise unknown("input in the shapes", name, sorted(given))
-    if profile:
+    if profile or values:
         fix_inputs(model, {name: optimum for name, (_, optimum, _) in profile.items()})
         model = _fold_shapes(model)
     inputs = [_tensor(value) for value in model.graph.input if value.name in given]
     outputs = [value.name for value in model.graph.output]
     nodes = [(next(filter(None, node.output), ""), node.op_type) for node in model.graph.node]
-    return Imported(convert(model), inputs, outputs, nodes)
+    return Imported(convert(model), inputs, outputs, nodes, held)
 
 
 def convert(model: onnx.ModelProto) -> Any:

@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from backend_models import FLOAT, constant, convnet, node, refused_by_rtx, save, value
+from backend_models import FLOAT, constant, convnet, counted, node, refused_by_rtx, save, value
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.base import OBSERVED, BuildRequest
 from enginesmith.converters.backends.tensorrt.product import RTX
 from enginesmith.converters.backends.tensorrt.session import builder_session, load
 from enginesmith.converters.core.errors import ConversionError, UserError
@@ -177,3 +178,16 @@ def test_a_shape_computed_in_the_graph_is_not_held_against_a_node(tmp_path, cont
 def test_unknown_target_reaches_no_build(tmp_path, context):
     with pytest.raises(UserError, match="did you mean sm_89"):
         BACKEND.build(request(convnet(tmp_path / "m.onnx"), tmp_path, target="sm_90"), context)
+
+
+def test_values_that_decide_on_sizes_have_a_range(tmp_path, context):
+    plain = request(counted(tmp_path / "m.onnx"), tmp_path)
+    with pytest.raises(UserError, match=r"the values of input count decide on sizes: give their range, such as count="):
+        BACKEND.build(plain, context)
+    info = BACKEND.build(replace(plain, values={"count": ([1], [30], [500])}), context)
+    assert info.details["values"] == "count=1..30..500"
+    assert OBSERVED not in info.details
+    info = BACKEND.build(
+        replace(plain, observed={"count": ([0], [3], [9]), "lengths": ([0, 0], [1, 2], [9, 9])}), context
+    )
+    assert info.details[OBSERVED] == "count=0..3..9", "the other one decides on nothing"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from backend_models import FLOAT, INT64, constant, convnet, node, save, value
+from backend_models import FLOAT, INT64, constant, convnet, counted, node, save, value
 
 pytest.importorskip("tvm")
 
@@ -277,3 +277,26 @@ answer["parallel"] = any("T.parallel" in text for text in tiled)
     )
     assert differences.pop("parallel")
     assert max(differences.values()) < 1e-4, differences
+
+
+def test_a_value_that_decides_on_sizes_is_held(tmp_path):
+    """The module has the likeliest value in it, and refuses another."""
+    counted(tmp_path / "m.onnx")
+    answer = ask(
+        tmp_path,
+        """
+from dataclasses import replace
+asked = replace(request("m"), values={"count": ([1], [5], [9])})
+backend.build(asked, context)
+lengths = np.array([2, 7])
+with backend.runner(asked.out / "module.so") as runner:
+    made = runner.infer({"count": np.array(5), "lengths": lengths}, check_inputs=True)
+    answer["y"] = made["y"].tolist()
+    try:
+        runner.infer({"count": np.array(6), "lengths": lengths})
+    except UserError as error:
+        answer["refused"] = str(error)
+""",
+    )
+    assert answer["y"] == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
+    assert "was built for count=[5], not for [6]" in answer["refused"]

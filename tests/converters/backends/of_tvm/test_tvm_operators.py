@@ -33,6 +33,7 @@ KINDS = {
         "NonMaxSuppression no limits",
         "Gemm beta zero",
     ),
+    "truth values": ("Equal bool", "Equal bool true", "Not"),
     "no axes": ("ReduceL1 noop", "ReduceLogSum noop", "ReduceSumSquare noop"),
 }
 

@@ -245,3 +245,13 @@ def test_models_that_take_no_pictures(tmp_path: Path, shape: str) -> None:
     picture(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"has pictures, and the model's inputs . .* take none; give a data\.npz"):
         opened(tmp_path, samples(shape))
+
+
+@pytest.mark.parametrize("shape", ["x:1x3x32x40:uint8", "x:1x32x40x3:uint8", "x:1x32x40x3"])
+def test_pictures_as_bytes_and_with_the_channels_last(tmp_path: Path, shape: str) -> None:
+    picture(tmp_path / "a.png", (255, 0, 51))
+    model = samples(shape)
+    (feed,) = feeds(opened(tmp_path, model))
+    assert (feed["x"].shape, feed["x"].dtype.name) == (model.specs[0].opt, model.specs[0].dtype)
+    pixel = feed["x"][0, :, 5, 5] if feed["x"].shape[1] == 3 else feed["x"][0, 5, 5]
+    np.testing.assert_allclose(pixel, [255, 0, 51] if "uint8" in shape else [1, 0, 0.2], atol=1e-6)

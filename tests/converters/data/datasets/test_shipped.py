@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 from data_files import feeds, opened, samples
 
+from enginesmith.converters.data.datasets import open_dataset
 from enginesmith.converters.data.datasets.shipped import PICTURES
 
 
@@ -61,3 +64,39 @@ def test_other_inputs_get_random_data() -> None:
         ("mask", (1, 4), "bool"),
     }
     assert opened("", samples("ids:1x5:int64")).name == "random data"
+
+
+@pytest.mark.parametrize("shape", ["x:2x3x32x48:uint8", "x:2x32x48x3:uint8", "x:2x32x48x1:uint8", "x:2x32x48x3"])
+def test_pictures_for_bytes_and_for_channels_that_come_last(shape: str) -> None:
+    model = samples(shape)
+    dataset = opened("", model, limit=8)
+    assert (dataset.name, dataset.made_up, dataset.warnings) == ("shipped pictures, augmented", False, [])
+    spec = model.specs[0]
+    for feed in feeds(dataset):
+        assert (feed["x"].shape, feed["x"].dtype.name) == (spec.opt, spec.dtype)
+        assert feed["x"].max() > (100 if spec.dtype == "uint8" else 0.4)
+
+
+def test_what_is_made_up_is_called_so_and_warned_of() -> None:
+    dataset = opened("", samples("ids:1x5:int64"), role="calibration")
+    assert dataset.made_up
+    assert dataset.warnings == [
+        "random data, which is made up: ranges measured on it say little of real data; give CALIB"
+    ]
+    assert not opened("", samples("x:1x3x32x32 ids:1x5:int64")).made_up
+
+
+def test_other_inputs_are_made_like_the_users() -> None:
+    pattern = OrderedDict(ids=np.array([[101, 7, 7, 9, 102]]), x=np.full((1, 3, 32, 32), -2, np.float32))
+    pattern["x"][0, 0] = 2
+    dataset = open_dataset(
+        "", samples("ids:1x5:int64 x:1x3x32x32"), role="evaluation", limit=8, seed=0, pattern=pattern
+    )
+    found = feeds(dataset)
+    assert all({*feed["ids"].ravel()} <= {101, 7, 9, 102} for feed in found)
+    assert len({feed["ids"].tobytes() for feed in found}) > 1
+    assert all(-2 <= feed["x"].min() < 0 < feed["x"].max() <= 2 for feed in found), (
+        "pictures in the range of the example"
+    )
+    only = open_dataset("", samples("ids:1x5:int64"), role="evaluation", limit=8, seed=0, pattern=pattern)
+    assert (only.name, only.made_up) == ("data derived from the example", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,15 +59,19 @@ def exported_holds(
     dynamic_shapes: Any = None,
     tolerance: float = 1e-6,
     normwise: bool = False,
+    others: Sequence[tuple[torch.Tensor, ...]] = (),
 ) -> None:
-    """The module's ONNX graph gives in ONNX Runtime what the module gives."""
+    """The module's ONNX graph gives in ONNX Runtime what the module gives, on other inputs of its dynamic shapes too."""
     program = torch.onnx.export(capture(module.eval(), inputs, dynamic_shapes), dynamo=True, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
-    results = session.run(None, dict(zip(names, (each.numpy() for each in inputs), strict=True)))
-    found = tuple(map(torch.from_numpy, map(np.asarray, results)))
-    _same(tuple(pytree.tree_leaves(module(*inputs))), found, tolerance, normwise)
+    for feed in (inputs, *others):
+        results = session.run(None, dict(zip(names, (each.numpy() for each in feed), strict=True)))
+        found = tuple(map(torch.from_numpy, map(np.asarray, results)))
+        with torch.no_grad():
+            expected = tuple(pytree.tree_leaves(module(*feed)))
+        _same(expected, found, tolerance, normwise)
 
 
 def _same(expected: Any, results: Any, tolerance: float, normwise: bool) -> None:

@@ -1,0 +1,49 @@
+"""Pools of any size, against PyTorch's own."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from operators_support import exported_holds, holds
+from torch import nn
+
+aten = torch.ops.aten
+FORMS = [
+    ((2, 3, 11), [4]),
+    ((3, 10), [5]),
+    ((2, 3, 3), [7]),
+    ((1, 2, 7, 9), [3, 4]),
+    ((1, 2, 7, 9), [3, 3]),
+    ((2, 7, 9), [1, 1]),
+    ((1, 2, 3, 4), [1, 7]),
+    ((1, 2, 5, 6, 7), [2, 3, 4]),
+]
+
+
+@pytest.mark.parametrize(("shape", "size"), FORMS, ids=str)
+def test_adaptive(shape, size):
+    mean = getattr(aten, f"adaptive_avg_pool{len(size)}d").default
+    greatest = getattr(aten, f"adaptive_max_pool{len(size)}d").default
+    x = torch.randn(shape)
+    holds(mean, x, size)
+    holds(greatest, x, size)
+    holds(greatest, x.round(), size)
+    x.view(-1)[3], x.view(-1)[5] = torch.nan, torch.inf
+    holds(mean, x, size)
+    holds(greatest, x, size)
+
+
+def test_fractional():
+    holds(aten.fractional_max_pool2d.default, torch.randn(2, 3, 7, 9), [2, 3], [3, 4], torch.rand(2, 3, 2))
+    holds(aten.fractional_max_pool2d.default, torch.randn(3, 7, 9), [2, 3], [3, 1], torch.rand(1, 3, 2))
+    holds(aten.fractional_max_pool3d.default, torch.randn(2, 3, 7, 9, 6), [2, 3, 2], [3, 4, 2], torch.rand(2, 3, 3))
+
+
+class Pyramid(nn.Module):
+    def forward(self, x):
+        return F.adaptive_avg_pool2d(x, (3, None)), *F.adaptive_max_pool2d(x, (2, 5), return_indices=True)
+
+
+def test_adaptive_of_any_size():
+    h, w = torch.export.Dim("h", max=20), torch.export.Dim("w", max=30)
+    others = [(torch.randn(1, 2, *size),) for size in ((7, 11), (2, 4), (1, 5))]
+    exported_holds(Pyramid(), torch.randn(1, 2, 8, 10), dynamic_shapes=({2: h, 3: w},), others=others)
