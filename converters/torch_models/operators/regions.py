@@ -11,10 +11,9 @@ import torchvision  # noqa: F401 - which registers its operators
 from torch import Tensor
 
 from enginesmith.converters.torch_models.operators.registry import decomposes
+from enginesmith.converters.torch_models.operators.sizes import Size
 
 operators = torch.ops.torchvision
-
-Size = int | torch.SymInt
 
 
 def _sampled(start: Tensor, end: Tensor, pixels: Size, bins: int, samples: int) -> Tensor:
@@ -25,7 +24,7 @@ def _sampled(start: Tensor, end: Tensor, pixels: Size, bins: int, samples: int) 
     step = (torch.arange(bins * samples, device=start.device).to(start.dtype) + 0.5) / samples
     place = start[:, None] + step * width[:, None]
     outside = torch.logical_or(place < -1, place > pixels)
-    place = place.clamp(0, pixels - 1)  # type: ignore[arg-type]
+    place = place.clamp(0, pixels - 1)
     away = (place[..., None] - torch.arange(pixels, device=start.device).to(start.dtype)).abs()
     weight = torch.where(outside[..., None], torch.zeros_like(away), (1 - away).clamp(min=0))
     return weight.reshape(start.shape[0], bins, samples, pixels).mean(2)
@@ -37,8 +36,8 @@ def _covered(start: Tensor, end: Tensor, pixels: Size, bins: int) -> Tensor:
     """
     width = (end - start).clamp(min=1) / bins
     number = torch.arange(bins, device=start.device).to(start.dtype)
-    first = (torch.floor(number * width[:, None]) + start[:, None]).clamp(0, pixels - 1)  # type: ignore[arg-type]
-    last = (torch.ceil((number + 1) * width[:, None]) + start[:, None]).clamp(0, pixels - 1)  # type: ignore[arg-type]
+    first = (torch.floor(number * width[:, None]) + start[:, None]).clamp(0, pixels - 1)
+    last = (torch.ceil((number + 1) * width[:, None]) + start[:, None]).clamp(0, pixels - 1)
     pixel = torch.arange(pixels, device=start.device).to(start.dtype)
     inside = torch.logical_and(pixel >= first[..., None], pixel < last[..., None]).to(start.dtype)
     return inside / (last - first).clamp(min=1)[..., None]
@@ -61,7 +60,8 @@ def ps_roi_align(
 ) -> tuple[Tensor, Tensor]:
     """`x` is N x C x H x W; `rois` are picture, x1, y1, x2, y2."""
     if sampling_ratio <= 0:
-        return NotImplemented  # as many places as the region is wide, which no graph bounds
+        # as many places as the region is wide, which no graph bounds
+        return NotImplemented  # type: ignore[no-any-return]
     left, top, right, bottom = (rois[:, 1:] * spatial_scale - 0.5).unbind(1)
     high = _sampled(top, bottom, x.shape[2], pooled_height, sampling_ratio)
     wide = _sampled(left, right, x.shape[3], pooled_width, sampling_ratio)

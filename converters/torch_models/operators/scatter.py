@@ -64,7 +64,7 @@ def scatter_reduce(
         return shaped.reshape(())
     own = _indexed(src, index)
     if reduce != "mean" and include_self and own is src:
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     src = own
     start = x if include_self else x.scatter(dim, index, _neutral(reduce, x.dtype))
     if reduce != "mean":
