@@ -28,7 +28,7 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """Under a boolean mask alone, float[..., queries, size]."""
     if attn_mask is None or attn_mask.dtype != torch.bool or dropout_p or is_causal:
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     if enable_gqa:
         repeats = query.shape[-3] // key.shape[-3]
         key, value = (each.repeat_interleave(repeats, -3) for each in (key, value))
