@@ -121,7 +121,8 @@ def test_a_call_with_complex_numbers_is_real_at_an_engines_border():
 def test_fourier_transforms_of_a_model_are_known(module, blends, tmp_path):
     arguments = Arguments.of(module, Example((torch.randn(2, 4, dtype=torch.complex64), torch.rand(4))))
     specs = [InputSpec.static(name, tensor.shape) for name, tensor in arguments.tensors.items()]
-    exporter = Exporter(flat(module, arguments), specs, ["first", "second"], arguments.arrays())
+    example = {name: tensor.numpy() for name, tensor in arguments.tensors.items()}
+    exporter = Exporter(flat(module, arguments), specs, ["first", "second"], example)
     road = Road("dynamo", 18)
     exporter.write(road, tmp_path / "model.onnx")
     assert exporter.blends(road) == blends
