@@ -29,6 +29,7 @@ TORCH = "PyTorch models"
 TVM = "TVM modules"
 LOWERED = "a lower precision (fp16, bf16, int8, auto) or a fine-tuning"
 CALIBRATED = "a lower precision that is calibrated (fp16, int8, auto) or a fine-tuning"
+LOWER = "a lower precision (--precision fp16, bf16, int8 or auto)"
 INT8 = "int8 (--precision int8 or auto)"
 """Which builds take an option."""
 
@@ -131,7 +132,11 @@ class Recipe(BaseModel):
     )
     method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW, for_=INT8)
     keep: str = option(
-        "", "No int8 for these products: patterns of node names, first, last; with commas.", panel=LOW, for_=INT8
+        "",
+        "With fp16 and bf16 these stay in float32; with int8 and auto these products aren't in int8: patterns of names or of "
+        "operators, first, last, FROM..TO; with commas.",
+        panel=LOW,
+        for_=LOWER,
     )
     weight_only: bool = option(False, "int8 for weights alone.", panel=LOW, for_=INT8)
     equalize: bool = option(False, "Cross-layer equalization before int8.", panel=LOW, for_=INT8)

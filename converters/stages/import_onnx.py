@@ -39,7 +39,9 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.kernels import told as told_widened
 from enginesmith.converters.graphs.rounding import moved
+from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class OnnxImport(Stage[ImportOptions]):
         context.progress("reference outputs")
         pixels = options.pixels or "unknown"
         own = Own(more=options.own.read(specs, task, pixels), tables=index_ranges(ir.load(context.out / MODEL).graph))
-        run = _runner(context.out / MODEL, options.path.name)
+        run, widened = _runner(context.out / MODEL, options.path.name)
         freed = unbaked(context.out / MODEL, context.scratch, facts.inputs, specs, own, task, run)
         if freed is not None:
             run = freed[0]
@@ -125,6 +127,7 @@ class OnnxImport(Stage[ImportOptions]):
             )
             admitted = admit(make, own.ways(specs), run)
             given.check(admitted.samples, admitted.feeds, admitted.results)
+            admitted.samples.own = own_precision(context.out / MODEL)
             exercised = exercise(
                 context.out / MODEL,
                 admitted.samples,
@@ -148,7 +151,15 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
-        warnings = [*([freed[1]] if freed else ()), *given.warnings, *steering, *admitted.notes, *told.disputes]
+        widths = [told_widened(widened)] if widened else []
+        warnings = [
+            *([freed[1]] if freed else ()),
+            *widths,
+            *given.warnings,
+            *steering,
+            *admitted.notes,
+            *told.disputes,
+        ]
         if not repeats(exercised.samples, exercised.feeds, exercised.results):
             doubt = Doubt(verified="no", reason=f"the graph {UNSTEADY}")
             warnings = [doubt.reason, *warnings]
@@ -181,10 +192,11 @@ def _copy(model: onnx.ModelProto, external: Collection[Path], path: Path, out: P
     onnx.save(model, str(out / MODEL), save_as_external_data=True, location=f"{MODEL}.data", size_threshold=1024)
 
 
-def _runner(model: Path, name: str) -> Callable[[Feed], dict[str, Array]]:
-    """Runs the graph as it is written. Raises ConversionError where ONNX Runtime can't load it."""
+def _runner(model: Path, name: str) -> tuple[Callable[[Feed], dict[str, Array]], list[str]]:
+    """Runs the graph as it is written; and what of it is computed in float32 for want of a kernel. Raises ConversionError where
+    ONNX Runtime can't load it."""
     try:
-        session = onnxruntime.session(model, optimize=False)
+        session, widened = onnxruntime.opened(model, optimize=False)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base but Exception
         traceback.print_exc()
         raise ConversionError(
@@ -195,7 +207,7 @@ def _runner(model: Path, name: str) -> Callable[[Feed], dict[str, Array]]:
     if strange:
         raise UserError(f"{name} returns {', '.join(strange)} as a sequence or a map; an engine returns tensors only")
     outputs = [output.name for output in session.get_outputs()]
-    return lambda feed: dict(zip(outputs, session.run(None, dict(feed)), strict=True))
+    return lambda feed: dict(zip(outputs, session.run(None, dict(feed)), strict=True)), widened
 
 
 def _nudged(run: Callable[[Feed], dict[str, Array]], sample: Sample, feed: Feed) -> dict[str, Array]:

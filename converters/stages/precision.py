@@ -13,7 +13,7 @@ from enginesmith.converters.core.recipe import AUTO, FP32, Recipe, Rest
 from enginesmith.converters.core.records import Lowering
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.precision.facts import LoweredFacts, doubt_of, lowered, lowered_facts
-from enginesmith.converters.precision.int8.options import Int8Options
+from enginesmith.converters.precision.int8.options import Int8Options, kept_patterns
 from enginesmith.converters.precision.mix import apply, whole, write
 
 
@@ -23,6 +23,8 @@ class PrecisionOptions(Options):
     precision: str
     rest: Rest = "fp16"
     int8: Int8Options = Int8Options()
+    keep: tuple[str, ...] = ()
+    """What stays in float32, where `precision` has 16 bits: as `precision.keep` reads it."""
     keep_io: bool = True
 
 
@@ -41,6 +43,7 @@ class Lower(Stage[PrecisionOptions]):
             precision=recipe.precision,
             rest=so_far.rest,
             int8=Int8Options.asked(recipe),
+            keep=kept_patterns(recipe) if recipe.precision != "int8" else (),
             keep_io=not recipe.low_io,
         )
         needs = so_far.needs("model", "samples", "calibration")
@@ -52,11 +55,14 @@ class Lower(Stage[PrecisionOptions]):
         import onnx_ir as ir
 
         from enginesmith.converters.precision.int8.calibration import Calibration
+        from enginesmith.converters.precision.keep import wide
         from enginesmith.converters.precision.lower import prepare
 
         calibrated = inputs.get("calibration")
         model = prepare(ir.load((calibrated or inputs["model"]) / MODEL), options.precision, options.rest)
-        mix = whole(model, options.precision, options.rest).model_copy(update={"keep_io": options.keep_io})
+        mix = whole(model, options.precision, options.rest).model_copy(
+            update={"keep_io": options.keep_io, "wide": wide(model, options.keep)}
+        )
         context.progress("rewriting")
         lowering = apply(model, mix, Calibration.load(calibrated) if calibrated else None, options.int8)
         _check_lowered(lowering, options.precision)

@@ -13,6 +13,7 @@ from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
+from enginesmith.converters.graphs.index_types import widen_indices
 from enginesmith.converters.torch_models.capture import captured, lowered
 from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
@@ -135,6 +136,7 @@ def _dynamo(
         verbose=False,
     )
     assert written is not None
+    widen_indices(written.model)
     save(written.model, path)
 
 

@@ -304,7 +304,7 @@ def test_a_chain_of_comparisons_misses_no_graph():
         ({"evaluated": 5}, "a lower precision"),
         ({"low_io": True}, "a lower precision"),
         ({"time": 60, "precision": "int8"}, "a search"),
-        ({"keep": "first", "precision": "fp16"}, "int8"),
+        ({"keep": "first"}, "a lower precision"),
         ({"rest": "fp16", "precision": "fp16"}, "int8"),
         ({"method": "minmax"}, "int8"),
         ({"correct_bias": False}, "int8"),

@@ -15,6 +15,11 @@ def _default(field: str) -> Any:
     return Recipe.model_fields[field].default
 
 
+def kept_patterns(recipe: Recipe) -> tuple[str, ...]:
+    """What `--keep` names, one by one."""
+    return tuple(filter(None, recipe.keep.replace(" ", "").split(",")))
+
+
 class Int8Options(BaseModel):
     """The defaults are the recipe's, what measured best on trained networks (benchmarks/precision.py)."""
 
@@ -25,7 +30,7 @@ class Int8Options(BaseModel):
     (MobileNetV2, EfficientNet-Lite0), 99.99 percent 89 and 95, entropy 89 and 94, the whole range 84 and 96; on a
     detector they were alike."""
     keep: tuple[str, ...] = ()
-    """Products that aren't quantized: patterns of node names, `first`, `last`."""
+    """Products that aren't quantized: as `precision.keep` reads them."""
     weight_only: bool = _default("weight_only")
     """Weights in 8 bits, dequantized before the product, which computes in what the rest does."""
     equalize: bool = _default("equalize")
@@ -42,7 +47,7 @@ class Int8Options(BaseModel):
             return cls()
         return cls(
             method=recipe.method,
-            keep=tuple(filter(None, recipe.keep.replace(" ", "").split(","))),
+            keep=kept_patterns(recipe),
             weight_only=recipe.weight_only,
             equalize=recipe.equalize,
             correct_bias=recipe.correct_bias,

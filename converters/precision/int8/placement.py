@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,32 +187,3 @@ def _keeps_elements(node: ir.Node) -> bool:
         filled = constant(argument(node, 2))
         return filled is not None and not np.any(filled)
     return node.op_type in ("Resize", "Upsample") and attribute(node, "mode", "nearest") == "nearest"
-
-
-def first_and_last(model: ir.Model) -> tuple[set[ir.Node], set[ir.Node]]:
-    """The candidates that no other comes before, and those that no other comes after: of a detector, the ends of its
-    heads. What only chooses elements or positions ends a path.
-    """
-    choosers = rules.choosers(model)
-    products = {node for node, reason in candidates(model).items() if not reason}
-    first, last = set(products), set(products)
-    for node in products:
-        reached = set(_reached(node, products, choosers))
-        first -= reached
-        if reached:
-            last.discard(node)
-    return first, last
-
-
-def _reached(node: ir.Node, products: Collection[ir.Node], choosers: Collection[ir.Node]) -> Iterator[ir.Node]:
-    """The next of the products behind a node."""
-    waiting, seen = [node], {node}
-    while waiting:
-        for user in (user for value in waiting.pop().outputs for user in value.consumers()):
-            if user in seen or user in choosers:
-                continue
-            seen.add(user)
-            if user in products:
-                yield user
-            else:
-                waiting.append(user)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +11,6 @@ from onnx_ir.passes import common
 
 from enginesmith.compat.graphs import initializer
 from enginesmith.compat.values import Array, constant, label
-from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.records import Kept
 from enginesmith.converters.precision import rules
 from enginesmith.converters.precision.int8 import weights
@@ -23,14 +21,13 @@ from enginesmith.converters.precision.int8.placement import (
     Port,
     candidates,
     data_port,
-    first_and_last,
     scale_groups,
     skip_ports,
 )
 from enginesmith.converters.precision.int8.thresholds import LARGEST
+from enginesmith.converters.precision.keep import kept
 
 ZERO = "int8/zero"
-ENDS = ("first", "last")
 NOT_CHOSEN = "not chosen for int8"
 
 
@@ -87,9 +84,10 @@ def _reasons(
     model: ir.Model, chosen: Collection[str] | None, calibration: Calibration | None, keep: Iterable[str]
 ) -> dict[ir.Node, str]:
     """Every product to why it is not quantized; empty where it is."""
-    held = kept_by_name(model, keep)
+    found = candidates(model)
+    held = kept(model, keep, found, [node for node, reason in found.items() if not reason], "product")
     reasons = {}
-    for node, reason in candidates(model).items():
+    for node, reason in found.items():
         reason = reason or held.get(node, "")
         if not reason and chosen is not None and node.name not in chosen:
             reason = NOT_CHOSEN
@@ -97,22 +95,6 @@ def _reasons(
             reason = _without_scale(data_port(node).value, calibration)
         reasons[node] = reason
     return reasons
-
-
-def kept_by_name(model: ir.Model, keep: Iterable[str]) -> dict[ir.Node, str]:
-    """The products that the patterns of `keep` name, and which pattern it was. Raises UserError where one names none."""
-    found: dict[ir.Node, str] = {}
-    for pattern in keep:
-        if pattern in ENDS:
-            named = first_and_last(model)[ENDS.index(pattern)]
-        else:
-            named = {node for node in candidates(model) if fnmatchcase(node.name or "", pattern)}
-        if not named:
-            example = next((label(node) for node in candidates(model)), None)
-            told = f"the first one's name is {example!r}" if example is not None else "the model has none"
-            raise UserError(f"--keep {pattern!r} matches no product; {told}")
-        found |= dict.fromkeys(named, f"kept: {pattern}")
-    return found
 
 
 def _without_scale(value: ir.Value, calibration: Calibration) -> str:

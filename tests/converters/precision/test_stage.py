@@ -115,6 +115,11 @@ def test_what_is_kept_has_its_reason(road):
     assert [(kept.op, kept.reason) for kept in facts.lowering.kept] == [("Gemm", "kept: last")]
 
 
+def test_what_is_kept_stays_in_float32(road):
+    facts, _ = road.lower("fp16", keep=("first", "Gemm"))
+    assert facts.lowering.products_by_dtype == {"float16": 1, "float32": 2}
+
+
 def test_a_calibration_knows_its_graph_and_every_range(road):
     road.lower("int8")
     calibration = Calibration.load(road.folder / "calibrated")

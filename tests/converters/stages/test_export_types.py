@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from export_models import imports
-from stages import compare, export, load_samples
+from stages import compare, export, import_onnx, load_samples
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.samples import TRIED, load_beside, save_results
@@ -72,6 +73,30 @@ def test_types(tmp_path: Path, models: Path, factory: str, border: str, own: str
     assert told in " ".join(facts.warnings)
     comparison = compare(tmp_path / "compared", out)
     assert comparison.verdict == "pass", comparison.reason
+
+
+GRAPHS = {
+    "half": (
+        '<ir_version: 8, opset_import: ["" : 18]> g (float16[2,8] x) => (float16[2,8] y) '
+        "{ a = Tanh (x) b = Mul (a, a) y = Add (b, x) }",
+        "fp16",
+    ),
+    "double": (
+        '<ir_version: 8, opset_import: ["" : 18]> g (double[1,1,9] x, double[1,1,3] w) => (double[1,1,7] y) '
+        "{ y = Conv (x, w) }",
+        "fp32",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_types_of_a_graph_as_given(tmp_path: Path, kind: str) -> None:
+    text, own = GRAPHS[kind]
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "given.onnx")
+    facts = import_onnx(tmp_path / "out", tmp_path / "given.onnx")
+    samples, _ = load_samples(tmp_path / "out")
+    assert samples.own == own
+    assert ("no kernel for Conv in float64" in " ".join(facts.warnings)) == (kind == "double")
 
 
 def test_a_wrong_half_graph_is_no_match(tmp_path: Path, models: Path) -> None:

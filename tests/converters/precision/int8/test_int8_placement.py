@@ -9,8 +9,9 @@ from int8_graphs import MINMAX, calibrated, copy, prepared, quantized, scale_of,
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.precision.int8.options import Int8Options
-from enginesmith.converters.precision.int8.placement import candidates, first_and_last, observed
+from enginesmith.converters.precision.int8.placement import candidates, observed
 from enginesmith.converters.precision.int8.quantize import quantize
+from enginesmith.converters.precision.keep import first_and_last
 
 IMAGE = [{"x": normal(1, 4, 8, 8, seed=9)}]
 W = normal(4, 4, 3, 3, scale=0.2)
@@ -244,7 +245,7 @@ HEADS = f"""
 def test_first_and_last_are_the_ends_of_the_paths():
     given = net(HEADS, out="float[1,4,8,8] y, float[1,4,8,8] box", w=W, h=normal(4, 4, 1, 1), k=normal(4, 4, 1, 1, seed=3),
                 one=np.array([1], np.int64))  # fmt: skip
-    first, last = first_and_last(given)
+    first, last = first_and_last(given, [node for node, reason in candidates(given).items() if not reason])
     assert {node.name for node in first} == {"c"}
     assert {node.name for node in last} == {"score", "box", "y"}
     _, result = quantized(given, IMAGE, MINMAX.model_copy(update={"keep": ("first", "last", "[e]")}))
