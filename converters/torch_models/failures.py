@@ -30,6 +30,11 @@ _KNOWN = (
         BRANCH,
     ),
     (
+        re.compile(r"satisfy the generated guard (.{1,200}?)\.?$", re.MULTILINE),
+        "the model takes only sizes with {}",
+        "give ranges of --shape that are so, or rewrite what compares sizes",
+    ),
+    (
         re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]{1,120})'"),
         "no translation of {}",
         LACKING,
