@@ -91,11 +91,11 @@ def _export(
         try:
             return torch.export.export(module, examples, dynamic_shapes=dynamic_shapes, strict=strict)
         except torch._dynamo.exc.UserError as error:
-            try:
+            try:  # it parses a message, and may suggest what torch itself refuses
                 refined = refine_dynamic_shapes_from_suggested_fixes(error.msg, dynamic_shapes)
-            except Exception:  # noqa: BLE001 - it parses a message
+                return torch.export.export(module, examples, dynamic_shapes=refined, strict=strict)
+            except Exception:  # noqa: BLE001 - the first error says what the model needs
                 raise error from None
-            return torch.export.export(module, examples, dynamic_shapes=refined, strict=strict)
 
 
 @contextmanager
