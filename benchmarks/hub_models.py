@@ -136,7 +136,7 @@ MODELS: dict[str, Callable[[Path], None]] = {
         num_layers=2,
         num_heads=4,
         decoder_start_token_id=0,
-    ),  # fmt: skip
+    ),
     "whisper": transformers_model("WhisperForConditionalGeneration", "WhisperConfig", **WHISPER),
     "llama": transformers_model("LlamaForCausalLM", "LlamaConfig", vocab_size=128, num_key_value_heads=2, **SMALL),
     "detr": transformers_model("DetrForObjectDetection", "DetrConfig", backbone_config=RESNET, **DETR),

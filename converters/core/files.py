@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -33,10 +34,17 @@ def is_installed(path: Path) -> bool:
     """Whether a file belongs to Python or to an installed package, so that its version says all about its content.
     By the names of the folders that packages go to: an environment may see those of others, whatever it knows of them.
     """
-    return not PACKAGES.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in _standard_library())
+    return _holds_installed(os.path.dirname(path))
+
+
+@cache
+def _holds_installed(folder: str) -> bool:
+    """Asked once for each folder: a process has thousands of modules."""
+    path = Path(folder)
+    return not PACKAGES.isdisjoint(path.parts) or any(path.is_relative_to(library) for library in _standard_library())
 
 
 @cache
 def _standard_library() -> tuple[Path, ...]:
-    """Asked once: it takes a millisecond, and a process has thousands of modules."""
+    """Asked once: it takes a millisecond."""
     return tuple({Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib")})

@@ -149,8 +149,8 @@ class Recipe(BaseModel):
     )
     shape: str | None = option(
         None,
-        "1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64; several fixed ones with commas; the model's "
-        "own where left out.",
+        "1x3x320x320, x:1..4..16x3x224x224 (min..opt..max), ids:1x128:int64; linked ids:1x{s=1..16..128} mask:1x{s+1}; "
+        "values of integers n=1..30..500; several fixed ones with commas; the model's own where left out.",
     )
     weights: str | None = option(
         None, "pretrained, random (seeded), or a state dict's path; pretrained where the model has any.", for_=TORCH

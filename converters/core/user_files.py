@@ -88,11 +88,12 @@ def files_read() -> dict[str, str]:
     """The user's own files by absolute path, with the SHA-256 of what was read; none of an installed package or of ours."""
     found = dict(_executed)
     main = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()  # a worker's is ours
+    folders: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")  # getattr would wake modules that load lazily
         if file and file.endswith(".py"):  # torch has modules without a file
-            path = Path(file).resolve()
-            if path.is_file() and path != main and str(path) not in found and _is_users(name, path):
+            path = _resolved(file, folders)
+            if _is_users(name, path) and path != main and str(path) not in found and path.is_file():
                 found[str(path)] = hash_file(path)
     for name, before in list(_opened.items()):
         path = Path(name).resolve()
@@ -100,6 +101,15 @@ def files_read() -> dict[str, str]:
         if not ours and path.is_file() and name not in _written and str(path) not in found:
             found[str(path)] = hash_file(path) if stamp(path) == before else CHANGED
     return found
+
+
+def _resolved(file: str, folders: dict[str, str]) -> Path:
+    """Without links. `folders` has the folders that were met before: thousands of files are in few hundred."""
+    folder, name = os.path.split(file)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    path = os.path.join(folders[folder], name)
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
 
 
 def _is_users(module: str, path: Path) -> bool:

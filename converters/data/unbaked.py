@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.errors import ConversionError, UserError
+from enginesmith.converters.core.inputs import Dim, InputSpec
 from enginesmith.converters.core.records import TensorInfo
 from enginesmith.converters.core.samples import Feed
 from enginesmith.converters.data.samples import Own, make_samples
@@ -26,16 +27,17 @@ def unbaked(
 ) -> tuple[Stacked, str] | None:
     """Set the batch free in the graph at `model`, in place, where it states another one for its `inputs` than the specs do, or
     states none and runs at another one alone. `run` runs it. Returns what runs the graph as it was on any batch, and what
-    was done; None where nothing is to be done.
+    was done; None where nothing is to be done, or nothing can be though the graph states no batch: what it refuses is then
+    told as of any input.
 
-    Raises ConversionError where it can't be set free.
+    Raises UserError where it states another batch, which can't be set free.
     """
-    samples, made = make_samples(specs, task, 1, 0, own=own, way=own.ways(specs)[0])
+    samples, made = make_samples(_first_alone(specs), task, 1, 0, own=own, way=own.ways(specs)[0])
     feeds = [feed for sample, feed in zip(samples.samples, made, strict=True) if not sample.probe]
-    sizes = _stated(inputs, specs)
-    if not sizes and _runs(run, feeds[0]):
+    stated = _stated(inputs, specs)
+    if not stated and _runs(run, feeds[0]):
         return None
-    sizes = sizes or _found(inputs, specs, run, feeds[0])
+    sizes = stated or _found(inputs, run, feeds[0])
     if not sizes:
         return None
     batch = next(iter(sizes.values()))[0]
@@ -52,7 +54,36 @@ def unbaked(
     kept.mkdir()
     for file in model.parent.glob(f"{model.name}*"):
         shutil.move(file, kept / file.name)
-    return free(kept / model.name, model, sizes, run, list(others.values()))
+    try:
+        return free(kept / model.name, model, sizes, run, list(others.values()))
+    except ConversionError as error:
+        for file in kept.iterdir():
+            shutil.move(file, model.parent / file.name)
+        if stated:
+            name, shape = next(iter(stated.items()))
+            told = "x".join(map(str, shape))
+            raise UserError(
+                f"the shape given for {name} doesn't fit the model's {told}: {error}; {error.remedy}"
+            ) from None
+        return None
+
+
+def _first_alone(specs: Sequence[InputSpec]) -> list[InputSpec]:
+    """With no other range than those of first sizes."""
+    return [
+        spec.model_copy(
+            update={
+                "dims": tuple(
+                    Dim(min=dim.min, opt=dim.opt, max=dim.max)
+                    if axis == 0
+                    else Dim(min=dim.opt, opt=dim.opt, max=dim.opt)
+                    for axis, dim in enumerate(spec.dims)
+                ),
+                "shapes": (),
+            }
+        )
+        for spec in specs
+    ]
 
 
 def _stated(inputs: Sequence[TensorInfo], specs: Sequence[InputSpec]) -> Mapping[str, Sequence[int]]:
@@ -64,9 +95,7 @@ def _stated(inputs: Sequence[TensorInfo], specs: Sequence[InputSpec]) -> Mapping
     }
 
 
-def _found(
-    inputs: Sequence[TensorInfo], specs: Sequence[InputSpec], run: Run, feed: Feed
-) -> Mapping[str, Sequence[int]]:
+def _found(inputs: Sequence[TensorInfo], run: Run, feed: Feed) -> Mapping[str, Sequence[int]]:
     """The shapes at which the graph runs, where the inputs with the first input's open first size have another one."""
     named = [info.name for info in inputs if info.shape and isinstance(info.shape[0], str)]
     if not named:

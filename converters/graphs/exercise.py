@@ -107,12 +107,14 @@ def exercise(
     scratch: Path,
     *,
     strict: bool,
+    blending: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Exercised:
     """Keep the probes among the samples that `reference` takes, and search for more where they don't show all.
 
     `results` are those of the ordinary samples, `pace` is how many seconds the reference takes for one. With `strict` a
-    sample on which PyTorch leaves a result open is none.
+    sample on which PyTorch leaves a result open is none. `blending` says that the model has an operator as those of `BLENDING`
+    which the graph has in other words.
     """
     progress("samples that show more")
     ordinary = samples.ordinary()
@@ -125,7 +127,8 @@ def exercise(
     ranges = index_ranges(graph)
     most = int(PROBING / max(pace, 1e-6))
     proposals = [(s, f) for s, f in zip(samples.samples, feeds, strict=True) if s.probe]
-    for sample, feed in _suitable(graph, ranges, proposals):
+    blending = blending or any(node.op_type in BLENDING for node in ordered(graph))
+    for sample, feed in _suitable(graph, ranges, proposals, blending):
         if len(collection.kept) - len(ordinary) < most and not collection.endless:
             collection.add(sample, feed)
     coverage = None
@@ -147,10 +150,9 @@ def exercise(
 
 
 def _suitable(
-    graph: ir.Graph, ranges: Mapping[str, tuple[int, int]], proposals: Sequence[tuple[Sample, Feed]]
+    graph: ir.Graph, ranges: Mapping[str, tuple[int, int]], proposals: Sequence[tuple[Sample, Feed]], blending: bool
 ) -> Iterator[tuple[Sample, Feed]]:
     """Indices brought into their tables; without what the graph's operators leave to each backend."""
-    blending = any(node.op_type in BLENDING for node in ordered(graph))
     sized = decides_sizes(graph)
     for sample, feed in proposals:
         if blending and not all(np.isfinite(array).all() for array in feed.values() if array.dtype.kind == "f"):

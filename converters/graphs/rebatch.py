@@ -99,6 +99,8 @@ def _prove(model: Path, stacked: Stacked, feeds: Sequence[Feed]) -> None:
     for feed in feeds:
         found = dict(zip(names, session.run(None, dict(feed)), strict=True))
         stacked.axes = stacked.axes or _axes(single, found)
+        if not stacked.axes:
+            raise ConversionError("no output has more items when the inputs have")
         compared = compare_outputs(
             "tensor",
             Sample(name=f"{len(feed[stacked.inputs[0]])} items"),

@@ -204,6 +204,7 @@ class Export(Stage[ExportOptions]):
                 admitted.pace,
                 context.scratch,
                 strict=True,
+                blending=exporter.blends(found.road),
                 progress=context.progress,
             )
             exact = exact_results(

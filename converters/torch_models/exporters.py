@@ -76,6 +76,14 @@ class Exporter:
         """Have operators been replaced by ours on that road?"""
         return road.decomposed and self._replaced.get(road.strict) is not self._programs.get(road.strict)
 
+    def blends(self, road: Road) -> bool:
+        """Has the module Fourier transforms, which our operators write as products with matrices?"""
+        program = self._programs.get(road.strict)
+        return program is not None and any(
+            str(node.target).startswith(("aten.fft_", "aten._fft_", "aten.stft", "aten.istft"))
+            for node in program.graph.nodes
+        )
+
     def _program(self, road: Road, shapes: Any) -> torch.export.ExportedProgram:
         if road.strict not in self._programs:
             self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict, self._fixed)

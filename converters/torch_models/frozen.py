@@ -26,7 +26,7 @@ from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.facts import Doubt
 from enginesmith.converters.torch_models.literals import literals, words
 from enginesmith.converters.torch_models.outputs import flatten
-from enginesmith.converters.torch_models.provenance import RANDOM, Provenance, Read
+from enginesmith.converters.torch_models.provenance import RANDOM, Provenance, Read, is_tools
 from enginesmith.converters.torch_models.repeated import remembers
 from enginesmith.converters.torch_models.state import State
 
@@ -283,7 +283,7 @@ def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "
         return "value" if tried.path == run.path else "way"
     if isinstance(value, float) and not np.isfinite(value):
         return "none"  # int(nan) fails, whatever it is for
-    return "none" if _raised(tried.error, read) else "way"
+    return "none" if _raised(tried.error, read) or _refused(tried.error, read) else "way"
 
 
 def _raised(error: Exception, read: Read) -> bool:
@@ -298,6 +298,16 @@ def _raised(error: Exception, read: Read) -> bool:
         one.offset == at.tb_lasti and one.opname in ("RAISE_VARARGS", "RERAISE") for one in dis.get_instructions(code)
     )
     return explicit and (code.co_name in CHECKS or code in {frame.f_code for frame in read.frames})
+
+
+def _refused(error: Exception, read: Read) -> bool:
+    """Did the operator that read the value itself end the run, as `one_hot` does for a class that it was not told of?"""
+    at, last = error.__traceback__, None
+    while at is not None:
+        last, at = (last if is_tools(at.tb_frame) else at), at.tb_next
+    if last is None or not read.frames:
+        return False
+    return (last.tb_frame.f_code, last.tb_lasti) == (read.frames[0].f_code, read.instruction)
 
 
 def alternatives(read: Read) -> Iterator[Any]:

@@ -394,15 +394,20 @@ def _untraced() -> Iterator[None]:
             put(state)
 
 
+def is_tools(frame: FrameType) -> bool:
+    """Is it torch's, Python's or ours?"""
+    module = frame.f_globals.get("__name__", "")
+    return module.startswith("enginesmith.") or frame.f_code.co_filename.startswith((TORCH, "<frozen"))
+
+
 def user_frames() -> Iterator[FrameType]:
     """The stack without torch's own frames and ours, innermost first; a library's where there are no others."""
     frame: FrameType | None = sys._getframe(1)
     own: list[FrameType] = []
     others: list[FrameType] = []
     while frame is not None:
-        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
-        if not module.startswith("enginesmith.") and not file.startswith((TORCH, "<frozen")):
-            (others if is_installed(Path(file)) else own).append(frame)
+        if not is_tools(frame):
+            (others if is_installed(Path(frame.f_code.co_filename)) else own).append(frame)
         frame = frame.f_back
     yield from own or others
 

@@ -131,6 +131,10 @@ def _fate(state: StageRecord) -> str:
 
 
 def worker_environment(recipe: Recipe) -> dict[str, str]:
-    """What all workers get: the number of threads, for every runtime that reads it from the environment."""
+    """What all workers get: the number of threads, for every runtime that reads it from the environment; and that PyTorch's
+    sleep between its operators, unless the user has it otherwise: awake they take a core for nothing while a model is
+    traced, and on a busy machine each waits for the other.
+    """
     threads = str(recipe.threads or len(os.sched_getaffinity(0)))
-    return {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads}
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    return {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads, "OMP_WAIT_POLICY": policy}

@@ -222,10 +222,10 @@ def gather_nd(rewriter: Rewriter, node: ir.Node) -> Bounded:
 
 @rule("ScatterND", "ScatterElements")
 def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
-    """Values put back where they were taken from: a Where."""
+    """Values put back where they were taken from, or added to what stands there: a Where."""
     data, index, updates = (rewriter.get(value) for value in node.inputs)
     tag = index.positions
-    if tag is None or not tag.identity or attribute(node, "reduction", "none") != "none":
+    if tag is None or not tag.identity:
         raise NotApplicable("it writes to positions that depend on the data")
     if node.op_type == "ScatterND":
         depth, axis = bound(index.dims[-1]), 0
@@ -245,6 +245,9 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
     mask = rewriter.reshape(mask, [size if place in inside else 1 for place, size in enumerate(data.shape)])
     new = rewriter.reshape(rewriter.numeric(updates), data.shape)
     old = rewriter.numeric(data)
+    reduction = attribute(node, "reduction", "none")
+    if reduction != "none":  # each position is written to once
+        new = rewriter.emit(reduction.capitalize(), old, new, shape=data.shape, dtype=old.dtype)
     return Bounded(rewriter.emit("Where", mask, new, old, shape=data.shape, dtype=old.dtype), data.dims)
 
 

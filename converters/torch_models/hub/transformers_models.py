@@ -17,6 +17,10 @@ from enginesmith.converters.torch_models.hub.generation import decoder_parts, en
 from enginesmith.converters.torch_models.hub.part import MODEL, Part, Parts
 
 IMAGE_CLASSES = "ForImageClassification"
+ATTENTION = "eager"
+"""Matrix products and a softmax. PyTorch's fused attention gives zeros where every key is masked, as for the padding on the left
+of a prompt, and exporters' translations a mean of all: nobody reads these rows, but they differ.
+"""
 
 
 def build(folder: Path, pretrained: bool, trust: bool) -> tuple[nn.Module, tuple[str, ...]]:
@@ -31,9 +35,14 @@ def build(folder: Path, pretrained: bool, trust: bool) -> tuple[nn.Module, tuple
         kind = _class(config)
         if not pretrained:
             make = getattr(kind, "_from_config", None) or kind.from_config
-            return make(config, dtype=torch.float32), ()
+            return make(config, dtype=torch.float32, attn_implementation=ATTENTION), ()
         module, info = kind.from_pretrained(
-            folder, config=config, dtype=torch.float32, output_loading_info=True, **_only(kind, known)
+            folder,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=ATTENTION,
+            output_loading_info=True,
+            **_only(kind, known),
         )
     except UserError:
         raise

@@ -160,7 +160,8 @@ def pow(x: Any, y: Any) -> Pair:
     made = exp(mul(log(base), y))
     nothing = torch.logical_and(base.re == 0, base.im == 0)
     # 0 to the power of 0 is 1, to any other one that has a value 0
-    re = torch.where(nothing, torch.as_tensor(eq(y, 0)).to(made.re.dtype), made.re)
+    alone = eq(y, 0).to(made.re.dtype) if isinstance(y, Pair | Tensor) else float(y == 0)
+    re = torch.where(nothing, alone, made.re)
     return Pair(re, torch.where(nothing, torch.zeros_like(made.im), made.im))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accum
     """
     given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if len(given) != 1 or given[0][1].dtype not in (torch.bool, torch.uint8):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     before, mask = given[0]
     after = x.ndim - before - mask.ndim
     mask = mask.to(torch.bool)
@@ -66,6 +67,7 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     row = x.shape[x.ndim - shared :]
     if source.ndim < shared or tuple(source.shape[source.ndim - shared :]) != tuple(row):
         shared, row = 0, x.shape[:0]
-    rows = mask[(..., *[0] * shared)].expand(x.shape[: x.ndim - shared])
+    lead: tuple[Any, ...] = (Ellipsis, *[0] * shared)
+    rows = mask[lead].expand(x.shape[: x.ndim - shared])
     placed = _placed(rows, source.reshape(-1, math.prod(row)), 0).reshape(*rows.shape, *row)
     return torch.where(rows.reshape(*rows.shape, *[1] * shared), placed, x)

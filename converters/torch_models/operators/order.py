@@ -25,6 +25,19 @@ def _numbers_first(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor | None]:
     return values, places, torch.logical_not(missing).sum(dim)
 
 
+@decomposes(aten.sort.stable)
+def sort(x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+    """ONNX's TopK is stable, in both directions."""
+    values, places = torch.sort(x.to(torch.int32) if x.dtype == torch.bool else x, dim=dim, descending=descending)
+    return values.to(x.dtype), places
+
+
+@decomposes(aten.argsort.stable)
+def argsort(x: Tensor, *, stable: bool, dim: int = -1, descending: bool = False) -> Tensor:
+    """The places alone."""
+    return sort(x, stable=stable, dim=dim, descending=descending)[1]
+
+
 @decomposes(aten.kthvalue.default)
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """NaN is greater than all. Of equal elements, the place is that of any of them."""

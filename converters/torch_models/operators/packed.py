@@ -61,7 +61,7 @@ def _pad(
     data: Tensor, sizes: _Lengths, batch_first: bool, padding_value: float, total_length: Any
 ) -> tuple[Tensor, Tensor]:
     x = sizes.padded(data)
-    wanted = total_length
+    wanted: Any = total_length
     if isinstance(total_length, _Longest):
         wanted = sizes.lengths.max().item()
         torch._check(wanted >= 0)
@@ -103,7 +103,7 @@ def padded() -> Iterator[None]:
         "rnn_tanh": _layers(_VF.rnn_tanh, "RNN", "Tanh"),
         "rnn_relu": _layers(_VF.rnn_relu, "RNN", "Relu"),
     }
-    unchecked = {"check_forward_args": lambda *_: None}  # that would make a number of the batch's size
+    unchecked: dict[str, Any] = {"check_forward_args": lambda *_: None}  # that would make a number of the batch's size
     with (
         mock.patch.multiple(nn.RNNBase, **unchecked),
         mock.patch.multiple(nn.LSTM, **unchecked),

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from enginesmith.converters.torch_models.operators.registry import decomposes
+from enginesmith.converters.torch_models.operators.sizes import Size
 
 aten = torch.ops.aten
 
-Size = int | torch.SymInt
 BILINEAR, NEAREST, BICUBIC = range(3)
 ZEROS, BORDER, REFLECTION = range(3)
 
 
 def _unnormalized(position: Tensor, size: Size, align_corners: bool) -> Tensor:
     """From -1 … 1 to pixels."""
-    return (position + 1) / 2 * (size - 1) if align_corners else ((position + 1) * size - 1) / 2
+    return (position + 1) / 2 * (size - 1) if align_corners else ((position + 1) * size - 1) / 2  # type: ignore[no-any-return]
 
 
 def _inside(position: Tensor, size: Size, padding: int, align_corners: bool) -> Tensor:
@@ -32,7 +32,7 @@ def _inside(position: Tensor, size: Size, padding: int, align_corners: bool) -> 
         extra = away - turns * span
         odd = turns - 2 * torch.floor(turns / 2) > 0
         position = torch.where(odd, span - extra, extra) + low
-    return position if padding == ZEROS else position.clamp(0, size - 1)  # type: ignore[arg-type]
+    return position if padding == ZEROS else position.clamp(0, size - 1)
 
 
 def read(x: Tensor, positions: list[Tensor], weights: Tensor, padding: int) -> Tensor:
@@ -45,7 +45,7 @@ def read(x: Tensor, positions: list[Tensor], weights: Tensor, padding: int) -> T
         if padding == ZEROS:
             inside = torch.logical_and(position >= 0, position <= size - 1)
             valid = inside if valid is None else torch.logical_and(valid, inside)
-        place = place * size + position.clamp(0, size - 1).to(torch.int64)  # type: ignore[arg-type]
+        place = place * size + position.clamp(0, size - 1).to(torch.int64)
     pixels = x.flatten(2).gather(2, place[:, None, :].expand(-1, x.shape[1], -1))
     if valid is not None:
         weights = torch.where(valid, weights, torch.zeros_like(weights))
@@ -96,7 +96,7 @@ def grid_sampler(x: Tensor, grid: Tensor, interpolation_mode: int, padding_mode:
     """`x` is N x C x [D x] H x W, `grid` N x [D' x] H' x W' x rank, its last axis in the order x, y, z."""
     rank = x.ndim - 2
     if rank == 2:
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     where = [
         _unnormalized(grid[..., rank - 1 - axis].flatten(1), x.shape[2 + axis], align_corners) for axis in range(rank)
     ]

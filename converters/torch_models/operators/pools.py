@@ -17,11 +17,9 @@ from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from enginesmith.converters.torch_models.operators.registry import decomposes
-from enginesmith.converters.torch_models.operators.sizes import least, most, static
+from enginesmith.converters.torch_models.operators.sizes import Size, least, most, static
 
 aten = torch.ops.aten
-
-Size = int | torch.SymInt
 
 
 def _same(size: Size, windows: Size) -> tuple[int, int] | None:

@@ -64,7 +64,7 @@ def scatter_reduce(
         return shaped.reshape(())
     own = _indexed(src, index)
     if reduce != "mean" and include_self and own is src:
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     src = own
     start = x if include_self else x.scatter(dim, index, _neutral(reduce, x.dtype))
     if reduce != "mean":
@@ -97,3 +97,13 @@ def scatter_value_with_reduction(x: Tensor, dim: int, index: Tensor, value: floa
     """One number for all positions."""
     src = torch.full(index.shape, value, dtype=x.dtype, device=x.device)
     return torch.scatter_reduce(x, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
+
+
+@decomposes(aten.put.default, tolerance=2e-6)
+def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """Positions count through all elements, from the end where they are negative."""
+    flat, places = x.reshape(-1), index.reshape(-1)
+    places = torch.where(places < 0, places + flat.shape[0], places)
+    values = source.reshape(-1)
+    written = flat.scatter_add(0, places, values) if accumulate else flat.scatter(0, places, values)
+    return written.reshape(x.shape)

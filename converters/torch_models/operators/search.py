@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -157,11 +158,12 @@ def histogram_of_equal_bins(
 @decomposes(aten.bincount.default, tolerance=1e-6, normwise=True)
 def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """As long as the greatest number asks for, which a graph can't bound: `minlength` where it is more."""
-    length = x.amax().item() + 1
+    length: Any = x.amax().item() + 1
     torch._check(length >= 1)
-    size = torch.sym_max(length, minlength)
+    size: Any = torch.sym_max(length, minlength)
     counted = torch.ones_like(x) if weights is None else weights.to(torch.promote_types(weights.dtype, torch.float32))
-    return torch.zeros(size, dtype=counted.dtype, device=x.device).scatter_add(0, x.to(torch.int64), counted)
+    total = torch.zeros(size, dtype=counted.dtype, device=x.device)
+    return total.scatter_add(0, x.to(torch.int64), counted)
 
 
 @decomposes(aten._unique2.default)

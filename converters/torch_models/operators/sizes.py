@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+
+Size: TypeAlias = Any
+"""A number, or `torch.SymInt`, with which arithmetic is right and torch's stubs are not."""
 
 
 def static(size: int | torch.SymInt) -> bool:
@@ -12,11 +15,16 @@ def static(size: int | torch.SymInt) -> bool:
     return not isinstance(size, torch.SymInt) or size.node.maybe_as_int() is not None
 
 
+def _bounds(size: torch.SymInt) -> Any:
+    known: Any = size.node.shape_env
+    return known.bound_sympy(size.node.expr)
+
+
 def most(size: int | torch.SymInt) -> int:
     """The largest value that it may have: its bound where it is symbolic. Raises NotImplementedError where it has none."""
     if not isinstance(size, torch.SymInt):
         return int(size)
-    upper: Any = size.node.shape_env.bound_sympy(size.node.expr).upper
+    upper = _bounds(size).upper
     try:
         bound = int(upper)
     except (TypeError, ValueError, OverflowError):
@@ -30,7 +38,7 @@ def least(size: int | torch.SymInt) -> int:
     """The smallest value that it may have, 1 at least."""
     if not isinstance(size, torch.SymInt):
         return max(1, int(size))
-    return max(1, int(size.node.shape_env.bound_sympy(size.node.expr).lower))
+    return max(1, int(_bounds(size).lower))
 
 
 UNBOUNDED = 2**31

@@ -16,7 +16,9 @@ def hypot(x: Tensor, y: Tensor) -> Tensor:
     side is infinite, whatever the other one is (IEEE 754).
     """
     x, y = x.abs(), y.abs()
-    large, small = torch.maximum(x, y), torch.minimum(x, y)
+    # chosen by one comparison: TVM can't compile a maximum and a minimum of the same two in one kernel
+    first = x > y
+    large, small = torch.where(first, x, y), torch.where(first, y, x)
     ratio = small / torch.where(large == 0, torch.ones_like(large), large)
     length = large * torch.sqrt(1 + ratio * ratio)
     infinite = torch.logical_or(torch.isinf(x), torch.isinf(y))

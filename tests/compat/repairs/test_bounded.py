@@ -159,6 +159,28 @@ def test_boolean_indexing_read_and_written(x: Any) -> None:
     agree(ASSIGNED, {"x": x})
 
 
+ADDED = repaired("""
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[6, 2] x) => (float[6, 2] y, float[6, 2] z)
+<float[1] zero = {0}, float[1] two = {2}, int64 c = {0}> {
+  column = Gather <axis = 1> (x, c)
+  positive = Greater (column, zero)
+  found = NonZero (positive)
+  places = Transpose (found)
+  chosen = GatherND (x, places)
+  doubled = Mul (chosen, two)
+  y = ScatterND <reduction = "add"> (x, places, doubled)
+  z = ScatterND <reduction = "max"> (x, places, doubled)
+}
+""")
+
+
+@given(x=floats(6, 2))
+@settings(max_examples=25, deadline=None)
+def test_selected_rows_are_added_to(x: Any) -> None:
+    agree(ADDED, {"x": x})
+
+
 @given(
     shape=st.lists(st.integers(1, 4), min_size=1, max_size=3),
     axis=st.sampled_from([None, 0, -1]),

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from stages import compare, import_onnx, load_samples
 
-from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.samples import load_results
 
 FLOAT = TensorProto.FLOAT
@@ -147,7 +147,8 @@ def test_what_mixes_the_items_is_refused(tmp_path: Path) -> None:
     """A sum over the batch is another one for more items."""
     nodes = [node("ReduceSum", ["x", "axis"], ["s"], keepdims=1), node("Add", ["x", "s"], ["y"])]
     path = write(tmp_path, nodes, [2, 3], [2, 3], {"axis": [0]})
-    with pytest.raises(
-        ConversionError, match=r"takes a batch of 2 alone, and can't be set free: several items at once"
-    ):
+    fixed = (
+        r"doesn't fit the model's 2x3: the graph takes a batch of 2 alone, and can't be set free: several items at once"
+    )
+    with pytest.raises(UserError, match=fixed):
         import_onnx(tmp_path / "out", path, "x:1..4..8x3")

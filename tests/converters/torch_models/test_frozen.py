@@ -81,6 +81,7 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "constant": lambda _, x: x - float(x.mean()),
     "tensor": lambda _, x: x * torch.tensor([x[0, 0], x[0, 1]]).sum(),
     "numpy": lambda _, x: x * torch.from_numpy(np.sort(x.numpy())),
+    "classes": lambda _, x: torch.nn.functional.one_hot((x * 3).long()).float().sum(-2),
     "slice": lambda _, x: x[:, : int(x.max() * 3) + 1],
 }
 
@@ -111,6 +112,7 @@ SOUND: dict[str, Callable[..., Tensor]] = {
     "checks": checks,
     "shapes": shapes,
     "buffer": lambda m, x: x * 2 if m.limit > 1 and m.limit.item() < 3 else x,
+    "classes": lambda _, x: torch.nn.functional.one_hot((x > 0.5).long(), 2).float(),
     "masked": lambda _, x: x.clone().masked_fill_(x < 0, 0),
 }
 

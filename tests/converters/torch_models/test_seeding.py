@@ -74,3 +74,19 @@ def test_seeded_leaves_the_random_state_alone() -> None:
     with seeded(0):
         torch.rand(100)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"])
+def test_a_detector_is_aimed_without_running_all_of_it_again(name: str) -> None:
+    with seeded(0):
+        model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    layers = [module for module in model.backbone.modules() if isinstance(module, nn.Conv2d)]
+    runs: list[None] = []
+    handle = layers[0].register_forward_hook(lambda *_: runs.append(None))
+    seed_weights(model, INPUTS)
+    assert len(runs) == 2  # once to calibrate, once for all tries
+    handle.remove()
+    with torch.no_grad():
+        found, others = model(list(INPUTS)), model([1 - image for image in INPUTS])
+    assert max(len(result["scores"]) for result in found) > 5
+    assert not torch.equal(found[0]["scores"], others[0]["scores"])  # afterwards it computes as ever

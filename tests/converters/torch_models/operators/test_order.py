@@ -52,6 +52,16 @@ def test_mode():
             holds(aten.mode.default, values, dim, True)
 
 
+def test_stable_sorts_as_a_graph():
+    class Sorts(nn.Module):
+        def forward(self, x, truth):
+            down = torch.sort(x, dim=1, descending=True, stable=True)
+            return *x.sort(dim=1, stable=True), *down, *truth.sort(stable=True), x.argsort(dim=-1, stable=True)
+
+    ties = torch.tensor([[3.0, 1, 3, 2, 1, 1], [0, -1, 4, 4, -1, 2]])
+    exported_holds(Sorts(), ties, torch.tensor([True, False, True, False]))
+
+
 def test_order_as_a_graph_of_any_length():
     class Ranks(nn.Module):
         def forward(self, x):

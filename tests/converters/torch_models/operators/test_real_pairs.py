@@ -6,7 +6,12 @@ from operators_support import exported_holds
 from torch import nn
 
 from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.torch_models.arguments import Arguments
 from enginesmith.converters.torch_models.capture import capture
+from enginesmith.converters.torch_models.example import Example
+from enginesmith.converters.torch_models.exporters import Exporter, Road
+from enginesmith.converters.torch_models.outputs import flat, flatten
 
 
 class Rotary(nn.Module):
@@ -40,6 +45,13 @@ class Border(nn.Module):
 
     def forward(self, z, x):
         return z * x + 1j, {"conj": z.conj() / x}
+
+
+class Transformed(nn.Module):
+    """With a Fourier transform."""
+
+    def forward(self, z, x):
+        return torch.fft.fft(z) * x, z.abs()
 
 
 def test_complex_inputs_and_outputs_get_a_last_dimension():
@@ -92,3 +104,25 @@ def test_an_operator_without_a_form_on_pairs_is_named():
         ConversionError, match=r"^aten\.linalg_eig\.default on complex numbers can't be written with real ones$"
     ):
         capture(Unknown(), (torch.randn(3, 3),), None)
+
+
+def test_a_call_with_complex_numbers_is_real_at_an_engines_border():
+    z, x = torch.randn(2, 3, dtype=torch.complex64), torch.rand(3) + 1
+    arguments = Arguments.of(Border(), Example((z,), {"x": x}))
+    assert {name: tuple(tensor.shape) for name, tensor in arguments.tensors.items()} == {"z": (2, 3, 2), "x": (3,)}
+    names, found = flatten(arguments.call(Border(), list(arguments.tensors.values())))
+    assert [tuple(tensor.shape) for tensor in found] == [(2, 3, 2)] * 2
+    for tensor, expected in zip(found, (z * x + 1j, z.conj() / x), strict=True):
+        torch.testing.assert_close(torch.view_as_complex(tensor.contiguous()), expected)
+    assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize(("module", "blends"), [(Transformed(), True), (Border(), False)])
+def test_fourier_transforms_of_a_model_are_known(module, blends, tmp_path):
+    arguments = Arguments.of(module, Example((torch.randn(2, 4, dtype=torch.complex64), torch.rand(4))))
+    specs = [InputSpec.static(name, tensor.shape) for name, tensor in arguments.tensors.items()]
+    example = {name: tensor.numpy() for name, tensor in arguments.tensors.items()}
+    exporter = Exporter(flat(module, arguments), specs, ["first", "second"], example)
+    road = Road("dynamo", 18)
+    exporter.write(road, tmp_path / "model.onnx")
+    assert exporter.blends(road) == blends

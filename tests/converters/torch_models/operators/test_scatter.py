@@ -39,6 +39,12 @@ def test_a_source_larger_than_the_index():
     holds(aten.scatter_reduce.two, x, 1, index, src, "amax")
 
 
+def test_put():
+    for accumulate in (False, True):
+        holds(aten.put.default, torch.randn(3, 5), torch.tensor([[1, -2, 6]]), torch.randn(1, 3), accumulate)
+    holds(aten.put.default, torch.randn(3, 5), torch.tensor([1, 1, -14]), torch.randn(3), True)
+
+
 def test_scatter_of_a_number_with_a_reduction():
     index = torch.tensor([[0, 0, 3], [2, 2, 2]])
     for reduce in ("add", "multiply"):

@@ -37,7 +37,7 @@ def test_frames_as_real_numbers():
 
 
 @pytest.mark.parametrize(("n_fft", "hop", "length"), FORMS[:-1])
-@pytest.mark.parametrize("named", [{}, {"length": 1700}, {"length": 77}, {"normalized": True}])
+@pytest.mark.parametrize("named", [{}, {"length": 1599}, {"length": 77}, {"normalized": True}])
 def test_there_and_back(n_fft, hop, length, named):
     window = torch.hamming_window(length)
     z = torch.stft(torch.randn(2, 1600), n_fft, hop, length, window, return_complex=True)

@@ -1,0 +1,39 @@
+"""Attention under a mask: a query that may see no key gets zeros, as PyTorch's kernels give it.
+
+The exporter's own translation gives it the mean of all values: the padding on the left of a text, under a causal mask, has such
+queries. What it gives for masks that are added, it gives as PyTorch does.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from enginesmith.converters.torch_models.operators.registry import decomposes
+
+aten = torch.ops.aten
+
+
+@decomposes(aten.scaled_dot_product_attention.default, tolerance=2e-6, normwise=True)
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Under a boolean mask alone, float[..., queries, size]."""
+    if attn_mask is None or attn_mask.dtype != torch.bool or dropout_p or is_causal:
+        return NotImplemented  # type: ignore[no-any-return]
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = (each.repeat_interleave(repeats, -3) for each in (key, value))
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
+    weights = torch.softmax(torch.where(attn_mask, scores, torch.finfo(scores.dtype).min), -1)
+    found: Tensor = torch.matmul(torch.where(attn_mask, weights, 0.0), value)
+    return found
