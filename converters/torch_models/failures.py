@@ -98,9 +98,9 @@ def of_exporter(error: Exception) -> Failure:
     from enginesmith.converters.torch_models.operators.registry import why_impossible
     from enginesmith.converters.torch_models.user_lines import place
 
-    if isinstance(error, ConversionError):
-        return Failure(str(error), remedy=error.remedy, said=str(error))
     where = place(error)
+    if isinstance(error, ConversionError):
+        return Failure(str(error), where.operator, where.line, error.remedy, str(error))
     root: BaseException = error
     while root.__cause__ is not None:  # those raised from it only tell how to report a bug
         root = root.__cause__

@@ -141,16 +141,17 @@ class _OnPairs(Interpreter):
             return super().call_function(target, args, kwargs)
         found = on_pairs_of(target)
         if found is not None:
-            result = found.function(*args, **kwargs)
-        elif any(isinstance(each, Pair | complex) for each in given):
-            raise ConversionError(
-                f"{target} on complex numbers can't be written with real ones",
-                "compute with torch.view_as_real(…) there, whose last dimension is [real, imaginary]",
-            )
-        else:  # nothing but the dtype of what it makes is complex
+            return self._as_expected(found.function(*args, **kwargs))
+        if not any(isinstance(each, Pair | complex) for each in given):
             args, kwargs = pytree.tree_map(_real_dtype, (args, kwargs))
             result = super().call_function(target, args, kwargs)
-        return self._as_expected(result)
+            made = (each for each in pytree.tree_leaves(result) if isinstance(each, Tensor))
+            if not any(each.is_complex() for each in made):  # nothing but the dtype of what it makes was complex
+                return self._as_expected(result)
+        raise ConversionError(
+            f"{target} on complex numbers can't be written with real ones",
+            "compute with torch.view_as_real(…) there, whose last dimension is [real, imaginary]",
+        )
 
     def _as_expected(self, result: Any) -> Any:
         """Pairs where the graph has complex tensors, real tensors elsewhere, of the dtypes that it has."""

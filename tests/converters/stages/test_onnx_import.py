@@ -126,7 +126,7 @@ def test_truncated(tmp_path: Path, share: float) -> None:
 
 def test_unreadable(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").mkdir()
-    with pytest.raises(UserError, match=r"m\.onnx is gone since the build was planned"):
+    with pytest.raises(UserError, match=r"m\.onnx has changed since the build was planned"):
         import_onnx(tmp_path / "out", tmp_path / "m.onnx")
 
 
