@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -11,6 +14,11 @@ from unittest.mock import patch
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+FixedSizes = dict[tuple[int, int], str]
+"""The model's line that made a constant of a size, by the axis and the size."""
+_AXIS = re.compile(r"\.size\(\)\[(\d+)\]$")
+"""Of a size in the names that torch gives to what it follows."""
 
 
 def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any) -> torch.export.ExportedProgram:
@@ -43,15 +51,20 @@ def lowered(
 
 
 def captured(
-    module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any, strict: bool = False
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    dynamic_shapes: Any,
+    strict: bool = False,
+    fixed: FixedSizes | None = None,
 ) -> torch.export.ExportedProgram:
-    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does; with it alone where `strict`. Raises
-    what `torch.export.export` raises the first time.
+    """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does; with it alone where `strict`. What
+    makes a constant of a size is noted in `fixed`. Raises what `torch.export.export` raises the first time.
     """
     first: Exception | None = None
     for analysed in (True,) if strict else (False, True):
         try:
-            return _export(module, examples, dynamic_shapes, analysed)
+            with _noting(fixed if fixed is not None else {}):
+                return _export(module, examples, dynamic_shapes, analysed)
         except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model does
             first = first or error
     assert first is not None
@@ -78,11 +91,32 @@ def _export(
         try:
             return torch.export.export(module, examples, dynamic_shapes=dynamic_shapes, strict=strict)
         except torch._dynamo.exc.UserError as error:
-            try:
+            try:  # it parses a message, and may suggest what torch itself refuses
                 refined = refine_dynamic_shapes_from_suggested_fixes(error.msg, dynamic_shapes)
-            except Exception:  # noqa: BLE001 - it parses a message
+                return torch.export.export(module, examples, dynamic_shapes=refined, strict=strict)
+            except Exception:  # noqa: BLE001 - the first error says what the model needs
                 raise error from None
-            return torch.export.export(module, examples, dynamic_shapes=refined, strict=strict)
+
+
+@contextmanager
+def _noting(fixed: FixedSizes) -> Iterator[None]:
+    """Note where the model's code makes a constant of a size, the first time that it does."""
+    from torch._guards import TracingContext
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    from enginesmith.converters.torch_models.user_lines import line_of_frames
+
+    replace = ShapeEnv._set_replacement
+
+    def noting(env: Any, symbol: Any, target: Any, reason: str) -> None:
+        names = [source.name for source in env.var_to_sources.get(symbol, ())] if target.is_number else []
+        for axis in filter(None, map(_AXIS.search, names)):
+            stack = TracingContext.extract_stack() or traceback.extract_stack()
+            fixed.setdefault((int(axis[1]), int(target)), line_of_frames(_own_frames(None, stack)))
+        replace(env, symbol, target, reason)
+
+    with patch.object(ShapeEnv, "_set_replacement", noting):
+        yield
 
 
 def _own_frames(tracer: Any, stack: traceback.StackSummary) -> traceback.StackSummary:

@@ -14,7 +14,7 @@ from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.index_types import widen_indices
-from enginesmith.converters.torch_models.capture import captured, lowered
+from enginesmith.converters.torch_models.capture import FixedSizes, captured, lowered
 from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Exporter:
         self.examples = _tensors(specs, example)
         self.module, self.specs, self.names = module, specs, list(names)
         self._programs: dict[bool, torch.export.ExportedProgram] = {}
+        self._fixed: FixedSizes = {}
         self._replaced: dict[bool, torch.export.ExportedProgram] = {}
 
     def write(self, road: Road, path: Path) -> None:
@@ -65,7 +66,7 @@ class Exporter:
         else:
             opset = min(road.opset, TORCHSCRIPT_NEWEST)
             _torchscript(self.module, self.specs, self.examples, self.names, opset, path)
-        _check_dynamic(describe(path), self.specs)
+        _check_dynamic(describe(path), self.specs, self._fixed if road.tool == DYNAMO else {})
 
     def captured(self, road: Road) -> bool:
         """Has the dynamo exporter followed the module's code on that road?"""
@@ -85,7 +86,7 @@ class Exporter:
 
     def _program(self, road: Road, shapes: Any) -> torch.export.ExportedProgram:
         if road.strict not in self._programs:
-            self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict)
+            self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict, self._fixed)
         if not road.decomposed:
             return self._programs[road.strict]
         if road.strict not in self._replaced:
@@ -178,16 +179,17 @@ def _torchscript(
                 stray.unlink()
 
 
-def _check_dynamic(facts: GraphFacts, specs: Sequence[InputSpec]) -> None:
-    """A dimension that was asked for as dynamic and came out fixed is a failed export, not a detail."""
+def _check_dynamic(facts: GraphFacts, specs: Sequence[InputSpec], fixed: FixedSizes) -> None:
+    """A dimension that was asked for as dynamic and came out fixed is a failed export, not a detail. `fixed` has the model's lines."""
     shapes = {info.name: info.shape for info in facts.inputs}
     for spec in specs:
         for axis, dim in enumerate(spec.dims):
             size = shapes[spec.name][axis] if spec.name in shapes else None
             if dim.dynamic and isinstance(size, int):
+                line = fixed.get((axis, size), "")
                 raise ConversionError(
                     f"dimension {axis} of {spec.name} was asked for as {dim.min}..{dim.opt}..{dim.max}, "
-                    f"but the exporter fixed it at {size}",
+                    f"but the exporter fixed it at {size}" + (f" ({line})" if line else ""),
                     "the model computes with that size as a Python number: use tensor shapes in reshape and view, "
                     "try the other exporter (--exporter), or give a fixed shape",
                 )

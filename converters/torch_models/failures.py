@@ -30,6 +30,11 @@ _KNOWN = (
         BRANCH,
     ),
     (
+        re.compile(r"satisfy the generated guard (.{1,200}?)\.?$", re.MULTILINE),
+        "the model takes only sizes with {}",
+        "give ranges of --shape that are so, or rewrite what compares sizes",
+    ),
+    (
         re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]{1,120})'"),
         "no translation of {}",
         LACKING,
@@ -41,6 +46,8 @@ _KNOWN = (
     ),
 )
 """What torch says, in words of ours for what it names, and what to do."""
+_SIZE = re.compile(r"L\['(\w+)'\]\.size\(\)\[(\d+)\]")
+"""How torch names a size of an input."""
 _DTYPES = re.compile(
     r"same dtype|[Ii]nput type \([\w.]+\) and (?:bias|weight) type|expected scalar type \w+ but found|"
     r"not implemented for '(?:Half|BFloat16)'"
@@ -103,7 +110,7 @@ def of_exporter(error: Exception) -> Failure:
     reason = reason.partition("  [Caused by ")[0]  # a dump of the value follows
     for pattern, words, instead in _KNOWN:
         if found := pattern.search(text):
-            reason, remedy = words.format(found[1].replace("::", ".")), instead
+            reason, remedy = words.format(_SIZE.sub(r"\1.shape[\2]", found[1]).replace("::", ".")), instead
     if known := why_impossible(where.operator):
         reason, remedy = f"{where.operator}: {known.reason}", known.instead
     return Failure(reason, where.operator, where.line, remedy or REWRITE, said)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import StackSummary
 from types import FrameType
 from typing import Any
 
@@ -58,6 +59,11 @@ def place(error: BaseException) -> Place:
 def line_of_stack(text: str) -> str:
     """The innermost of the author's lines in a text that holds a stack as Python writes it; empty without one."""
     return _first([(found["file"], int(found["line"])) for found in reversed([*_FRAME.finditer(text)])])
+
+
+def line_of_frames(stack: StackSummary) -> str:
+    """The innermost of the author's lines in a stack, outermost call first; empty without one."""
+    return _first([(frame.filename, frame.lineno or 0) for frame in reversed(stack)])
 
 
 def scopes_of_name(name: str) -> list[str]:

@@ -37,7 +37,7 @@ TEXT = """g (float[1,4,8,8] x) => (float[1,5] y) {
 class Data:
     """Random inputs; a dataset as far as an evaluator needs one."""
 
-    name, weak, labelled, rows = "random", True, False, 24
+    name, weak, made_up, labelled, rows = "random", True, True, False, 24
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -115,7 +115,10 @@ def test_dynamic_batch_and_size(tmp_path: Path, models: Path, exporter: str) -> 
 def test_a_baked_size_names_the_dimension_and_the_next_road_keeps_it(tmp_path: Path, models: Path) -> None:
     facts = export(tmp_path / "out", "baked", path=models, shape="1..2..4x3", exporter="dynamo")
     fixed, strict = facts.attempts
-    assert re.match(r"dimension 0 of x was asked for as 1\.\.2\.\.4, but .* fixed it at 2", fixed.error)
+    assert re.match(
+        r"dimension 0 of x was asked for as 1\.\.2\.\.4, but .* fixed it at 2 \(\w+\.py:\d+: .*", fixed.error
+    )
+    assert "int(" in fixed.error.splitlines()[0], "the line that makes it a number"
     assert (strict.tool, strict.error) == ("dynamo, strict", "")
     assert compare(tmp_path / "compared", tmp_path / "out").verdict == "pass"
 

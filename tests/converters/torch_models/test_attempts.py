@@ -19,6 +19,8 @@ from enginesmith.converters.graphs.onnxruntime import session
 from enginesmith.converters.graphs.trial import Trial
 from enginesmith.converters.torch_models.attempts import Found, find_graph, newer_opset
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
+from enginesmith.converters.torch_models.failures import of_exporter
+from enginesmith.pipeline.job.shapes import parse_shapes
 
 BOTH = {DYNAMO: "", TORCHSCRIPT: ""}
 
@@ -26,6 +28,11 @@ BOTH = {DYNAMO: "", TORCHSCRIPT: ""}
 class Twice(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.hypot(x, x)
+
+
+class Odd(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, 1:] if x.shape[1] % 2 == 1 else x
 
 
 class Scripted:
@@ -155,3 +162,13 @@ def test_what_is_told_of_an_attempt_is_one_line(tmp_path: Path) -> None:
 
 
 EMPTY = '<ir_version: 10, opset_import: ["" : 18]> g (float[1] x) => (float[1] y) { y = Identity(x) }'
+
+
+def test_what_the_sizes_must_be_is_told(tmp_path: Path) -> None:
+    specs = parse_shapes("x:4x3..5..9")
+    exporter = Exporter(Odd(), specs, ["output"], OrderedDict(x=np.ones((4, 5), np.float32)))
+    with pytest.raises(torch._dynamo.exc.UserError) as caught:
+        exporter.write(Road(DYNAMO, 18), tmp_path / "model.onnx")
+    failure = of_exporter(caught.value)
+    assert failure.reason == "the model takes only sizes with (x.shape[1] % 2) == 1"
+    assert "--shape" in failure.remedy
