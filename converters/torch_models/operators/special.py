@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from enginesmith.converters.torch_models.operators.gamma import polynomial
 from enginesmith.converters.torch_models.operators.registry import decomposes
 
 aten = torch.ops.aten
@@ -23,3 +27,74 @@ def hypot(x: Tensor, y: Tensor) -> Tensor:
     length = large * torch.sqrt(1 + ratio * ratio)
     infinite = torch.logical_or(torch.isinf(x), torch.isinf(y))
     return torch.where(infinite, torch.full_like(length, torch.inf), length)
+
+
+ERFINV_NEAR = (
+    *(1.50140941, 0.246640727, -0.00417768164, -0.00125372503, 0.00021858087, -4.39150654e-06, -3.5233877e-06),
+    *(3.43273939e-07, 2.81022636e-08),
+)
+ERFINV_FAR = (
+    *(2.83297682, 1.00167406, 0.00943887047, -0.0076224613, 0.00573950773, -0.00367342844, 0.00134934322),
+    *(0.000100950558, -0.000200214257),
+)
+
+
+@decomposes(aten.erfinv.default, aten.special_erfinv.default, tolerance=2e-6)
+def erfinv(x: Tensor) -> Tensor:
+    """By two polynomials of log(1 - x^2).
+
+    Source: Giles, "Approximating the erfinv function", GPU Computing Gems, 2011, single precision, from which float64 gains
+    nothing.
+    """
+    x = x if x.dtype.is_floating_point else x.to(torch.get_default_dtype())
+    end = x.abs() == 1
+    w = -torch.log((1 - x) * (1 + x))
+    near = polynomial(w - 2.5, ERFINV_NEAR)
+    far = polynomial(torch.sqrt(torch.where(w < 5, torch.full_like(w, 5), w)) - 3, ERFINV_FAR)
+    found = torch.where(w < 5, near, far) * x
+    return torch.where(end, x * torch.inf, found)
+
+
+@decomposes(aten.signbit.default)
+def signbit(x: Tensor) -> Tensor:
+    """A zero's sign is its reciprocal's. A NaN counts as positive: no graph can tell."""
+    if not x.dtype.is_floating_point:
+        return x < 0 if x.dtype != torch.bool else torch.zeros_like(x)
+    reciprocal = 1 / torch.where(x == 0, x, torch.ones_like(x))
+    return torch.logical_or(x < 0, reciprocal < 0)
+
+
+@decomposes(aten.copysign.Tensor)
+def copysign(x: Tensor, y: Tensor) -> Tensor:
+    """The first one's magnitude with the second one's sign, of zeros too."""
+    kind = torch.result_type(x, y)
+    size = x.abs().to(kind if kind.is_floating_point else torch.get_default_dtype())
+    return torch.where(signbit(y), -size, size)
+
+
+@decomposes(aten.copysign.Scalar)
+def copysign_of_number(x: Tensor, y: float) -> Tensor:
+    """As `copysign`, with a sign that is known."""
+    size = x.abs()
+    size = size if size.dtype.is_floating_point else size.to(torch.get_default_dtype())
+    return -size if math.copysign(1, y) < 0 else size
+
+
+@decomposes(aten.frexp.Tensor)
+def frexp(x: Tensor) -> Any:
+    """Mantissa and exponent, exactly: by halvings of powers of two, largest first."""
+    if x.dtype not in (torch.float32, torch.float16):
+        return NotImplemented
+    single = x.dtype == torch.float32
+    least, digits = (-126, 24) if single else (-14, 11)
+    whole = torch.logical_and(torch.isfinite(x), x != 0)
+    size = torch.where(whole, x.abs(), torch.ones_like(x))
+    exponent = torch.ones_like(x, dtype=torch.int32)
+    for bound, lift in ((2.0**least, digits), (1.0, -least)):
+        low = size < bound
+        size, exponent = torch.where(low, size * 2.0**lift, size), torch.where(low, exponent - lift, exponent)
+    for power in (64, 32, 16, 8, 4, 2, 1) if single else (8, 4, 2, 1):
+        high = size >= 2.0**power
+        size, exponent = torch.where(high, size * 2.0**-power, size), torch.where(high, exponent + power, exponent)
+    mantissa = torch.where(x < 0, -size, size) / 2
+    return torch.where(whole, mantissa, x), torch.where(whole, exponent, torch.zeros_like(exponent))

@@ -24,3 +24,45 @@ def test_hypot_as_a_graph():
             return torch.hypot(x, y)
 
     exported_holds(Length(), torch.randn(3, 4), torch.randn(4))
+
+
+FINE = torch.cat([torch.linspace(-1, 1, 2001), 1 - torch.logspace(-7, -1, 50), torch.logspace(-30, -1, 50)])
+
+
+def test_erfinv():
+    for value in (FINE, torch.tensor([1.0, -1, 0, -0.0, 1.5, torch.nan, torch.inf]), torch.tensor([0, 1])):
+        holds(aten.erfinv.default, value)
+
+
+def test_signs():
+    x, y = pairs(EDGES[:-1])
+    holds(aten.signbit.default, x)
+    holds(aten.signbit.default, torch.tensor([1, -1, 0]))
+    holds(aten.copysign.Tensor, x, y)
+    holds(aten.copysign.Tensor, torch.tensor([1, -2]), torch.tensor([-1, 0]))
+    for number in (2.0, -1, -0.0):
+        holds(aten.copysign.Scalar, x, number)
+
+
+def test_frexp():
+    powers = 2.0 ** torch.arange(-148, 128)
+    for value in (torch.randn(100) * 100, powers, torch.nextafter(powers, 2 * powers), EDGES[EDGES.isfinite()]):
+        holds(aten.frexp.Tensor, value)
+
+
+def test_special_functions_as_a_graph():
+    class Functions(nn.Module):
+        def forward(self, x, y):
+            normal = torch.special.erfinv(y), *torch.frexp(x), torch.copysign(x, y)
+            return (
+                *normal,
+                torch.lgamma(x),
+                torch.digamma(x),
+                torch.polygamma(2, x.abs()),
+                torch.i0(x),
+                torch.special.i1e(x),
+            )
+
+    shape = {0: torch.export.Dim("n", max=99)}
+    x, y = torch.randn(30, 4) * 3, torch.rand(30, 4) * 1.9 - 0.95
+    exported_holds(Functions(), x, y, dynamic_shapes=(shape, shape), tolerance=1e-5, normwise=True)
