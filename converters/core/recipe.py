@@ -238,7 +238,7 @@ class Recipe(BaseModel):
                 raise ValueError("give a number, or a file of your own")
             return value
         count = int(value) if isinstance(value, str) else value
-        if isinstance(count, int) and not 1 <= count <= MOST_SAMPLES:
+        if not isinstance(count, int) or not 1 <= count <= MOST_SAMPLES:
             raise ValueError(f"give 1 to {MOST_SAMPLES}, or a file of your own")
         return count
 

@@ -7,8 +7,6 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from enginesmith.converters.core.inputs import Dim, InputSpec
 from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.data.samples import Own, make_samples
@@ -24,6 +22,8 @@ def with_values(specs: Sequence[InputSpec], own: Own, task: str, run: Run) -> tu
     """The inputs, with a range of values where another value gives outputs of another shape and no range was said: half the
     example's to twice it, as far as the model takes that; and what to tell the user of each.
     """
+    import numpy as np
+
     found, notes = list(specs), []
     for place, spec in enumerate(specs):
         static = not any(dim.dynamic for dim in spec.dims) and not spec.shapes

@@ -39,7 +39,6 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
-from enginesmith.converters.graphs.kernels import told as told_widened
 from enginesmith.converters.graphs.rounding import moved
 from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
@@ -95,6 +94,7 @@ class OnnxImport(Stage[ImportOptions]):
 
         from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.graphs.index_ranges import index_ranges
+        from enginesmith.converters.graphs.kernels import told as told_widened
 
         sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):

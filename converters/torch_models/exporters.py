@@ -13,7 +13,6 @@ from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.graphs.index_types import widen_indices
 from enginesmith.converters.torch_models.capture import FixedSizes, captured, lowered
 from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
@@ -125,6 +124,7 @@ def _dynamo(
     import torch
 
     from enginesmith.compat.saving import save
+    from enginesmith.converters.graphs.index_types import widen_indices
 
     written = torch.onnx.export(
         program,

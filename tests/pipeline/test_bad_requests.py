@@ -78,7 +78,7 @@ def refused(answer, folder: Path, *words: str) -> None:
         ("lenet --backend tvm --target x86-64-v3+avx999", ["'x86-64-v3+avx999'", "x86-64-v3+vnni"]),
         ("lenet --backend tvm --shape x:1x1x28x28,x:1x28x28", ["the shapes of x differ in rank"]),
         ("lenet --precision fp12", ["precision = 'fp12'"]),
-        ("lenet --samples 0", ["samples = 0"]),
+        ("lenet --samples 0", ["samples = '0'", "1 to 64"]),
         ("lenet --weights nowhere.pt", ["no weights nowhere.pt"]),
         ("good.onnx --weights random", ["weights is for PyTorch models"]),
         ("good.onnx --backend tvm --tune soon", ["can't read tune = 'soon'", "10m"]),
