@@ -19,7 +19,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "size"), FORMS, ids=str)
+@pytest.mark.parametrize(("shape", "size"), FORMS)
 def test_adaptive(shape, size):
     mean = getattr(aten, f"adaptive_avg_pool{len(size)}d").default
     greatest = getattr(aten, f"adaptive_max_pool{len(size)}d").default

@@ -37,7 +37,7 @@ def test_searchsorted_by_side_and_sorter():
     holds(aten.searchsorted.Tensor, EDGES, EDGES, side="right")
 
 
-@pytest.mark.parametrize("values", [torch.randn(30), torch.tensor([-2.0, 2, 1, 0, -0.5]), torch.ones(2, 2)], ids=str)
+@pytest.mark.parametrize("values", [torch.randn(30), torch.tensor([-2.0, 2, 1, 0, -0.5]), torch.ones(2, 2)])
 def test_histograms(values):
     for limits in ((5, -2, 2), (5,), (7, 1, 1)):
         holds(aten.histc.default, values, *limits)
@@ -65,7 +65,6 @@ def test_bincount():
         torch.tensor([5]),
         torch.randint(0, 2, (9, 3, 2)),
     ],
-    ids=str,
 )
 def test_distinct(values):
     holds(aten._unique2.default, values, True, True, True)

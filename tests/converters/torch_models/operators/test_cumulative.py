@@ -21,14 +21,14 @@ VALUES = {
 RUNNING = (aten.cummax.default, aten.cummin.default, aten.cumprod.default, aten.logcumsumexp.default)
 
 
-@pytest.mark.parametrize("operator", RUNNING, ids=str)
+@pytest.mark.parametrize("operator", RUNNING)
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_running(operator, values):
     for dim in range(-values.ndim, values.ndim) or (0,):
         holds(operator, values, dim)
 
 
-@pytest.mark.parametrize("operator", RUNNING[:3], ids=str)
+@pytest.mark.parametrize("operator", RUNNING[:3])
 def test_running_over_integers(operator):
     holds(operator, torch.randint(-3, 4, (4, 9)), 1)
     holds(operator, torch.randint(0, 4, (4, 3), dtype=torch.uint8), 0)

@@ -9,7 +9,7 @@ aten = torch.ops.aten
 SHAPES = [(1, 1), (4, 3, 3), (2, 6, 4), (3, 5), (2, 3, 7, 7), (0, 3, 3), (5, 1), (1, 4)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_qr(shape):
     matrix = torch.randn(shape)
     for mode in ("reduced", "complete", "r"):
