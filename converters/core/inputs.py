@@ -116,8 +116,12 @@ def unseen(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
         if not dim.dynamic:
             return dim.opt
         low, opt, high = (bound // dim.step for bound in dim.bounds)
-        size = untried(low, high, {low, opt, high, *(other // dim.step for other in taken)})
-        size = dim.step * (size if size > low else untried(low, high, (low, opt, high)))
+        others = {other // dim.step for other in taken}
+        size = untried(low, high, {low, opt, high, *others})
+        if size <= low:  # then rather one that was named than the size of another range, which would hide a tie
+            size = next((named for named in (high, opt, low) if others and named not in others), size)
+            size = size if size > low else untried(low, high, (low, opt, high))
+        size *= dim.step
         taken.add(size)
         return size
 

@@ -4,7 +4,7 @@ and brought to the type at once."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -99,7 +99,7 @@ def _cast(value: ir.Value, name: str | None, to: ir.DataType) -> ir.Node:
     return node
 
 
-def told(widened: Iterator[str] | list[str]) -> str:
+def told(widened: Sequence[str]) -> str:
     """For the user; empty where nothing was."""
     listed = list(dict.fromkeys(widened))
     more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""

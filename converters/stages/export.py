@@ -300,7 +300,7 @@ def _named(prepared: Prepared, made: Any) -> dict[str, Array]:
     inputs = [spec.name for spec in prepared.specs]
     names = list(DETECTION_OUTPUTS) if prepared.task == "detection" else distinct(map(valid, names), inputs)
     for name, tensor in zip(names, tensors, strict=True):
-        if tensor.is_complex() or tensor.layout != torch.strided:
-            raise UserError(f"the model's output {name} is {tensor.dtype} {tensor.layout}, which can't be compared")
+        if tensor.layout != torch.strided:
+            raise UserError(f"the model's output {name} is {tensor.layout}, which can't be compared")
     # copied, since a tensor may be the model's own, which the next call changes
     return {name: in_numpy(tensor).cpu().numpy().copy() for name, tensor in zip(names, tensors, strict=True)}

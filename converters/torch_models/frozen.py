@@ -26,9 +26,10 @@ from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.facts import Doubt
 from enginesmith.converters.torch_models.literals import literals, words
 from enginesmith.converters.torch_models.outputs import flatten
-from enginesmith.converters.torch_models.provenance import RANDOM, Provenance, Read, is_tools
+from enginesmith.converters.torch_models.provenance import RANDOM, Provenance, Read
 from enginesmith.converters.torch_models.repeated import remembers
 from enginesmith.converters.torch_models.state import State
+from enginesmith.converters.torch_models.user_lines import is_tools
 
 SECONDS = 30.0
 """That the search for a read's effect may take."""

@@ -15,12 +15,9 @@ order on the same constants, whatever the inputs' values were, so that a trace o
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 from zlib import crc32
@@ -32,7 +29,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from enginesmith.converters.core.files import is_installed
+from enginesmith.converters.torch_models.user_lines import source_line, user_frames
 
 DATA, RANDOM, SIZED = 1, 2, 4
 """What a tensor's values depend on: an input's values, random numbers; and whether data decides on its size."""
@@ -52,8 +49,6 @@ OVERWRITE = frozenset({"copy_", "zero_", "fill_", "normal_", "uniform_", "random
 SELECTS = frozenset({"nms", "masked_select", "nonzero"})
 
 SIZES = frozenset({"__get__", "size", "numel", "__len__", "__iter__"})
-
-TORCH = str(Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +74,7 @@ class Read:
     @property
     def source(self) -> str:
         """`models.py:12: if x.sum() > 0:`"""
-        return f"{Path(self.file).name}:{self.line}: {linecache.getline(self.file, self.line).strip()}"
+        return source_line(self.file, self.line)
 
 
 @dataclass
@@ -394,30 +389,9 @@ def _untraced() -> Iterator[None]:
             put(state)
 
 
-def is_tools(frame: FrameType) -> bool:
-    """Is it torch's, Python's or ours?"""
-    module = frame.f_globals.get("__name__", "")
-    return module.startswith("enginesmith.") or frame.f_code.co_filename.startswith((TORCH, "<frozen"))
-
-
-def user_frames() -> Iterator[FrameType]:
-    """The stack without torch's own frames and ours, innermost first; a library's where there are no others."""
-    frame: FrameType | None = sys._getframe(1)
-    own: list[FrameType] = []
-    others: list[FrameType] = []
-    while frame is not None:
-        if not is_tools(frame):
-            (others if is_installed(Path(frame.f_code.co_filename)) else own).append(frame)
-        frame = frame.f_back
-    yield from own or others
-
-
 def _source() -> str:
     frame = next(user_frames(), None)
-    if frame is None:
-        return ""
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    return f"{Path(file).name}:{line}: {linecache.getline(file, line).strip()}"
+    return "" if frame is None else source_line(frame.f_code.co_filename, frame.f_lineno)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

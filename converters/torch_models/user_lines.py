@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from enginesmith.converters.core.files import is_installed
 
 TOOLS = frozenset({"torch", "functorch", "sympy", "numpy", "onnx", "onnx_ir", "onnxscript"})
 """Packages of which no line is the author's."""
+TORCH = str(Path(torch.__file__).parent)
 _FRAME = re.compile(r'File "(?P<file>[^"\n]{1,500})", line (?P<line>\d{1,7}), in ')
 """Of a stack as Python writes it, outermost call first."""
 _RANGE = re.compile(r"^(?P<file>[^\s(][^(\n]{0,500})\((?P<line>\d{1,7})\): ", re.MULTILINE)
@@ -50,10 +52,33 @@ def place(error: BaseException) -> Place:
                     where: Any = variable
                     return Place(variable.kind().replace("::", "."), _of_ranges(where.sourceRange()))
     for each in chain:
-        calls = [(frame.f_code.co_filename, line) for frame, line in _frames(each) if not _ours(frame)]
+        calls = [(frame.f_code.co_filename, line) for frame, line in _frames(each) if not is_tools(frame)]
         if line := _first(calls):
             return Place(line=line)
     return Place(line=next(filter(None, (line_of_stack(str(each)) for each in chain)), ""))
+
+
+def is_tools(frame: FrameType) -> bool:
+    """Is it torch's, Python's or ours?"""
+    module = frame.f_globals.get("__name__", "")
+    return module.startswith("enginesmith.") or frame.f_code.co_filename.startswith((TORCH, "<frozen"))
+
+
+def user_frames() -> Iterator[FrameType]:
+    """The stack without torch's own frames and ours, innermost first; a library's where there are no others."""
+    frame: FrameType | None = sys._getframe(1)
+    own: list[FrameType] = []
+    others: list[FrameType] = []
+    while frame is not None:
+        if not is_tools(frame):
+            (others if is_installed(Path(frame.f_code.co_filename)) else own).append(frame)
+        frame = frame.f_back
+    yield from own or others
+
+
+def source_line(file: str, line: int) -> str:
+    """`net.py:12: y = f(x)`."""
+    return f"{Path(file).name}:{line}: {linecache.getline(file, line).strip()}"
 
 
 def line_of_stack(text: str) -> str:
@@ -90,7 +115,7 @@ def _first(calls: Iterable[tuple[str, int]]) -> str:
         installed = is_installed(Path(file))
         if file.startswith("<") or (installed and not TOOLS.isdisjoint(Path(file).parts)):
             continue
-        text = f"{Path(file).name}:{line}: {linecache.getline(file, line).strip()}"
+        text = source_line(file, line)
         if not installed:
             return text
         others = others or text
@@ -113,10 +138,6 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         found.append((at.tb_frame, at.tb_lineno))
         at = at.tb_next
     yield from reversed(found)
-
-
-def _ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith("enginesmith.")
 
 
 def _operator(target: Any) -> str:

@@ -22,7 +22,8 @@ from enginesmith.converters.torch_models.operators.pairs import Pair, each, on_p
 aten = torch.ops.aten
 
 TOLERANCE = 1e-5
-"""Relative to the largest magnitude in the result. Measured at lengths up to 4096: below 2e-6."""
+"""Relative to the largest magnitude in the result. Against float64, standard normal
+numbers, 22 lengths of 2 to 8192, primes among them: 5.5e-7 at most (4093)."""
 FACTOR = 128
 """A longer transform is done in steps where its length can be divided."""
 DIRECT = 2048

@@ -147,6 +147,6 @@ def test_training_recovers_what_int8_loses(trained: Net) -> None:
         rounded_accuracy.append(accuracy(model))
 
     record = fine_tune(model, function, qat=True, sparse=False)
-    assert rounded_accuracy[0] > lost + 0.3 * (before - lost)  # 0.5 to 0.8, as the processor rounds
+    assert rounded_accuracy[0] > lost + 0.4 * (before - lost)  # 0.54 on one processor, above 0.6 on others
     assert set(record.ranges) == set(record.rounded) == {"0", "3", "6", "11"}
     held.remove()
