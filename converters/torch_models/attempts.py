@@ -1,7 +1,7 @@
 """The roads from a module to an ONNX graph, in the order in which they are tried, until a graph counts: it runs, and computes
 what the model does.
 
-The exporter that is asked for comes first, at the opset that is asked for. Where its graph fails, the same exporter is
+An operator that no graph can have ends the search. Else the exporter that is asked for comes first, at the opset that is asked for. Where its graph fails, the same exporter is
 asked again at the next opset that has the operator, and without our decompositions if it had some; then the other exporter;
 then the dynamo exporter with Python's bytecode analysis. A graph that runs and differs is kept until a better one is found:
 the comparison after the export tells how it differs.
@@ -79,6 +79,8 @@ def find_graph(
             return Found(road, found, [*attempts, Attempt(tool=told, seconds=seconds)])
         failure = found if isinstance(found, Failure) else of_graph(context.out / MODEL, found.differs)
         failures[road] = failure
+        if failure.final:
+            raise _none({road: failure}, opset, "")
         attempts.append(Attempt(tool=told, seconds=seconds, error=failure.whole))
         ahead, behind = _others(exporter, road, failure)
         roads = [*ahead, *roads, *(other for other in behind if other not in roads)]

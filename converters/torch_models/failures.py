@@ -48,6 +48,8 @@ _KNOWN = (
 """What torch says, in words of ours for what it names, and what to do."""
 _SIZE = re.compile(r"L\['(\w+)'\]\.size\(\)\[(\d+)\]")
 """How torch names a size of an input."""
+_DYNAMIC = re.compile(r"DynamicOutputShapeException: (\w{1,60}\.\w{1,60})\.\w+")
+"""The operator whose result's size depends on the data."""
 _DTYPES = re.compile(
     r"same dtype|[Ii]nput type \([\w.]+\) and (?:bias|weight) type|expected scalar type \w+ but found|"
     r"not implemented for '(?:Half|BFloat16)'"
@@ -81,6 +83,8 @@ class Failure:
     line: str = ""
     remedy: str = ""
     said: str = ""
+    final: bool = False
+    """No other road leads around it."""
 
     @property
     def told(self) -> str:
@@ -99,6 +103,9 @@ def of_exporter(error: Exception) -> Failure:
     from enginesmith.converters.torch_models.user_lines import place
 
     where = place(error)
+    operator = where.operator or next(iter(_DYNAMIC.findall(f"{type(error).__name__}: {error}")), "")
+    if known := why_impossible(operator):
+        return Failure(f"{operator}: {known.reason}", operator, where.line, known.instead, str(error), final=True)
     if isinstance(error, ConversionError):
         return Failure(str(error), where.operator, where.line, error.remedy, str(error))
     root: BaseException = error
@@ -111,8 +118,6 @@ def of_exporter(error: Exception) -> Failure:
     for pattern, words, instead in _KNOWN:
         if found := pattern.search(text):
             reason, remedy = words.format(_SIZE.sub(r"\1.shape[\2]", found[1]).replace("::", ".")), instead
-    if known := why_impossible(where.operator):
-        reason, remedy = f"{where.operator}: {known.reason}", known.instead
     return Failure(reason, where.operator, where.line, remedy or REWRITE, said)
 
 

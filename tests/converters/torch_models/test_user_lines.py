@@ -30,6 +30,10 @@ def lacking(x: Tensor) -> Tensor:
     return torch.linalg.eig(y)[1].real
 
 
+def solved(x: Tensor) -> Tensor:
+    return torch.linalg.lstsq(x, x).solution
+
+
 def guarded(x: Tensor) -> Tensor:
     return x * 2 if x.sum() > 0 else x
 
@@ -62,6 +66,17 @@ def test_an_operator_without_a_translation_is_named_with_its_line(tool: str, tmp
     assert found.told == f"{found.reason} ({found.line})"
     assert "\n" not in found.told
     assert found.remedy
+
+
+@pytest.mark.parametrize(("function", "operator"), [(lacking, "aten.linalg_eig"), (solved, "aten.linalg_lstsq")])
+def test_what_no_graph_has_ends_the_search_with_what_to_write(
+    function: Callable[[Tensor], Tensor], operator: str, tmp_path: Path
+) -> None:
+    found = failure(function, DYNAMO, tmp_path)
+    assert found.final
+    assert found.reason.startswith(f"{operator}: ")
+    assert "torch.linalg." in found.remedy
+    assert not failure(outside, DYNAMO, tmp_path).final
 
 
 @pytest.mark.parametrize(
