@@ -1,10 +1,10 @@
 """The roads from a module to an ONNX graph, in the order in which they are tried, until a graph counts: it runs, and computes
 what the model does.
 
-An operator that no graph can have ends the search. Else the exporter that is asked for comes first, at the opset that is asked for. Where its graph fails, the same exporter is
-asked again at the next opset that has the operator, and without our decompositions if it had some; then the other exporter;
-then the dynamo exporter with Python's bytecode analysis. A graph that runs and differs is kept until a better one is found:
-the comparison after the export tells how it differs.
+An operator that no graph can have ends the search. Else the exporter that is asked for comes first, at the opset that is
+asked for. Where its graph fails, the same exporter is asked again at the next opset that has the operator, and without our
+decompositions if it had some; then the other exporter; then the dynamo exporter with Python's bytecode analysis. A graph
+that runs and differs is kept until a better one is found: the comparison after the export tells how it differs.
 """
 
 from __future__ import annotations
