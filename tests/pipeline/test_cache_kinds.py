@@ -138,7 +138,7 @@ def test_two_models_of_one_name_do_not_collide(tmp_path: Path) -> None:
         ({"shape": "x:1x4"}, "import"),
         ({"seed": 1}, "import"),
         ({"samples": 5}, "import"),
-        ({"target": "x86-64-v3"}, "compile"),
+        ({"target": "x86-64"}, "compile"),  # older than any machine that these run on: never what it has itself
         ({"precision": "fp16"}, "precision"),
         ({"precision": "int8"}, "precision"),
         ({"precision": "int8", "method": "entropy"}, "calibrate"),
