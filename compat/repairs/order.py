@@ -35,6 +35,9 @@ NODES = (
     "topk-in-parts",
     "split-empty-parts",
     "onehot-of-integers",
+    # A loop that is kept is less than its steps one by one.
+    "loop-condition",
+    "loop-unrolled",
     # Nothing to sum needs no axes; one reduction by known axes is less than a choice among several.
     "reduce-nothing",
     "reduce-runtime-axes",
