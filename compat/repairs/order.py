@@ -42,6 +42,9 @@ NODES = (
     "reduce-nothing",
     "reduce-runtime-axes",
     "reduce-bool",
+    # A fixed number of samples is less work than one for each region.
+    "roi-align-by-gather",
+    "roi-align-adaptive",
     # Padding that is written out is what all that follows reads.
     "conv-explicit-pads",
     "conv-transpose-explicit",
