@@ -222,7 +222,9 @@ def gather_nd(rewriter: Rewriter, node: ir.Node) -> Bounded:
 
 @rule("ScatterND", "ScatterElements")
 def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
-    """Values put back where they were taken from, or added to what stands there: a Where."""
+    """Values put back where they were taken from, or added to what stands there: a Where. Values from elsewhere are taken in
+    their order: the first one for the first position.
+    """
     data, index, updates = (rewriter.get(value) for value in node.inputs)
     tag = index.positions
     if tag is None or not tag.identity:
@@ -241,6 +243,8 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
         raise NotApplicable("it writes to positions that depend on the data")
     mask = rewriter.mask(kept)
     assert mask is not None
+    if updates.dims[axis] != kept:
+        updates = _in_turn(rewriter, updates, axis, kept)
     inside = range(axis, axis + depth)
     mask = rewriter.reshape(mask, [size if place in inside else 1 for place, size in enumerate(data.shape)])
     new = rewriter.reshape(rewriter.numeric(updates), data.shape)
@@ -249,6 +253,20 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
     if reduction != "none":  # each position is written to once
         new = rewriter.emit(reduction.capitalize(), old, new, shape=data.shape, dtype=old.dtype)
     return Bounded(rewriter.emit("Where", mask, new, old, shape=data.shape, dtype=old.dtype), data.dims)
+
+
+def _in_turn(rewriter: Rewriter, updates: Bounded, axis: int, kept: Dim) -> Bounded:
+    """Rows from elsewhere, one for each real row of `kept`: one alone for all, or one after the other."""
+    dims = (*updates.dims[:axis], kept, *updates.dims[axis + 1 :])
+    shape = [bound(part) for part in dims]
+    dtype = rewriter.tensor(updates).dtype
+    if bound(updates.dims[axis]) == 1:
+        return Bounded(rewriter.emit("Expand", rewriter.numeric(updates), shape, shape=shape, dtype=dtype), dims)
+    updates = rewriter.exact(updates, axis)
+    # Before the first real row, and behind the last one that there is an update for, nothing is read that counts.
+    last = bound(updates.dims[axis]) - 1
+    turn = rewriter.emit("Clip", rewriter.ranks(kept), 0, last, shape=[bound(kept)], dtype=ir.DataType.INT64)
+    return Bounded(rewriter.emit("Gather", rewriter.numeric(updates), turn, axis=axis, shape=shape, dtype=dtype), dims)
 
 
 @rule("RoiAlign")
