@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Factor, Least, bound, dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.filters import counted
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
 from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import Target
@@ -55,7 +56,8 @@ class Rewriter:
     def run(self) -> None:
         """Rewrite all nodes that depend on the data. Raises NotApplicable, with the node, where that can't be done."""
         for node in list(self.graph):
-            if node.op_type not in SOURCES and not any(value in self.known for value in node.inputs if value):
+            source = node.op_type in SOURCES or counted(node) is not None
+            if not source and not any(value in self.known for value in node.inputs if value):
                 self._check_subgraphs(node)
                 continue
             self.build = Builder(node, self.target)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.arithmetic import highest, lowest
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.filters import filtered, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import broadcast, reshaped, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.compat.values import argument, attribute, static_shape
-
-
-def flat(dims: Sequence[Dim]) -> Dim:
-    return dim(*(factor for part in dims for factor in part))
+from enginesmith.compat.values import argument, attribute
 
 
 @rule("NonZero", source=True)
@@ -31,22 +26,6 @@ def nonzero(rewriter: Rewriter, node: ir.Node) -> Bounded:
     places = np.stack(np.unravel_index(np.arange(bound(rows)), data.shape)).astype(np.int64)
     positions = Positions(data.dims, identity=True, columns=0)
     return Bounded(rewriter.build.constant(places), (dim(rank), kept), positions)
-
-
-def filtered(rewriter: Rewriter, key: object, condition: ir.Value, rows: Dim) -> Dim:
-    """Those of `rows` for which `condition`, of as many elements, holds. `key` tells equal filters."""
-
-    def make() -> Axis:
-        size = bound(rows)
-        flags = condition
-        if flags.dtype != ir.DataType.BOOL:
-            shape = static_shape(flags) or []
-            flags = rewriter.emit("Cast", flags, to=ir.DataType.BOOL, shape=shape, dtype=ir.DataType.BOOL)
-        flags = rewriter.reshape(flags, [size])
-        mask = rewriter.mask(rows)
-        return Axis(size, flags if mask is None else rewriter.both(mask, flags), packed=False)
-
-    return dim(rewriter.once(key, make))
 
 
 @rule("Compress", source=True)
