@@ -114,10 +114,17 @@ class Values:
         declared = {value.name: value for value in self.model.graph.output}
         graph.output.extend(declared.get(name) or onnx.ValueInfoProto(name=name) for name in outputs)
         graph.input.extend(self.inputs[name] for name in inputs if name not in given)
-        graph.node.extend(helper.make_node("Identity", [given[name]], [name]) for name in inputs if name in given)
+        nodes = [node for node in self.nodes if any(name in found and name not in given for name in node.output)]
+        # What comes from outside is read as it comes, and where a subgraph reads it, through an Identity.
+        named = {name for node in nodes if proto_subgraphs(node) for name in self.read(node)}.union(outputs)
         graph.node.extend(
-            node for node in self.nodes if any(name in found and name not in given for name in node.output)
+            helper.make_node("Identity", [given[name]], [name]) for name in inputs if name in given and name in named
         )
+        graph.node.extend(nodes)
+        for node in graph.node:
+            for place, name in enumerate(node.input):
+                if name in given and name not in named:
+                    node.input[place] = given[name]
         graph.initializer.extend(tensor for name, tensor in self.initializers.items() if name in found)
         for name in (*outputs, *(value.name for value in graph.input)):
             helper.set_model_props(result, {**_props(result), **self.told(name)})
@@ -176,15 +183,15 @@ def _front(values: Values, outputs: Iterable[str], same: Collection[Digest]) -> 
 
 
 def taking(part: onnx.ModelProto, arrays: Mapping[str, Array]) -> onnx.ModelProto:
-    """The part with its missing inputs, of the arrays' dtypes and ranks. Of what may be a list of sizes not even the rank is
-    told: ONNX Runtime takes one of an unknown length for an empty one."""
+    """The part with its missing inputs, of the arrays' dtypes and ranks. What may be a list of sizes has its length, for ONNX
+    Runtime takes one of an unknown length for an empty one."""
     result = onnx.ModelProto()
     result.CopyFrom(part)
     result.graph.input.extend(
         helper.make_tensor_value_info(
             name,
             helper.np_dtype_to_tensor_dtype(array.dtype),
-            None if array.ndim <= 1 and array.dtype.kind in "iu" else [None] * array.ndim,
+            list(array.shape) if array.ndim <= 1 and array.dtype.kind in "iu" else [None] * array.ndim,
         )
         for name, array in arrays.items()
     )

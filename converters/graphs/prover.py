@@ -97,7 +97,7 @@ def _recording(graph: Values, digests: Sequence[Digest], known: Mapping[Digest, 
     names = {digest: name for name, digest in graph.digests.items()}
     given = {name: _input(digest) for name, digest in graph.digests.items() if digest in known}
     part = graph.part([names[digest] for digest in digests], given)
-    taken = {node.input[0] for node in part.graph.node if node.op_type == "Identity"}
+    taken = {name for node in part.graph.node for name in node.input}
     part = taking(part, {_input(digest): array for digest, array in known.items() if _input(digest) in taken})
     # The values themselves are wanted, whatever a user would see of them.
     told = [graph.told(value.name) for value in part.graph.input]
