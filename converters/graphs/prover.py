@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 
 import onnx
@@ -67,7 +67,20 @@ class Prover:
             )
             for side, front in zip(sides, (found.before, found.after), strict=True)
         ]
-        return compared(*parts, tolerance, chain([first], arrived), SECONDS)
+        proof = compared(*parts, tolerance, chain([first], arrived), SECONDS)
+        if proof.agrees:
+            self._carry(*sides, {*found.outputs, *found.kept})
+        return proof
+
+    def _carry(self, before: Values, after: Values, names: Collection[str]) -> None:
+        """What is known of the graph before is known of the graph after, where it was shown to be the same."""
+        names = [name for name in names if before.told(name) == after.told(name)]
+        renamed = {before.digests[name]: after.digests[name] for name in names}
+        there = set(after.digests.values())
+        self._known = [
+            known and {new: array for digest, array in known.items() if (new := renamed.get(digest, digest)) in there}
+            for known in self._known
+        ]
 
     def _arriving(self, graph: Values, found: Cut) -> Iterator[Feed]:
         """For each feed of the graph, it and the values that the part takes."""
