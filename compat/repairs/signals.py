@@ -43,6 +43,8 @@ def dft_by_matmul(node: ir.Node, build: Builder) -> Replacement:
             "a one-sided transform of real numbers back" if back else "a one-sided transform of complex numbers"
         )
     assert node.inputs[0] is not None
+    if back and sizes[axis] != length // 2 + 1:
+        raise NotApplicable("a signal of another length than its spectrum, where runtimes differ")
     if back:
         return _signal(build, node.inputs[0], sizes, axis, length)
     return _transformed(build, node.inputs[0], sizes, axis, length, onesided, inverse)
@@ -134,7 +136,7 @@ def _signal(build: Builder, x: ir.Value, sizes: list[int], axis: int, length: in
         raise NotApplicable(f"a transform of {kind}")
     bins = np.arange(sizes[axis])[:, None]
     angles = 2 * np.pi * (bins * np.arange(length) % length) / length
-    twice = np.where((bins == 0) | (2 * bins == length), 1, 2) * (2 * bins <= length) / length
+    twice = np.where((bins == 0) | (2 * bins == length), 1, 2) / length
     # One product: real parts with cosines, imaginary ones with sines.
     matrix = np.stack([np.cos(angles) * twice, -np.sin(angles) * twice], axis=1).reshape(-1, length)
     others = [place for place in range(len(sizes) - 1) if place != axis]

@@ -9,6 +9,7 @@ operators, attributes and constants says so (Merkle, CRYPTO 1987).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ from enginesmith.compat.values import Array
 from enginesmith.compat.walk import proto_nodes, proto_subgraphs
 
 Digest = bytes
+SMALL = 1 << 14
+"""Elements of a value that may be recorded though nothing has asked for it yet."""
+USUAL = 256
+"""For a size that is not known."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,15 @@ class Values:
             inner = [name for deeper in proto_nodes(graph) for name in deeper.input]
             names += sorted({*inner, *(value.name for value in graph.output)} & self.digests.keys())
         return names
+
+    def small(self) -> list[Digest]:
+        """Those that depend on an input and are known to be small, by their declared shapes."""
+        found = []
+        for value in self.model.graph.value_info:
+            sizes = [dim.dim_value or USUAL for dim in value.type.tensor_type.shape.dim]
+            if value.name in self.fed and value.type.HasField("tensor_type") and math.prod(sizes) <= SMALL:
+                found.append(self.digests[value.name])
+        return found
 
     def told(self, name: str) -> dict[str, str]:
         """What a repair noted of an input or output."""

@@ -85,6 +85,7 @@ class Prover:
     def _arriving(self, graph: Values, found: Cut) -> Iterator[Feed]:
         """For each feed of the graph, it and the values that the part takes."""
         digests = dict.fromkeys((*found.before.values(), *found.after.values()))
+        small = graph.small()
         runs: dict[tuple[Digest, ...], Run] = {}
         for number, feed in enumerate(self._feeds):
             if number == len(self._known):
@@ -93,6 +94,8 @@ class Prover:
             if known is None:
                 continue
             missing = tuple(digest for digest in digests if digest not in known)
+            if missing and not known:  # the whole graph is run, and later proofs need other values
+                missing = tuple(dict.fromkeys((*missing, *small)))
             try:
                 if missing and missing not in runs:
                     runs[missing] = _recording(graph, missing, known)
