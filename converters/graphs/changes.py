@@ -24,6 +24,8 @@ from enginesmith.compat.walk import proto_nodes, proto_subgraphs
 Digest = bytes
 SMALL = 1 << 14
 """Elements of a value that may be recorded though nothing has asked for it yet."""
+SIZES = 8
+"""So long are lists of sizes at most, be they floats that become integers later."""
 USUAL = 256
 """For a size that is not known."""
 
@@ -193,7 +195,7 @@ def taking(part: onnx.ModelProto, arrays: Mapping[str, Array]) -> onnx.ModelProt
         helper.make_tensor_value_info(
             name,
             helper.np_dtype_to_tensor_dtype(array.dtype),
-            list(array.shape) if array.ndim <= 1 and array.dtype.kind in "iu" else [None] * array.ndim,
+            list(array.shape) if array.ndim <= 1 and array.size <= SIZES else [None] * array.ndim,
         )
         for name, array in arrays.items()
     )

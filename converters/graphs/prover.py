@@ -118,7 +118,7 @@ def _recording(graph: Values, digests: Sequence[Digest], known: Mapping[Digest, 
     # The values themselves are wanted, whatever a user would see of them.
     told = [graph.told(value.name) for value in part.graph.input]
     helper.set_model_props(part, {key: text for each in told for key, text in each.items()})
-    return runner(part)
+    return runner(part, reference=False)
 
 
 def _input(digest: Digest) -> str:
