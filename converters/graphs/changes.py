@@ -164,11 +164,11 @@ def cut(before: Values, after: Values) -> Cut:
     outputs = tuple(dict.fromkeys(changed))
     same = set(before.digests.values()) & set(after.digests.values())
     alike = {name: digest for name, digest in before.digests.items() if name in kept}
-    fronts = [
+    front, other = (
         _front(values, outputs, alike | {name: own for name, own in values.digests.items() if own in same})
         for values in (before, after)
-    ]
-    return Cut(outputs, *fronts, kept)
+    )
+    return Cut(outputs, front, other, kept)
 
 
 def _front(values: Values, outputs: Iterable[str], alike: Mapping[str, Digest]) -> dict[str, Digest]:
@@ -225,7 +225,7 @@ def _tensor(tensor: onnx.TensorProto) -> Digest:
 
 
 def _bytes(message: onnx.AttributeProto | onnx.TypeProto | onnx.TensorProto | onnx.FunctionProto) -> bytes:
-    return message.SerializeToString(deterministic=True)
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 def _digest(*parts: bytes) -> Digest:
