@@ -138,15 +138,8 @@ def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
 
     Inputs and outputs whose dtype a repair changed have their original dtype here.
     """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
     try:
-        session = _session(model, options)
+        loaded = session(model)
     except Exception:
         if not reference:
             raise
@@ -154,19 +147,25 @@ def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
 
         evaluator = ReferenceEvaluator(model)
         return lambda feed: list(evaluator.run(None, feed))
-    taken = {value.name for value in session.get_inputs()}
-    names = [value.name for value in session.get_outputs()]
+    taken = {value.name for value in loaded.get_inputs()}
+    names = [value.name for value in loaded.get_outputs()]
 
     def run(feed: Feed) -> list[Any]:
-        results = session.run(names, {name: value for name, value in fed(model, feed).items() if name in taken})
+        results = loaded.run(names, {name: value for name, value in fed(model, feed).items() if name in taken})
         return list(fetched(model, dict(zip(names, results, strict=True))).values())
 
     return run
 
 
-def _session(model: onnx.ModelProto, options: Any) -> Any:
+def session(model: onnx.ModelProto) -> Any:
+    """An ONNX Runtime session of the graph as it is written, on one thread. Raises what ONNX Runtime does."""
     import onnxruntime as ort
 
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
     providers = ["CPUExecutionProvider"]
     whole = ir.from_proto(model)
     if weight_bytes(whole) <= saving.LARGE:

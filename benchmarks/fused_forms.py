@@ -1,0 +1,82 @@
+"""Operators of ONNX Runtime's optimizer and quantizer and of ai.onnx.ml against TensorRT-RTX and TVM, after repair.
+
+    export PYTHONPATH=.
+    .venv/bin/python benchmarks/fused_forms.py --backend tensorrt-rtx            # repaired, parsed and built for sm_89
+    .venv/bin/python benchmarks/fused_forms.py --backend tvm --only attention    # repaired, compiled, run and compared
+
+The work is that of `node_tests.py`; what is right is what ONNX Runtime computes for the graph as it is. The forms are in
+`fused_forms_cases.py`, graphs of one operator in the main and whole ones that ONNX Runtime's own tools write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.fused_forms_cases import CASES, Case
+from benchmarks.node_tests import TARGETS, asked, summary
+from enginesmith.converters.core.isolated import Isolated
+
+TOLERANCE = 1e-3
+"""Of values near 1: whole graphs are compared, of some hundred terms a sum."""
+LEVEL = 1.05
+"""Of results that are integers: a sum in another order may lie on the other side of a tie."""
+
+
+def write(case: Case, folder: Path) -> str:
+    """Write a form as `node_tests` reads one; returns what ONNX Runtime has against it, empty where it runs."""
+    import onnxruntime as ort
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(case.model.SerializeToString())
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    quantized = False
+    for index, feed in enumerate(case.feeds):
+        results = session.run(None, feed)
+        quantized |= any(np.asarray(each).dtype.kind == "u" or each.dtype == np.int8 for each in results)
+        for name, arrays in (("inputs", [feed[value.name] for value in case.model.graph.input]), ("outputs", results)):
+            held = np.empty(len(arrays), dtype=object)
+            held[:] = arrays
+            np.save(folder / f"{name}{index}.npy", held, allow_pickle=True)
+    atol = case.atol or (LEVEL if quantized else TOLERANCE)
+    about = {"rtol": TOLERANCE, "atol": atol, "sets": len(case.feeds)}
+    (folder / "about.json").write_text(json.dumps(about))
+    return ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=list(TARGETS), required=True)
+    parser.add_argument("--only", default="", help="regular expression over the names of forms")
+    parser.add_argument("--as-they-are", action="store_true", help="without repair")
+    parser.add_argument("--out", type=Path, default=Path("build/fused_forms"))
+    given = parser.parse_args()
+    records = {}
+    with Isolated(without_torch=True, log=given.out / f"{given.backend}.log") as process:
+        for name, make in CASES.items():
+            if not re.search(given.only, name):
+                continue
+            folder = given.out / "cases" / re.sub(r"\W+", "_", name)
+            write(make(), folder)
+            record = asked(process, "one", given.backend, str(folder), not given.as_they_are)
+            records[name] = record
+            told = record["message"] or ", ".join(dict.fromkeys(record.get("repairs", [])))
+            print(f"{record['step']:8} {name:40} {told[:200]}", flush=True)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / f"{given.backend}.json").write_text(json.dumps(records, indent=1))
+    summary(records, list(records))
+    return int(any(record["step"] != "ok" for record in records.values()))
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parents[1])
+    sys.exit(main())
