@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fused_forms_cases import CASES, Case, session
+from benchmarks.fused_forms_cases import CASES, Case
 from benchmarks.node_tests import TARGETS, asked, summary
 from enginesmith.converters.core.isolated import Isolated
+from enginesmith.converters.graphs.proof import session
 
 TOLERANCE = 1e-3
 """Of values near 1: whole graphs are compared, of some hundred terms a sum."""

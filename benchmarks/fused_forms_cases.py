@@ -12,6 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from enginesmith.converters.graphs.proof import session
+
 Array = NDArray[Any]
 MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
 
@@ -49,11 +51,14 @@ def one(
     used: Sequence[int] | None = None,
     atol: float = 0.0,
     dynamic: bool = False,
+    of_opset: int | None = None,
     **attributes: Any,
 ) -> Case:
     """A graph of one node. `inputs` are fed, `constants` follow them, None for what is left out; `order` gives the places of
     all in the node; `used` the outputs that it has."""
     values = [*inputs, *constants]
+    if of_opset is not None:  # an attribute of that name
+        attributes["opset"] = of_opset
     names = [f"i{place}" if value is not None else "" for place, value in enumerate(values)]
     placed = [names[place] if place >= 0 else "" for place in (order if order is not None else range(len(values)))]
     kept = list(used if used is not None else range(outputs))
@@ -77,7 +82,11 @@ def one(
     ]
     feed = {name: value for name, value in zip(names, inputs, strict=False) if value is not None}
     domains = {domain: version} if domain else {}
-    return Case(model([node], taken, [name for name in results if name], held, feed, opset, domains, sized=not dynamic), [feed], atol)
+    return Case(
+        model([node], taken, [name for name in results if name], held, feed, opset, domains, sized=not dynamic),
+        [feed],
+        atol,
+    )
 
 
 def model(
@@ -100,17 +109,6 @@ def model(
         shape = array.shape if sized else [None] * array.ndim
         value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shape))
     return made
-
-
-def session(model: onnx.ModelProto) -> Any:
-    """ONNX Runtime, for the graph as it is."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def form(name: str, *given: Any, **more: Any) -> None:
@@ -177,7 +175,9 @@ form("MultiHeadAttention with a bias of scores", "MultiHeadAttention", [X, *KV, 
      order=[0, 1, 2, -1, -1, 3], num_heads=4, scale=0.2)  # fmt: skip
 form("MultiHeadAttention with past keys", "MultiHeadAttention", [X, *KV, normal(2, 2, 3, 4), normal(2, 2, 3, 4, seed=9)],
      order=[0, 1, 2, -1, -1, -1, 3, 4], outputs=3, num_heads=2, unidirectional=1)  # fmt: skip
-form("MultiHeadAttention across", "MultiHeadAttention", [X, normal(2, 2, 6, 4), normal(2, 2, 6, 4, seed=9)], num_heads=2)
+form(
+    "MultiHeadAttention across", "MultiHeadAttention", [X, normal(2, 2, 6, 4), normal(2, 2, 6, 4, seed=9)], num_heads=2
+)
 GROUPED = [normal(1, 3, 64), normal(1, 3, 32, seed=1), normal(1, 3, 32, seed=2), normal(1, 2, 4, 16), normal(1, 2, 4, 16, seed=3),
            np.array([6], np.int32), np.array(7, np.int32)]  # fmt: skip
 ANGLES = normal(16, 8)
@@ -192,4 +192,78 @@ form("RotaryEmbedding interleaved from an offset", "RotaryEmbedding", [X, np.arr
      [np.cos(ANGLES[:, :2]), np.sin(ANGLES[:, :2])], interleaved=1)  # fmt: skip
 form("RotaryEmbedding of parts of heads", "RotaryEmbedding", [normal(2, 5, 16), PLACES],
      [np.cos(ANGLES[:, :2]), np.sin(ANGLES[:, :2])], num_heads=2, rotary_embedding_dim=4)  # fmt: skip
-form("RotaryEmbedding of heads", "RotaryEmbedding", [normal(2, 2, 5, 4), PLACES], [np.cos(ANGLES[:, :2]), np.sin(ANGLES[:, :2])])
+form(
+    "RotaryEmbedding of heads",
+    "RotaryEmbedding",
+    [normal(2, 2, 5, 4), PLACES],
+    [np.cos(ANGLES[:, :2]), np.sin(ANGLES[:, :2])],
+)
+
+
+def q(scale: float, zero: int, dtype: Any = np.uint8) -> list[Array]:
+    """A scale and a zero point."""
+    return [np.array(scale, np.float32), np.array(zero, dtype)]
+
+
+U, V = whole(2, 5, 8), whole(2, 5, 8, seed=1)
+S8 = whole(2, 5, 8, low=-128, high=127, dtype=np.int8)
+TWO = [0, 2, 3, 1, 4, 5, 6, 7]
+form("QLinearAdd", "QLinearAdd", [U, V], [*q(0.05, 3), *q(0.02, 100), *q(0.06, 50)], order=TWO)
+form("QLinearAdd of int8, broadcast", "QLinearAdd", [S8, S8[0, 0]],
+     [*q(0.05, 3, np.int8), *q(0.02, -10, np.int8), *q(0.06, 5, np.int8)], order=TWO)  # fmt: skip
+form("QLinearMul", "QLinearMul", [U, V], [*q(0.05, 3), *q(0.02, 100), *q(0.1, 50)], order=TWO)
+form("QLinearMul by a constant", "QLinearMul", [U], [*q(0.05, 3), whole(8), *q(0.02, 100), *q(0.1, 50)])
+form("QLinearSigmoid", "QLinearSigmoid", [U], [*q(0.05, 120), *q(1 / 256, 0)])
+form("QLinearSigmoid of int8", "QLinearSigmoid", [S8], [*q(0.05, 0, np.int8), *q(1 / 128, -128, np.int8)])
+form("QLinearLeakyRelu", "QLinearLeakyRelu", [U], [*q(0.05, 120), *q(0.04, 60)], alpha=0.2)
+form("QLinearSoftmax", "QLinearSoftmax", [U], [*q(0.05, 120), *q(1 / 256, 0)], axis=-1, of_opset=13)
+form("QLinearAveragePool", "QLinearAveragePool", [whole(1, 3, 8, 8)], [*q(0.05, 120), *q(0.05, 100)],
+     kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2])  # fmt: skip
+form("QLinearAveragePool, channels last", "QLinearAveragePool", [whole(1, 8, 8, 3)], [*q(0.05, 120), *q(0.05, 100)],
+     kernel_shape=[2, 2], channels_last=1)  # fmt: skip
+form("QLinearGlobalAveragePool", "QLinearGlobalAveragePool", [whole(1, 3, 8, 8)], [*q(0.05, 120), *q(0.02, 100)])
+form("QLinearGlobalAveragePool, channels last", "QLinearGlobalAveragePool", [whole(1, 8, 8, 3)], [*q(0.05, 120), *q(0.02, 100)],
+     channels_last=1)  # fmt: skip
+form("QLinearConcat", "QLinearConcat", [U, V], [*q(0.06, 50), *q(0.05, 3), *q(0.02, 100)], order=[2, 3, 0, 4, 5, 1, 6, 7],
+     axis=1)  # fmt: skip
+form("QLinearWhere", "QLinearWhere", [np.tile([True, False], 40).reshape(2, 5, 8), U, V],
+     [*q(0.05, 3), *q(0.02, 100), *q(0.06, 50)], order=[0, 1, 3, 4, 2, 5, 6, 7, 8])  # fmt: skip
+form("NhwcMaxPool", "NhwcMaxPool", [whole(1, 8, 8, 3)], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2])
+form("QLinearConv, channels last", "QLinearConv", [whole(1, 8, 8, 3)],
+     [*q(0.05, 120), whole(4, 3, 3, 3, low=-127, high=127, dtype=np.int8), np.full(4, 0.01, np.float32), np.zeros(4, np.int8),
+      *q(0.08, 100), whole(4, low=-900, high=900, dtype=np.int32)], channels_last=1, pads=[1, 1, 1, 1])  # fmt: skip
+form("QuantizeLinear of 16 bits", "QuantizeLinear", [X], q(0.001, 30000, np.uint16))
+form("DequantizeLinear of 16 bits", "DequantizeLinear", [whole(2, 5, low=-3000, high=3000, dtype=np.int16)],
+     q(0.001, 0, np.int16))  # fmt: skip
+form("DequantizeLinear by channel", "DequantizeLinear", [whole(2, 5)],
+     [np.linspace(0.1, 0.5, 5, dtype=np.float32), whole(5)], axis=1)  # fmt: skip
+WEIGHTS = whole(8, 6, low=-127, high=127, dtype=np.int8)
+COLUMNS = np.linspace(0.01, 0.02, 6, dtype=np.float32)
+form("MatMulIntegerToFloat", "MatMulIntegerToFloat", [U], [WEIGHTS, np.float32(0.05), np.float32(0.01), np.uint8(100)])
+form("MatMulIntegerToFloat by column, with a bias", "MatMulIntegerToFloat", [U],
+     [whole(8, 6), np.float32(0.05), COLUMNS, np.uint8(100), whole(6), normal(6)])  # fmt: skip
+form("DynamicQuantizeMatMul", "DynamicQuantizeMatMul", [X], [WEIGHTS, np.array([0.01], np.float32)])
+form(
+    "DynamicQuantizeMatMul by column, with a bias",
+    "DynamicQuantizeMatMul",
+    [X],
+    [whole(8, 6), COLUMNS, whole(6), normal(6)],
+)
+form("DynamicQuantizeMatMul of any batch", "DynamicQuantizeMatMul", [X], [WEIGHTS, COLUMNS], dynamic=True)
+form("QGemm", "QGemm", [U[0]], [*q(0.05, 100), WEIGHTS, *q(0.01, 0, np.int8), whole(6, low=-900, high=900, dtype=np.int32),
+     *q(0.08, 100)])  # fmt: skip
+form("QGemm to floats, by column", "QGemm", [U[0]],
+     [*q(0.05, 100), np.ascontiguousarray(WEIGHTS.T), COLUMNS, np.zeros(6, np.int8)], transB=1, alpha=0.5)  # fmt: skip
+form("QAttention", "QAttention", [U, MASK], [whole(8, 24, low=-127, high=127, dtype=np.int8), B3, *[np.float32(0.02)] * 2,
+     np.uint8(120), np.int8(0)], order=[0, 2, 3, 4, 5, 1, 6, 7], num_heads=2)  # fmt: skip
+form("QAttention causal, by column", "QAttention", [U],
+     [whole(8, 24), B3, np.float32(0.02), np.linspace(0.01, 0.02, 24, dtype=np.float32), np.uint8(120), whole(24)],
+     order=[0, 1, 2, 3, 4, -1, 5, 6], num_heads=2, unidirectional=1)  # fmt: skip
+for bits in (4, 8):
+    form(f"MatMulNBits of {bits} bits", "MatMulNBits", [normal(3, 64)],
+         [whole(10, 2, 32 * bits // 8), normal(20, scale=0.1)], K=64, N=10, bits=bits, block_size=32)  # fmt: skip
+form("MatMulNBits with zero points", "MatMulNBits", [normal(3, 48)], [whole(10, 3, 8), normal(30, scale=0.1), whole(20)],
+     K=48, N=10, bits=4, block_size=16)  # fmt: skip
+form("MatMulNBits in int8, with a bias", "MatMulNBits", [normal(3, 64)],
+     [whole(10, 2, 16), normal(20, scale=0.1), None, None, normal(10)], K=64, N=10, bits=4, block_size=32, accuracy_level=4,
+     atol=0.1)  # fmt: skip

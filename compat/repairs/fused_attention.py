@@ -136,8 +136,7 @@ def attended(
     heads, x = int(attribute(node, "num_heads")), node.inputs[0]
     tool = Heads(build, like)
     q, k, v = (
-        tool.split(part, heads)
-        for part in build.ops("Split", product, np.array(hidden, np.int64), outputs=3, axis=-1)
+        tool.split(part, heads) for part in build.ops("Split", product, np.array(hidden, np.int64), outputs=3, axis=-1)
     )
     keys = tool.length(x, 1)
     if before is not None:
@@ -154,7 +153,9 @@ def attended(
     if attribute(node, "unidirectional", 0):
         scores = tool.hidden(scores, tool.ahead(tool.length(x, 1), keys))
     y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), v))
-    present = build.op("Concat", *(build.op("Unsqueeze", each, [0]) for each in (k, v)), axis=0) if used(node, 1) else None
+    present = (
+        build.op("Concat", *(build.op("Unsqueeze", each, [0]) for each in (k, v)), axis=0) if used(node, 1) else None
+    )
     return [y, present]
 
 
@@ -266,7 +267,9 @@ def group_query_attention(node: ir.Node, build: Builder) -> Replacement:
         scores = build.op("Mul", build.op("Tanh", build.op("Div", scores, tool.number(cap))), tool.number(cap))
     if (bias := argument(node, 10)) is not None:
         scores = build.op("Add", scores, bias)
-    scores = tool.hidden(scores, tool.ahead(np.int64(queries), np.int64(keys), int(attribute(node, "local_window_size", -1))))
+    scores = tool.hidden(
+        scores, tool.ahead(np.int64(queries), np.int64(keys), int(attribute(node, "local_window_size", -1)))
+    )
     y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), shared_v))
     return [y, *(value if used(node, place) else None for place, value in ((1, k), (2, v)))]
 

@@ -64,7 +64,10 @@ def skip_layer_normalization(node: ir.Node, build: Builder) -> Replacement:
         total = build.op("Add", total, bias)
     norm = Norm(build, total, x, attribute(node, "epsilon", 1e-12), [-1], centre=not simplified)
     y = norm.result(scale, offset)
-    return [y, *(value if used(node, index) else None for index, value in ((1, norm.mean), (2, norm.deviation), (3, total)))]
+    return [
+        y,
+        *(value if used(node, index) else None for index, value in ((1, norm.mean), (2, norm.deviation), (3, total))),
+    ]
 
 
 @repair(
