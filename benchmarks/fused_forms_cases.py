@@ -267,3 +267,70 @@ form("MatMulNBits with zero points", "MatMulNBits", [normal(3, 48)], [whole(10, 
 form("MatMulNBits in int8, with a bias", "MatMulNBits", [normal(3, 64)],
      [whole(10, 2, 16), normal(20, scale=0.1), None, None, normal(10)], K=64, N=10, bits=4, block_size=32, accuracy_level=4,
      atol=0.1)  # fmt: skip
+
+ROWS = normal(6, 3)
+TREE = {
+    "nodes_treeids": [0, 0, 0, 1, 1, 1, 1, 1], "nodes_nodeids": [0, 1, 2, 0, 1, 2, 3, 4],
+    "nodes_featureids": [1, 0, 0, 0, 2, 0, 0, 0], "nodes_values": [0.2, 0, 0, 0.1, -0.3, 0, 0, 0],
+    "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF", "BRANCH_LT", "BRANCH_GT", "LEAF", "LEAF", "LEAF"],
+    "nodes_truenodeids": [1, 0, 0, 1, 3, 0, 0, 0], "nodes_falsenodeids": [2, 0, 0, 2, 4, 0, 0, 0],
+}  # fmt: skip
+LEAVES = [(0, 1), (0, 2), (1, 2), (1, 3), (1, 4)]
+
+
+def votes(kind: str, ids: Sequence[int], weights: Sequence[float]) -> dict[str, Any]:
+    """The weights of the leaves of `TREE` for the targets or classes `ids`, leaf by leaf."""
+    return {
+        f"{kind}_treeids": [tree for tree, _ in LEAVES for _ in ids],
+        f"{kind}_nodeids": [leaf for _, leaf in LEAVES for _ in ids],
+        f"{kind}_ids": [*ids] * len(LEAVES),
+        f"{kind}_weights": [*weights],
+    }
+
+
+def ml(name: str, op: str, inputs: Sequence[Array], outputs: int = 1, version: int = 1, **attributes: Any) -> None:
+    form(name, op, inputs, outputs=outputs, domain=ML, version=version, **attributes)
+
+
+THREE = {"classlabels_ints": [3, 5, 7]}
+ml("Scaler", "Scaler", [ROWS], offset=[0.1, 0.2, 0.3], scale=[2.0, 1.0, -0.5])
+for norm in ("MAX", "L1", "L2"):
+    ml(f"Normalizer {norm}", "Normalizer", [ROWS], norm=norm)
+ml("Imputer", "Imputer", [np.where(np.abs(ROWS) < 0.4, np.nan, ROWS)], imputed_value_floats=[1.0, 2.0, 3.0],
+   replaced_value_float=float("nan"))  # fmt: skip
+ml("Binarizer", "Binarizer", [ROWS], threshold=0.2)
+ml("OneHotEncoder", "OneHotEncoder", [np.array([[1], [3], [9]])], cats_int64s=[1, 3, 4])
+ml("ArrayFeatureExtractor", "ArrayFeatureExtractor", [ROWS, np.array([2, 0])])
+ml("LabelEncoder", "LabelEncoder", [np.array([3, 1, 8])], version=2, keys_int64s=[1, 3], values_floats=[0.5, 2.5],
+   default_float=-1.0)  # fmt: skip
+ml("FeatureVectorizer", "FeatureVectorizer", [ROWS, normal(6, 2), normal(6, 1)], inputdimensions=[3, 1, 2])
+ml("LinearRegressor", "LinearRegressor", [ROWS], coefficients=[*normal(6)], intercepts=[0.5, 1.0], targets=2,
+   post_transform="LOGISTIC")  # fmt: skip
+for how in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
+    ml(f"LinearClassifier {how}", "LinearClassifier", [ROWS], 2, coefficients=[*normal(9)], intercepts=[0.5, 0.0, -0.5],
+       post_transform=how, **THREE)  # fmt: skip
+ml("LinearClassifier of one score", "LinearClassifier", [ROWS], 2, coefficients=[*normal(3)], intercepts=[0.1],
+   classlabels_ints=[3, 5], post_transform="LOGISTIC")  # fmt: skip
+for kernel, params in {"LINEAR": [], "POLY": [0.5, 1.0, 3.0], "RBF": [0.5, 0.0, 3.0], "SIGMOID": [0.5, 0.1, 3.0]}.items():
+    ml(f"SVMRegressor {kernel}", "SVMRegressor", [ROWS], kernel_type=kernel, kernel_params=params or [0.0, 0.0, 3.0], n_supports=4,
+       support_vectors=[*normal(12)], coefficients=[*normal(4)], rho=[0.1])  # fmt: skip
+ml("SVMRegressor of one class", "SVMRegressor", [ROWS], kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], n_supports=4,
+   support_vectors=[*normal(12)], coefficients=[*normal(4)], rho=[0.1], one_class=1)  # fmt: skip
+ml("SVMClassifier", "SVMClassifier", [ROWS], 2, kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], vectors_per_class=[2, 1, 2],
+   support_vectors=[*normal(15)], coefficients=[*normal(10)], rho=[0.1, 0.2, -0.3], **THREE)  # fmt: skip
+for how in ("NONE", "LOGISTIC"):
+    ml(f"SVMClassifier of two, {how}", "SVMClassifier", [ROWS], 2, kernel_type="LINEAR", kernel_params=[0.5, 0.0, 3.0],
+       vectors_per_class=[2, 1], support_vectors=[*normal(9)], coefficients=[*normal(3)], rho=[0.1], classlabels_ints=[3, 5],
+       post_transform=how)  # fmt: skip
+ml("SVMClassifier without vectors", "SVMClassifier", [ROWS], 2, kernel_type="LINEAR", kernel_params=[0.0, 0.0, 3.0],
+   coefficients=[*normal(9)], rho=[0.1], **THREE)  # fmt: skip
+ml("TreeEnsembleRegressor", "TreeEnsembleRegressor", [ROWS], version=3, n_targets=2, base_values=[0.5, 1.0],
+   aggregate_function="AVERAGE", **TREE, **votes("target", [0, 1], normal(10)))  # fmt: skip
+ml("TreeEnsembleClassifier of three", "TreeEnsembleClassifier", [ROWS], 2, 3, classlabels_int64s=[3, 5, 7],
+   post_transform="SOFTMAX", **TREE, **votes("class", [0, 1, 2], normal(15)))  # fmt: skip
+ml("TreeEnsembleClassifier of probabilities", "TreeEnsembleClassifier", [ROWS], 2, 3, classlabels_int64s=[0, 1],
+   **TREE, **votes("class", [0, 1], [0.1, 0.4, 0.3, 0.2, 0.4, 0.1, 0.2, 0.3, 0.45, 0.05]))  # fmt: skip
+ml("TreeEnsembleClassifier of one score", "TreeEnsembleClassifier", [ROWS], 2, 3, classlabels_int64s=[3, 5],
+   base_values=[0.1], post_transform="LOGISTIC", **TREE, **votes("class", [0], normal(5)))  # fmt: skip
+ml("TreeEnsembleClassifier of one probability", "TreeEnsembleClassifier", [ROWS], 2, 3, classlabels_int64s=[3, 5],
+   **TREE, **votes("class", [1], [0.1, 0.4, 0.3, 0.05, 0.2]))  # fmt: skip
