@@ -8,6 +8,7 @@ GRAPHS = (
     "initializers-as-inputs",
     "constant-tensors",
     "modern-opset",
+    "blocked-layout",
     # A branch that is never taken need not be mended.
     "if-constant",
     # The patterns of detectors are recognized as they were exported, before folding changes them. Those of masks and
