@@ -86,7 +86,9 @@ def _plain(node: ir.Node, build: Builder, blocked: set[ir.Value]) -> Replacement
         case "Upsample":
             scales = np.array(attribute(node, "scales"), np.float32)
             mode = attribute(node, "mode", "nearest")
-            known: dict[str, Any] = {"coordinate_transformation_mode": attribute(node, "coordinate_transformation_mode")}
+            known: dict[str, Any] = {
+                "coordinate_transformation_mode": attribute(node, "coordinate_transformation_mode")
+            }
             if mode == "nearest":
                 known = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             return build.op("Resize", x, None, scales, mode=mode, **known)

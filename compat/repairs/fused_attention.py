@@ -6,6 +6,7 @@ What each does with masks, past keys and scales is that of its kernels for CPUs 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -66,20 +67,22 @@ class Heads:
         lowest = np.array(np.finfo(self.kind).min, self.kind)
         return self.build.op("Where", where, lowest, scores)
 
-    def padding(self, mask: ir.Value, keys: Operand, batch: int | None, filtered: float) -> ir.Value:
+    def padding(self, mask: ir.Value, keys: Operand, rows: ir.Value, filtered: float) -> ir.Value:
         """What a mask of keys adds to the scores: a mask is [batch, keys] or [batch, queries, keys], of ones where a key
-        counts, or of the places [batch] where keys end, followed by those where they begin."""
+        counts, or of the places [batch] where keys end, followed by those where they begin. `rows` is of that batch."""
         build, dimensions, sizes = self.build, rank(mask), shape(mask)
         if dimensions == 1 and sizes is not None:
-            count = sizes[0]
-            if count is None or batch is None or count not in (batch, 2 * batch):
-                raise NotApplicable("whether its mask says where keys begin is not known")
+            ends = mask
+            if not _same_rows(mask, rows):
+                count, batch = sizes[0], _whole(rows)
+                if count is None or batch is None or count != 2 * batch:
+                    raise NotApplicable("whether its mask says where keys begin is not known")
+                ends = build.op("Slice", mask, [0], [batch], [0])
             places = self.known.value(self.known.op("Unsqueeze", self.known.op("Range", 0, keys, 1), [0]))
             places = build.op("Cast", places, to=ir.DataType.INT32)
-            bounds = build.op("Unsqueeze", mask, [1])
-            valid = build.op("Less", places, build.op("Slice", bounds, [0], [batch], [0]))
-            if count == 2 * batch:
-                first = build.op("Slice", bounds, [batch], [count], [0])
+            valid = build.op("Less", places, build.op("Unsqueeze", ends, [1]))
+            if ends is not mask:
+                first = build.op("Unsqueeze", build.op("Slice", mask, [batch], [count], [0]), [1])
                 valid = build.op("And", valid, build.op("Not", build.op("Less", places, first)))
         elif dimensions in (2, 3):
             valid = build.op("Greater", mask, np.int32(0))
@@ -87,6 +90,13 @@ class Heads:
             raise NotApplicable(f"its mask has {dimensions} dimensions")
         added = build.op("Where", valid, self.number(0), self.number(filtered))
         return build.op("Unsqueeze", added, [1] if dimensions == 3 else [1, 2])
+
+
+def _same_rows(one: ir.Value, other: ir.Value) -> bool:
+    """Have both the same first size, be it by name?"""
+    if one.shape is None or other.shape is None or one.shape[0] != other.shape[0]:
+        return False
+    return isinstance(one.shape[0], int) or one.shape[0].value is not None
 
 
 def _whole(value: ir.Value, axis: int = 0) -> int | None:
@@ -133,7 +143,7 @@ def attended(
     sizes `hidden` and the type of `like`; `before` are its past keys and values, `added` is a bias of its scores."""
     if attribute(node, "do_rotary", 0) or attribute(node, "past_present_share_buffer", 0):
         raise NotApplicable("it rotates, or keeps its past in one buffer")
-    heads, x = int(attribute(node, "num_heads")), node.inputs[0]
+    heads, x = int(attribute(node, "num_heads")), required(node, 1)[0]
     tool = Heads(build, like)
     q, k, v = (
         tool.split(part, heads) for part in build.ops("Split", product, np.array(hidden, np.int64), outputs=3, axis=-1)
@@ -147,7 +157,7 @@ def attended(
         keys = tool.known.op("Add", keys, tool.length(before, 3))
     scale = attribute(node, "scale", 0.0) or 1 / sqrt(hidden[0] // heads)
     scores = tool.scores(q, k, scale)
-    for more in (added, None if mask is None else tool.padding(mask, keys, _whole(x), _filter(node))):
+    for more in (added, None if mask is None else tool.padding(mask, keys, x, _filter(node))):
         if more is not None:
             scores = build.op("Add", scores, more)
     if attribute(node, "unidirectional", 0):
@@ -189,7 +199,7 @@ def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
     bias = argument(node, 3)
     if bias is not None:
         ends = [0, size, 2 * size, 2**31]
-        parts = [build.op("Slice", bias, [a], [b], [0]) for a, b in zip(ends, ends[1:], strict=False)]
+        parts = [build.op("Slice", bias, [a], [b], [0]) for a, b in pairwise(ends)]
         q = build.op("Add", q, parts[0])
         k, v = (build.op("Add", x, part) if flat else x for x, part, flat in zip((k, v), parts[1:], split, strict=True))
     q = tool.split(q, heads)
@@ -203,7 +213,7 @@ def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
     scores = tool.scores(q, k, attribute(node, "scale", 0.0) or 1 / sqrt(size // heads))
     mask, first = argument(node, 4), node.inputs[0]
     assert first is not None
-    for more in (argument(node, 5), None if mask is None else tool.padding(mask, keys, _whole(first), _filter(node))):
+    for more in (argument(node, 5), None if mask is None else tool.padding(mask, keys, first, _filter(node))):
         if more is not None:
             scores = build.op("Add", scores, more)
     if attribute(node, "unidirectional", 0):

@@ -36,7 +36,8 @@ def labels(node: ir.Node) -> Array:
         raise NotApplicable(
             "its classes are strings, which no backend has: give the model's classes numbers, or cut the graph behind the scores"
         )
-    return np.arange(len(names)) if names else np.array(attribute(node, "classlabels_ints", None) or attribute(node, "classlabels_int64s", []), np.int64)
+    numbers = attribute(node, "classlabels_ints") or attribute(node, "classlabels_int64s", [])
+    return np.arange(len(names)) if names else np.array(numbers, np.int64)
 
 
 def transformed(build: Builder, scores: ir.Value, how: str) -> ir.Value:
