@@ -57,11 +57,10 @@ def erfinv(x: Tensor) -> Tensor:
 
 @decomposes(aten.signbit.default)
 def signbit(x: Tensor) -> Tensor:
-    """A zero's sign is its reciprocal's. A NaN counts as positive: no graph can tell."""
+    """A zero's sign is its reciprocal's (ONNX Runtime's Where loses it). A NaN counts as positive: no graph can tell."""
     if not x.dtype.is_floating_point:
         return x < 0 if x.dtype != torch.bool else torch.zeros_like(x)
-    reciprocal = 1 / torch.where(x == 0, x, torch.ones_like(x))
-    return torch.logical_or(x < 0, reciprocal < 0)
+    return torch.logical_or(x < 0, 1 / x < 0)
 
 
 @decomposes(aten.copysign.Tensor)

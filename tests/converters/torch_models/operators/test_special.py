@@ -44,6 +44,14 @@ def test_signs():
         holds(aten.copysign.Scalar, x, number)
 
 
+def test_a_zeros_sign_as_a_graph():
+    class Signs(nn.Module):
+        def forward(self, x, y):
+            return torch.signbit(y), torch.copysign(x, y)
+
+    exported_holds(Signs(), *pairs(EDGES[:-1]))
+
+
 def test_frexp():
     powers = 2.0 ** torch.arange(-148, 128)
     for value in (torch.randn(100) * 100, powers, torch.nextafter(powers, 2 * powers), EDGES[EDGES.isfinite()]):
