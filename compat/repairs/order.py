@@ -72,6 +72,7 @@ NODES = (
     # A few steps are exact; comparing is for as many updates as steps are too many for.
     "scatter-elements-by-steps",
     "scatter-elements-by-comparison",
+    "scatter-elements-last-wins",
     "scatter-nd-by-steps",
     "scatter-nd-by-comparison",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.recipe import FP32
 from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
-from enginesmith.converters.core.samples import EXACT, MOVED, Array, Feed, SampleSet, load_beside, load_results
+from enginesmith.converters.core.samples import EXACT, MOVED, SHAKEN, Array, Feed, SampleSet, load_beside, load_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
@@ -120,8 +120,9 @@ def rounding_alone(folder: Path, samples: SampleSet, feeds: Sequence[Feed]) -> d
     reference = load_results(folder)[0][1] if any(beside.values()) else []
     if not reference or not repeats(samples, feeds, reference):
         return {}
+    shaken = dict(enumerate(load_beside(folder, SHAKEN)))
     return {
-        index: Alone(reference[index], outputs, whole=file == EXACT)
+        index: Alone(reference[index], outputs, file == EXACT, shaken.get(index) if file == EXACT else None)
         for file, results in beside.items()
         for index, outputs in enumerate(results)
         if len(outputs)
