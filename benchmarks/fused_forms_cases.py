@@ -311,7 +311,12 @@ for how in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
        post_transform=how, **THREE)  # fmt: skip
 ml("LinearClassifier of one score", "LinearClassifier", [ROWS], 2, coefficients=[*normal(3)], intercepts=[0.1],
    classlabels_ints=[3, 5], post_transform="LOGISTIC")  # fmt: skip
-for kernel, params in {"LINEAR": [], "POLY": [0.5, 1.0, 3.0], "RBF": [0.5, 0.0, 3.0], "SIGMOID": [0.5, 0.1, 3.0]}.items():
+for kernel, params in {
+    "LINEAR": [],
+    "POLY": [0.5, 1.0, 3.0],
+    "RBF": [0.5, 0.0, 3.0],
+    "SIGMOID": [0.5, 0.1, 3.0],
+}.items():
     ml(f"SVMRegressor {kernel}", "SVMRegressor", [ROWS], kernel_type=kernel, kernel_params=params or [0.0, 0.0, 3.0], n_supports=4,
        support_vectors=[*normal(12)], coefficients=[*normal(4)], rho=[0.1])  # fmt: skip
 ml("SVMRegressor of one class", "SVMRegressor", [ROWS], kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], n_supports=4,

@@ -196,7 +196,9 @@ def feature_vectorizer(node: ir.Node, build: Builder) -> Replacement:
     wanted = attribute(node, "inputdimensions", [])
     if len(wanted) != len(node.inputs):
         raise NotApplicable("how many features each input has is not said")
-    return build.op("Concat", *(_features(build, x, count) for x, count in zip(node.inputs, wanted, strict=True)), axis=1)
+    return build.op(
+        "Concat", *(_features(build, x, count) for x, count in zip(node.inputs, wanted, strict=True)), axis=1
+    )
 
 
 def _features(build: Builder, x: ir.Value | None, count: int) -> ir.Value:

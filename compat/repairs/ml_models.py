@@ -135,7 +135,10 @@ def svm_classifier(node: ir.Node, build: Builder) -> Replacement:
     # each pair votes for its second class, or moves that vote to its first
     moves = build.op("MatMul", build.op("Cast", positive, to=FLOAT), votes[0] - votes[1])
     label = chosen(build, classes, build.op("Add", moves, votes[1].sum(axis=0)))
-    return [label, both(build, scores, how, negated=how == "NONE") if len(pairs) == 1 else transformed(build, scores, how)]
+    return [
+        label,
+        both(build, scores, how, negated=how == "NONE") if len(pairs) == 1 else transformed(build, scores, how),
+    ]
 
 
 def _linear(

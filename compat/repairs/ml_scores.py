@@ -36,7 +36,11 @@ def labels(node: ir.Node) -> Array:
         raise NotApplicable(
             "its classes are strings, which no backend has: give the model's classes numbers, or cut the graph behind the scores"
         )
-    return np.arange(len(names)) if names else np.array(attribute(node, "classlabels_ints", None) or attribute(node, "classlabels_int64s", []), np.int64)
+    return (
+        np.arange(len(names))
+        if names
+        else np.array(attribute(node, "classlabels_ints", None) or attribute(node, "classlabels_int64s", []), np.int64)
+    )
 
 
 def transformed(build: Builder, scores: ir.Value, how: str) -> ir.Value:

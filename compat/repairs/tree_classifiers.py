@@ -48,7 +48,10 @@ def tree_ensemble_classifier(node: ir.Node, build: Builder) -> Replacement:
         return _of_first(build, scores, classes, base, how, one=one, positive=positive)
     if base.size:
         raise NotApplicable("both of its classes have scores, and base values")
-    return [_label(build, _column(build, scores, 1), classes, one=one, positive=positive), transformed(build, scores, how)]
+    return [
+        _label(build, _column(build, scores, 1), classes, one=one, positive=positive),
+        transformed(build, scores, how),
+    ]
 
 
 def _of_first(
@@ -80,7 +83,12 @@ def _column(build: Builder, scores: ir.Value, place: int) -> ir.Value:
 
 
 def _label(
-    build: Builder, score: ir.Value, classes: np.ndarray[tuple[int, ...], np.dtype[np.int64]], *, one: bool, positive: bool
+    build: Builder,
+    score: ir.Value,
+    classes: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    *,
+    one: bool,
+    positive: bool,
 ) -> ir.Value:
     second = build.op("Greater", score, np.float32(0.5 if one and positive else 0))
     return decided(build, second, classes if one else np.array([0, 1]))

@@ -79,6 +79,25 @@ def copysign_of_number(x: Tensor, y: float) -> Tensor:
     return -size if math.copysign(1, y) < 0 else size
 
 
+@decomposes(aten.atan2.default, aten.arctan2.default, tolerance=3e-7)
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """Of the first octant, then mirrored, with the signs of zeros and the quotients of infinities as C has them (ISO C, annex F): the
+    exporters take minus pi for the angle of a negative number.
+    """
+    kind = torch.result_type(y, x)
+    kind = kind if kind.is_floating_point else torch.get_default_dtype()
+    y, x = y.to(kind), x.to(kind)
+    rise, run = y.abs(), x.abs()
+    steep = rise > run
+    large, small = torch.where(steep, rise, run), torch.where(steep, run, rise)
+    equal = torch.logical_and(small == large, large > 0)  # of infinities too
+    ratio = torch.where(equal, torch.ones_like(large), small / torch.where(large == 0, torch.ones_like(large), large))
+    angle = torch.atan(ratio)
+    angle = torch.where(steep, math.pi / 2 - angle, angle)
+    angle = torch.where(signbit(x), math.pi - angle, angle)
+    return torch.where(signbit(y), -angle, angle)
+
+
 @decomposes(aten.frexp.Tensor)
 def frexp(x: Tensor) -> Any:
     """Mantissa and exponent, exactly: by halvings of powers of two, largest first."""
