@@ -19,8 +19,12 @@ FILES = (
     "tvm",
     "tensorrt_parser",
     "tensorrt_types",
+    "tensorrt_tactics",
     "tensorrt_builder",
     "tensorrt_runtime",
+    "serving",
+    "tensorrt_families",
+    "environment",
     "around",
 )
 """In the order in which they are tried: of several diagnoses that know a line, the first counts."""

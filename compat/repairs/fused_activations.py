@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -30,7 +31,8 @@ def activated(build: Builder, x: ir.Value, name: str, parameters: list[float]) -
         return build.op("Clip", x, *(np.array(bound, kind) for bound in parameters))
     if name == "Gelu":
         return gelu(build, x, _kind(build.node.inputs[0]))
-    return build.op(name, x, **dict(zip(PARAMETERS[name], map(float, parameters), strict=False)))
+    named: dict[str, Any] = dict(zip(PARAMETERS[name], map(float, parameters), strict=False))
+    return build.op(name, x, **named)
 
 
 def gelu(build: Builder, x: ir.Value, kind: np.dtype[np.generic]) -> ir.Value:

@@ -51,7 +51,7 @@ class Heads:
         sizes = shape(x)
         size = sizes[axis] if sizes is not None else None
         if size is not None:
-            return np.int64(size)
+            return np.array(size, np.int64)
         return self.build.op("Squeeze", self.build.op("Shape", x, start=axis, end=axis + 1), [0])
 
     def ahead(self, queries: Operand, keys: Operand, window: int = 0) -> Operand:
@@ -278,7 +278,7 @@ def group_query_attention(node: ir.Node, build: Builder) -> Replacement:
     if (bias := argument(node, 10)) is not None:
         scores = build.op("Add", scores, bias)
     scores = tool.hidden(
-        scores, tool.ahead(np.int64(queries), np.int64(keys), int(attribute(node, "local_window_size", -1)))
+        scores, tool.ahead(np.array(queries), np.array(keys), int(attribute(node, "local_window_size", -1)))
     )
     y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), shared_v))
     return [y, *(value if used(node, place) else None for place, value in ((1, k), (2, v)))]

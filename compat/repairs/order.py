@@ -36,10 +36,16 @@ NODES = (
     "topk-in-parts",
     "split-empty-parts",
     "onehot-of-integers",
+    # A loop that is kept is less than its steps one by one.
+    "loop-condition",
+    "loop-unrolled",
     # Nothing to sum needs no axes; one reduction by known axes is less than a choice among several.
     "reduce-nothing",
     "reduce-runtime-axes",
     "reduce-bool",
+    # A fixed number of samples is less work than one for each region.
+    "roi-align-by-gather",
+    "roi-align-adaptive",
     # Padding that is written out is what all that follows reads.
     "conv-explicit-pads",
     "conv-transpose-explicit",
@@ -67,6 +73,7 @@ NODES = (
     # A few steps are exact; comparing is for as many updates as steps are too many for.
     "scatter-elements-by-steps",
     "scatter-elements-by-comparison",
+    "scatter-elements-last-wins",
     "scatter-nd-by-steps",
     "scatter-nd-by-comparison",
 )

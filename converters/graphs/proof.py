@@ -59,7 +59,7 @@ def prove(
     try:
         old = runner(before)
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises means that it can't run the model
-        return Proof(agrees=False, reason=f"the graph before can't be run: {_line(error)}")
+        return Proof(agrees=False, reason=f"the graph before can't be run: {_line(error)}", ran=False)
     try:
         new = runner(after, reference=False)
     except Exception as error:  # noqa: BLE001
@@ -90,7 +90,7 @@ def prove(
         if reason:
             return Proof(agrees=False, error=worst, samples=samples, reason=reason)
     if not samples:
-        return Proof(agrees=False, reason=f"no generated input suits the graph before: {refusal}")
+        return Proof(agrees=False, reason=f"no generated input suits the graph before: {refusal}", ran=False)
     return Proof(agrees=True, error=worst, samples=samples)
 
 

@@ -11,7 +11,7 @@ from typing import cast
 from rich.console import Console
 from rich.text import Text
 
-from enginesmith.compat.diagnoses import Explanation, Hit, Quote
+from enginesmith.compat.diagnoses import Explanation, Headline, Hit, Quote
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.api.console import open_console, print_json
 from enginesmith.pipeline.api.explain import explain
@@ -45,22 +45,33 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
     if explanation.cause is not None:
         _heading(console, "symptom" if explanation.cause.generic else "cause", "bold red")
         _show(console, explanation.cause)
-        if explanation.cause.generic:
-            _indented(
-                console, Text("This names a symptom. The log has no message that names its cause.", style="yellow")
-            )
+        if explanation.cause.generic and "reason" not in explanation.cause.details:
+            _indented(console, Text("This names a symptom. No line that is known names its cause.", style="yellow"))
+    elif explanation.headline is not None:
+        _heading(console, "unknown: no diagnosis knows this error", "bold red")
+        _show_headline(console, explanation.headline)
     elif explanation.unknown:
         _heading(console, "unknown: no diagnosis knows these lines, which look decisive", "bold red")
     else:
         _heading(console, "no error in this log", "bold yellow")
+    for quote, told in (
+        (explanation.before, "before it this went well"),
+        (explanation.passed, "after it the tool went on, and says"),
+    ):
+        if quote is not None and (explanation.cause or explanation.headline):
+            _indented(
+                console, Text.assemble((f"{told}: ", "dim"), f"line {quote.number:,}  {quote.text.strip()}"), hang=True
+            )
     if explanation.further:
         _heading(console, "after it, or independent of it", "bold")
         for hit in explanation.further:
             _show_short(console, hit)
     if explanation.unknown:
-        if explanation.cause is not None:
+        headline = explanation.headline
+        others = [quote for quote in explanation.unknown if headline is None or quote.number != headline.line.number]
+        if others and (explanation.cause or headline):
             _heading(console, "errors that no diagnosis knows", "bold")
-        for quote in explanation.unknown[:UNKNOWN]:
+        for quote in others[:UNKNOWN]:
             _quote(console, quote)
     if explanation.warnings:
         _heading(console, "warnings that matter", "bold yellow")
@@ -76,13 +87,36 @@ def _show(console: Console, hit: Hit) -> None:
         ("operator", hit.op),
         ("node", hit.node),
         *((name, value) for name, value in hit.details.items()),
+        *(("meaning", meaning) for meaning in hit.meanings),
         ("remedy", _sentence(hit.remedy)),
         ("repair", f"enginesmith doctor --fix ({hit.repair})" if hit.repair else ""),
         *(("see", link) for link in hit.links),
         ("id", f"{hit.id} ({hit.tool})"),
     ):
         if value:
-            _indented(console, Text.assemble((f"{label}: ", "green" if label == "remedy" else "dim"), value), hang=True)
+            _labelled(console, label, value)
+
+
+def _show_headline(console: Console, headline: Headline) -> None:
+    _quote(console, headline.line)
+    console.print()
+    for label, value in (
+        ("tool", headline.tool),
+        ("step", headline.step),
+        ("kind", headline.kind),
+        ("operator", headline.op),
+        ("node", headline.node),
+        ("says", headline.message if headline.message != headline.line.text.strip() else ""),
+        *(("meaning", meaning) for meaning in headline.meanings),
+        ("look next at", headline.look),
+    ):
+        if value:
+            _labelled(console, label, value)
+
+
+def _labelled(console: Console, label: str, value: str) -> None:
+    style = "green" if label in ("remedy", "look next at") else "dim"
+    _indented(console, Text.assemble((f"{label}: ", style), value), hang=True)
 
 
 def _show_short(console: Console, hit: Hit) -> None:

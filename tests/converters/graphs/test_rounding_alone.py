@@ -145,3 +145,11 @@ def test_what_moved_inputs_do_is_allowed_beside_the_rest_and_excuses_no_jump():
     flipped, other = ids + (ids == 3), ids + (ids == 7)
     assert judge(ids, other, FP32, (ids, flipped)).passed
     assert not judge(ids, other, FP32, (ids, flipped), whole=False).passed
+
+
+def test_what_shaken_roundings_do_is_allowed_and_more_is_not():
+    expected = F(np.linspace(0.1, 1, 50))
+    shaken = F(expected * (1 + 1e-4))
+    assert not judge(expected, F(expected + 1e-3), FP32, (expected, expected)).passed
+    assert judge(expected, F(expected + 1e-3), FP32, (expected, expected), shaken=shaken).passed
+    assert not judge(expected, F(expected + 1e-2), FP32, (expected, expected), shaken=shaken).passed
