@@ -75,6 +75,9 @@ def along(build: Builder, parameter: Given, node: ir.Node, axis: int) -> Given:
         raise NotApplicable("the rank of its inputs is unknown")
     if len(sizes) > 1:
         return _blocked(build, parameter, node, axis)
+    whole_sizes = shape(node.inputs[0]) or []
+    if None not in (sizes[0], whole_sizes[axis % whole]) and sizes[0] != whole_sizes[axis % whole]:
+        raise NotApplicable("it has not one scale for each element of its axis")
     trailing = whole - 1 - axis % whole
     return reshaped(build, parameter, -1, *[1] * trailing) if trailing else parameter
 
