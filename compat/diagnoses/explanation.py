@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.events import read_event
-from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Unknowns, quote
+from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Rank, Unknowns, quote
 from enginesmith.compat.diagnoses.lines import Line, read_lines
 from enginesmith.compat.diagnoses.place import Announcements, Place, complete, place_of
 from enginesmith.compat.diagnoses.registry import diagnoses, matcher
@@ -26,6 +26,8 @@ SUCCESSES = 8
 """Lines of success that are kept."""
 CODED = re.compile(r"\[\d{1,2}\] \S")
 """How the parser gives its reason, below the node that it announces."""
+ASSERTION = re.compile(r"Assertion failed: |UNSUPPORTED_NODE|INVALID_NODE")
+"""How TensorRT's parser refuses a node."""
 VERBOSE = "[V] "
 """Level of TensorRT's lines that only tell what it does; there may be millions."""
 
@@ -204,11 +206,7 @@ class _Reader:
         cause = cause or next((hit for hit in hits if hit.loud), None)
         origin = self._origin(cause, hits)
         passed = self._successes[-1].number if self._successes else 0
-        headline = self._unknowns.headline(
-            None if origin is None else origin.line.number,
-            generic=origin is None or origin.diagnosis.generic,
-            passed=passed,
-        )
+        headline = self._unknowns.headline(origin.line.number if origin else None, _rank(origin), passed)
         if headline is not None:
             origin = None
         first = origin.line.number if origin else headline.line.number if headline else self._number + 1
@@ -248,3 +246,9 @@ class _Reader:
                 hit.place = Place(hit.place.op or cause.place.op, hit.place.node or cause.place.node)
                 return hit
         return cause
+
+
+def _rank(known: _Found | None) -> Rank:
+    if known is None or known.diagnosis.generic:
+        return "symptom"
+    return "assertion" if ASSERTION.search(known.line.text) else "cause"
