@@ -411,7 +411,6 @@ main (float[8, 2] x, int64[8] level) => (float[8, 2] y) <int64 none = {0}, int64
             "different conditions",
         ),
         ("wide = Reshape (a, pairs)  z = Identity (wide)", "cuts a dimension"),
-        ("z = Unique (a)", "no fixed shape"),
     ],
 )
 def test_what_has_no_fixed_form_is_left_with_its_reason(body: str, reason: str) -> None:
