@@ -43,8 +43,10 @@ class Norm:
 
 
 @repair(
-    "skip-layer-normalization",
-    ops=[MICROSOFT + op for op in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")],
+    "fused-layer-normalization",
+    ops=[
+        MICROSOFT + "SkipLayerNormalization", MICROSOFT + "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization",
+    ],  # fmt: skip
     tolerance=1e-5,
     example="""
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
@@ -54,8 +56,10 @@ normalize (float[2, 3, 4] x, float[3, 4] skip, float[4] g, float[4] b, float[4] 
 }
 """,
 )
-def skip_layer_normalization(node: ir.Node, build: Builder) -> Replacement:
+def layer_normalization(node: ir.Node, build: Builder) -> Replacement:
     """The input, what skips a block, and a bias are added before the normalization; a simplified one doesn't centre."""
+    if node.op_type == "SimplifiedLayerNormalization":
+        return _simplified(node, build)
     x, skip, scale = required(node, 3)
     simplified = node.op_type == "SkipSimplifiedLayerNormalization"
     offset, bias = (None, argument(node, 3)) if simplified else (argument(node, 3), argument(node, 4))
@@ -70,19 +74,8 @@ def skip_layer_normalization(node: ir.Node, build: Builder) -> Replacement:
     ]
 
 
-@repair(
-    "simplified-layer-normalization",
-    ops=["SimplifiedLayerNormalization", MICROSOFT + "SimplifiedLayerNormalization"],
-    tolerance=1e-5,
-    example="""
-<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
-normalize (float[2, 3, 4] x, float[2, 3, 4] z, float[4] g) => (float[2, 3, 4] y) {
-  y = com.microsoft.SkipSimplifiedLayerNormalization (x, z, g)
-}
-""",
-)
-def simplified_layer_normalization(node: ir.Node, build: Builder) -> Replacement:
-    """The division by the root of the mean square is written out."""
+def _simplified(node: ir.Node, build: Builder) -> Replacement:
+    """Without a sum before it: ONNX Runtime has it in ONNX's own domain."""
     x, scale = required(node, 2)
     dimensions = rank(x)
     if dimensions is None:

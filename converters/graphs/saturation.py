@@ -76,6 +76,12 @@ def exact(path: Path) -> Iterator[Path]:
         yield Path(folder) / path.name
 
 
+def quantizes(operators: Collection[str]) -> bool:
+    """Are there operators among these, with or without their domain, that make integers of floats? What they make of NaN is
+    anybody's."""
+    return any("Quantize" in (name := each.rpartition(".")[2]) and name != "DequantizeLinear" for each in operators)
+
+
 def integer(operators: Collection[str]) -> bool:
     """Are there operators among these that compute in integers of 8 bits?"""
     return any(name in PRODUCTS or name in ("QuantizeLinear", "DequantizeLinear") for name in operators)

@@ -73,7 +73,7 @@ def searchsorted_scalar(
     sorter: Tensor | None = None,
 ) -> Tensor:
     """One number's place."""
-    x = torch.tensor(number, dtype=sorted_sequence.dtype, device=sorted_sequence.device)
+    x = sorted_sequence.new_full((), number)
     return torch.searchsorted(sorted_sequence, x, out_int32=out_int32, right=_right(right, side), sorter=sorter)
 
 
@@ -219,3 +219,11 @@ def _runs(rows: Tensor, differ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     number = new.to(torch.int64).cumsum(0) - 1
     end = torch.cat([start, start.new_full([1], rows.shape[0])])[1:]
     return rows.index_select(0, start), number, end - start
+
+
+@decomposes(aten.nonzero_static.default)
+def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first `size` places, and after the last one rows of `fill_value`."""
+    found = x.nonzero()
+    rest = torch.full((size, x.ndim), fill_value, dtype=found.dtype, device=x.device)
+    return torch.cat([found, rest]).narrow(0, 0, size)
