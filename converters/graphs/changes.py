@@ -1,13 +1,15 @@
 """What a rewrite changed in a graph, cut out of the graph before and the graph after: a proof need not run the rest.
 
-A value of both graphs is the same where it is computed from the same inputs by the same operators, whatever it is called: a
-Merkle tree of operators, attributes and constants says so (Merkle, CRYPTO 1987). Nodes that stand in both graphs as they are,
-and all that follows from them too, need not be run either: where the values that they read are equal, so is what they compute.
+Nodes that stand in both graphs as they are need not be run: where all that the changed ones hand to them is equal, given that all
+that they take from them is, so is what they compute, one after the other in the order of the graph. And a value is the same
+in both graphs where it is computed from the same inputs by the same operators, whatever it is called: a Merkle tree of
+operators, attributes and constants says so (Merkle, CRYPTO 1987).
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -20,17 +22,23 @@ from enginesmith.compat.values import Array
 from enginesmith.compat.walk import proto_nodes, proto_subgraphs
 
 Digest = bytes
+SMALL = 1 << 14
+"""Elements of a value that may be recorded though nothing has asked for it yet."""
+USUAL = 256
+"""For a size that is not known."""
 
 
 @dataclass(frozen=True)
 class Cut:
     """A part of a graph before a rewrite, and what stands for it after: both give the `outputs`, and take inputs of the graph
-    and values that are the same in both graphs. `before` and `after` map these values' names, there, to their digests.
+    and values of the graph before. `before` and `after` map these values' names, there, to their digests before; `kept` are
+    the names of what is computed in both graphs in the same way.
     """
 
     outputs: tuple[str, ...]
     before: Mapping[str, Digest]
     after: Mapping[str, Digest]
+    kept: Collection[str]
 
 
 class Values:
@@ -57,12 +65,13 @@ class Values:
             self._add(node)
 
     def _add(self, node: onnx.NodeProto) -> None:
-        read, kind = self.read(node), self._kind(node)
+        stored = node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t")
+        read, kind = self.read(node), _tensor(node.attribute[0].t) if stored else self._kind(node)
         self.keys.append(_digest(kind, *(name.encode() for name in (*read, "", *node.output))))
         if not self.fed.isdisjoint(read):
             self.fed.update(node.output)
-        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
-            self.digests[node.output[0]] = _tensor(node.attribute[0].t)
+        if stored:
+            self.digests[node.output[0]] = kind
             return
         of = _digest(kind, *(self.digests.get(name, b"") for name in read))
         if node.op_type in RANDOM:
@@ -88,6 +97,15 @@ class Values:
             inner = [name for deeper in proto_nodes(graph) for name in deeper.input]
             names += sorted({*inner, *(value.name for value in graph.output)} & self.digests.keys())
         return names
+
+    def small(self) -> list[Digest]:
+        """Those that depend on an input and are known to be small, by their declared shapes."""
+        found = []
+        for value in self.model.graph.value_info:
+            sizes = [dim.dim_value or USUAL for dim in value.type.tensor_type.shape.dim]
+            if value.name in self.fed and value.type.HasField("tensor_type") and math.prod(sizes) <= SMALL:
+                found.append(self.digests[value.name])
+        return found
 
     def told(self, name: str) -> dict[str, str]:
         """What a repair noted of an input or output."""
@@ -135,48 +153,32 @@ def cut(before: Values, after: Values) -> Cut:
     """The smallest part that a rewrite may have changed. Raises ValueError for a graph of other outputs."""
     if before.outputs != after.outputs:
         raise ValueError("the graph has other outputs")
-    made, read = _kept(before, after)
-    same = set(before.digests.values()) & set(after.digests.values())
-    changed = [name for name in (*before.outputs, *read) if before.digests[name] != after.digests[name]]
+    keys = set(before.keys) & set(after.keys)
+    nodes = [node for node, key in zip(before.nodes, before.keys, strict=True) if key in keys]
+    kept = {name for node in nodes for name in node.output if name}
+    read = [*before.outputs, *(name for node in nodes for name in before.read(node) if name)]
+    changed = [name for name in read if name not in kept and before.digests[name] != after.digests[name]]
     changed += [name for name in before.outputs if before.told(name) != after.told(name)]
-    outputs = tuple(dict.fromkeys(name for name in changed if name not in made))
-    return Cut(outputs, *(_front(values, outputs, same) for values in (before, after)))
+    outputs = tuple(dict.fromkeys(changed))
+    same = set(before.digests.values()) & set(after.digests.values())
+    alike = {name: digest for name, digest in before.digests.items() if name in kept}
+    fronts = [
+        _front(values, outputs, alike | {name: own for name, own in values.digests.items() if own in same})
+        for values in (before, after)
+    ]
+    return Cut(outputs, *fronts, kept)
 
 
-def _kept(before: Values, after: Values) -> tuple[set[str], list[str]]:
-    """Of the nodes that stand in both graphs, with all that follows from them: the names of what they make and read."""
-    kept = set(before.keys) & set(after.keys)
-    while True:
-        left = _closed(after, _closed(before, kept))
-        if left == kept:
-            break
-        kept = left
-    nodes = [node for node, key in zip(before.nodes, before.keys, strict=True) if key in kept]
-    made = {name for node in nodes for name in node.output}
-    return made, [name for node in nodes for name in before.read(node) if name]
-
-
-def _closed(values: Values, keys: set[Digest]) -> set[Digest]:
-    """Those nodes of which all readers are among them too."""
-    open_to, closed = set[str](), set[Digest]()
-    for node, key in zip(reversed(values.nodes), reversed(values.keys), strict=True):
-        if key in keys and open_to.isdisjoint(node.output):
-            closed.add(key)
-        else:
-            open_to.update(values.read(node))
-    return closed
-
-
-def _front(values: Values, outputs: Iterable[str], same: Collection[Digest]) -> dict[str, Digest]:
-    """The values that are the same in both graphs from which the outputs follow by what is not."""
+def _front(values: Values, outputs: Iterable[str], alike: Mapping[str, Digest]) -> dict[str, Digest]:
+    """The values that both graphs have from which the outputs follow by what is changed, with their digests before."""
     wanted, seen, front = list(outputs), set[str](), dict[str, Digest]()
     while wanted:
         name = wanted.pop()
         if not name or name in seen:
             continue
         seen.add(name)
-        if name in values.fed and values.digests[name] in same:
-            front[name] = values.digests[name]
+        if name in values.fed and name in alike:
+            front[name] = alike[name]
         elif name in values.producers:
             wanted += values.read(values.producers[name])
     return front

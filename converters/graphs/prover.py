@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 
 import onnx
@@ -67,11 +67,25 @@ class Prover:
             )
             for side, front in zip(sides, (found.before, found.after), strict=True)
         ]
-        return compared(*parts, tolerance, chain([first], arrived), SECONDS)
+        proof = compared(*parts, tolerance, chain([first], arrived), SECONDS)
+        if proof.agrees:
+            self._carry(*sides, {*found.outputs, *found.kept})
+        return proof
+
+    def _carry(self, before: Values, after: Values, names: Collection[str]) -> None:
+        """What is known of the graph before is known of the graph after, where it was shown to be the same."""
+        names = [name for name in names if before.told(name) == after.told(name)]
+        renamed = {before.digests[name]: after.digests[name] for name in names}
+        there = set(after.digests.values())
+        self._known = [
+            known and {new: array for digest, array in known.items() if (new := renamed.get(digest, digest)) in there}
+            for known in self._known
+        ]
 
     def _arriving(self, graph: Values, found: Cut) -> Iterator[Feed]:
         """For each feed of the graph, it and the values that the part takes."""
         digests = dict.fromkeys((*found.before.values(), *found.after.values()))
+        small = graph.small()
         runs: dict[tuple[Digest, ...], Run] = {}
         for number, feed in enumerate(self._feeds):
             if number == len(self._known):
@@ -80,6 +94,8 @@ class Prover:
             if known is None:
                 continue
             missing = tuple(digest for digest in digests if digest not in known)
+            if missing and not known:  # the whole graph is run, and later proofs need other values
+                missing = tuple(dict.fromkeys((*missing, *small)))
             try:
                 if missing and missing not in runs:
                     runs[missing] = _recording(graph, missing, known)
