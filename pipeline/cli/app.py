@@ -171,7 +171,9 @@ def doctor(
     for_: Annotated[
         str,
         typer.Option(
-            "--for", help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted; all where left out."
+            "--for",
+            help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted, or what ships one (jetpack=6.1); "
+            "all where left out.",
         ),
     ] = "",
     fix: Annotated[Path | None, typer.Option(help="Write the repaired graph here.")] = None,
