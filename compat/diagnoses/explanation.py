@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.events import read_event
-from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Unknowns, quote
+from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Rank, Unknowns, quote
 from enginesmith.compat.diagnoses.lines import Line, read_lines
 from enginesmith.compat.diagnoses.place import Announcements, Place, complete, place_of
 from enginesmith.compat.diagnoses.registry import diagnoses, matcher
@@ -26,6 +26,8 @@ SUCCESSES = 8
 """Lines of success that are kept."""
 CODED = re.compile(r"\[\d{1,2}\] \S")
 """How the parser gives its reason, below the node that it announces."""
+ASSERTION = re.compile(r"Assertion failed: |UNSUPPORTED_NODE|INVALID_NODE")
+"""How TensorRT's parser refuses a node."""
 VERBOSE = "[V] "
 """Level of TensorRT's lines that only tell what it does; there may be millions."""
 
@@ -55,6 +57,8 @@ class Explanation(BaseModel):
 
     tools: list[str]
     """In the order in which the log names them."""
+    tensorrt: str = ""
+    """TensorRT's version, where the log tells it."""
     cause: Hit | None
     """The first real cause."""
     headline: Headline | None
@@ -91,6 +95,7 @@ class _Found:
     def __init__(self, diagnosis: Diagnosis, match: re.Match[str], line: Line, announced: Place, kind: str) -> None:
         self.diagnosis = diagnosis
         self.line = line
+        self.last = line.number
         self.demoted = kind == "warning" and diagnosis.level == "error"
         self.loud = kind == "error" and diagnosis.level == "warning"
         self.place = place_of(match, line.text, announced)
@@ -105,6 +110,7 @@ class _Found:
     def again(self, other: _Found) -> None:
         """The same is said again, perhaps with the place, as at the end of a traceback."""
         self.count += 1
+        self.last = other.line.number
         if not self.place.op or not self.place.node:
             self.place = Place(self.place.op or other.place.op, self.place.node or other.place.node)
         self.details = other.details | self.details
@@ -204,11 +210,7 @@ class _Reader:
         cause = cause or next((hit for hit in hits if hit.loud), None)
         origin = self._origin(cause, hits)
         passed = self._successes[-1].number if self._successes else 0
-        headline = self._unknowns.headline(
-            None if origin is None else origin.line.number,
-            generic=origin is None or origin.diagnosis.generic,
-            passed=passed,
-        )
+        headline = self._unknowns.headline(origin.line.number if origin else None, _rank(origin), passed)
         if headline is not None:
             origin = None
         first = origin.line.number if origin else headline.line.number if headline else self._number + 1
@@ -217,6 +219,7 @@ class _Reader:
         ids = {hit.diagnosis.id for hit in (*rest, origin) if hit is not None}
         return Explanation(
             tools=self._tools.found,
+            tensorrt=self._tools.tensorrt,
             cause=origin.hit() if origin else None,
             headline=headline,
             before=next((said for said in reversed(self._successes) if said.number < first), None),
@@ -241,10 +244,21 @@ class _Reader:
         says what failed."""
         if cause is None:
             return None
-        for hit in hits:
-            distance = hit.line.number - cause.line.number
-            leads = cause.diagnosis.id in hit.diagnosis.leads_to and distance <= 0
-            if leads or (cause.diagnosis.id in hit.diagnosis.explains and 0 <= distance <= CLOSE):
-                hit.place = Place(hit.place.op or cause.place.op, hit.place.node or cause.place.node)
-                return hit
-        return cause
+        number = cause.line.number
+        led = [hit for hit in hits if cause.diagnosis.id in hit.diagnosis.leads_to and hit.line.number <= number]
+        told = [
+            hit
+            for hit in hits
+            if cause.diagnosis.id in hit.diagnosis.explains and 0 <= hit.line.number - number <= CLOSE
+        ]
+        origin = max(led, key=lambda hit: min(hit.last, number), default=told[0] if told else None)
+        if origin is None:
+            return cause
+        origin.place = Place(origin.place.op or cause.place.op, origin.place.node or cause.place.node)
+        return origin
+
+
+def _rank(known: _Found | None) -> Rank:
+    if known is None or known.diagnosis.generic:
+        return "symptom"
+    return "assertion" if ASSERTION.search(known.line.text) else "cause"

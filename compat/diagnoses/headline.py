@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -15,12 +16,20 @@ from enginesmith.compat.diagnoses.values import meanings
 
 FIRST, LAST = 12, 4
 """Unknown lines that are kept, from the beginning and from the end."""
+AFTER_DUMP = 12
+"""Lines between what a network refuses and what the parser says then: it dumps the node."""
 AFTER_HEADER = 3
 """Lines after a symptom in which the tool says why."""
 SHOWN = 600
 """Characters of a line that are quoted."""
 _LOOKUPS = ("KeyError", "AttributeError", "IndexError", "StopIteration", "ImportError", "ModuleNotFoundError")
 """Exceptions that a program handles by raising one that says more."""
+
+
+_LAYER = re.compile(r"\[(?:[A-Z]\w+)\]: |Error Code \d+:|\bI[A-Z]\w+Layer\b")
+"""Marks of a network's own error, against what the parser prints."""
+Rank = Literal["cause", "assertion", "symptom"]
+"""How sure it is that what is known is the cause: an assertion of the parser may follow from what the network refused."""
 
 
 class Quote(BaseModel):
@@ -81,14 +90,22 @@ class Unknowns:
         place = find_place(line.text, announced)
         (latest if full else first).append(_Unknown(line, read_event(line.text), place))
 
-    def headline(self, known: int | None, *, generic: bool, passed: int) -> Headline | None:
-        """The error that decides, where the best that is known is a symptom, in the line `known`, or nothing.
+    def headline(self, known: int | None, rank: Rank, passed: int) -> Headline | None:
+        """The error that decides, where the best that is known, in the line `known`, may be only what came of it.
 
-        Against a symptom only a tool's own error counts that comes before it, or right after it as its reason.
-        Lines that only speak of an error count after the last success (line `passed`).
+        Against a symptom only a tool's own error counts that comes before it, or right after it as its reason; against an
+        assertion of TensorRT's parser only the network's own error right before it. Lines that only speak of an error count
+        after the last success (line `passed`).
         """
-        if not generic:
+        if rank == "cause":
             return None
+        if known is not None and rank == "assertion":
+            refused = (
+                it
+                for it in self._first
+                if it.event.tool == "TensorRT" and known - AFTER_DUMP <= it.quote.number < known
+            )
+            return _headline(next((it for it in refused if _LAYER.search(it.full)), None))
         if known is not None:
             near = [it for it in self._first if it.event.tool and it.quote.number <= known + AFTER_HEADER]
             return _headline(next((it for it in near if it.event.tool != "Python" or it.quote.number < known), None))

@@ -24,6 +24,7 @@ FILES = (
     "tensorrt_runtime",
     "serving",
     "tensorrt_families",
+    "hub",
     "environment",
     "around",
 )

@@ -32,7 +32,7 @@ _ERROR = re.compile(
     re.VERBOSE,
 )
 _WARNING = re.compile(
-    r"^\[W\]|\[TRT\] ?\[W|\[W:onnxruntime|\b\w{0,40}W(?:ARN|arn)(?:ING|ing)?: |\bWARNING\b|^\[WARN|\[TRT\] WARNING"
+    r"^\[W\]|\[TRT\] ?\[W|\[W:onnxruntime|\b\w{0,40}W(?:ARN|arn)(?:ING|ing)?: |\bWARNING\b|^\[WARN|\[TRT\] WARNING| WARN +\w+ \w+\.cpp:\d+:"
 )
 
 
@@ -50,7 +50,9 @@ CASCADE = re.compile(
     | [Ff]ailed\ to\ build\ (?:the\ )?(?:serialized\ )?(?:engine|network)
     | Engine\ deserialization\ failed | Builder\ creation\ failed | Error\ running\ command | with\ Call\ id:\ \d+\ failed
     | [Uu]nable\ to\ load\ the\ engine\ file | subprocess-exited-with-error | metadata-generation-failed
-    | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_ | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
+    | ModelImporter\.cpp:\d+:\ (?:input|output|name|op_type|attribute|domain|doc_string)\b | because\ the\ network\ is\ not\ valid
+    | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
+    | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
     | [Ee]xport\ failure | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,
@@ -61,7 +63,7 @@ _WEAK = re.compile(
     r"""
       (?<![\w/.-])(?:[Ee]rrors?|ERRORS?|[Ff]ailed|FAILED|[Ff]ailure|FAILURE|[Ff]atal|[Aa]ssertion|[Aa]bort(?:ed|ing)?|[Ss]egfault
       |SEGFAULT|[Kk]illed|SIG(?:KILL|SEGV|ABRT)|[Oo]ut\ of\ memory|OOM|[Cc]rash(?:ed)?|[Pp]anic(?:ked)?|[Uu]ndefined
-      |[Ii]llegal|[Cc]orrupt(?:ed)?)(?![\w/-]|\.\w|=)
+      |[Ii]llegal|[Cc]orrupt(?:ed)?|[Ff]aulting|[Ee]xceptions?)(?![\w/-]|\.\w|=)
     | [Cc](?:annot|ould\ not|an't)\ (?:find|open|load|read|create|parse|allocate|import|convert|deserialize|build)\b
     | (?:[Ee]rror|[Ff]ailed)[a-z]{0,2}:
     """,

@@ -215,13 +215,37 @@ def _shift(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:
     """A shift by n multiplies or divides by 2^n; one by all the bits or more leaves nothing."""
     x, by = node.inputs
     if narrow == UINT64:
-        raise NotApplicable("a shift of uint64 has no form in int64")
+        return _shift_of_all_bits(node, build)
     wide = CARRIERS[narrow]
     kind, bits = wide.numpy().type, narrow.bitwidth
     power = build.op("Gather", kind(2) ** np.arange(bits, dtype=kind), build.op("Min", by, kind(bits - 1)))
     left = attribute(node, "direction") == "LEFT"
     moved = wrapped(build, build.op("Mul", x, power), wide, narrow) if left else build.op("Div", x, power)
     return build.op("Where", build.op("Less", by, kind(bits)), moved, kind(0))
+
+
+def _shift_of_all_bits(node: ir.Node, build: Builder) -> ir.Value:
+    """A shift of uint64, whose 64 bits are those of an int64. To the left they fall out of a product. To the right the quotient
+    of a negative number is rounded down, as -1 - (-1 - x) / 2^n, and 2^(64 - n) is added for the sign that is none.
+
+    The greatest powers have no place in an int64, so that all are taken in two halves.
+    """
+    x, by = node.inputs
+    places = np.arange(64, dtype=np.int64)
+    low, high = np.int64(2) ** (places // 2), np.int64(2) ** (places - places // 2)
+    some = build.op("Min", by, np.int64(63))
+    halves = [build.op("Gather", powers, some) for powers in (low, high)]
+    # ONNX Runtime compares the low 32 bits only in its Min of int64; a shift that is too large is seen here.
+    fits = build.op("And", build.op("Less", by, np.int64(64)), build.op("GreaterOrEqual", by, np.int64(0)))
+    if attribute(node, "direction") == "LEFT":
+        moved = build.op("Mul", build.op("Mul", x, halves[0]), halves[1])
+        return build.op("Where", fits, moved, np.int64(0))
+    negative = build.op("Less", x, np.int64(0))
+    turned = build.op("Where", negative, build.op("Sub", np.int64(-1), x), x)
+    quotient = build.op("Div", build.op("Div", turned, halves[0]), halves[1])
+    half = build.op("Gather", np.where(places > 0, np.int64(2) ** np.maximum(63 - places, 0), 0), some)
+    down = build.op("Add", build.op("Add", build.op("Sub", np.int64(-1), quotient), half), half)
+    return build.op("Where", fits, build.op("Where", negative, down, quotient), np.int64(0))
 
 
 def _bitcast(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:

@@ -39,6 +39,8 @@ NODES = (
     # A loop that is kept is less than its steps one by one.
     "loop-condition",
     "loop-unrolled",
+    # The rank that a layer needs, before what else it lacks.
+    "unsqueezed",
     # Nothing to sum needs no axes; one reduction by known axes is less than a choice among several.
     "reduce-nothing",
     "reduce-runtime-axes",

@@ -144,6 +144,9 @@ def _refused(
     backend: str, refused: Sequence[Finding], findings: list[Finding], report: RepairReport | None = None
 ) -> ConversionError:
     tried = f"; {len(report.made)} repairs were made, and these are left" if report and report.made else ""
+    # What stands in the way of a whole graph's repair is another node than the one that is refused.
+    whole = [attempt for attempt in (report.attempts if report else []) if not attempt.node and attempt.proof is None]
+    tried += "".join(f"; {attempt.repair} was not made: {attempt.reason}" for attempt in whole)
     message = (
         f"{backend} refuses {_nodes(len(refused))}: {_listed(refused)}{tried}"
         if any(finding.op for finding in refused)

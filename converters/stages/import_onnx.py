@@ -39,6 +39,7 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.plugin_nodes import write_out
 from enginesmith.converters.graphs.rounding import moved
 from enginesmith.converters.graphs.saturation import quantizes
 from enginesmith.converters.graphs.trial import own_precision
@@ -102,6 +103,7 @@ class OnnxImport(Stage[ImportOptions]):
             model = load_graph(options.path, context.memory, sizes)
             with hashed(options.path.parent / name for name in external_files(model)) as external:
                 _copy(model, external, options.path, context.out)
+        plugins = write_out(context.out / MODEL)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
@@ -156,6 +158,7 @@ class OnnxImport(Stage[ImportOptions]):
         widths = [told_widened(widened)] if widened else []
         warnings = [
             *([freed[1]] if freed else ()),
+            *plugins,
             *widths,
             *given.warnings,
             *steering,

@@ -53,7 +53,8 @@ def show_repairs(console: Console, targets: Sequence[str], reports: Sequence[Rep
             )
         left = {finding.node for finding in report.left}
         for attempt in (a for a in report.attempts if a.proof is None):
-            if attempt.node in left or attempt.reason.startswith(BUG):  # a reason that the user is left with
+            # A reason that the user is left with: that of a whole graph's repair names the node that stands in its way.
+            if attempt.node in left or (left and not attempt.node) or attempt.reason.startswith(BUG):
                 console.print(
                     f"  [dim]not made[/] {attempt.repair}: {escape(attempt.node or 'the graph')}: {escape(attempt.reason)}",
                     highlight=False,

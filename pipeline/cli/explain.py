@@ -15,6 +15,7 @@ from enginesmith.compat.diagnoses import Explanation, Headline, Hit, Quote
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.api.console import open_console, print_json
 from enginesmith.pipeline.api.explain import explain
+from enginesmith.pipeline.job.consultation import Consultation
 
 WIDTH = 100
 """Of the page where the terminal does not say."""
@@ -22,7 +23,7 @@ UNKNOWN = 8
 """Unknown lines that the page shows."""
 
 
-def run_explain(log: str, *, as_json: bool) -> int:
+def run_explain(log: str, *, model: Path | None, for_: str, fix: Path | None, as_json: bool) -> int:
     """Explain a file, or standard input where `log` is `-`. Returns the exit status: 0 a cause was found, 1 none.
 
     Raises UserError where there is no text to read.
@@ -30,11 +31,15 @@ def run_explain(log: str, *, as_json: bool) -> int:
     name = "standard input" if log == "-" else log
     if log == "-" and sys.stdin.isatty():
         raise UserError("give the log's file, or pipe it in: trtexec ... 2>&1 | enginesmith explain")
-    explanation = explain(cast(BufferedReader, sys.stdin.buffer) if log == "-" else Path(log), name)
+    source = cast(BufferedReader, sys.stdin.buffer) if log == "-" else Path(log)
+    explanation = explain(source, name, model=model, for_=for_, fix=fix)
     if as_json:
         print_json(explanation.model_dump_json(indent=1))
     else:
-        show_explanation(_console(), explanation, name)
+        console = _console()
+        show_explanation(console, explanation, name)
+        if explanation.consultation is not None:
+            show_consultation(console, explanation.consultation)
     return 0 if explanation.cause else 1
 
 
@@ -77,6 +82,51 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
         _heading(console, "warnings that matter", "bold yellow")
         for hit in explanation.warnings:
             _show_short(console, hit)
+
+
+def show_consultation(console: Console, consultation: Consultation) -> None:
+    """The node as the model has it, what the rules say of it, and the repair that was tried."""
+    looked = consultation.looked
+    _heading(console, f"in {consultation.model}", "bold")
+    if looked.nodes and not looked.by_name:
+        _indented(console, Text(f"no node of that name; of the operator there are {looked.count}", style="yellow"))
+    for node in looked.nodes:
+        _indented(console, Text.assemble((node.op, "bold"), f" {node.name}"))
+        for label, values in (("in", node.inputs), ("out", node.outputs)):
+            for value in values:
+                source = f", {value.source}" if value.source else ""
+                _indented(console, Text(f"{label}: {value.name} {value.type}{value.shape}{source}"), by=4)
+    if not looked.nodes:
+        _indented(console, Text(looked.problem, style="yellow"))
+    for found in consultation.here:
+        text = f"{found.finding.message} ({found.verdict}, rule {found.finding.rule or 'none'})"
+        _labelled(console, f"{consultation.target} says", text)
+        if found.said:
+            _labelled(console, "in its own words", found.said)
+        if found.accepted_by:
+            _labelled(console, "accepted by", found.accepted_by)
+        if found.finding.remedy:
+            _labelled(console, "remedy", _sentence(found.finding.remedy))
+    if not consultation.here:
+        _labelled(console, f"{consultation.target} says", "nothing against this node by the rules that are known")
+    _labelled(console, "trial", consultation.trial)
+    if consultation.today:
+        _labelled(console, "installed here", consultation.today)
+    if consultation.elsewhere:
+        _labelled(console, "elsewhere", f"{consultation.elsewhere} more; see enginesmith doctor {consultation.model}")
+    if consultation.repair is not None:
+        made = ", ".join(dict.fromkeys(f"{attempt.repair} ({attempt.node})" for attempt in consultation.repair.made))
+        proof = consultation.repair.proof
+        proved = "" if proof is None else f"; the whole graph {'agrees' if proof.agrees else 'differs'}"
+        _labelled(console, "repair tried", f"{made}{proved}" if made else "none could be made")
+        if consultation.fixed is not None:
+            _labelled(console, "repaired graph", str(consultation.fixed))
+        elif made:
+            _labelled(
+                console,
+                "to write it",
+                f"add --fix fixed.onnx, or enginesmith doctor {consultation.model} --fix fixed.onnx",
+            )
 
 
 def _show(console: Console, hit: Hit) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends.base import Profile, Values
+from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
 from enginesmith.converters.backends.tensorrt.product import Product
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
@@ -390,7 +391,7 @@ def _capability(trt: Any, target: str) -> Any:
     member = getattr(trt.ComputeCapability, target.replace("sm_", "SM"), None)
     if member is None:
         known = [f"sm_{name[2:]}" for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
-        raise unknown(f"target of {trt.__name__} {trt.__version__}", target, known)
+        raise not_built_for(f"{trt.__name__} {trt.__version__}", target, known)
     return member
 
 

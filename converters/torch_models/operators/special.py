@@ -116,3 +116,45 @@ def frexp(x: Tensor) -> Any:
         size, exponent = torch.where(high, size * 2.0**-power, size), torch.where(high, exponent + power, exponent)
     mantissa = torch.where(x < 0, -size, size) / 2
     return torch.where(whole, mantissa, x), torch.where(whole, exponent, torch.zeros_like(exponent))
+
+
+def _greater(x: Tensor, y: Tensor, greatest: bool) -> Tensor:
+    kind = torch.result_type(x, y)
+    x, y = x.to(kind), y.to(kind)
+    if not kind.is_floating_point:
+        return torch.maximum(x, y) if greatest else torch.minimum(x, y)
+    first = torch.logical_or(torch.isnan(y), x >= y if greatest else x <= y)
+    return torch.where(first, x, y)
+
+
+@decomposes(aten.fmax.default)
+def fmax(x: Tensor, y: Tensor) -> Tensor:
+    """The greater one, or the one that is a number."""
+    return _greater(x, y, greatest=True)
+
+
+@decomposes(aten.fmin.default)
+def fmin(x: Tensor, y: Tensor) -> Tensor:
+    """The lesser one, or the one that is a number."""
+    return _greater(x, y, greatest=False)
+
+
+@decomposes(aten.nextafter.default)
+def nextafter(x: Tensor, y: Tensor) -> Any:
+    """By the distance to the neighbour: 2^-24 of the power of two above, in float32, and half of that from a power of two
+    towards 0.
+    """
+    if x.dtype != torch.float32:
+        return NotImplemented
+    mantissa, exponent = frexp(x)
+    edge = torch.logical_and(mantissa.abs() == 0.5, (y > x) != (x > 0))
+    exponent = torch.where(edge, exponent - 1, exponent).clamp(min=-125)
+    # two factors: no power that a graph computes is subnormal
+    distance = torch.exp2((exponent - 1).to(x.dtype)) * 2.0**-23
+    moved = torch.where(y > x, x + distance, x - distance)
+    least = torch.where(y > 0, torch.full_like(x, 2.0**-149), torch.full_like(x, -(2.0**-149)))
+    moved = torch.where(x == 0, least, moved)
+    most = torch.full_like(x, torch.finfo(x.dtype).max)
+    moved = torch.where(torch.isinf(x), torch.where(x > 0, most, -most), moved)
+    moved = torch.where(x == y, y, moved)
+    return torch.where(torch.logical_or(torch.isnan(x), torch.isnan(y)), x + y, moved)

@@ -58,6 +58,14 @@ def test_an_unknown_error_goes_before_the_symptom_that_follows_it():
     assert [hit.id for hit in explanation.further] == ["trt-engine-none"]
 
 
+def test_what_the_network_refuses_goes_before_what_the_parser_asserts_then():
+    refused = "[TensorRT] ERROR: (Unnamed Layer* 4) [Odd]: an odd condition"
+    asserted = "In node 9 (importOdd): UNSUPPORTED_NODE: Assertion failed: axis >= 0 && axis < nbDims"
+    explanation = diagnose(f"{refused}\n{asserted}")
+    assert (explanation.headline.line.number, [hit.id for hit in explanation.further]) == (1, ["trt-axis-range"])
+    assert diagnose(asserted).cause.id == "trt-axis-range"
+
+
 def test_a_symptom_goes_before_what_a_wrapper_says_after_it():
     explanation = diagnose("[E] Could not find any implementation for node Conv_0.\nWrapperError: no engine")
     assert explanation.cause.id == "trt-no-implementation"

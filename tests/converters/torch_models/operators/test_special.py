@@ -66,6 +66,29 @@ def test_frexp():
         holds(aten.frexp.Tensor, value)
 
 
+def test_extremes_of_numbers():
+    x, y = pairs(EDGES)
+    for operator in (aten.fmax.default, aten.fmin.default):
+        holds(operator, x, y)
+        holds(operator, torch.tensor([1, 5, -3]), torch.tensor([2, 2, -4]))
+
+
+def test_neighbours():
+    ends = torch.tensor([3.4028234663852886e38, 1.17549435e-38, 1.4e-45, -1.4e-45])
+    values = torch.cat([EDGES, ends, 2.0 ** torch.arange(-149, 128, 9), torch.randn(30)])
+    holds(aten.nextafter.default, *pairs(values))
+
+
+def test_neighbours_as_a_graph():
+    class Next(nn.Module):
+        def forward(self, x, y):
+            return torch.nextafter(x, y)
+
+    exported_holds(
+        Next(), torch.cat([torch.randn(20), 2.0 ** torch.arange(-120, 120, 30)]), torch.zeros(28), tolerance=0
+    )
+
+
 def test_special_functions_as_a_graph():
     class Functions(nn.Module):
         def forward(self, x, y):
