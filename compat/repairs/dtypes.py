@@ -70,10 +70,15 @@ def carried_integers(model: ir.Model, target: Target) -> int:
     before = [[carried.get(value) for value in ends] for ends in (model.graph.inputs, model.graph.outputs)]
     for value, original in carried.items():
         _retype(value, CARRIERS[original])
-    for graph in graphs(model):
-        for node in list(graph):
-            if any(value in carried for value in (*node.inputs, *node.outputs)):
-                _rewrite(node, carried, target)
+    # before the first rewrite, which puts another value in the place of a carried one
+    touched = [
+        (node, [carried[value] for value in node.outputs if value in carried], kinds)
+        for graph in graphs(model)
+        for node in graph
+        if (kinds := [carried[value] for value in (*node.outputs, *node.inputs) if value in carried])
+    ]
+    for node, made, kinds in touched:
+        _rewrite(node, made[0] if made else None, kinds[0], target)
     _interface(model, before)
     return len(carried)
 
@@ -140,9 +145,8 @@ def _retype(value: ir.Value, wide: ir.DataType) -> None:
         node.attributes["value"] = ir.AttrTensor("value", widened)
 
 
-def _rewrite(node: ir.Node, carried: Carried, target: Target) -> None:
-    """What the node needs beside its new dtypes."""
-    made = next((carried[value] for value in node.outputs if value in carried), None)
+def _rewrite(node: ir.Node, made: ir.DataType | None, narrow: ir.DataType, target: Target) -> None:
+    """What the node needs beside its new dtypes: of its first output, None where that is not carried, and of any."""
     rewrite = _REWRITES.get(node.op_type)
     if node.op_type == "ConstantOfShape" and made is not None:
         content = attribute(node, "value").numpy().astype(CARRIERS[made].numpy())
@@ -153,9 +157,8 @@ def _rewrite(node: ir.Node, carried: Carried, target: Target) -> None:
         rewrite = _in_float
     if rewrite is None or (node.op_type in ("Cast", "QuantizeLinear") and made is None):
         return
-    kinds = (made, *(carried.get(value) for value in node.inputs if value is not None))
     build = Builder(node, target)
-    replace(node, build, [rewrite(node, build, next(kind for kind in kinds if kind is not None))])
+    replace(node, build, [rewrite(node, build, narrow)])
 
 
 def _again(node: ir.Node, build: Builder, inputs: list[ir.Value | None], **attributes: int) -> ir.Value:

@@ -8,6 +8,7 @@ GRAPHS = (
     "initializers-as-inputs",
     "constant-tensors",
     "modern-opset",
+    "blocked-layout",
     # A branch that is never taken need not be mended.
     "if-constant",
     # The patterns of detectors are recognized as they were exported, before folding changes them. Those of masks and
@@ -74,6 +75,7 @@ NODES = (
     # A few steps are exact; comparing is for as many updates as steps are too many for.
     "scatter-elements-by-steps",
     "scatter-elements-by-comparison",
+    "scatter-elements-last-wins",
     "scatter-nd-by-steps",
     "scatter-nd-by-comparison",
 )

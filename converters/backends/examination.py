@@ -113,17 +113,17 @@ def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> d
     """
     from enginesmith.compat import loading, plugins, support
     from enginesmith.compat.checks import problems, whole
-    from enginesmith.compat.graphs import infer, named, opset
+    from enginesmith.compat.graphs import named, opset
     from enginesmith.compat.mending import with_repairs
     from enginesmith.compat.target import Target
     from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.graphs.value_types import complete
 
     model, found = loading.load(Path(path), memory)
     examination = Examination(path=path, problems=found)
     if model is None:
         return examination.model_dump()
-    model = infer(model)
-    named(model)
+    named(complete(model))
     examination.nodes = sum(1 for _ in model.graph.all_nodes())
     examination.opset = opset(model)
     for backend, version in targets:

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from enginesmith.compat.findings import Finding
-from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.graphs import named
 from enginesmith.compat.mending import with_repairs
 from enginesmith.compat.repairs import Engine
 from enginesmith.compat.repairs.local import fixed
@@ -18,6 +18,7 @@ from enginesmith.compat.target import Target
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.graphs.proof import Feed, prove
 from enginesmith.converters.graphs.prover import Prover
+from enginesmith.converters.graphs.value_types import complete
 
 MAX_TRIALS = 12
 """How often the backend itself is asked, between rounds of repairs."""
@@ -41,7 +42,7 @@ def repair_file(
     whole graph, and the end result, is proved beside generated ones.
     """
     original = onnx.load(str(source))
-    engine = Engine(ir.from_proto(original), target, Prover(given))
+    engine = Engine(complete(ir.from_proto(original), given), target, Prover(given))
     left = refused(source) if refused is not None else engine.left()
     if not _errors(left):
         return RepairReport(left=left)
@@ -64,7 +65,7 @@ def name_repairs(path: Path, target: Target, findings: list[Finding]) -> list[Fi
     """What a backend found about an ONNX file, each with the repair that would mend it."""
     if not findings:
         return findings
-    model = infer(ir.load(path))
+    model = complete(ir.load(path))
     named(model)
     return with_repairs(model, target, findings)
 

@@ -202,12 +202,12 @@ def gather_nd(rewriter: Rewriter, node: ir.Node) -> Bounded:
 @rule("ScatterND", "ScatterElements")
 def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
     """Values put back where they were taken from, or added to what stands there: a Where. Values from elsewhere are taken in
-    their order: the first one for the first position.
+    their order: the first one for the first position. At places of the data, what is not real changes nothing.
     """
     data, index, updates = (rewriter.get(value) for value in node.inputs)
     tag = index.positions
     if tag is None or not tag.identity:
-        raise NotApplicable("it writes to positions that depend on the data")
+        return _scattered(rewriter, node, data, index, updates)
     if node.op_type == "ScatterND":
         depth, axis = bound(index.dims[-1]), 0
         fits = len(index.dims) == 2 and tag.of == data.dims[:depth]
@@ -232,6 +232,52 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
     if reduction != "none":  # each position is written to once
         new = rewriter.emit(reduction.capitalize(), old, new, shape=data.shape, dtype=old.dtype)
     return Bounded(rewriter.emit("Where", mask, new, old, shape=data.shape, dtype=old.dtype), data.dims)
+
+
+UNCHANGED = {"add": lambda kind: 0, "mul": lambda kind: 1, "max": lowest, "min": highest}
+"""For each reduction the update that changes nothing, of a dtype."""
+
+
+def _scattered(rewriter: Rewriter, node: ir.Node, data: Bounded, index: Bounded, updates: Bounded) -> Bounded:
+    """Rows that are not real update the first place by what changes nothing there; without a reduction they go to a row behind
+    the last one, which is cut off."""
+    elements = node.op_type == "ScatterElements"
+    axis = attribute(node, "axis", 0) % len(data.dims) if elements else 0
+    kept = [part for place, part in enumerate(index.dims) if not elements or place != axis]
+    fits = (
+        index.dims == updates.dims
+        if elements
+        else (*index.dims[:-1], *data.dims[bound(index.dims[-1]) :]) == updates.dims
+    )
+    if not data.static or not fits or (elements and not all(map(is_static, kept))):
+        raise NotApplicable("it writes to positions that depend on the data")
+    places, target = rewriter.numeric(index), rewriter.numeric(data)
+    reduction = attribute(node, "reduction", "none")
+    if reduction in UNCHANGED:
+        neutral = UNCHANGED[reduction](target.dtype)
+        inputs = [
+            target,
+            rewriter.filled(index, 0, places),
+            rewriter.filled(updates, neutral, rewriter.numeric(updates)),
+        ]
+        return rewriter.again(node, inputs, data.dims)
+    sizes = np.array(data.shape[axis] if elements else data.shape[: bound(index.dims[-1])], np.int64)
+    behind = np.where(np.arange(sizes.size) == 0, sizes, 0).reshape(sizes.shape)
+    if places.dtype != ir.DataType.INT64:
+        places = rewriter.emit("Cast", places, to=ir.DataType.INT64, shape=index.shape, dtype=ir.DataType.INT64)
+    negative = rewriter.emit("Less", places, np.array(0, np.int64), shape=index.shape, dtype=ir.DataType.BOOL)
+    turned = rewriter.emit("Add", places, sizes, shape=index.shape, dtype=ir.DataType.INT64)
+    places = rewriter.emit("Where", negative, turned, places, shape=index.shape, dtype=ir.DataType.INT64)
+    more = [size + (place == axis) for place, size in enumerate(data.shape)]
+    assert target.dtype is not None
+    row = np.zeros([1 if place == axis else size for place, size in enumerate(data.shape)], target.dtype.numpy())
+    target = rewriter.emit("Concat", target, row, axis=axis, shape=more, dtype=target.dtype)
+    inputs = [target, rewriter.filled(index, behind, places), rewriter.numeric(updates)]
+    written = rewriter.again(node, inputs, [dim(size) for size in more])
+    limits = [np.array([number], np.int64) for number in (0, data.shape[axis], axis)]
+    return Bounded(
+        rewriter.emit("Slice", rewriter.tensor(written), *limits, shape=data.shape, dtype=target.dtype), data.dims
+    )
 
 
 def _in_turn(rewriter: Rewriter, updates: Bounded, axis: int, kept: Dim) -> Bounded:

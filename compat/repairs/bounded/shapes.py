@@ -194,6 +194,14 @@ def concat(rewriter: Rewriter, node: ir.Node) -> Bounded:
     return rewriter.again(node, [rewriter.numeric(part) for part in parts], dims)
 
 
+def added(rewriter: Rewriter, one: Dim, other: Dim) -> Dim:
+    """A dimension of as many rows as two have: that of them joined in either order, if there is one yet, else of what is selected
+    and a constant behind it."""
+    orders = [[one, other], [other, one]]
+    orders.sort(key=lambda parts: (("concat", *parts) not in rewriter.memo, is_static(parts[0])))
+    return _joined(rewriter, orders[0])
+
+
 def _joined(rewriter: Rewriter, parts: Sequence[Dim]) -> Dim:
     """The rows of one dimension after those of another."""
     if len(parts) == 1:

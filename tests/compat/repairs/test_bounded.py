@@ -182,6 +182,56 @@ def test_selected_rows_are_added_to(x: Any) -> None:
     agree(ADDED, {"x": x})
 
 
+GRAPH = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (int64[2, 6] edges, float[4, 2] x, float[6] weights) => (float[4] degrees, float[4, 2] y, float[4, 2] top, float[4] own)
+<int64[2, 4] loops = {0, 1, 2, 3, 0, 1, 2, 3}, int64[1] four = {4}, int64[1] two = {2}, int64[1] first = {0}, int64[1] all = {-1},
+ float[1] one = {1}, float[4] none = {0, 0, 0, 0}, float[4, 2] rows = {0, 0, 0, 0, 0, 0, 0, 0}, int64 zero = {0}, int64 second = {1}> {
+  source = Gather (edges, zero)
+  goal = Gather (edges, second)
+  loop = Equal (source, goal)
+  other = Not (loop)
+  found = NonZero (other)
+  kept = Squeeze (found, first)
+  pairs = Gather <axis = 1> (edges, kept)
+  shape = Shape <start = 1> (pairs)
+  count = Add (four, shape)
+  full = Concat <axis = 1> (pairs, loops)
+  ones = Expand (one, count)
+  from = Gather (full, zero)
+  to = Gather (full, second)
+  degrees = ScatterElements <reduction = "add"> (none, to, ones)
+  messages = Gather (x, from)
+  column = Reshape (to, all_by_one)
+  wide = Concat <axis = 0> (count, two)
+  spread = Expand (column, wide)
+  y = ScatterElements <axis = 0, reduction = "add"> (rows, spread, messages)
+  top = ScatterElements <axis = 0, reduction = "max"> (rows, spread, messages)
+  places = NonZero (loop)
+  looped = Squeeze (places, first)
+  at = Gather (source, looped)
+  values = Gather (weights, looped)
+  point = Unsqueeze (at, last)
+  own = ScatterND (none, point, values)
+}
+""".replace("int64 zero =", "int64[2] all_by_one = {-1, 1}, int64[1] last = {1}, int64 zero =")
+)
+
+
+@given(data=st.data(), x=floats(4, 2), weights=floats(6))
+@settings(max_examples=25, deadline=None)
+def test_edges_without_loops_and_one_loop_for_each_node(data: Any, x: Any, weights: Any) -> None:
+    """The edges that are left and the loops behind them are as many as the sum of both says."""
+    ends = st.lists(st.integers(0, 3), min_size=6, max_size=6)
+    edges = np.array([data.draw(ends), data.draw(ends)])
+    first = np.unique(edges[0], return_index=True)[1]  # two loops of one node would be written in no order
+    edges[1, [index for index in range(6) if index not in first]] = (
+        edges[0, [i for i in range(6) if i not in first]] + 1
+    ) % 4
+    agree(GRAPH, {"edges": edges, "x": x, "weights": weights})
+
+
 @given(
     shape=st.lists(st.integers(1, 4), min_size=1, max_size=3),
     axis=st.sampled_from([None, 0, -1]),
@@ -361,7 +411,6 @@ main (float[8, 2] x, int64[8] level) => (float[8, 2] y) <int64 none = {0}, int64
             "different conditions",
         ),
         ("wide = Reshape (a, pairs)  z = Identity (wide)", "cuts a dimension"),
-        ("z = Unique (a)", "no fixed shape"),
     ],
 )
 def test_what_has_no_fixed_form_is_left_with_its_reason(body: str, reason: str) -> None:
