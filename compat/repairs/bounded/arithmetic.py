@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Dim, Least, bound, dim, is_static
-from enginesmith.compat.repairs.bounded.filters import counted, filtered, flat
+from enginesmith.compat.repairs.bounded.filters import counted, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, inferred_shape, rule
-from enginesmith.compat.repairs.bounded.shapes import added, broadcast, sized
+from enginesmith.compat.repairs.bounded.shapes import added, broadcast, filtered, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import argument, attribute, constant
