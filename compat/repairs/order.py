@@ -37,6 +37,8 @@ NODES = (
     "onehot-of-integers",
     # Nothing to sum needs no axes; one reduction by known axes is less than a choice among several.
     "reduce-nothing",
+    "reduce-number",
+    "vector-as-row",
     "reduce-runtime-axes",
     "reduce-bool",
     # Padding that is written out is what all that follows reads.

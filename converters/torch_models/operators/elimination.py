@@ -138,7 +138,7 @@ def linalg_inv_ex(matrix: Tensor, *, check_errors: bool = False) -> tuple[Tensor
 def _pivots(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """U's diagonal, and 1, or -1 where an odd number of rows was exchanged."""
     factors, _, places = eliminated(matrix, matrix[..., :0], solving=False)
-    signs = torch.where(places == 0, torch.ones_like(factors[..., 0]), -torch.ones_like(factors[..., 0]))
+    signs = 1 - 2 * (places != 0).to(factors.dtype)
     return torch.diagonal(factors, dim1=-2, dim2=-1), _product(signs)
 
 

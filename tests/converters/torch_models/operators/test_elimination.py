@@ -91,3 +91,9 @@ def test_a_dynamic_size_is_refused():
 class Inverse(nn.Module):
     def forward(self, x):
         return x.inverse()
+
+
+def test_matrices_without_rows():
+    for operator in (aten.linalg_inv_ex.default, aten.linalg_slogdet.default, aten.linalg_cholesky_ex.default):
+        holds(operator, torch.zeros(2, 0, 0))
+    holds(aten.linalg_solve_ex.default, torch.zeros(0, 0), torch.zeros(0, 3))
