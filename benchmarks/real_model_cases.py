@@ -597,7 +597,9 @@ def perceiver() -> Made:
 def tab_transformer() -> Made:
     from tab_transformer_pytorch import TabTransformer
 
-    model = TabTransformer(categories=(4, 5, 6), num_continuous=3, dim=16, dim_out=1, depth=2, heads=2)
+    model = TabTransformer(
+        categories=(4, 5, 6), num_continuous=3, dim=16, dim_out=1, depth=2, heads=2, mlp_act=nn.ReLU()
+    )
     return model.eval(), (torch.stack([torch.randint(0, n, (2,)) for n in (4, 5, 6)], 1), torch.randn(2, 3)), {}
 
 

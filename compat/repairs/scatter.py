@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -73,17 +74,40 @@ def scatter_elements_compared(node: ir.Node, build: Builder) -> Replacement:
     if sizes is None or places is None:
         raise NotApplicable("the shapes of its inputs are not known")
     axis = attribute(node, "axis", 0) % len(sizes)
-    if [*places[:axis], *places[axis + 1 :]] != [*sizes[:axis], *sizes[axis + 1 :]]:
-        raise NotApplicable("its updates cover a part of the other axes only")
-    if prod(sizes) * places[axis] > MAX_COMPARED:
-        raise NotApplicable(f"{prod(sizes)} places and {places[axis]} updates for each are too many to compare")
-    # The updates get an axis of their own behind that of the places.
-    shape = [1] * (len(sizes) + 1)
-    shape[axis] = sizes[axis]
-    numbers = np.arange(sizes[axis]).reshape(shape)
-    met = build.op("Equal", _unsqueezed(build, _wrapped(build, indices, sizes[axis]), axis), numbers)
+    _check_compared(sizes, places, axis)
+    met = _met(build, indices, sizes, axis)
     taken = _selected(build, met, _unsqueezed(build, updates, axis), node, dtype(data), axis + 1, reduce)
     return build.op(binary, data, taken)
+
+
+@repair(
+    "scatter-elements-last-wins",
+    ops="ScatterElements",
+    backends=TENSORRT,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+many (float[2, 3] x, int64[2, 6] where, float[2, 6] u) => (float[2, 3] y) {
+  y = ScatterElements <axis = 1> (x, where, u)
+}
+""",
+)
+def scatter_elements_last(node: ir.Node, build: Builder) -> Replacement:
+    """Of more updates than places each place takes the last that is meant for it, as ONNX Runtime does: the largest number of one."""
+    data, indices, updates = required(node, 3)
+    sizes, places = static_shape(data), static_shape(indices)
+    if sizes is None or places is None:
+        raise NotApplicable("the shapes of its inputs are not known")
+    axis = attribute(node, "axis", 0) % len(sizes)
+    if attribute(node, "reduction", "none") != "none" or places[axis] <= sizes[axis]:
+        raise NotApplicable("it has a reduction, or no more updates than places")
+    _check_compared(sizes, places, axis)
+    met = _met(build, indices, sizes, axis)
+    turns = [1] * (len(sizes) + 1)
+    turns[axis + 1] = places[axis]
+    numbers = np.arange(places[axis]).reshape(turns)
+    last = build.op("ReduceMax", build.op("Where", met, numbers, np.int64(-1)), np.array([axis + 1]), keepdims=0)
+    taken = build.op("GatherElements", updates, build.op("Max", last, np.int64(0)), axis=axis)
+    return build.op("Where", build.op("Less", last, np.int64(0)), data, taken)
 
 
 @repair(
@@ -168,6 +192,21 @@ def _reduction(node: ir.Node) -> tuple[str, str]:
     if dtype(node.inputs[0]) == ir.DataType.BOOL:
         raise NotApplicable("its data is bool")
     return REDUCE[reduction]
+
+
+def _check_compared(sizes: Sequence[int], places: Sequence[int], axis: int) -> None:
+    if [*places[:axis], *places[axis + 1 :]] != [*sizes[:axis], *sizes[axis + 1 :]]:
+        raise NotApplicable("its updates cover a part of the other axes only")
+    if prod(sizes) * places[axis] > MAX_COMPARED:
+        raise NotApplicable(f"{prod(sizes)} places and {places[axis]} updates for each are too many to compare")
+
+
+def _met(build: Builder, indices: ir.Value, sizes: Sequence[int], axis: int) -> ir.Value:
+    """Which updates are meant for which places: these have an axis of their own behind that of the places."""
+    shape = [1] * (len(sizes) + 1)
+    shape[axis] = sizes[axis]
+    numbers = np.arange(sizes[axis]).reshape(shape)
+    return build.op("Equal", _unsqueezed(build, _wrapped(build, indices, sizes[axis]), axis), numbers)
 
 
 def _wrapped(build: Builder, indices: ir.Value, size: int) -> ir.Value:

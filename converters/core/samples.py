@@ -30,6 +30,8 @@ EXACT = "exact.json"
 """The reference's results in float64, as far as it could be run so."""
 MOVED = "moved.json"
 """Its results on inputs that are each moved by one rounding step, where it could not be run in float64."""
+SHAKEN = "shaken.json"
+"""Those of probes in float64 with every operator's result moved by one rounding step."""
 TRIED = "tried.json"
 """What ONNX Runtime made of the exported graph on the ordinary samples, where the export was held against the model."""
 WITNESS = "witness.json"
@@ -130,7 +132,8 @@ def load_results(folder: Path) -> RunResults:
 
 
 def load_beside(folder: Path, file: str) -> list[IterationResult]:
-    """`EXACT`, `MOVED` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without such a file."""
+    """`EXACT`, `MOVED`, `SHAKEN` or `WITNESS`: one for each sample, without the outputs that there is nothing to say of; none without
+    such a file."""
     from polygraphy.comparator import RunResults
 
     return list(RunResults.load(str(folder / file))[0][1]) if (folder / file).exists() else []

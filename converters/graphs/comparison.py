@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.recipe import FP32
 from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
-from enginesmith.converters.core.samples import EXACT, MOVED, Array, Feed, SampleSet, load_beside, load_results
+from enginesmith.converters.core.samples import EXACT, MOVED, SHAKEN, Array, Feed, SampleSet, load_beside, load_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
@@ -34,16 +34,17 @@ LEAST = 1e-30
 
 
 def compare_graph(
-    onnx: Path, samples: Path, expected: Path, label: str, precision: str, context: Context
+    onnx: Path, samples: Path, expected: Path, label: str, precision: str, context: Context, fixed: bool = False
 ) -> Comparison:
-    """Run a repaired graph in ONNX Runtime on all samples, and hold its outputs against the `expected` artifact's.
+    """Run a repaired graph in ONNX Runtime on all samples, and hold its outputs against the `expected` artifact's; on those of the
+    optimum where its sizes were `fixed` at that.
 
     Raises ConversionError when it can't be run.
     """
     from polygraphy.comparator import IterationResult
 
     sample_set, feeds = SampleSet.load(samples)
-    chosen = sample_set.held(precision)
+    chosen = [index for index in sample_set.held(precision) if sample_set.samples[index].optimum or not fixed]
     named = [(sample_set.samples[index].name, feeds[index]) for index in chosen]
     found = [
         IterationResult(outputs=outputs, runtime=0.0, runner_name="repaired")
@@ -119,8 +120,9 @@ def rounding_alone(folder: Path, samples: SampleSet, feeds: Sequence[Feed]) -> d
     reference = load_results(folder)[0][1] if any(beside.values()) else []
     if not reference or not repeats(samples, feeds, reference):
         return {}
+    shaken = dict(enumerate(load_beside(folder, SHAKEN)))
     return {
-        index: Alone(reference[index], outputs, whole=file == EXACT)
+        index: Alone(reference[index], outputs, file == EXACT, shaken.get(index) if file == EXACT else None)
         for file, results in beside.items()
         for index, outputs in enumerate(results)
         if len(outputs)

@@ -134,7 +134,8 @@ def _differences(
                 f"output {name} has shape {list(after.shape)} where {list(before.shape)} is expected",
                 "the exporter has fixed a size that depends on the input",
             )
-        judged[name] = judge(before, after, tolerance, pair, alone is None or alone.whole)
+        shaken = alone.shaken[name] if alone is not None and alone.shaken and name in alone.shaken else None
+        judged[name] = judge(before, after, tolerance, pair, alone is None or alone.whole, shaken)
         differences[name] = _difference(name, judged[name], tolerance)
     arrays = {name: expected[name] for name in judged}
     for name, each in judged.items():

@@ -10,7 +10,7 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ModelFacts
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.core.samples import EXACT, TRIED, Array, Feed, Pixels, SampleSet, save_results
+from enginesmith.converters.core.samples import EXACT, SHAKEN, TRIED, Array, Feed, Pixels, SampleSet, save_results
 from enginesmith.converters.core.stage import GRAPHS, MODEL, Context, Stage
 from enginesmith.converters.core.trees import Signature
 from enginesmith.converters.core.user_files import files_read
@@ -26,7 +26,7 @@ from enginesmith.converters.graphs.trial import Expected, Trial, try_graph
 from enginesmith.converters.torch_models.arguments import in_numpy
 from enginesmith.converters.torch_models.attempts import find_graph
 from enginesmith.converters.torch_models.containers import tree_of
-from enginesmith.converters.torch_models.exact import exact_results
+from enginesmith.converters.torch_models.exact import exact_results, shaken_results
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
 from enginesmith.converters.torch_models.failures import mixed_types
 from enginesmith.converters.torch_models.loaded import LoadedModel
@@ -207,18 +207,23 @@ class Export(Stage[ExportOptions]):
                 blending=exporter.blends(found.road),
                 progress=context.progress,
             )
-            exact = exact_results(
-                prepared.module,
-                prepared.forward,
-                exercised.feeds,
-                exercised.results,
-                len(exercised.samples.ordinary()),
+            exact, shaken = (
+                rerun(
+                    prepared.module,
+                    prepared.forward,
+                    exercised.feeds,
+                    exercised.results,
+                    len(exercised.samples.ordinary()),
+                )
+                for rerun in (exact_results, shaken_results)
             )
         save_results(context.out, "PyTorch", exercised.results)
         if len(found.trial.outputs) == len(ordinary):
             save_results(context.out, "ONNX Runtime", found.trial.outputs, TRIED)
         if any(exact):
             save_results(context.out, "PyTorch in float64", exact, EXACT)
+        if any(shaken):
+            save_results(context.out, "PyTorch in float64, shaken", shaken, SHAKEN)
         exercised.samples.save(context.out, exercised.feeds)
         return ModelFacts(
             **{

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,10 @@ SECONDS = 5.0
 """Of the processors' time, on all samples; the first one is run whatever it takes. Then come the probes: what is far from
 ordinary is far from ordinary rounding too.
 """
+SHAKING = 2.0
+"""Of the processors' time, for probes whose rounding is seen by chance."""
+STEP = 2**-24
+"""Of float32, relative."""
 
 
 def exact_results(
@@ -37,6 +41,33 @@ def exact_results(
 
     `forward` makes of a module what takes the inputs. The first `ordinary` samples are no probes.
     """
+    order = (0, *range(ordinary, len(feeds)), *range(1, ordinary))
+    return _again(module, forward, feeds, results, order, seconds)
+
+
+def shaken_results(
+    module: nn.Module,
+    forward: Callable[[nn.Module], Callable[..., Any]],
+    feeds: Sequence[Feed],
+    results: Sequence[dict[str, Array]],
+    ordinary: int,
+    seconds: float = SHAKING,
+) -> list[dict[str, Array]]:
+    """The same of the probes alone, with each operator's floats moved by up to one rounding step of float32, at random: Monte Carlo
+    arithmetic (Parker 1997). What roundings do to a plane of one colour, on which PyTorch's own happen to be none, is seen so.
+    """
+    return _again(module, forward, feeds, results, range(ordinary, len(feeds)), seconds, shake=True)
+
+
+def _again(
+    module: nn.Module,
+    forward: Callable[[nn.Module], Callable[..., Any]],
+    feeds: Sequence[Feed],
+    results: Sequence[dict[str, Array]],
+    order: Iterable[int],
+    seconds: float,
+    shake: bool = False,
+) -> list[dict[str, Array]]:
     import torch
 
     spent = last = 0.0
@@ -47,7 +78,7 @@ def exact_results(
         other = torch.float32 if any(tensor.dtype == torch.float64 for tensor in held) else torch.float64
         again = forward(copy.deepcopy(module).to(other))
         torch.set_default_dtype(other)  # of the tensors that it makes as it runs
-        for index in (0, *range(ordinary, len(feeds)), *range(1, ordinary)):
+        for index in order:
             feed, result = feeds[index], results[index]
             twin = next((i for i in range(len(feeds)) if found[i] and _equal(feeds[i], feed)), None)
             if twin is not None:
@@ -57,7 +88,7 @@ def exact_results(
                 continue
             begun = time.process_time()
             arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
-            with _everywhere(other):
+            with _everywhere(other, shake):
                 made = again(*(each.to(other) if each.is_floating_point() else each for each in arguments))
             tensors = flatten(made)[1]
             found[index] = {
@@ -80,11 +111,21 @@ def _equal(feed: Feed, other: Feed) -> bool:
 
 
 @contextmanager
-def _everywhere(dtype: torch.dtype) -> Iterator[None]:
+def _everywhere(dtype: torch.dtype, shake: bool) -> Iterator[None]:
     """Floating-point tensors are made in `dtype`, whatever type is asked for: many a model says float32 itself, or bfloat16 for a
-    part of it, and rounds to that in float64 too."""
+    part of it, and rounds to that in float64 too. With `shake` what an operator makes is moved by a step of float32."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
+
+    drawn = torch.Generator().manual_seed(0)
+
+    def shaken(made: Any) -> Any:
+        if isinstance(made, tuple):
+            return tuple(map(shaken, made))
+        if not (isinstance(made, torch.Tensor) and made.is_floating_point()):
+            return made
+        steps = torch.rand(made.shape, generator=drawn, dtype=made.dtype) * 2 - 1
+        return made * (1 + steps * STEP)
 
     class Everywhere(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -92,7 +133,10 @@ def _everywhere(dtype: torch.dtype) -> Iterator[None]:
             asked = kwargs.get("dtype")
             if isinstance(asked, torch.dtype) and asked.is_floating_point:
                 kwargs["dtype"] = dtype
-            return func(*args, **kwargs)
+            made = func(*args, **kwargs)
+            # what shares memory with an argument is no result of its own, or is seen through it
+            fresh = not any(each.alias_info for each in func._schema.returns)
+            return shaken(made) if shake and fresh else made
 
     with Everywhere():  # type: ignore[no-untyped-call]
         yield

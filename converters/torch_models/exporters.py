@@ -125,19 +125,23 @@ def _dynamo(
 
     from enginesmith.compat.saving import save
     from enginesmith.converters.graphs.index_types import widen_indices
+    from enginesmith.converters.graphs.open_clips import open_clips
+    from enginesmith.converters.torch_models.rewrite_tolerance import nothing_rounded_away
 
-    written = torch.onnx.export(
-        program,
-        dynamo=True,
-        input_names=[spec.name for spec in specs],
-        output_names=names,
-        dynamic_shapes=shapes,  # for the names of the dimensions
-        opset_version=opset,
-        external_data=False,
-        verbose=False,
-    )
+    with nothing_rounded_away():
+        written = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=[spec.name for spec in specs],
+            output_names=names,
+            dynamic_shapes=shapes,  # for the names of the dimensions
+            opset_version=opset,
+            external_data=False,
+            verbose=False,
+        )
     assert written is not None
     widen_indices(written.model)
+    open_clips(written.model)
     save(written.model, path)
 
 

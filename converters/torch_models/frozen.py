@@ -3,7 +3,8 @@ that was traced.
 
 Whether a read of data matters is tried: the model runs again, and Python is given another value in its place. Where the
 outputs are then computed otherwise, the graph depends on the value. Where they are not, or the model raises an error by
-itself, it was a check, a log or a count, and any trace is right.
+itself, it was a check, a log or a count, and any trace is right. So it is where the value is the size of an input, and the model
+fails with every other one: no input of these sizes has another.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any, Literal
 
 import numpy as np
@@ -239,6 +241,11 @@ class Examiner:
                 self.watch.warnings = None
         return made
 
+    def _is_size(self, read: Read) -> bool:
+        """Is it a number that an input has as a size, such as the largest of the lengths in a padded batch?"""
+        sizes = {size for tensor in self.inputs for size in tensor.shape if size > 1}
+        return read.what == "number" and read.value in sizes
+
     def _frozen(self, base: _Run) -> Iterator[Frozen]:
         seen: set[tuple[str, int, int]] = set()
         waiting: list[tuple[dict[int, Any], _Run, Read]] = []
@@ -255,18 +262,20 @@ class Examiner:
         while waiting:
             forced, run, read = waiting.pop(0)
             effect = "none"
+            is_size = self._is_size(read)  # then it may be that no other number fits
             for value in alternatives(read):
                 if time.monotonic() > self.end:
-                    effect = "way"
+                    effect, is_size = "way", False
                     break
                 other = {**forced, read.index: value}
                 tried = self.run(other)
                 effect = max(effect, _effect(run, tried, read, value), key=("none", "value", "way").index)
-                if effect == "way":
+                is_size = is_size and tried.error is not None
+                if effect == "way" and not is_size:
                     break
                 if tried.error is None:
                     ask(other, tried, read.index)
-            if effect != "none":
+            if effect != "none" and not is_size:
                 yield Frozen(read.source, read.what, read.what in DECIDES or effect == "way")
 
 
@@ -284,21 +293,26 @@ def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "
         return "value" if tried.path == run.path else "way"
     if isinstance(value, float) and not np.isfinite(value):
         return "none"  # int(nan) fails, whatever it is for
-    return "none" if _raised(tried.error, read) or _refused(tried.error, read) else "way"
+    if _refused(tried.error, read):
+        return "none"
+    raising = _raising(tried.error)
+    if raising is None:  # an operator ended the run: `torch.arange` of a negative number
+        return "value" if type(tried.error) is RuntimeError else "way"
+    return "none" if raising.co_name in CHECKS or raising in {frame.f_code for frame in read.frames} else "way"
 
 
-def _raised(error: Exception, read: Read) -> bool:
-    """Did a statement `raise` or `assert` of the code that read the value end the run, and no operation that failed?"""
+def _raising(error: Exception) -> CodeType | None:
+    """The code whose statement `raise` or `assert` ended the run; None where an operation failed."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     if at is None:
-        return False
+        return None
     code = at.tb_frame.f_code
     explicit = any(
         one.offset == at.tb_lasti and one.opname in ("RAISE_VARARGS", "RERAISE") for one in dis.get_instructions(code)
     )
-    return explicit and (code.co_name in CHECKS or code in {frame.f_code for frame in read.frames})
+    return code if explicit else None
 
 
 def _refused(error: Exception, read: Read) -> bool:

@@ -8,6 +8,7 @@ call that it stands for.
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from enginesmith.converters.core.files import is_installed
 TOOLS = frozenset({"torch", "functorch", "sympy", "numpy", "onnx", "onnx_ir", "onnxscript"})
 """Packages of which no line is the author's."""
 TORCH = str(Path(torch.__file__).parent)
+OURS = str(Path(__file__).parents[2])
 _FRAME = re.compile(r'File "(?P<file>[^"\n]{1,500})", line (?P<line>\d{1,7}), in ')
 """Of a stack as Python writes it, outermost call first."""
 _RANGE = re.compile(r"^(?P<file>[^\s(][^(\n]{0,500})\((?P<line>\d{1,7})\): ", re.MULTILINE)
@@ -60,8 +62,7 @@ def place(error: BaseException) -> Place:
 
 def is_tools(frame: FrameType) -> bool:
     """Is it torch's, Python's or ours?"""
-    module = frame.f_globals.get("__name__", "")
-    return module.startswith("enginesmith.") or frame.f_code.co_filename.startswith((TORCH, "<frozen"))
+    return frame.f_code.co_filename.startswith((TORCH, f"{OURS}{os.sep}", "<frozen"))
 
 
 def user_frames() -> Iterator[FrameType]:
@@ -113,7 +114,7 @@ def _first(calls: Iterable[tuple[str, int]]) -> str:
     others = ""
     for file, line in calls:
         installed = is_installed(Path(file))
-        if file.startswith("<") or (installed and not TOOLS.isdisjoint(Path(file).parts)):
+        if file.startswith(("<", f"{OURS}{os.sep}")) or (installed and not TOOLS.isdisjoint(Path(file).parts)):
             continue
         text = source_line(file, line)
         if not installed:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Dim, Least, bound, dim, is_static
+from enginesmith.compat.repairs.bounded.filters import counted, filtered, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, inferred_shape, rule
-from enginesmith.compat.repairs.bounded.shapes import broadcast, sized
+from enginesmith.compat.repairs.bounded.shapes import added, broadcast, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import argument, attribute, constant
@@ -72,7 +74,7 @@ def _sizes(rewriter: Rewriter, node: ir.Node) -> Bounded | None:
     """The result of arithmetic on sizes; None where nothing exact is known of it."""
     if not any(rewriter.known[value].sizes is not None for value in node.inputs if value in rewriter.known):
         return None
-    function = _ON_SIZES.get(node.op_type)
+    function = partial(_sum, rewriter) if node.op_type == "Add" else _ON_SIZES.get(node.op_type)
     if node.op_type == "Where":
         return _choice(rewriter, node)
     vectors = [rewriter.sizes(value) for value in node.inputs]
@@ -104,10 +106,13 @@ def _exactly(function: Callable[[int, int], int]) -> Callable[[Size, Size], Size
     return lambda one, other: function(one, other) if isinstance(one, int) and isinstance(other, int) else None
 
 
-def _sum(one: Size, other: Size) -> Size | None:
+def _sum(rewriter: Rewriter, one: Size, other: Size) -> Size | None:
     if isinstance(one, int) and isinstance(other, int):
         return one + other
-    return other if one == 0 else one if other == 0 else None
+    if one == 0 or other == 0:
+        return other if one == 0 else one
+    dims = [dim(size) if isinstance(size, int) and size > 0 else size for size in (one, other)]
+    return added(rewriter, *dims) if all(isinstance(size, tuple) for size in dims) else None
 
 
 def _difference(one: Size, other: Size) -> Size | None:
@@ -141,7 +146,6 @@ def _equal(one: Size, other: Size) -> bool | None:
 
 
 _ON_SIZES: dict[str, Callable[[Size, Size], Any]] = {
-    "Add": _sum,
     "Sub": _difference,
     "Max": _exactly(max),
     "Min": _least,
@@ -186,6 +190,11 @@ def highest(dtype: ir.DataType | None) -> Any:
 
 @rule(*(name for name in NEUTRAL if name.startswith("Reduce")))
 def reduce(rewriter: Rewriter, node: ir.Node) -> Bounded:
+    condition = counted(node)
+    if condition is not None:
+        of = rewriter.get(condition)
+        rows = filtered(rewriter, ("nonzero", condition), rewriter.numeric(of), flat(of.dims))
+        return sized(rewriter, [rows], scalar=not attribute(node, "keepdims", 1))
     data = rewriter.get(node.inputs[0])
     if data.sizes is not None:
         found = _reduced_sizes(node, data.sizes)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.arithmetic import highest, lowest
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.filters import filtered, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import broadcast, reshaped, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.compat.values import argument, attribute, static_shape
-
-
-def flat(dims: Sequence[Dim]) -> Dim:
-    return dim(*(factor for part in dims for factor in part))
+from enginesmith.compat.values import argument, attribute
 
 
 @rule("NonZero", source=True)
@@ -31,22 +26,6 @@ def nonzero(rewriter: Rewriter, node: ir.Node) -> Bounded:
     places = np.stack(np.unravel_index(np.arange(bound(rows)), data.shape)).astype(np.int64)
     positions = Positions(data.dims, identity=True, columns=0)
     return Bounded(rewriter.build.constant(places), (dim(rank), kept), positions)
-
-
-def filtered(rewriter: Rewriter, key: object, condition: ir.Value, rows: Dim) -> Dim:
-    """Those of `rows` for which `condition`, of as many elements, holds. `key` tells equal filters."""
-
-    def make() -> Axis:
-        size = bound(rows)
-        flags = condition
-        if flags.dtype != ir.DataType.BOOL:
-            shape = static_shape(flags) or []
-            flags = rewriter.emit("Cast", flags, to=ir.DataType.BOOL, shape=shape, dtype=ir.DataType.BOOL)
-        flags = rewriter.reshape(flags, [size])
-        mask = rewriter.mask(rows)
-        return Axis(size, flags if mask is None else rewriter.both(mask, flags), packed=False)
-
-    return dim(rewriter.once(key, make))
 
 
 @rule("Compress", source=True)
@@ -222,11 +201,13 @@ def gather_nd(rewriter: Rewriter, node: ir.Node) -> Bounded:
 
 @rule("ScatterND", "ScatterElements")
 def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
-    """Values put back where they were taken from, or added to what stands there: a Where."""
+    """Values put back where they were taken from, or added to what stands there: a Where. Values from elsewhere are taken in
+    their order: the first one for the first position. At places of the data, what is not real changes nothing.
+    """
     data, index, updates = (rewriter.get(value) for value in node.inputs)
     tag = index.positions
     if tag is None or not tag.identity:
-        raise NotApplicable("it writes to positions that depend on the data")
+        return _scattered(rewriter, node, data, index, updates)
     if node.op_type == "ScatterND":
         depth, axis = bound(index.dims[-1]), 0
         fits = len(index.dims) == 2 and tag.of == data.dims[:depth]
@@ -241,6 +222,8 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
         raise NotApplicable("it writes to positions that depend on the data")
     mask = rewriter.mask(kept)
     assert mask is not None
+    if updates.dims[axis] != kept:
+        updates = _in_turn(rewriter, updates, axis, kept)
     inside = range(axis, axis + depth)
     mask = rewriter.reshape(mask, [size if place in inside else 1 for place, size in enumerate(data.shape)])
     new = rewriter.reshape(rewriter.numeric(updates), data.shape)
@@ -249,6 +232,66 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
     if reduction != "none":  # each position is written to once
         new = rewriter.emit(reduction.capitalize(), old, new, shape=data.shape, dtype=old.dtype)
     return Bounded(rewriter.emit("Where", mask, new, old, shape=data.shape, dtype=old.dtype), data.dims)
+
+
+UNCHANGED = {"add": lambda kind: 0, "mul": lambda kind: 1, "max": lowest, "min": highest}
+"""For each reduction the update that changes nothing, of a dtype."""
+
+
+def _scattered(rewriter: Rewriter, node: ir.Node, data: Bounded, index: Bounded, updates: Bounded) -> Bounded:
+    """Rows that are not real update the first place by what changes nothing there; without a reduction they go to a row behind
+    the last one, which is cut off."""
+    elements = node.op_type == "ScatterElements"
+    axis = attribute(node, "axis", 0) % len(data.dims) if elements else 0
+    kept = [part for place, part in enumerate(index.dims) if not elements or place != axis]
+    fits = (
+        index.dims == updates.dims
+        if elements
+        else (*index.dims[:-1], *data.dims[bound(index.dims[-1]) :]) == updates.dims
+    )
+    if not data.static or not fits or (elements and not all(map(is_static, kept))):
+        raise NotApplicable("it writes to positions that depend on the data")
+    places, target = rewriter.numeric(index), rewriter.numeric(data)
+    reduction = attribute(node, "reduction", "none")
+    if reduction in UNCHANGED:
+        neutral = UNCHANGED[reduction](target.dtype)
+        inputs = [
+            target,
+            rewriter.filled(index, 0, places),
+            rewriter.filled(updates, neutral, rewriter.numeric(updates)),
+        ]
+        return rewriter.again(node, inputs, data.dims)
+    sizes = np.array(data.shape[axis] if elements else data.shape[: bound(index.dims[-1])], np.int64)
+    behind = np.where(np.arange(sizes.size) == 0, sizes, 0).reshape(sizes.shape)
+    if places.dtype != ir.DataType.INT64:
+        places = rewriter.emit("Cast", places, to=ir.DataType.INT64, shape=index.shape, dtype=ir.DataType.INT64)
+    negative = rewriter.emit("Less", places, np.array(0, np.int64), shape=index.shape, dtype=ir.DataType.BOOL)
+    turned = rewriter.emit("Add", places, sizes, shape=index.shape, dtype=ir.DataType.INT64)
+    places = rewriter.emit("Where", negative, turned, places, shape=index.shape, dtype=ir.DataType.INT64)
+    more = [size + (place == axis) for place, size in enumerate(data.shape)]
+    assert target.dtype is not None
+    row = np.zeros([1 if place == axis else size for place, size in enumerate(data.shape)], target.dtype.numpy())
+    target = rewriter.emit("Concat", target, row, axis=axis, shape=more, dtype=target.dtype)
+    inputs = [target, rewriter.filled(index, behind, places), rewriter.numeric(updates)]
+    written = rewriter.again(node, inputs, [dim(size) for size in more])
+    limits = [np.array([number], np.int64) for number in (0, data.shape[axis], axis)]
+    return Bounded(
+        rewriter.emit("Slice", rewriter.tensor(written), *limits, shape=data.shape, dtype=target.dtype), data.dims
+    )
+
+
+def _in_turn(rewriter: Rewriter, updates: Bounded, axis: int, kept: Dim) -> Bounded:
+    """Rows from elsewhere, one for each real row of `kept`: one alone for all, or one after the other."""
+    dims = (*updates.dims[:axis], kept, *updates.dims[axis + 1 :])
+    shape = [bound(part) for part in dims]
+    dtype = rewriter.tensor(updates).dtype
+    if bound(updates.dims[axis]) == 1:
+        return Bounded(rewriter.emit("Expand", rewriter.numeric(updates), shape, shape=shape, dtype=dtype), dims)
+    updates = rewriter.exact(updates, axis)
+    # Before the first real row, and behind the last one that there is an update for, nothing is read that counts.
+    last = bound(updates.dims[axis]) - 1
+    turn = rewriter.emit("Clip", rewriter.ranks(kept), 0, last, shape=[bound(kept)], dtype=ir.DataType.INT64)
+    return Bounded(rewriter.emit("Gather", rewriter.numeric(updates), turn, axis=axis, shape=shape, dtype=dtype), dims)
 
 
 @rule("RoiAlign")

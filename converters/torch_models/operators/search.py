@@ -213,12 +213,14 @@ def unique_dim(
 
 
 def _runs(rows: Tensor, differ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The first of each run of equal rows, each row's run, and the length of each run."""
+    """The first of each run of equal rows, each row's run, and the length of each run: all by one selection of rows, which has a
+    bound where a graph needs one.
+    """
     new = torch.cat([differ.new_ones(1), differ])[: rows.shape[0]]
     start = new.nonzero().squeeze(1)
     number = new.to(torch.int64).cumsum(0) - 1
-    end = torch.cat([start, start.new_full([1], rows.shape[0])])[1:]
-    return rows.index_select(0, start), number, end - start
+    lengths = torch.zeros_like(number).scatter_add(0, number, torch.ones_like(number))
+    return rows.index_select(0, start), number, lengths.index_select(0, number.index_select(0, start))
 
 
 @decomposes(aten.nonzero_static.default)

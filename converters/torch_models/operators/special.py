@@ -57,11 +57,10 @@ def erfinv(x: Tensor) -> Tensor:
 
 @decomposes(aten.signbit.default)
 def signbit(x: Tensor) -> Tensor:
-    """A zero's sign is its reciprocal's. A NaN counts as positive: no graph can tell."""
+    """A zero's sign is its reciprocal's (ONNX Runtime's Where loses it). A NaN counts as positive: no graph can tell."""
     if not x.dtype.is_floating_point:
         return x < 0 if x.dtype != torch.bool else torch.zeros_like(x)
-    reciprocal = 1 / torch.where(x == 0, x, torch.ones_like(x))
-    return torch.logical_or(x < 0, reciprocal < 0)
+    return torch.logical_or(x < 0, 1 / x < 0)
 
 
 @decomposes(aten.copysign.Tensor)
@@ -78,6 +77,25 @@ def copysign_of_number(x: Tensor, y: float) -> Tensor:
     size = x.abs()
     size = size if size.dtype.is_floating_point else size.to(torch.get_default_dtype())
     return -size if math.copysign(1, y) < 0 else size
+
+
+@decomposes(aten.atan2.default, aten.arctan2.default, tolerance=3e-7)
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """Of the first octant, then mirrored, with the signs of zeros and the quotients of infinities as C has them (ISO C, annex F): the
+    exporters take minus pi for the angle of a negative number.
+    """
+    kind = torch.result_type(y, x)
+    kind = kind if kind.is_floating_point else torch.get_default_dtype()
+    y, x = y.to(kind), x.to(kind)
+    rise, run = y.abs(), x.abs()
+    steep = rise > run
+    large, small = torch.where(steep, rise, run), torch.where(steep, run, rise)
+    equal = torch.logical_and(small == large, large > 0)  # of infinities too
+    ratio = torch.where(equal, torch.ones_like(large), small / torch.where(large == 0, torch.ones_like(large), large))
+    angle = torch.atan(ratio)
+    angle = torch.where(steep, math.pi / 2 - angle, angle)
+    angle = torch.where(signbit(x), math.pi - angle, angle)
+    return torch.where(signbit(y), -angle, angle)
 
 
 @decomposes(aten.frexp.Tensor)

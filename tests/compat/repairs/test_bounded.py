@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from enginesmith.compat.graphs import infer
@@ -23,7 +24,7 @@ from enginesmith.converters.graphs.proof import prove
 
 Feed = dict[str, NDArray[Any]]
 RTX, TVM = Target("tensorrt-rtx", "1.7.1"), Target("tvm", "0.27")
-DATA_DEPENDENT = {"NonZero", "NonMaxSuppression", "Compress", "If", "Guard"}
+DATA_DEPENDENT = {"NonZero", "NonMaxSuppression", "Compress", "Unique", "If", "Guard"}
 
 
 def repaired(text: str, target: Target = RTX) -> tuple[onnx.ModelProto, onnx.ModelProto]:
@@ -179,6 +180,56 @@ main (float[6, 2] x) => (float[6, 2] y, float[6, 2] z)
 @settings(max_examples=25, deadline=None)
 def test_selected_rows_are_added_to(x: Any) -> None:
     agree(ADDED, {"x": x})
+
+
+GRAPH = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (int64[2, 6] edges, float[4, 2] x, float[6] weights) => (float[4] degrees, float[4, 2] y, float[4, 2] top, float[4] own)
+<int64[2, 4] loops = {0, 1, 2, 3, 0, 1, 2, 3}, int64[1] four = {4}, int64[1] two = {2}, int64[1] first = {0}, int64[1] all = {-1},
+ float[1] one = {1}, float[4] none = {0, 0, 0, 0}, float[4, 2] rows = {0, 0, 0, 0, 0, 0, 0, 0}, int64 zero = {0}, int64 second = {1}> {
+  source = Gather (edges, zero)
+  goal = Gather (edges, second)
+  loop = Equal (source, goal)
+  other = Not (loop)
+  found = NonZero (other)
+  kept = Squeeze (found, first)
+  pairs = Gather <axis = 1> (edges, kept)
+  shape = Shape <start = 1> (pairs)
+  count = Add (four, shape)
+  full = Concat <axis = 1> (pairs, loops)
+  ones = Expand (one, count)
+  from = Gather (full, zero)
+  to = Gather (full, second)
+  degrees = ScatterElements <reduction = "add"> (none, to, ones)
+  messages = Gather (x, from)
+  column = Reshape (to, all_by_one)
+  wide = Concat <axis = 0> (count, two)
+  spread = Expand (column, wide)
+  y = ScatterElements <axis = 0, reduction = "add"> (rows, spread, messages)
+  top = ScatterElements <axis = 0, reduction = "max"> (rows, spread, messages)
+  places = NonZero (loop)
+  looped = Squeeze (places, first)
+  at = Gather (source, looped)
+  values = Gather (weights, looped)
+  point = Unsqueeze (at, last)
+  own = ScatterND (none, point, values)
+}
+""".replace("int64 zero =", "int64[2] all_by_one = {-1, 1}, int64[1] last = {1}, int64 zero =")
+)
+
+
+@given(data=st.data(), x=floats(4, 2), weights=floats(6))
+@settings(max_examples=25, deadline=None)
+def test_edges_without_loops_and_one_loop_for_each_node(data: Any, x: Any, weights: Any) -> None:
+    """The edges that are left and the loops behind them are as many as the sum of both says."""
+    ends = st.lists(st.integers(0, 3), min_size=6, max_size=6)
+    edges = np.array([data.draw(ends), data.draw(ends)])
+    first = np.unique(edges[0], return_index=True)[1]  # two loops of one node would be written in no order
+    edges[1, [index for index in range(6) if index not in first]] = (
+        edges[0, [i for i in range(6) if i not in first]] + 1
+    ) % 4
+    agree(GRAPH, {"edges": edges, "x": x, "weights": weights})
 
 
 @given(
@@ -360,7 +411,6 @@ main (float[8, 2] x, int64[8] level) => (float[8, 2] y) <int64 none = {0}, int64
             "different conditions",
         ),
         ("wide = Reshape (a, pairs)  z = Identity (wide)", "cuts a dimension"),
-        ("z = Unique (a)", "no fixed shape"),
     ],
 )
 def test_what_has_no_fixed_form_is_left_with_its_reason(body: str, reason: str) -> None:
@@ -431,3 +481,67 @@ main (float[37, 5] x, bool[37] mask) => (float mean) {
     proof = prove(model, ir.to_proto(after), tolerance, [empty, some])
     assert proof.agrees, proof.reason
     assert proof.samples >= 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays(np.int64, st.integers(0, 7).map(lambda size: (size + 1,)), elements=st.integers(-3, 3)),
+    st.integers(0, 1), st.sampled_from(["float", "int64"]), st.booleans(),
+)  # fmt: skip
+def test_unique_values_with_where_they_were_and_how_often(x: Any, in_order: int, kind: str, filtered: bool) -> None:
+    rows = "Compress <axis = 0> (x, keep)" if filtered else "Identity (x)"
+    models = repaired(f"""
+<ir_version: 10, opset_import: ["" : 18]>
+unique ({kind}[{len(x)}] x, bool[{len(x)}] keep) => ({kind}[n] y, int64[n] i, int64[m] inverse, int64[n] c) {{
+  rows = {rows}
+  y, i, inverse, c = Unique <sorted = {in_order}> (rows)
+}}""")
+    keep = np.arange(len(x)) % 3 != 1
+    agree(models, {"x": x.astype({"float": np.float32}.get(kind, kind)), "keep": keep})
+
+
+@settings(max_examples=40, deadline=None)
+@given(floats(4, 3), st.booleans())
+def test_values_are_put_where_a_mask_holds_one_after_the_other(x: Any, alone: bool) -> None:
+    """As masked_scatter and index_put of a mask write it: of a list of values as many as there are places."""
+    count = 1 if alone else 12
+    model = f"""
+<ir_version: 10, opset_import: ["" : 18]>
+put (float[4, 3] x, float[{count}] given) => (float[4, 3] y)
+  <float zero = {{0}}, int64[1] start = {{0}}, int64[1] minus = {{-1}}> {{
+  mask = Greater (x, zero)
+  places = NonZero (mask)
+  at = Transpose <perm = [1, 0]> (places)
+  sizes = Shape (at)
+  n = Gather (sizes, start)
+  flat = Reshape (given, minus)
+  values = {"Expand (flat, n)" if alone else "Slice (flat, start, n)"}
+  y = ScatterND (x, at, values)
+}}"""
+    agree(repaired(model), {"x": x, "given": np.arange(count, dtype=np.float32) - 3})
+
+
+@settings(max_examples=40, deadline=None)
+@given(floats(4, 3), st.sampled_from(["one", "row", "own"]))
+def test_a_mask_that_is_counted_gives_the_size_of_its_filter(x: Any, kind: str) -> None:
+    """As the dynamo exporter writes y[mask] = v: the number of places is a sum of the mask."""
+    mask = "column" if kind == "row" else "x"
+    given = {"one": "one", "row": "line", "own": "picked"}[kind]
+    text = f"""
+<ir_version: 10, opset_import: ["" : 18]>
+put (float[4, 3] x, float[3] line) => (float[4, 3] y)
+  <float zero = {{0}}, float one = {{7}}, int64 first = {{0}}, int64[1] minus = {{-1}}, int64[1] three = {{3}}> {{
+  column = Gather <axis = 1> (x, first)
+  mask = Greater ({mask}, zero)
+  number = Cast <to = 7> (mask)
+  n = ReduceSum <keepdims = 0> (number)
+  places = NonZero (mask)
+  at = Transpose <perm = [1, 0]> (places)
+  got = GatherND (x, at)
+  picked = Neg (got)
+  count = Reshape (n, minus)
+  {"sizes = Concat <axis = 0> (count, three)" if kind == "row" else "sizes = Identity (count)"}
+  values = Expand ({given}, sizes)
+  y = ScatterND (x, at, values)
+}}"""
+    agree(repaired(text), {"x": x, "line": np.arange(3, dtype=np.float32)})

@@ -62,6 +62,20 @@ def test_scatter_elements(data: st.DataObject, reduction: str, kind: int, seed: 
             repaired("scatter-elements-by-comparison", model)
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), kind=st.sampled_from([FLOAT, INT32]), seed=st.integers(0, 999))
+def test_more_updates_than_places_and_the_last_one_stays(data: st.DataObject, kind: int, seed: int) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    axis = data.draw(st.integers(-len(sizes), len(sizes) - 1))
+    places = [*sizes]
+    places[axis] += data.draw(st.integers(1, 8))
+    rng = np.random.default_rng(seed)
+    arrays = numbers(rng, kind, sizes), rng.integers(-sizes[axis], sizes[axis], places), numbers(rng, kind, places)
+    dtypes = [kind, INT64, kind]
+    model = one_node("ScatterElements", sizes, places, places, dtypes=dtypes, outputs=[(kind, sizes)], axis=axis)
+    same("scatter-elements-last-wins", model, *arrays)
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), reduction=REDUCTIONS, kind=st.sampled_from([FLOAT, INT32]), seed=st.integers(0, 999))
 def test_scatter_nd(data: st.DataObject, reduction: str, kind: int, seed: int) -> None:

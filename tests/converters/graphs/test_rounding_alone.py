@@ -145,3 +145,22 @@ def test_what_moved_inputs_do_is_allowed_beside_the_rest_and_excuses_no_jump():
     flipped, other = ids + (ids == 3), ids + (ids == 7)
     assert judge(ids, other, FP32, (ids, flipped)).passed
     assert not judge(ids, other, FP32, (ids, flipped), whole=False).passed
+
+
+def test_what_shaken_roundings_do_is_allowed_and_more_is_not():
+    expected = F(np.linspace(0.1, 1, 50))
+    shaken = F(expected * (1 + 1e-4))
+    assert not judge(expected, F(expected + 1e-3), FP32, (expected, expected)).passed
+    assert judge(expected, F(expected + 1e-3), FP32, (expected, expected), shaken=shaken).passed
+    assert not judge(expected, F(expected + 1e-2), FP32, (expected, expected), shaken=shaken).passed
+
+
+def test_an_element_may_differ_by_what_rounding_did_to_itself():
+    """One in twenty is worse conditioned than the others, and no others may differ as much."""
+    expected = F(np.linspace(0.5, 1, 100))
+    exact, found = expected.copy(), expected.copy()
+    exact[::20] += F(5e-5)
+    found[::20] += F(5e-4)
+    assert judge(expected, found, FP32, (expected, exact)).passed
+    found[1] += F(5e-4)
+    assert not judge(expected, found, FP32, (expected, exact)).passed

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from enginesmith.converters.torch_models.exact import exact_results
+from enginesmith.converters.torch_models.exact import exact_results, shaken_results
 
 
 def results(module: nn.Module, *inputs: np.ndarray, seconds: float = 60.0):
@@ -70,3 +70,16 @@ def test_time_is_limited_and_equal_samples_share():
     found = results(nn.Linear(4, 4), one, two, one.copy(), seconds=0.0)[1]
     assert [bool(each) for each in found] == [True, False, True]
     assert np.array_equal(found[0]["y"], found[2]["y"])
+
+
+def test_roundings_that_happen_to_be_none_are_seen_where_they_are_shaken():
+    """The mean of equal numbers is exact in PyTorch, and off by a step elsewhere, which the division by their deviation magnifies."""
+    module = nn.Sequential(nn.ReLU(), nn.InstanceNorm2d(1, eps=1e-12))
+    feeds = [OrderedDict(x=np.ones((1, 1, 8, 8), np.float32))]
+    with torch.no_grad():
+        own = [{"y": module(torch.from_numpy(feed["x"])).numpy()} for feed in feeds]
+        (exact,) = exact_results(module, lambda module: module, feeds, own, 0)
+        (shaken,) = shaken_results(module, lambda module: module, feeds, own, 0)
+        assert shaken_results(module, lambda module: module, feeds, own, 1) == [{}], "an ordinary one"
+    assert np.abs(exact["y"] - own[0]["y"]).max() == 0
+    assert np.abs(shaken["y"] - exact["y"]).max() > 1e-3

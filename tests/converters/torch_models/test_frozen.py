@@ -83,6 +83,7 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "numpy": lambda _, x: x * torch.from_numpy(np.sort(x.numpy())),
     "classes": lambda _, x: torch.nn.functional.one_hot((x * 3).long()).float().sum(-2),
     "slice": lambda _, x: x[:, : int(x.max() * 3) + 1],
+    "size, never negative": lambda _, x: x.mean() * torch.arange(x.sum().long().item()),
 }
 
 
@@ -260,3 +261,24 @@ def test_attention_without_dropout_draws_nothing(dropout: float, drawn: bool) ->
 
 def test_pythons_own_random_numbers() -> None:
     assert found(lambda _, x: x if random.random() < 0.999 else -x).doubt("dynamo") is not None
+
+
+def test_a_number_that_no_other_input_of_the_same_size_has_is_none() -> None:
+    """The longest of a padded batch: the mask fits with no other. Elsewhere the same number decides on what is computed."""
+
+    def padded(_: nn.Module, x: Tensor) -> Tensor:
+        lengths = (x.sum(dim=1) * 0 + 8).long()
+        longest = int(lengths.max())
+        mask = torch.arange(longest)[None] < lengths[:, None]
+        return x.masked_fill(~mask.view(2, 8), 0)
+
+    def cut(_: nn.Module, x: Tensor) -> Tensor:
+        return x[:, : int((x.sum() * 0 + 8).long())]
+
+    assert not found(padded).baked("torchscript")
+    assert found(cut).baked("torchscript")
+
+
+def test_the_line_is_the_authors_and_not_of_the_process_that_runs_it() -> None:
+    (place,) = found(lambda _, x: x if x.sum() > 0 else -x).frozen
+    assert "test_frozen.py" in place.source

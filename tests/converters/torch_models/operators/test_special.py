@@ -44,6 +44,22 @@ def test_signs():
         holds(aten.copysign.Scalar, x, number)
 
 
+def test_atan2():
+    holds(aten.atan2.default, *pairs(EDGES))
+    holds(aten.atan2.default, torch.tensor([1, -2, 0]), torch.tensor([-1, 0, -3]))
+    holds(aten.atan2.default, torch.randn(5, 1).double(), torch.randn(3))
+    x, y = pairs(torch.linspace(-4, 4, 41))
+    holds(aten.atan2.default, x, y)
+
+
+def test_a_zeros_sign_as_a_graph():
+    class Signs(nn.Module):
+        def forward(self, x, y):
+            return torch.signbit(y), torch.copysign(x, y), torch.atan2(x, y), torch.angle(torch.complex(y, x))
+
+    exported_holds(Signs(), *pairs(EDGES[:-1]))
+
+
 def test_frexp():
     powers = 2.0 ** torch.arange(-148, 128)
     for value in (torch.randn(100) * 100, powers, torch.nextafter(powers, 2 * powers), EDGES[EDGES.isfinite()]):
