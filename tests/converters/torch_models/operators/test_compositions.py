@@ -8,8 +8,7 @@ from torch import nn
 def test_compositions():
     class Composed(nn.Module):
         def forward(self, x, square):
-            tensor = square.reshape(2, 2, 4)
-            return torch.linalg.vander(x, N=4), torch.linalg.tensorinv(tensor, ind=2), torch.linalg.cond(square[:2, :2])
+            return torch.linalg.vander(x, N=4), torch.linalg.cond(square), torch.linalg.pinv(square)
 
-    square = torch.randn(4, 4) + 4 * torch.eye(4)
+    square = torch.randn(2, 2) + 4 * torch.eye(2)
     exported_holds(Composed(), torch.randn(3), square, tolerance=2e-5, normwise=True)
