@@ -296,7 +296,8 @@ def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "
 
 
 def _raised(error: Exception, read: Read) -> bool:
-    """Did a statement `raise` or `assert` of the code that read the value end the run, and no operation that failed?"""
+    """Did a statement `raise` or `assert` of the code that read the value end the run, torch's own or the model's, and no operation
+    that failed?"""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
@@ -306,7 +307,7 @@ def _raised(error: Exception, read: Read) -> bool:
     explicit = any(
         one.offset == at.tb_lasti and one.opname in ("RAISE_VARARGS", "RERAISE") for one in dis.get_instructions(code)
     )
-    return explicit and (code.co_name in CHECKS or code in {frame.f_code for frame in read.frames})
+    return explicit and (code.co_name in CHECKS or code in read.codes)
 
 
 def _refused(error: Exception, read: Read) -> bool:
