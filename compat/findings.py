@@ -34,13 +34,15 @@ class Proof(BaseModel, frozen=True, ser_json_inf_nan="strings"):
     """What running two models on the same inputs showed.
 
     `error` is the largest absolute difference divided by the output's largest magnitude; `samples` is the number of
-    input sets that the model before took. `reason` says why nothing could be shown, or what differs.
+    input sets that the model before took. `reason` says why nothing could be shown, or what differs. `ran` is False where
+    the model before couldn't be run, so that nothing speaks for the repair and nothing against it.
     """
 
     agrees: bool
     error: float = 0.0
     samples: int = 0
     reason: str = ""
+    ran: bool = True
 
 
 BUG = "a bug of the repair"

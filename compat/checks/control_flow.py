@@ -97,6 +97,27 @@ def loop_carried_shapes(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
+    "loop-empty-condition",
+    ops="Loop",
+    backends=TENSORRT,
+    remedy="give it a constant true, which is what an empty condition means",
+    source="onnx-tensorrt onnxOpImporters.cpp, Loop: the body's condition is registered only where one is given",
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+halved (int64 n, float[2] x) => (float[2] y) {
+  y = Loop (n, , x) <body = b (int64 i, bool p, float[2] v) => (bool q, float[2] w) { q = Identity (p)  w = Add (v, v) }>
+}
+""",
+)
+def loop_empty_condition(node: ir.Node, target: Target) -> str | None:
+    """A body that reads the condition finds none where the Loop has an empty one."""
+    body = attribute(node, "body")
+    if argument(node, 1) is not None or not isinstance(body, ir.Graph) or len(body.inputs) < 2:
+        return None
+    return "its condition is empty, and its body reads it" if body.inputs[1].uses() else None
+
+
+@rule(
     "loop-without-trip-count",
     ops="Loop",
     backends=TENSORRT,

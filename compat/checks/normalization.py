@@ -8,7 +8,7 @@ from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.target import TENSORRT, Target
-from enginesmith.compat.values import argument, attribute, constant, rank, used
+from enginesmith.compat.values import argument, attribute, constant, opset_of, rank, shape, used
 
 
 @rule(
@@ -85,6 +85,27 @@ one (float[2, 4, 8] x, float[4] s) => (float[2, 4, 8] y) { y = GroupNormalizatio
 def group_normalization(node: ir.Node, target: Target) -> str | None:
     """With one group, the parser takes the path of InstanceNormalization, and every channel is normalized by itself."""
     return "num_groups is 1, and TensorRT normalizes each channel" if attribute(node, "num_groups") == 1 else None
+
+
+@rule(
+    "group-normalization-per-channel",
+    ops="GroupNormalization",
+    backends=("tensorrt",),
+    versions="<11",
+    remedy="write it as InstanceNormalization of the groups, with Mul and Add, or let `doctor --fix` do so",
+    source="NVIDIA/TensorRT#4336, #4313: seen with 10.7; 11.0 takes it",
+    example="""
+<ir_version: 10, opset_import: ["" : 21]>
+channels (float[2, 4, 8] x, float[4] s) => (float[2, 4, 8] y) { y = GroupNormalization <num_groups = 2> (x, s, s) }
+""",
+)
+def group_normalization_per_channel(node: ir.Node, target: Target) -> str | None:
+    """Before TensorRT 11 scale and bias are read as one number for each group, as opset 18 had them; since opset 21 they are one
+    for each channel."""
+    groups, scales = attribute(node, "num_groups"), shape(argument(node, 1))
+    if opset_of(node.graph) < 21 or not scales or scales[0] is None or scales[0] == groups:
+        return None
+    return f"it has {scales[0]} scales, one for each channel, and not one for each of {groups} groups"
 
 
 @rule(

@@ -108,7 +108,9 @@ def quantization_axis(node: ir.Node, target: Target) -> str | None:
         axis = attribute(node, "axis", 1)
         if scales[0] == 1 or not -len(sizes) <= axis < len(sizes) or sizes[axis] == scales[0]:
             return None
-        return f"it has {scales[0]} scales for {sizes[axis]} elements"
+        fitting = [place for place, size in enumerate(sizes) if size == scales[0]]
+        more = f"; they fit axis {fitting[0]}: set axis={fitting[0]}" if len(fitting) == 1 else ""
+        return f"it has {scales[0]} scales for the {sizes[axis]} elements of axis {axis}{more}"
     blocked = [axis for axis, (a, b) in enumerate(zip(sizes, scales, strict=False)) if a != b]
     return f"its scales {scales} are blocked along {len(blocked)} axes" if len(blocked) > 1 else None
 

@@ -34,6 +34,12 @@ class Diagnosis(BaseModel):
     """It names a symptom; a specific diagnosis from anywhere in the same log goes before it."""
     leads_to: tuple[str, ...] = ()
     """Ids of errors; where one of them follows this message, this is their cause."""
+    explains: tuple[str, ...] = ()
+    """Ids of errors; where one of them comes right before this message, this says what failed there, and is the cause."""
+    header: bool = False
+    """It only announces that something failed; the error after it says why, and is quoted as the reason."""
+    sides: dict[str, str] = {}
+    """Two groups of the expressions that hold versions, and what they are versions of, so that the older one is named."""
 
     @field_validator("match", mode="before")
     @classmethod
@@ -68,9 +74,9 @@ class Diagnosis(BaseModel):
         ]
         if self.repair:
             parts.append(f"**Repair.** `enginesmith doctor --fix` has one: `{self.repair}`.")
-        if self.leads_to:
-            followers = ", ".join(f"[{name}](diagnosis-{name}.md)" for name in self.leads_to)
-            parts.append(f"**Leads to.** {followers}.")
+        for label, others in (("Leads to", self.leads_to), ("Explains", self.explains)):
+            if others:
+                parts.append(f"**{label}.** {', '.join(f'[{name}](diagnosis-{name}.md)' for name in others)}.")
         if self.links:
             parts.append("\n".join(f"- <{url}>" for url in self.urls))
         return "\n\n".join(parts) + "\n"

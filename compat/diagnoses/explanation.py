@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from io import BytesIO
 from typing import BinaryIO
 
 from pydantic import BaseModel
 
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
+from enginesmith.compat.diagnoses.events import read_event
+from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Rank, Unknowns, quote
 from enginesmith.compat.diagnoses.lines import Line, read_lines
 from enginesmith.compat.diagnoses.place import Announcements, Place, complete, place_of
 from enginesmith.compat.diagnoses.registry import diagnoses, matcher
-from enginesmith.compat.diagnoses.symptoms import CASCADE, Tracebacks, severity
+from enginesmith.compat.diagnoses.symptoms import CASCADE, Tracebacks, is_success, severity
 from enginesmith.compat.diagnoses.tools import Tools
+from enginesmith.compat.diagnoses.values import meanings, older
 
 AFTER = 12
 """Lines after a message in which its node may be named."""
-FIRST, LAST = 12, 4
-"""Unknown lines that are kept, from the beginning and from the end."""
+CLOSE = 8
+"""Lines before a message that says what failed, in which the failure stands."""
+SUCCESSES = 8
+"""Lines of success that are kept."""
+CODED = re.compile(r"\[\d{1,2}\] \S")
+"""How the parser gives its reason, below the node that it announces."""
+ASSERTION = re.compile(r"Assertion failed: |UNSUPPORTED_NODE|INVALID_NODE")
+"""How TensorRT's parser refuses a node."""
 VERBOSE = "[V] "
 """Level of TensorRT's lines that only tell what it does; there may be millions."""
-SHOWN = 600
-"""Characters of a line that are quoted."""
-
-
-class Quote(BaseModel):
-    """A line of the log. `number` counts from 1."""
-
-    number: int
-    text: str
 
 
 class Hit(BaseModel):
@@ -47,7 +46,9 @@ class Hit(BaseModel):
     op: str = ""
     node: str = ""
     details: dict[str, str] = {}
-    """What else the message names: the expression's groups."""
+    """What else the message names: the expression's groups; `reason` where an error after it says why."""
+    meanings: list[str] = []
+    """What its codes mean, and which of two versions is the older one."""
     count: int = 1
 
 
@@ -56,8 +57,16 @@ class Explanation(BaseModel):
 
     tools: list[str]
     """In the order in which the log names them."""
+    tensorrt: str = ""
+    """TensorRT's version, where the log tells it."""
     cause: Hit | None
     """The first real cause."""
+    headline: Headline | None
+    """The error that decides, where no diagnosis knows one that explains it."""
+    before: Quote | None
+    """What a tool said last, before the error, to have gone well."""
+    passed: Quote | None
+    """What a tool said, after the error, to have gone well nevertheless."""
     further: list[Hit]
     """Other errors that are known, in the log's order: independent causes, or what came of the first."""
     warnings: list[Hit]
@@ -86,18 +95,33 @@ class _Found:
     def __init__(self, diagnosis: Diagnosis, match: re.Match[str], line: Line, announced: Place, kind: str) -> None:
         self.diagnosis = diagnosis
         self.line = line
+        self.last = line.number
         self.demoted = kind == "warning" and diagnosis.level == "error"
         self.loud = kind == "error" and diagnosis.level == "warning"
         self.place = place_of(match, line.text, announced)
         self.details = {k: v.strip() for k, v in match.groupdict().items() if v and k not in ("op", "node")}
+        self.meanings = meanings(line.text)
         self.count = 1
 
     @property
     def is_error(self) -> bool:
         return self.diagnosis.level == "error" and not self.demoted
 
+    def again(self, other: _Found) -> None:
+        """The same is said again, perhaps with the place, as at the end of a traceback."""
+        self.count += 1
+        self.last = other.line.number
+        if not self.place.op or not self.place.node:
+            self.place = Place(self.place.op or other.place.op, self.place.node or other.place.node)
+        self.details = other.details | self.details
+        self.meanings += [meaning for meaning in other.meanings if meaning not in self.meanings]
+
     def hit(self) -> Hit:
         diagnosis = self.diagnosis
+        versions = older(self.details, diagnosis.sides)
+        said = read_event(self.line.text).message
+        if diagnosis.generic and not diagnosis.header and said != self.line.text:
+            self.details.setdefault("reason", said[:SHOWN])
         return Hit(
             id=diagnosis.id,
             tool=diagnosis.tool,
@@ -106,10 +130,11 @@ class _Found:
             repair=diagnosis.repair,
             links=list(diagnosis.urls),
             generic=diagnosis.generic,
-            line=_quote(self.line),
+            line=quote(self.line),
             op=self.place.op,
             node=self.place.node,
             details=self.details,
+            meanings=[*self.meanings, *([versions] if versions else [])],
             count=self.count,
         )
 
@@ -122,12 +147,11 @@ class _Reader:
         self._tracebacks = Tracebacks()
         self._tools = Tools()
         self._announced = Announcements()
+        self._unknowns = Unknowns()
         self._found: dict[tuple[str, bool], _Found] = {}
         self._last: _Found | None = None
         self._errors = False
-        self._seen: set[int] = set()
-        self._first: list[Quote] = []
-        self._latest: deque[Quote] = deque(maxlen=LAST)
+        self._successes: list[Quote] = []
         self._number = 0
 
     def read(self, line: Line) -> None:
@@ -138,35 +162,45 @@ class _Reader:
             return
         kind = severity(line)
         self._announced.read(line.number, line.text)
+        if not kind and CODED.match(line.text) and self._announced.near(line.number).op:
+            kind = "error"
         found = self._match(line, kind)
         self._errors |= kind == "error"
-        if found is None:
-            if self._last is not None and line.number - self._last.line.number <= AFTER:
-                complete(self._last.place, line.text)
-            if kind == "error" and not CASCADE.search(line.text):
-                self._keep(line)
-            return
-        known = self._found.get(found_key := (found.diagnosis.id, found.is_error))
-        if known is None:
-            self._found[found_key] = self._last = found
+        if found is not None:
+            self._add(found)
         else:
-            known.count += 1
-            if not known.place.op or not known.place.node:  # said again with the place, as at the end of a traceback
-                known.place = Place(known.place.op or found.place.op, known.place.node or found.place.node)
+            self._read_unknown(line, kind)
+
+    def _add(self, found: _Found) -> None:
+        known = self._found.setdefault((found.diagnosis.id, found.is_error), found)
+        if known is not found:
+            known.again(found)
+            return
+        if self._last is not None and self._last.diagnosis.header and found.is_error:
+            self._last.details.setdefault("reason", read_event(found.line.text).message)
+        self._last = found
+
+    def _read_unknown(self, line: Line, kind: str) -> None:
+        last = self._last
+        if last is not None and line.number - last.line.number <= AFTER:
+            complete(last.place, line.text)
+        if kind != "error" and is_success(line.text):
+            self._success(quote(line))
+        elif not CASCADE.search(line.text):
+            if kind == "error" and last is not None and last.diagnosis.header:
+                last.details.setdefault("reason", read_event(line.text).message)
+            self._unknowns.read(line, kind, self._announced.near(line.number))
+
+    def _success(self, said: Quote) -> None:
+        """The first and the last one: what went well before an error, and what after it."""
+        if len(self._successes) > SUCCESSES:
+            self._successes.pop(SUCCESSES // 2)
+        self._successes.append(said)
 
     def _match(self, line: Line, kind: str) -> _Found | None:
         if VERBOSE in line.text or (found := matcher().find(line.text)) is None:
             return None
         return _Found(*found, line, self._announced.near(line.number), kind)
-
-    def _keep(self, line: Line) -> None:
-        shape = hash(re.sub(r"\d+", "0", line.text[:SHOWN]))
-        if len(self._first) < FIRST:
-            if shape not in self._seen:
-                self._seen.add(shape)
-                self._first.append(_quote(line))
-        elif shape not in self._seen:
-            self._latest.append(_quote(line))
 
     def explanation(self) -> Explanation:
         hits = list(self._found.values())
@@ -175,15 +209,24 @@ class _Reader:
         cause = self._cause(errors, [hit for hit in hits if hit.demoted], symptoms)
         cause = cause or next((hit for hit in hits if hit.loud), None)
         origin = self._origin(cause, hits)
+        passed = self._successes[-1].number if self._successes else 0
+        headline = self._unknowns.headline(origin.line.number if origin else None, _rank(origin), passed)
+        if headline is not None:
+            origin = None
+        first = origin.line.number if origin else headline.line.number if headline else self._number + 1
         rest = [hit for hit in (errors or symptoms) if hit is not origin]
         warnings = [hit for hit in hits if not hit.is_error and hit is not origin]
         ids = {hit.diagnosis.id for hit in (*rest, origin) if hit is not None}
         return Explanation(
             tools=self._tools.found,
+            tensorrt=self._tools.tensorrt,
             cause=origin.hit() if origin else None,
+            headline=headline,
+            before=next((said for said in reversed(self._successes) if said.number < first), None),
+            passed=next((said for said in self._successes if said.number > first), None),
             further=[hit.hit() for hit in rest],
             warnings=[hit.hit() for hit in warnings if hit.diagnosis.id not in ids],
-            unknown=[*self._first, *self._latest],
+            unknown=self._unknowns.quotes(weak=origin is None and not rest, passed=passed),
             lines=self._number,
         )
 
@@ -193,18 +236,29 @@ class _Reader:
         if errors:
             return errors[0]
         if demoted and self._errors:
-            return demoted[0]
+            return next((hit for hit in demoted if not hit.diagnosis.generic), demoted[0])
         return min(symptoms, key=lambda hit: self._known.index(hit.diagnosis), default=None)
 
     def _origin(self, cause: _Found | None, hits: list[_Found]) -> _Found | None:
-        """The earlier message that leads to this one, where there is one."""
+        """The message that says where this one comes from: an earlier one that leads to it, or one right after it that
+        says what failed."""
         if cause is None:
             return None
-        for hit in hits:
-            if cause.diagnosis.id in hit.diagnosis.leads_to and hit.line.number <= cause.line.number:
-                return hit
-        return cause
+        number = cause.line.number
+        led = [hit for hit in hits if cause.diagnosis.id in hit.diagnosis.leads_to and hit.line.number <= number]
+        told = [
+            hit
+            for hit in hits
+            if cause.diagnosis.id in hit.diagnosis.explains and 0 <= hit.line.number - number <= CLOSE
+        ]
+        origin = max(led, key=lambda hit: min(hit.last, number), default=told[0] if told else None)
+        if origin is None:
+            return cause
+        origin.place = Place(origin.place.op or cause.place.op, origin.place.node or cause.place.node)
+        return origin
 
 
-def _quote(line: Line) -> Quote:
-    return Quote(number=line.number, text=line.text[:SHOWN])
+def _rank(known: _Found | None) -> Rank:
+    if known is None or known.diagnosis.generic:
+        return "symptom"
+    return "assertion" if ASSERTION.search(known.line.text) else "cause"

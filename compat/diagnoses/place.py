@@ -86,6 +86,12 @@ def place_of(found: re.Match[str], text: str, announced: Place) -> Place:
     """The place that the message names, or else the one that was announced for it."""
     place = Place()
     place.fill(found)
+    return find_place(text, announced, place)
+
+
+def find_place(text: str, announced: Place, known: Place | None = None) -> Place:
+    """The place that a line names, or else the one that was announced for it; what is `known` of it stays."""
+    place = known or Place()
     for pattern in _HERE:
         if place.op and place.node:
             return place

@@ -19,8 +19,13 @@ FILES = (
     "tvm",
     "tensorrt_parser",
     "tensorrt_types",
+    "tensorrt_tactics",
     "tensorrt_builder",
     "tensorrt_runtime",
+    "serving",
+    "tensorrt_families",
+    "hub",
+    "environment",
     "around",
 )
 """In the order in which they are tried: of several diagnoses that know a line, the first counts."""

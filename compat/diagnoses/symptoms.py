@@ -8,17 +8,21 @@ from enginesmith.compat.diagnoses.lines import Line
 
 ERROR_WORDS = (
     "rror", "ERROR", "[E]", "[!]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
-    "dumped", "FATAL", "Exit", "ailed", "ailure", "Interrupt",
+    "dumped", "FATAL", "Exit", "ailed", "ailure", "Interrupt", "UNAVAILABLE", "nsupported", "Violation", "SymNode",
+    "Fail:", "Fail ", "NotImplemented", "NotFound", "Invalid", "panicked",
 )  # fmt: skip
 _ERROR = re.compile(
     r"""
       ^(?:\[TRT\]\ )?\[(?:E|!|F|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
-    | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\]
+    | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\] | \[(?:E|F)\]\ (?:\[TRT\]|Error)
+    | \[\ *(?:ERROR|CRITICAL|FATAL|error|fatal)\ *\] | ^\ *(?:ERROR|CRITICAL|FATAL)\ *\]   # loggers of other programs
+    | Error\ Code:?\ ?\d+: | ^CMake\ Error | ^FAIL\ : | \bld:\ cannot\ find | \bUNAVAILABLE: | ^\ *what\(\): | \berror\ {0,3}:\ Instruction
+    | ^Error\b | (?i:\bcuda\ error\b) | [Uu]nhandled\ exception | panicked\ at | <class\ '[\w.]{1,200}'>:\ | \[ErrorCode:
     | \[(?:TensorRT|TRT)\]\ (?:INTERNAL_)?ERROR:
     | \[[EF]:onnxruntime
     | ^(?:[\w.]{1,200}:)?(?:(?:INTERNAL_)?ERROR|FATAL|CRITICAL|Error|error)\b(?![.(=])
     | \ -\ (?:ERROR|CRITICAL)\ -\ | \|\ (?:ERROR|CRITICAL)\ +\|
-    | ^[\w.]{0,200}(?:Error|Exception|Interrupt|Exit)(?::\ |$)
+    | ^(?:E\ +)?[\w.]{0,200}(?:Error|Exception|Interrupt|Exit|Unsupported)(?::\ |$)
     | ^(?:[\w.]{1,200}\.)?(?:Fail|NotImplemented|Invalid\w{1,20}|NoSuchFile|EPFail|NoModel|Unsupported|OpNotImplemented):[ ]
     | ^[\w.]{1,200}(?:Violation|SymNode|NotFound|NotImplemented):[ ]
     | Assertion\ .{0,200}failed
@@ -28,7 +32,7 @@ _ERROR = re.compile(
     re.VERBOSE,
 )
 _WARNING = re.compile(
-    r"^\[W\]|\[TRT\] ?\[W|\[W:onnxruntime|\b\w{0,40}W(?:ARN|arn)(?:ING|ing)?: |\bWARNING\b|^\[WARN|\[TRT\] WARNING"
+    r"^\[W\]|\[TRT\] ?\[W|\[W:onnxruntime|\b\w{0,40}W(?:ARN|arn)(?:ING|ing)?: |\bWARNING\b|^\[WARN|\[TRT\] WARNING| WARN +\w+ \w+\.cpp:\d+:"
 )
 
 
@@ -38,15 +42,59 @@ CASCADE = re.compile(
     | Parsing\ model\ failed | [Cc]ould\ not\ parse\ ONNX | Failed\ to\ create\ engine
     | Engine\ (?:could\ not\ be\ created|set\ up\ failed|creation\ failed)
     | Building\ engine\ failed | Invalid\ Engine | ---\ (?:Begin|End)\ node | While\ parsing\ node\ number | Network\ validation\ failed
-    | Traceback\ \(most\ recent | FAILED\ \|\ Runtime | ^SystemExit | ^subprocess\.CalledProcessError | ^KeyboardInterrupt | CMake\ Error
+    | Traceback\ \(most\ recent | FAILED\ \|\ Runtime | ^SystemExit | ^subprocess\.CalledProcessError | ^KeyboardInterrupt
+    | ^CMake\ Error\ at\ \S+:\d+\ \(\w+\):$ | Configuring\ incomplete
     | NoneType'?\ object\ has\ no\ attribute\ '(?:serialize|create_execution_context|__enter__) | assert\ engine | ^AssertionError$
     | ^ERROR:\ Failed\ to\ parse | Failed\ to\ parse\ the\ ONNX\ file | ERROR:\ \S{1,80}:\d+\ In\ function\ \w+:$
     | \(Assertion\ engine(?:Ptr)?\ !=\ nullptr\ failed
     | [Ff]ailed\ to\ build\ (?:the\ )?(?:serialized\ )?(?:engine|network)
+    | Engine\ deserialization\ failed | Builder\ creation\ failed | Error\ running\ command | with\ Call\ id:\ \d+\ failed
+    | [Uu]nable\ to\ load\ the\ engine\ file | subprocess-exited-with-error | metadata-generation-failed
+    | ModelImporter\.cpp:\d+:\ (?:input|output|name|op_type|attribute|domain|doc_string)\b | because\ the\ network\ is\ not\ valid
+    | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
+    | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
+    | [Ee]xport\ failure | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,
 )
 """What is said after an error, and explains nothing."""
+
+_WEAK = re.compile(
+    r"""
+      (?<![\w/.-])(?:[Ee]rrors?|ERRORS?|[Ff]ailed|FAILED|[Ff]ailure|FAILURE|[Ff]atal|[Aa]ssertion|[Aa]bort(?:ed|ing)?|[Ss]egfault
+      |SEGFAULT|[Kk]illed|SIG(?:KILL|SEGV|ABRT)|[Oo]ut\ of\ memory|OOM|[Cc]rash(?:ed)?|[Pp]anic(?:ked)?|[Uu]ndefined
+      |[Ii]llegal|[Cc]orrupt(?:ed)?|[Ff]aulting|[Ee]xceptions?)(?![\w/-]|\.\w|=)
+    | [Cc](?:annot|ould\ not|an't)\ (?:find|open|load|read|create|parse|allocate|import|convert|deserialize|build)\b
+    | (?:[Ee]rror|[Ff]ailed)[a-z]{0,2}:
+    """,
+    re.VERBOSE,
+)
+_HARMLESS = re.compile(
+    r"""
+      \b(?:0|no|No|without)\ (?:errors?|failures?|failed) | (?i:\berrors?\ *[:=]\ *(?:0|None|\[\])\b)
+    | ^(?:\[TRT\]\ )?\[[IVD]\] | \b(?:INFO|DEBUG|VERBOSE)\b | (?:abs|rel|max|mean|absolute|relative|quantization)\w*\ error | error\ rate
+    | ^\s*(?:\#|//|>>>|print|raise|throw|except|catch|logger\.|[A-Za-z_]+\ =\ ) | rror[\ _-](?:bound|tolerance|metric|recorder)
+    """,
+    re.VERBOSE,
+)
+_SUCCESS = re.compile(
+    r"""
+      &&&&\ PASSED | [Ee]ngine\ built\ in | [Cc]reated\ engine\ with\ size | [Ff]inish(?:ed)?\ parsing\ network\ model | [Ee]xport\ success
+    | Engine\ generation\ completed | [Ss]uccessfully\ (?:built|created|saved|exported|simplified|converted|parsed)
+    | ^PASSED | Engine\ deserialized\ in | Build(?:\ engine)?\ successfully
+    """,
+    re.VERBOSE,
+)
+
+
+def looks_wrong(text: str) -> bool:
+    """Whether a line that no tool marked as an error speaks of one."""
+    return bool(_WEAK.search(text)) and not _HARMLESS.search(text)
+
+
+def is_success(text: str) -> bool:
+    """Whether a tool says that a step went well."""
+    return bool(_SUCCESS.search(text))
 
 
 def severity(line: Line) -> str:

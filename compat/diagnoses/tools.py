@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SIGNS: dict[str, tuple[str, ...]] = {
     "torch.onnx": ("torch.onnx", "torch/onnx", "torch\\onnx", "torch.export", "aten::"),
     "onnx": ("onnx_cpp2py_export", "onnx.checker", "onnx/checker", "onnx.shape_inference"),
@@ -18,6 +20,8 @@ SIGNS: dict[str, tuple[str, ...]] = {
     "TVM": ("tvm.", "tvm/", "TVMError", "tvm::"),
 }
 
+_VERSION = re.compile(r"TensorRT (?:v(?P<banner>\d{4,6})\]|(?:[Vv]ersion:? ?)?(?P<words>\d{1,2}\.\d{1,2})(?:\.\d|\b))")
+
 
 class Tools:
     """Collects the tools that a log names."""
@@ -25,9 +29,21 @@ class Tools:
     def __init__(self) -> None:
         self._missing = dict(SIGNS)
         self.found: list[str] = []
+        self.tensorrt = ""
+        """TensorRT's version, such as 10.3, where the log tells it."""
 
     def read(self, text: str) -> None:
         for tool, signs in list(self._missing.items()):
             if any(sign in text for sign in signs):
                 del self._missing[tool]
                 self.found.append(tool)
+        if not self.tensorrt and "TensorRT" in text and (said := _VERSION.search(text)):
+            self.tensorrt = _version(said["banner"] or "") or said["words"] or ""
+
+
+def _version(banner: str) -> str:
+    """Of a number as trtexec prints it: 8601 is 8.6, 101303 is 10.13."""
+    if not banner:
+        return ""
+    major, minor = divmod(int(banner) // 100, 10 if len(banner) < 6 else 100)
+    return f"{major}.{minor}"

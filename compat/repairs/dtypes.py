@@ -70,10 +70,15 @@ def carried_integers(model: ir.Model, target: Target) -> int:
     before = [[carried.get(value) for value in ends] for ends in (model.graph.inputs, model.graph.outputs)]
     for value, original in carried.items():
         _retype(value, CARRIERS[original])
-    for graph in graphs(model):
-        for node in list(graph):
-            if any(value in carried for value in (*node.inputs, *node.outputs)):
-                _rewrite(node, carried, target)
+    # before the first rewrite, which puts another value in the place of a carried one
+    touched = [
+        (node, [carried[value] for value in node.outputs if value in carried], kinds)
+        for graph in graphs(model)
+        for node in graph
+        if (kinds := [carried[value] for value in (*node.outputs, *node.inputs) if value in carried])
+    ]
+    for node, made, kinds in touched:
+        _rewrite(node, made[0] if made else None, kinds[0], target)
     _interface(model, before)
     return len(carried)
 
@@ -140,9 +145,8 @@ def _retype(value: ir.Value, wide: ir.DataType) -> None:
         node.attributes["value"] = ir.AttrTensor("value", widened)
 
 
-def _rewrite(node: ir.Node, carried: Carried, target: Target) -> None:
-    """What the node needs beside its new dtypes."""
-    made = next((carried[value] for value in node.outputs if value in carried), None)
+def _rewrite(node: ir.Node, made: ir.DataType | None, narrow: ir.DataType, target: Target) -> None:
+    """What the node needs beside its new dtypes: of its first output, None where that is not carried, and of any."""
     rewrite = _REWRITES.get(node.op_type)
     if node.op_type == "ConstantOfShape" and made is not None:
         content = attribute(node, "value").numpy().astype(CARRIERS[made].numpy())
@@ -153,9 +157,8 @@ def _rewrite(node: ir.Node, carried: Carried, target: Target) -> None:
         rewrite = _in_float
     if rewrite is None or (node.op_type in ("Cast", "QuantizeLinear") and made is None):
         return
-    kinds = (made, *(carried.get(value) for value in node.inputs if value is not None))
     build = Builder(node, target)
-    replace(node, build, [rewrite(node, build, next(kind for kind in kinds if kind is not None))])
+    replace(node, build, [rewrite(node, build, narrow)])
 
 
 def _again(node: ir.Node, build: Builder, inputs: list[ir.Value | None], **attributes: int) -> ir.Value:
@@ -212,13 +215,37 @@ def _shift(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:
     """A shift by n multiplies or divides by 2^n; one by all the bits or more leaves nothing."""
     x, by = node.inputs
     if narrow == UINT64:
-        raise NotApplicable("a shift of uint64 has no form in int64")
+        return _shift_of_all_bits(node, build)
     wide = CARRIERS[narrow]
     kind, bits = wide.numpy().type, narrow.bitwidth
     power = build.op("Gather", kind(2) ** np.arange(bits, dtype=kind), build.op("Min", by, kind(bits - 1)))
     left = attribute(node, "direction") == "LEFT"
     moved = wrapped(build, build.op("Mul", x, power), wide, narrow) if left else build.op("Div", x, power)
     return build.op("Where", build.op("Less", by, kind(bits)), moved, kind(0))
+
+
+def _shift_of_all_bits(node: ir.Node, build: Builder) -> ir.Value:
+    """A shift of uint64, whose 64 bits are those of an int64. To the left they fall out of a product. To the right the quotient
+    of a negative number is rounded down, as -1 - (-1 - x) / 2^n, and 2^(64 - n) is added for the sign that is none.
+
+    The greatest powers have no place in an int64, so that all are taken in two halves.
+    """
+    x, by = node.inputs
+    places = np.arange(64, dtype=np.int64)
+    low, high = np.int64(2) ** (places // 2), np.int64(2) ** (places - places // 2)
+    some = build.op("Min", by, np.int64(63))
+    halves = [build.op("Gather", powers, some) for powers in (low, high)]
+    # ONNX Runtime compares the low 32 bits only in its Min of int64; a shift that is too large is seen here.
+    fits = build.op("And", build.op("Less", by, np.int64(64)), build.op("GreaterOrEqual", by, np.int64(0)))
+    if attribute(node, "direction") == "LEFT":
+        moved = build.op("Mul", build.op("Mul", x, halves[0]), halves[1])
+        return build.op("Where", fits, moved, np.int64(0))
+    negative = build.op("Less", x, np.int64(0))
+    turned = build.op("Where", negative, build.op("Sub", np.int64(-1), x), x)
+    quotient = build.op("Div", build.op("Div", turned, halves[0]), halves[1])
+    half = build.op("Gather", np.where(places > 0, np.int64(2) ** np.maximum(63 - places, 0), 0), some)
+    down = build.op("Add", build.op("Add", build.op("Sub", np.int64(-1), quotient), half), half)
+    return build.op("Where", fits, build.op("Where", negative, down, quotient), np.int64(0))
 
 
 def _bitcast(node: ir.Node, build: Builder, narrow: ir.DataType) -> ir.Value:

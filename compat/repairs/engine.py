@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import onnx
 import onnx_ir as ir
@@ -21,6 +21,7 @@ from enginesmith.compat.repairs import local
 from enginesmith.compat.repairs.repair import GraphRepair, NotApplicable, Repair, candidates, graph_repairs
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, label, qualified
+from enginesmith.compat.walk import subgraphs
 
 MAX_ROUNDS = 24
 """Repairs feed on each other's results; a graph that is still changing after so many rounds is given up as it is."""
@@ -59,9 +60,11 @@ class Engine:
             wanted = {
                 problem.node for problem in problems(self.model, self.target) if problem.finding.severity == "error"
             }
-            for node in list(self.model.graph.all_nodes()):
-                if node in wanted or any((name, qualified(node)) in reported for name in _names(node)):
-                    made += self._repair(node)
+            made += sum(
+                self._repair(node)
+                for node in _as_they_stand(self.model.graph)
+                if node in wanted or any((name, qualified(node)) in reported for name in _names(node))
+            )
             total += made
             if not made:
                 return total
@@ -170,6 +173,16 @@ class Engine:
             if not proof.agrees:
                 break
         return proof
+
+
+def _as_they_stand(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes of now, an outer one before those within it; none of a body that went with the node around it."""
+    for node in list(graph):
+        inside = subgraphs(node)
+        yield node
+        if node.graph is graph:
+            for inner in inside:
+                yield from _as_they_stand(inner)
 
 
 def _names(node: ir.Node) -> list[str]:

@@ -14,6 +14,7 @@ from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute
 from enginesmith.compat.walk import graphs
 
+ASIDE = "enginesmith.aside"
 MODERN = 18
 """The opset from which rewrites speak: axes are inputs everywhere, Resize, Pad and Split have their present form."""
 
@@ -93,14 +94,30 @@ def modern_opset(model: ir.Model, target: Target) -> int:
         return 1
     if weight_bytes(model) > MAX_PROTO:
         raise NotApplicable("onnx's version converter takes no model above 2 GB")
+    proto = ir.to_proto(model)
+    aside = _put_aside(proto, opset(model))
     try:
-        converted = onnx.version_converter.convert_version(ir.to_proto(model), MODERN)
+        converted = onnx.version_converter.convert_version(proto, MODERN)
     except Exception as error:
         raise NotApplicable(f"onnx's version converter: {' '.join(str(error).split())[:200]}") from error
+    for node in converted.graph.node if aside else ():
+        if node.domain == ASIDE:
+            node.domain = ""
     newer = ir.from_proto(converted)
     model.graph = newer.graph
     model.ir_version = max(model.ir_version or 0, 8)
     return 1
+
+
+def _put_aside(model: onnx.ModelProto, version: int) -> bool:
+    """Operators of later opsets, and those that ONNX Runtime alone has in the default domain, are none to the converter: its
+    optimizer writes LayerNormalization, which is as of 17 what it is there, in any opset."""
+    found = [node for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type, version, "")]
+    for node in found:
+        node.domain = ASIDE
+    if found:
+        model.opset_import.add(domain=ASIDE, version=1)
+    return bool(found)
 
 
 @graph_repair(

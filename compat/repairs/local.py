@@ -74,7 +74,7 @@ def apply(repair: Repair, node: ir.Node, target: Target) -> Builder:
 
 def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
     """Put what the builder holds in the node's place, `results` for its outputs. Raises NotApplicable before it does."""
-    replacement = _sequence(results)
+    replacement = _sequence(results)[: len(node.outputs)]
     graph = node.graph
     assert graph is not None
     if len(replacement) < len(node.outputs):

@@ -13,10 +13,39 @@ import onnx_ir as ir
 from enginesmith.compat.reference import evaluate
 from enginesmith.compat.repairs.folding import CHANCE
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.target import TENSORRT
 from enginesmith.compat.values import Array, argument, attribute, constant, dtype, shape, static_shape, used
 
 MAX_NODES = 20_000
 """Nodes that a written-out loop may have."""
+
+
+SMALL = 500
+"""Nodes that a loop is written out into where it could also be kept."""
+
+
+@repair(
+    "loop-condition",
+    ops="Loop",
+    backends=TENSORRT,
+    example="""
+<ir_version: 10, opset_import: ["" : 18]>
+halved (int64 n, float[2] x) => (float[2] y) {
+  y = Loop (n, , x) <body = b (int64 i, bool p, float[2] v) => (bool q, float[2] w) { q = Identity (p)  w = Add (v, v) }>
+}
+""",
+)
+def loop_condition(node: ir.Node, build: Builder) -> Replacement:
+    """An empty condition of a Loop becomes the constant true that it means."""
+    body: ir.Graph = attribute(node, "body")
+    if argument(node, 1) is not None:
+        raise NotApplicable("it has a condition")
+    trips = constant(argument(node, 0))
+    if trips is not None and int(trips.reshape(())) * len(body) <= SMALL:
+        raise NotApplicable("it is small enough to be written out")
+    kept = body.clone(allow_outer_scope_values=True)
+    given = [node.inputs[0], True, *node.inputs[2:]]
+    return build.ops("Loop", *given, outputs=len(node.outputs), body=kept)
 
 
 @repair(

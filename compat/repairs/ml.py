@@ -1,4 +1,4 @@
-"""Operators of ai.onnx.ml (the classical models that scikit-learn and others export) in the standard ones.
+"""Operators of ai.onnx.ml that prepare features, as scikit-learn and others export them, in the standard ones.
 
 Only where every value is a number: no backend here has strings.
 """
@@ -11,15 +11,13 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.arithmetic import modern
+from enginesmith.compat.repairs.ml_scores import ML, floats
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
-from enginesmith.compat.values import Array, attribute, dtype, rank
+from enginesmith.compat.values import Array, attribute, dtype, rank, required, static_shape
 
-ML = "ai.onnx.ml::"
+FLOAT = ir.DataType.FLOAT
+STRINGS = "its categories are strings, which no backend has: number them before the graph"
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
-
-
-def _floats(node: ir.Node, name: str) -> Array:
-    return np.array(attribute(node, name, []), np.float32)
 
 
 @repair(
@@ -68,7 +66,7 @@ scale (float[2, 3] x) => (float[2, 3] y) { y = ai.onnx.ml.Scaler <offset = [1.0,
 )
 def scaler(node: ir.Node, build: Builder) -> Replacement:
     """Scaler subtracts an offset and multiplies by a scale, in float32."""
-    offset, scale = _floats(node, "offset"), _floats(node, "scale")
+    offset, scale = floats(node, "offset"), floats(node, "scale")
     if not offset.size or not scale.size:
         raise NotApplicable("offset or scale is missing")
     x = build.op("Cast", node.inputs[0], to=ir.DataType.FLOAT)
@@ -115,7 +113,7 @@ def imputer(node: ir.Node, build: Builder) -> Replacement:
     elif kind == ir.DataType.FLOAT:
         replaced, imputed = (
             np.float32(attribute(node, "replaced_value_float", 0.0)),
-            _floats(node, "imputed_value_floats"),
+            floats(node, "imputed_value_floats"),
         )
     else:
         raise NotApplicable(f"values of {kind}")
@@ -164,23 +162,51 @@ def _mapping(node: ir.Node, name: str) -> Array | None:
 
 
 @repair(
-    "linear-regressor",
-    ops=f"{ML}LinearRegressor",
+    "one-hot-encoder",
+    ops=f"{ML}OneHotEncoder",
     example="""
 <ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 1]>
-predict (float[4, 2] x) => (float[4, 1] y) {
-  y = ai.onnx.ml.LinearRegressor <coefficients = [0.5, -2.0], intercepts = [1.0]> (x)
+encode (int64[4] x) => (float[4, 2] y) { y = ai.onnx.ml.OneHotEncoder <cats_int64s = [1, 3]> (x) }
+""",
+)
+def one_hot_encoder(node: ir.Node, build: Builder) -> Replacement:
+    """Each number is compared with each category, as a whole number. Without `zeros` an unknown one would be an error, which a
+    graph can't raise: it gives zeros."""
+    modern(build)
+    (x,) = required(node, 1)
+    categories = np.array(attribute(node, "cats_int64s", []), np.int64)
+    if not categories.size or dtype(x) == ir.DataType.STRING:
+        raise NotApplicable(STRINGS)
+    number = build.op("Cast", x, to=ir.DataType.INT64)
+    return build.op("Cast", build.op("Equal", build.op("Unsqueeze", number, [-1]), categories), to=FLOAT)
+
+
+@repair(
+    "feature-vectorizer",
+    ops=f"{ML}FeatureVectorizer",
+    example="""
+<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 1]>
+join (float[2, 3] a, float[2, 1] b) => (float[2, 4] y) {
+  y = ai.onnx.ml.FeatureVectorizer <inputdimensions = [3, 1]> (a, b)
 }
 """,
-    tolerance=1e-6,
 )
-def linear_regressor(node: ir.Node, build: Builder) -> Replacement:
-    """LinearRegressor is a product with the coefficients, and the intercepts."""
-    targets = int(attribute(node, "targets", 1))
-    coefficients = _floats(node, "coefficients")
-    if attribute(node, "post_transform", "NONE") != "NONE" or coefficients.size % targets:
-        raise NotApplicable("it transforms its scores")
-    x = build.op("Cast", node.inputs[0], to=ir.DataType.FLOAT)
-    scores = build.op("MatMul", x, np.ascontiguousarray(coefficients.reshape(targets, -1).T))
-    intercepts = _floats(node, "intercepts")
-    return build.op("Add", scores, intercepts) if intercepts.size else scores
+def feature_vectorizer(node: ir.Node, build: Builder) -> Replacement:
+    """The features of all inputs are joined, each cut or filled up with zeros to its number of features."""
+    wanted = attribute(node, "inputdimensions", [])
+    if len(wanted) != len(node.inputs):
+        raise NotApplicable("how many features each input has is not said")
+    return build.op(
+        "Concat", *(_features(build, x, count) for x, count in zip(node.inputs, wanted, strict=True)), axis=1
+    )
+
+
+def _features(build: Builder, x: ir.Value | None, count: int) -> ir.Value:
+    sizes = static_shape(x)
+    if x is None or not sizes:
+        raise NotApplicable("the shape of an input is unknown")
+    flat = build.op("Cast", build.op("Reshape", x, [sizes[0], -1]), to=FLOAT)
+    own = int(np.prod(sizes[1:]))
+    if own >= count:
+        return build.op("Slice", flat, [0], [count], [1]) if own > count else flat
+    return build.op("Pad", flat, np.array([0, 0, 0, count - own], np.int64))

@@ -8,6 +8,7 @@ GRAPHS = (
     "initializers-as-inputs",
     "constant-tensors",
     "modern-opset",
+    "blocked-layout",
     # A branch that is never taken need not be mended.
     "if-constant",
     # The patterns of detectors are recognized as they were exported, before folding changes them. Those of masks and
@@ -35,10 +36,18 @@ NODES = (
     "topk-in-parts",
     "split-empty-parts",
     "onehot-of-integers",
+    # A loop that is kept is less than its steps one by one.
+    "loop-condition",
+    "loop-unrolled",
+    # The rank that a layer needs, before what else it lacks.
+    "unsqueezed",
     # Nothing to sum needs no axes; one reduction by known axes is less than a choice among several.
     "reduce-nothing",
     "reduce-runtime-axes",
     "reduce-bool",
+    # A fixed number of samples is less work than one for each region.
+    "roi-align-by-gather",
+    "roi-align-adaptive",
     # Padding that is written out is what all that follows reads.
     "conv-explicit-pads",
     "conv-transpose-explicit",

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
-from enginesmith.compat.target import TENSORRT
+from enginesmith.compat.target import TENSORRT, TVM
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, required, shape, static_shape
 
 FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
@@ -75,6 +75,9 @@ def along(build: Builder, parameter: Given, node: ir.Node, axis: int) -> Given:
         raise NotApplicable("the rank of its inputs is unknown")
     if len(sizes) > 1:
         return _blocked(build, parameter, node, axis)
+    whole_sizes = shape(node.inputs[0]) or []
+    if None not in (sizes[0], whole_sizes[axis % whole]) and sizes[0] != whole_sizes[axis % whole]:
+        raise NotApplicable("it has not one scale for each element of its axis")
     trailing = whole - 1 - axis % whole
     return reshaped(build, parameter, -1, *[1] * trailing) if trailing else parameter
 
@@ -150,4 +153,24 @@ def dequantize(node: ir.Node, build: Builder) -> Replacement:
     kind = dtype(node.inputs[0])
     if kind not in (ir.DataType.INT8, ir.DataType.UINT8, INT32):
         raise NotApplicable("its input is no integer of 8 or 32 bits")
+    return dequantized_linear(node, build)
+
+
+@repair(
+    "dequantize-few-bits",
+    ops="DequantizeLinear",
+    backends=TVM,
+    example="""
+<ir_version: 10, opset_import: ["" : 21]>
+weights (float[1, 4] x) => (float[1, 2] y) <float[2, 2] s = {0.5, 1, 2, 4}> {
+  q = Constant <value = int8[4, 2] {1, -2, 3, -4, 5, -6, 7, -8}> ()
+  w = DequantizeLinear <axis = 0, block_size = 2> (q, s)
+  y = MatMul (x, w)
+}
+""",
+)
+def dequantize_few_bits(node: ir.Node, build: Builder) -> Replacement:
+    """Constants of 4 bits, or with a scale for each block, which TVM doesn't take, are computed in float32."""
+    if constant(node.inputs[0]) is None:
+        raise NotApplicable("what it dequantizes is no constant")
     return dequantized_linear(node, build)

@@ -22,7 +22,7 @@ MASKED = 1 << 26
 INT64, FLOAT = int(ir.DataType.INT64), int(ir.DataType.FLOAT)
 
 
-def _sizes(node: ir.Node) -> tuple[int, int, int]:
+def map_sizes(node: ir.Node) -> tuple[int, int, int]:
     """Channels, height and width. Raises NotApplicable where one is not known."""
     sizes = shape(node.inputs[0])
     if sizes is None or len(sizes) != 4 or None in sizes[1:]:
@@ -31,7 +31,8 @@ def _sizes(node: ir.Node) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _regions(node: ir.Node) -> int | None:
+def regions(node: ir.Node) -> int | None:
+    """How many there are; None where that is not known."""
     sizes = shape(node.inputs[1])
     return None if sizes is None else sizes[0]
 
@@ -50,7 +51,7 @@ pool (float[2, 3, 12, 16] x, float[5, 4] rois, int64[5] image) => (float[5, 3, 4
 def roi_align(node: ir.Node, build: Builder) -> Replacement:
     """The cells around every sample are gathered and weighted, for all channels at once."""
     modern(build)
-    channels, height, width = _sizes(node)
+    channels, height, width = map_sizes(node)
     samples = int(attribute(node, "sampling_ratio", 0))
     if samples < 1:
         raise NotApplicable("sampling_ratio is 0: the number of samples depends on the regions")
@@ -90,11 +91,11 @@ def weighted(
 
     `weights` of y and of x are those of `side`.
     """
-    samples, channels = int(attribute(node, "sampling_ratio", 0)), _sizes(node)[0]
+    samples, channels = int(attribute(node, "sampling_ratio", 0)), map_sizes(node)[0]
     pool = _strongest if attribute(node, "mode", "avg") == "max" else _mean
     sides = 2 * samples * bins[0], 2 * samples * bins[1]
     part = max(GATHERED // (sides[0] * sides[1] * channels), 1)
-    count = _regions(node)
+    count = regions(node)
     pooled = []
     for start in range(0, count, part) if count else [0]:
         piece = [cells, *weights]
@@ -187,8 +188,8 @@ pool (float[2, 3, 12, 16] x, float[5, 5] rois) => (float[5, 3, 2, 3] y) {
 def max_roi_pool(node: ir.Node, build: Builder) -> Replacement:
     """Of each bin the largest value along y, then along x, with all cells outside of it left out by a mask."""
     modern(build)
-    channels, height, width = _sizes(node)
-    count = _regions(node)
+    channels, height, width = map_sizes(node)
+    count = regions(node)
     if count is None or count * channels * height * width > MASKED:
         raise NotApplicable("too many cells have to be compared with the regions")
     if dtype(node.inputs[0]) != ir.DataType.FLOAT:

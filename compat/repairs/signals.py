@@ -35,11 +35,18 @@ def dft_by_matmul(node: ir.Node, build: Builder) -> Replacement:
             raise NotApplicable("its axis is known at run time only")
         axis = -2 if content is None else int(content.reshape(()))
     axis %= len(sizes)
-    length = _length(argument(node, 1), sizes[axis])
     onesided, inverse = bool(attribute(node, "onesided", 0)), bool(attribute(node, "inverse", 0))
-    if onesided and (inverse or sizes[-1] == 2):
-        raise NotApplicable("a one-sided transform of complex numbers")
+    back = onesided and inverse
+    length = _length(argument(node, 1), 2 * (sizes[axis] - 1) if back else sizes[axis])
+    if onesided and sizes[-1] == (1 if inverse else 2):
+        raise NotApplicable(
+            "a one-sided transform of real numbers back" if back else "a one-sided transform of complex numbers"
+        )
     assert node.inputs[0] is not None
+    if back and sizes[axis] != length // 2 + 1:
+        raise NotApplicable("a signal of another length than its spectrum, where runtimes differ")
+    if back:
+        return _signal(build, node.inputs[0], sizes, axis, length)
     return _transformed(build, node.inputs[0], sizes, axis, length, onesided, inverse)
 
 
@@ -117,6 +124,28 @@ def _transformed(
         outputs[1] = build.op("Add", outputs[1], build.op("MatMul", imaginary, cosines))
     halves = [build.op("Unsqueeze", build.op("Transpose", half, perm=back), [-1]) for half in outputs]
     return build.op("Concat", *halves, axis=-1)
+
+
+def _signal(build: Builder, x: ir.Value, sizes: list[int], axis: int, length: int) -> ir.Value:
+    """The real signal of which x, float[..., 2], has the lower half of the spectrum along `axis`; the last axis has size 1.
+
+    What is missing above is the conjugate of what is given, so that all but the first and the middle count twice.
+    """
+    kind = dtype(build.node.inputs[0])
+    if kind is None or not kind.is_floating_point():
+        raise NotApplicable(f"a transform of {kind}")
+    bins = np.arange(sizes[axis])[:, None]
+    angles = 2 * np.pi * (bins * np.arange(length) % length) / length
+    twice = np.where((bins == 0) | (2 * bins == length), 1, 2) / length
+    # One product: real parts with cosines, imaginary ones with sines.
+    matrix = np.stack([np.cos(angles) * twice, -np.sin(angles) * twice], axis=1).reshape(-1, length)
+    others = [place for place in range(len(sizes) - 1) if place != axis]
+    order = [*others, axis]
+    parts = build.op("Transpose", x, perm=[*order, len(sizes) - 1])
+    flat = build.op("Reshape", parts, np.asarray([*(sizes[place] for place in others), 2 * sizes[axis]]))
+    signal = build.op("MatMul", flat, matrix.astype(kind.numpy()))
+    signal = build.op("Transpose", signal, perm=[order.index(place) for place in range(len(order))])
+    return build.op("Unsqueeze", signal, [-1])
 
 
 @repair(

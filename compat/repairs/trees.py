@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.arithmetic import modern
+from enginesmith.compat.repairs.ml_scores import transformed
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import Array, attribute, dtype, rank
 
@@ -72,27 +73,46 @@ predict (float[4, 2] x) => (float[4, 1] y) {
 )
 def tree_ensemble_regressor(node: ir.Node, build: Builder) -> Replacement:
     """Every decision of every tree is taken at once; a matrix product finds the leaves and adds up their weights."""
-    if attribute(node, "post_transform", "NONE") != "NONE":
-        raise NotApplicable("it transforms its scores")
     targets = int(attribute(node, "n_targets", 1))
+    forest, trees, _ = forest_of(node, "target", targets)
+    mean = attribute(node, "aggregate_function", "SUM")
+    if mean not in ("SUM", "AVERAGE"):
+        raise NotApplicable(f"it takes the {mean.lower()} over trees")
+    result, base = emit(forest, node, build, targets, trees if mean == "AVERAGE" else 1), numbers(node, "base_values")
+    if len(base):
+        result = build.op("Add", result, np.array(base, np.float32))
+    how = attribute(node, "post_transform", "NONE")
+    # ONNX Runtime transforms a single score by PROBIT alone
+    return result if targets == 1 and how != "PROBIT" else transformed(build, result, how)
+
+
+def forest_of(node: ir.Node, kind: str, targets: int) -> tuple[Forest, int, set[int]]:
+    """The forest of a node whose leaves' weights are given as `kind` (target or class), how many trees it has, and those of
+    its targets to which every leaf of some tree adds."""
     keys = list(zip(attribute(node, "nodes_treeids", []), attribute(node, "nodes_nodeids", []), strict=True))
     index = {key: place for place, key in enumerate(keys)}
     weights = {key: np.zeros(targets) for key in keys}
+    given: dict[tuple[int, int], set[int]] = {key: set() for key in keys}
     for tree, leaf, target, weight in zip(
-        *(attribute(node, f"target_{name}", []) for name in ("treeids", "nodeids", "ids", "weights")), strict=True
+        *(attribute(node, f"{kind}_{name}", []) for name in ("treeids", "nodeids", "ids")),
+        numbers(node, f"{kind}_weights"),
+        strict=True,
     ):
         weights[tree, leaf][target] += weight
-    features, splits = attribute(node, "nodes_featureids", []), _numbers(node, "nodes_values")
+        given[tree, leaf].add(target)
+    features, splits = attribute(node, "nodes_featureids", []), numbers(node, "nodes_values")
     modes = attribute(node, "nodes_modes", [])
     children = (attribute(node, "nodes_falsenodeids", []), attribute(node, "nodes_truenodeids", []))
     missing = attribute(node, "nodes_missing_value_tracks_true", []) or [0] * len(keys)
     forest = Forest()
+    everywhere: dict[int, set[int]] = {}
 
     def visit(key: tuple[int, int], path: dict[int, int]) -> Iterator[tuple[tuple[int, int], dict[int, int]]]:
         place = index[key]
         if modes[place] == "LEAF":
             forest.paths.append(path)
             forest.weights.append(weights[key])
+            everywhere[key[0]] = everywhere.get(key[0], given[key]) & given[key]
             return
         split = forest.decision(features[place], modes[place], splits[place], [], bool(missing[place]))
         for truth, following in enumerate(children):
@@ -100,12 +120,7 @@ def tree_ensemble_regressor(node: ir.Node, build: Builder) -> Replacement:
 
     roots = list({key[0]: key for key in reversed(keys)}.values())
     _walk(visit, roots)
-    base = _numbers(node, "base_values")
-    mean = attribute(node, "aggregate_function", "SUM")
-    if mean not in ("SUM", "AVERAGE"):
-        raise NotApplicable(f"it takes the {mean.lower()} over trees")
-    result = _emit(forest, node, build, targets, len(roots) if mean == "AVERAGE" else 1)
-    return build.op("Add", result, np.array(base, np.float32)) if len(base) else result
+    return forest, len(roots), set().union(*everywhere.values())
 
 
 @repair(
@@ -127,13 +142,13 @@ def tree_ensemble(node: ir.Node, build: Builder) -> Replacement:
     if attribute(node, "post_transform", 0) != 0 or attribute(node, "aggregate_function", 1) not in (0, 1):
         raise NotApplicable("it transforms its scores, or takes the least or greatest of the trees")
     targets = int(attribute(node, "n_targets", 1))
-    features, splits = attribute(node, "nodes_featureids", []), _numbers(node, "nodes_splits")
-    modes = [MODES[int(mode)] for mode in _numbers(node, "nodes_modes")]
+    features, splits = attribute(node, "nodes_featureids", []), numbers(node, "nodes_splits")
+    modes = [MODES[int(mode)] for mode in numbers(node, "nodes_modes")]
     children = (attribute(node, "nodes_falsenodeids", []), attribute(node, "nodes_truenodeids", []))
     leaves = (attribute(node, "nodes_falseleafs", []), attribute(node, "nodes_trueleafs", []))
     missing = attribute(node, "nodes_missing_value_tracks_true", []) or [0] * len(features)
-    target_ids, leaf_weights = attribute(node, "leaf_targetids", []), _numbers(node, "leaf_weights")
-    sets = iter(_sets(_numbers(node, "membership_values")))
+    target_ids, leaf_weights = attribute(node, "leaf_targetids", []), numbers(node, "leaf_weights")
+    sets = iter(_sets(numbers(node, "membership_values")))
     members = [next(sets) if mode == "BRANCH_MEMBER" else [] for mode in modes]
     forest = Forest()
 
@@ -149,7 +164,7 @@ def tree_ensemble(node: ir.Node, build: Builder) -> Replacement:
 
     roots = attribute(node, "tree_roots", [])
     _walk(visit, [(root, False) for root in roots])
-    return _emit(forest, node, build, targets, len(roots) if attribute(node, "aggregate_function", 1) == 0 else 1)
+    return emit(forest, node, build, targets, len(roots) if attribute(node, "aggregate_function", 1) == 0 else 1)
 
 
 def _walk(visit: Any, roots: list[Any]) -> None:
@@ -163,7 +178,7 @@ def _walk(visit: Any, roots: list[Any]) -> None:
         waiting.extend(visit(*waiting.pop()))
 
 
-def _numbers(node: ir.Node, name: str) -> list[float]:
+def numbers(node: ir.Node, name: str) -> list[float]:
     """A list of numbers, given as such or as a tensor."""
     values = attribute(node, name)
     if values is None:
@@ -183,10 +198,10 @@ def _sets(values: list[float]) -> Iterator[list[float]]:
             current.append(value)
 
 
-def _emit(forest: Forest, node: ir.Node, build: Builder, targets: int, divisor: int) -> ir.Value:
+def emit(forest: Forest, node: ir.Node, build: Builder, targets: int, divisor: int) -> ir.Value:
     """The weights of the leaves that each row of the input (rows x features) reaches, as rows x targets."""
     modern(build)
-    x, result = node.inputs[0], dtype(node.outputs[0]) or ir.DataType.FLOAT
+    x, result = node.inputs[0], dtype(node.outputs[-1]) or ir.DataType.FLOAT
     kind = dtype(x)
     if rank(x) != 2 or kind not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
         raise NotApplicable(f"its input is no matrix of floats: {kind}")

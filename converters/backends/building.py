@@ -29,12 +29,15 @@ class Built:
     onnx: Path
     findings: list[Finding]
     report: RepairReport = field(default_factory=RepairReport)
+    fixed: bool = False
+    """The graph takes the profile's optimum alone, as an engine of a backend of static shapes does."""
 
     @property
     def told(self) -> str:
         """In a few words, which repairs were made; empty where none was needed."""
         made = Counter(attempt.repair for attempt in self.report.made)
-        return f"repaired {_nodes(len(_errors(self.findings)))}: {', '.join(made)}" if made else ""
+        at = " at fixed sizes" if self.fixed else ""
+        return f"repaired {_nodes(len(_errors(self.findings)))}{at}: {', '.join(made)}" if made else ""
 
 
 def build(
@@ -48,13 +51,35 @@ def build(
     engine, findings = _attempt(backend, request, context)
     if engine is not None:
         return Built(engine, request.onnx, findings)
-    from enginesmith.converters.graphs.repair import name_repairs, repair_file
+    from enginesmith.converters.graphs.repair import name_repairs
 
     findings = name_repairs(request.onnx, backend.rules(), findings)
     refused = _errors(findings)
     if repaired is None:
         raise _refused(backend.name, refused, findings)
-    context.progress(f"repairing {_listed(refused)}")
+    try:
+        return _mended(backend, request, context, feeds, repaired, findings)
+    except ConversionError as error:
+        if backend.dynamic_shapes or not request.profile or request.shapes:
+            raise
+        try:
+            return _at_optimum(backend, request, context, feeds, repaired)
+        except ConversionError:
+            raise error from None  # whose nodes are those of the graph as it was given
+
+
+def _mended(
+    backend: Backend,
+    request: BuildRequest,
+    context: Context,
+    feeds: Sequence[Feed],
+    repaired: Path,
+    findings: list[Finding],
+) -> Built:
+    """From the graph, of which `findings` tell what is refused, after repairs. Raises ConversionError as `build` does."""
+    from enginesmith.converters.graphs.repair import repair_file
+
+    context.progress(f"repairing {_listed(_errors(findings))}")
     engines: list[EngineInfo | None] = []
 
     def ask(onnx: Path) -> list[Finding]:
@@ -68,6 +93,24 @@ def build(
     if not engines or engines[-1] is None:
         raise _refused(backend.name, _errors(report.left), report.left, report)
     return Built(engines[-1], repaired, findings, report)
+
+
+def _at_optimum(
+    backend: Backend, request: BuildRequest, context: Context, feeds: Sequence[Feed], repaired: Path
+) -> Built:
+    """From the graph with the optimum written into it, which is all that the engine takes: many a repair needs to know the sizes."""
+    from enginesmith.converters.graphs.sized import write_sized
+
+    context.progress("writing the optimum's sizes into the graph")
+    sizes = {name: optimum for name, (_, optimum, _) in request.profile.items()}
+    sized = context.scratch / "sized.onnx"
+    write_sized(request.onnx, sized, sizes)
+    here = replace(request, onnx=sized)
+    engine, findings = _attempt(backend, here, context)
+    if engine is not None:
+        return Built(engine, sized, findings, fixed=True)
+    fitting = [feed for feed in feeds if all(feed[name].shape == tuple(shape) for name, shape in sizes.items())]
+    return replace(_mended(backend, here, context, fitting, repaired, findings), fixed=True)
 
 
 def _attempt(backend: Backend, request: BuildRequest, context: Context) -> tuple[EngineInfo | None, list[Finding]]:
@@ -101,6 +144,9 @@ def _refused(
     backend: str, refused: Sequence[Finding], findings: list[Finding], report: RepairReport | None = None
 ) -> ConversionError:
     tried = f"; {len(report.made)} repairs were made, and these are left" if report and report.made else ""
+    # What stands in the way of a whole graph's repair is another node than the one that is refused.
+    whole = [attempt for attempt in (report.attempts if report else []) if not attempt.node and attempt.proof is None]
+    tried += "".join(f"; {attempt.repair} was not made: {attempt.reason}" for attempt in whole)
     message = (
         f"{backend} refuses {_nodes(len(refused))}: {_listed(refused)}{tried}"
         if any(finding.op for finding in refused)

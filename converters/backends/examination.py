@@ -113,17 +113,17 @@ def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> d
     """
     from enginesmith.compat import loading, plugins, support
     from enginesmith.compat.checks import problems, whole
-    from enginesmith.compat.graphs import infer, named, opset
+    from enginesmith.compat.graphs import named, opset
     from enginesmith.compat.mending import with_repairs
     from enginesmith.compat.target import Target
     from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.graphs.value_types import complete
 
     model, found = loading.load(Path(path), memory)
     examination = Examination(path=path, problems=found)
     if model is None:
         return examination.model_dump()
-    model = infer(model)
-    named(model)
+    named(complete(model))
     examination.nodes = sum(1 for _ in model.graph.all_nodes())
     examination.opset = opset(model)
     for backend, version in targets:
@@ -175,7 +175,8 @@ def fix(
 ) -> dict[str, Any]:
     """Repair the file for one target; the result is a `RepairReport`.
 
-    `target` is empty where the backend isn't here to ask. `inputs` is a .npz file with an array for each input, or
+    Nothing is written where the repaired graph is not what the given one was. `target` is empty where the backend isn't here to
+    ask. `inputs` is a .npz file with an array for each input, or
     empty. Raises UserError where the model can't be run on these inputs: they would prove nothing.
     """
     from enginesmith.compat.target import Target
@@ -188,6 +189,8 @@ def fix(
     feeds = [_given(path, inputs)] if inputs else []
     rules = Target(get_backend(backend).table, version)
     report = repair_file(Path(path), Path(out), rules, refused if target else None, feeds)
+    if report.refuted:
+        Path(out).unlink()
     return report.model_dump()
 
 

@@ -416,6 +416,11 @@ class RepairReport(BaseModel):
         return [attempt for attempt in self.attempts if attempt.made]
 
     @property
+    def refuted(self) -> bool:
+        """Did the repaired graph, as a whole, compute something else, or not run?"""
+        return self.proof is not None and self.proof.ran and not self.proof.agrees
+
+    @property
     def mended(self) -> bool:
         """Is no error left, and does the repaired graph compute what the given one did?"""
         proved = self.proof is None or self.proof.agrees

@@ -146,7 +146,7 @@ FLOATS: Mapping[str, Make] = {
     "infinite": _sprinkled((math.inf, -math.inf, -0.0)),
     "NaN": _sprinkled((math.nan,)),
     "negated": lambda base, rng: -base,
-    "zeros": lambda base, rng: base * 0,
+    "zeros": lambda base, rng: abs(base) * 0,  # none of them negative: those are for "infinite"
     "ascending": _ascending,
     "descending": lambda base, rng: -_ascending(base, rng),
 }

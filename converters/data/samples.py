@@ -93,6 +93,18 @@ def make_samples(
     return made, [feed for _, feed in found]
 
 
+def finite(made: SampleSet, feeds: Sequence[Feed]) -> tuple[SampleSet, list[Feed]]:
+    """Without the probes that hold NaN or infinities."""
+    import numpy as np
+
+    kept = [
+        index
+        for index, (sample, feed) in enumerate(zip(made.samples, feeds, strict=True))
+        if not sample.probe or all(array.dtype.kind != "f" or np.isfinite(array).all() for array in feed.values())
+    ]
+    return made.model_copy(update={"samples": [made.samples[index] for index in kept]}), [feeds[i] for i in kept]
+
+
 def representative(samples: Sequence[Sample], feeds: Sequence[Feed]) -> Feed:
     """The first sample, unless it holds nothing but one number (many a user's example is all zeros): then the first at the optimum
     that holds more.

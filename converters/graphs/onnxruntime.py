@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from polygraphy.backend.onnxrt import OnnxrtRunner
 
-QUANTIZED_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-
 
 def is_quantized(model: Path) -> bool:
-    """Whether the graph in an ONNX file holds Q/DQ nodes; weights beside it are not read."""
+    """Whether the graph in an ONNX file holds Q/DQ nodes or products of integers; weights beside it are not read."""
     import onnx
 
+    from enginesmith.converters.graphs.saturation import integer
+
     graph = onnx.load(str(model), load_external_data=False).graph
-    return any(node.op_type in QUANTIZED_OPS for node in graph.node)
+    return integer({node.op_type for node in graph.node})
 
 
 def session(
@@ -57,7 +57,7 @@ def opened(
     """As `session`, and what had to be widened for want of a kernel."""
     options = _options(threads, optimize, profile, written)
     try:
-        return Opened(_session(model, options), [])
+        return Opened(_session(model, options) if optimize else _exact(model, options), [])
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         from enginesmith.converters.graphs.kernels import lacking
 
@@ -87,6 +87,16 @@ def _widened(model: Path, options: Any, error: Exception) -> Opened:
                 print(kernels.told(done))
                 return Opened(made, done)
     raise error
+
+
+def _exact(model: Path | bytes, options: Any) -> Any:
+    """A session in which no product of integers saturates."""
+    from enginesmith.converters.graphs.saturation import exact
+
+    if isinstance(model, bytes):
+        return _session(model, options)
+    with exact(model) as path:
+        return _session(path, options)
 
 
 def _session(model: Path | bytes, options: Any) -> Any:

@@ -12,7 +12,7 @@ KINDS = {
     "MatMul": "matrix products",
 }
 """ONNX operators that a parser turns into one layer each, and what they are called together."""
-PRECISIONS = {"int8": "int8", "int8 weights": "int8", "float16": "fp16", "bfloat16": "bf16"}
+PRECISIONS = {"int8": "int8", "int8 weights": "int8", "int4 weights": "int4", "float16": "fp16", "bfloat16": "bf16"}
 """What a user calls a dtype below float32."""
 
 Products = dict[str, dict[str, int]]

@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from enginesmith.compat.findings import Finding, Proof
-from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.findings import Finding
+from enginesmith.compat.graphs import named
 from enginesmith.compat.mending import with_repairs
 from enginesmith.compat.repairs import Engine
 from enginesmith.compat.repairs.local import fixed
@@ -19,10 +19,12 @@ from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.graphs.proof import prove
+from enginesmith.converters.graphs.prover import Prover
+from enginesmith.converters.graphs.value_types import complete
 
 MAX_TRIALS = 12
 """How often the backend itself is asked, between rounds of repairs."""
-FINAL_SECONDS = 60.0
+FINAL_SECONDS = 20.0
 """For the proof of the end result."""
 Feed = Mapping[str, NDArray[Any]]
 Refused = Callable[[Path], list[Finding]]
@@ -43,11 +45,7 @@ def repair_file(
     whole graph, and the end result, is proved beside generated ones.
     """
     original = onnx.load(str(source))
-
-    def proved(before: onnx.ModelProto, after: onnx.ModelProto, tolerance: float) -> Proof:
-        return prove(before, after, tolerance, given if _inputs(before) <= _inputs(original) else ())
-
-    engine = Engine(ir.from_proto(original), target, proved)
+    engine = Engine(complete(ir.from_proto(original), given), target, Prover(given))
     left = refused(source) if refused is not None else engine.left()
     if not _errors(left):
         return RepairReport(left=left)
@@ -70,7 +68,7 @@ def name_repairs(path: Path, target: Target, findings: list[Finding]) -> list[Fi
     """What a backend found about an ONNX file, each with the repair that would mend it."""
     if not findings:
         return findings
-    model = infer(ir.load(path))
+    model = complete(ir.load(path))
     named(model)
     return with_repairs(model, target, findings)
 
@@ -83,7 +81,3 @@ def _tolerances(report: RepairReport) -> list[float]:
     from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS
 
     return [(REPAIRS.get(made.repair) or GRAPH_REPAIRS[made.repair]).tolerance for made in report.made]
-
-
-def _inputs(model: onnx.ModelProto) -> set[str]:
-    return {value.name for value in model.graph.input}

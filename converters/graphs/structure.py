@@ -11,6 +11,7 @@ from enginesmith.compat.walk import subgraphs as subgraphs
 FLOAT = ir.DataType.FLOAT
 INT8 = "int8"
 INT8_WEIGHTS = "int8 weights"
+INT4_WEIGHTS = "int4 weights"
 """What products of integers are counted as, beside the names of dtypes."""
 
 
@@ -46,10 +47,14 @@ def is_dequantized(value: ir.Value | None) -> bool:
 
 def quantization(node: ir.Node) -> str:
     """Of a product: INT8 where both factors are dequantized integers, so that a backend computes it in integers, and
-    INT8_WEIGHTS where the second one alone is. Empty for all others.
+    INT8_WEIGHTS where the second one alone is; INT4_WEIGHTS where that has 4 bits. Empty for all others.
     """
     if len(node.inputs) < 2 or not is_dequantized(node.inputs[1]):
         return ""
+    maker = node.inputs[1].producer()  # type: ignore[union-attr]
+    kind = dtype(maker.inputs[0]) if maker is not None else None
+    if kind is not None and kind.is_integer() and kind.bitwidth == 4:
+        return INT4_WEIGHTS
     return INT8 if is_dequantized(node.inputs[0]) else INT8_WEIGHTS
 
 

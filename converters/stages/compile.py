@@ -146,7 +146,7 @@ class Compile(Stage[CompileOptions]):
                 **dict(describe(built.onnx)),
                 **facts,
                 "repairs": built.report.attempts,
-                "comparison": compare_graph(built.onnx, *before, context),
+                "comparison": compare_graph(built.onnx, *before, context, fixed=built.fixed),
                 "note": f"{facts['note']}; {built.told}",
             }
         return CompileFacts(**facts)

@@ -31,7 +31,7 @@ from enginesmith.converters.core.stamps import hashed, unchanged
 from enginesmith.converters.data.admission import admit
 from enginesmith.converters.data.maker import Way
 from enginesmith.converters.data.options import OwnOptions, sample_count
-from enginesmith.converters.data.samples import Own, make_samples
+from enginesmith.converters.data.samples import Own, finite, make_samples
 from enginesmith.converters.data.steering import with_values
 from enginesmith.converters.data.ties import accepts, settle
 from enginesmith.converters.data.unbaked import unbaked
@@ -39,7 +39,9 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.plugin_nodes import write_out
 from enginesmith.converters.graphs.rounding import moved
+from enginesmith.converters.graphs.saturation import quantizes
 from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
 
@@ -101,6 +103,7 @@ class OnnxImport(Stage[ImportOptions]):
             model = load_graph(options.path, context.memory, sizes)
             with hashed(options.path.parent / name for name in external_files(model)) as external:
                 _copy(model, external, options.path, context.out)
+        plugins = write_out(context.out / MODEL)
         facts = describe(context.out / MODEL)
         if not facts.inputs:
             raise UserError(f"{options.path.name} has no inputs: it computes a constant")
@@ -118,7 +121,8 @@ class OnnxImport(Stage[ImportOptions]):
         facts = describe(context.out / MODEL)
 
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
-            return make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
+            made = make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
+            return finite(*made) if quantizes(facts.ops) else made
 
         with second_witness(given.path, context.out, context.scratch) as witness:
             specs, steering = with_values(specs, own, task, run)
@@ -154,6 +158,7 @@ class OnnxImport(Stage[ImportOptions]):
         widths = [told_widened(widened)] if widened else []
         warnings = [
             *([freed[1]] if freed else ()),
+            *plugins,
             *widths,
             *given.warnings,
             *steering,

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any, Literal
 
 import numpy as np
@@ -292,22 +293,26 @@ def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "
         return "value" if tried.path == run.path else "way"
     if isinstance(value, float) and not np.isfinite(value):
         return "none"  # int(nan) fails, whatever it is for
-    return "none" if _raised(tried.error, read) or _refused(tried.error, read) else "way"
+    if _refused(tried.error, read):
+        return "none"
+    raising = _raising(tried.error)
+    if raising is None:  # an operator ended the run: `torch.arange` of a negative number
+        return "value" if type(tried.error) is RuntimeError else "way"
+    return "none" if raising.co_name in CHECKS or raising in read.codes else "way"
 
 
-def _raised(error: Exception, read: Read) -> bool:
-    """Did a statement `raise` or `assert` of the code that read the value end the run, torch's own or the model's, and no operation
-    that failed?"""
+def _raising(error: Exception) -> CodeType | None:
+    """The code whose statement `raise` or `assert` ended the run; None where an operation failed."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     if at is None:
-        return False
+        return None
     code = at.tb_frame.f_code
     explicit = any(
         one.offset == at.tb_lasti and one.opname in ("RAISE_VARARGS", "RERAISE") for one in dis.get_instructions(code)
     )
-    return explicit and (code.co_name in CHECKS or code in read.codes)
+    return code if explicit else None
 
 
 def _refused(error: Exception, read: Read) -> bool:

@@ -67,6 +67,6 @@ def doctor(
         checkup = Checkup(**dict(found))
         if out is not None and found.nodes:
             checkup.repairs = job.fix(path, out, wanted, shape, feed, trial=trial, timeout=timeout, memory=memory)
-            if any(report.made for report in checkup.repairs):
+            if any(report.made and not report.refuted for report in checkup.repairs):
                 checkup.fixed = out
     return checkup

@@ -9,22 +9,47 @@ from typing import cast
 
 from enginesmith.compat.diagnoses import Explanation, explain_log
 from enginesmith.converters.core.errors import UserError
+from enginesmith.pipeline.job.consultation import Consultation, consult
 
 HEAD = 8192
 """Bytes by which a log is told from a binary file."""
 
 
-def explain(log: str | Path | BufferedReader, name: str = "") -> Explanation:
+class Explained(Explanation):
+    """An explanation, and what the model at hand says about it."""
+
+    consultation: Consultation | None = None
+
+
+def explain(
+    log: str | Path | BufferedReader,
+    name: str = "",
+    *,
+    model: str | Path | None = None,
+    for_: str = "",
+    fix: str | Path | None = None,
+) -> Explained:
     """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them.
 
         cause = enginesmith.explain("build.log").cause
         cause = enginesmith.explain(str(error)).cause
 
     `log` is a file, an open binary stream, or the text itself: of a single line that names a file, it is that file.
-    `name` is what to call it in an error. The explanation's `cause` is None where no diagnosis knows one.
+    `name` is what to call it in an error. The explanation's `cause` is None where no diagnosis knows one; its `headline` is
+    the error then. With a `model`, an ONNX file, the node that the log names is looked up in it, the rules of the backend
+    that the log is of (or of `for_`) are run, and the repair that applies is tried, and written into the file `fix`.
 
-    Raises UserError where there is no text to read.
+    Raises UserError where there is no text to read, or the model can't be read.
     """
+    if model is None and (fix is not None or for_):
+        raise UserError("--fix and --for are about a model: give --model too")
+    explained = Explained(**dict(_read(log, name)))
+    if model is not None:
+        explained.consultation = consult(explained, Path(model), for_, None if fix is None else Path(fix))
+    return explained
+
+
+def _read(log: str | Path | BufferedReader, name: str) -> Explanation:
     if isinstance(log, str) and not _names_a_file(log):
         return _explain(BufferedReader(BytesIO(log.encode(errors="replace"))), name or "the log")
     if not isinstance(log, str | Path):

@@ -171,7 +171,9 @@ def doctor(
     for_: Annotated[
         str,
         typer.Option(
-            "--for", help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted; all where left out."
+            "--for",
+            help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted, or what ships one (jetpack=6.1); "
+            "all where left out.",
         ),
     ] = "",
     fix: Annotated[Path | None, typer.Option(help="Write the repaired graph here.")] = None,
@@ -257,12 +259,20 @@ def env(json: options.Json = False) -> None:
 @app.command()
 def explain(
     log: Annotated[str, typer.Argument(help="A log file; - or nothing for standard input.")] = "-",
+    model: Annotated[Path | None, typer.Option(help="The ONNX file that the log is about.")] = None,
+    for_: Annotated[
+        str,
+        typer.Option(
+            "--for", help="With --model: backend and version to ask, such as tensorrt=8.6; else the log's own."
+        ),
+    ] = "",
+    fix: Annotated[Path | None, typer.Option(help="With --model: file for the repaired graph.")] = None,
     json: options.Json = False,
 ) -> None:
     """Find the first real cause in a log of torch.onnx, ONNX Runtime, TensorRT, TVM and the tools around them."""
     from enginesmith.pipeline.cli.explain import run_explain
 
-    raise typer.Exit(run_explain(log, as_json=json))
+    raise typer.Exit(run_explain(log, model=model, for_=for_, fix=fix, as_json=json))
 
 
 @cache_app.command("ls")

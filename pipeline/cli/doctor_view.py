@@ -53,13 +53,16 @@ def show_repairs(console: Console, targets: Sequence[str], reports: Sequence[Rep
             )
         left = {finding.node for finding in report.left}
         for attempt in (a for a in report.attempts if a.proof is None):
-            if attempt.node in left or attempt.reason.startswith(BUG):  # a reason that the user is left with
+            # A reason that the user is left with: that of a whole graph's repair names the node that stands in its way.
+            if attempt.node in left or (left and not attempt.node) or attempt.reason.startswith(BUG):
                 console.print(
                     f"  [dim]not made[/] {attempt.repair}: {escape(attempt.node or 'the graph')}: {escape(attempt.reason)}",
                     highlight=False,
                 )
         if report.proof is not None:
             verdict = "agrees with" if report.proof.agrees else "[red]differs from[/]"
+            if not report.proof.ran:
+                verdict = "[yellow]could not be held against[/]"
             detail = report.proof.reason or f"largest difference {report.proof.error:.1e}"
             console.print(f"  the whole graph {verdict} the one given: {escape(detail)}", highlight=False)
         for group in _groups([Examined(finding=finding) for finding in report.left]):
@@ -67,7 +70,9 @@ def show_repairs(console: Console, targets: Sequence[str], reports: Sequence[Rep
     if written:
         console.print(f"\nrepaired graph: {escape(written)}", highlight=False, soft_wrap=True)
     else:
-        console.print("\nnothing was repaired, and no file was written", highlight=False)
+        made = any(report.made for report in reports)
+        why = "the repairs together failed their proof" if made else "nothing was repaired"
+        console.print(f"\n{why}, and no file was written", highlight=False)
 
 
 def _headline(report: TargetReport) -> str:

@@ -74,16 +74,22 @@ class Wanted:
 def wanted(text: str) -> list[Wanted]:
     """Read `tensorrt=8.6,tensorrt-rtx,tvm`. Empty: every backend, at the installed version or the newest one known.
 
+    `jetpack=6.1` and the like, of `compat.platforms`, stand for the TensorRT that they ship.
+
     Raises UserError for a backend or version that nothing is known of.
     """
-    from enginesmith.compat import support
+    from enginesmith.compat import platforms, support
 
     words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
     for word in words:
         name, given, version = word.partition("=")
+        shipped = ""
+        if name in platforms.platforms():
+            shipped = f" (which {platforms.platforms()[name].title} {version} ships)"
+            name, version = "tensorrt", _shipped(name, version)
         if name not in BACKENDS:
-            raise unknown("backend", name, BACKENDS)
+            raise unknown("backend", name, [*BACKENDS, *platforms.platforms()])
         backend = get_backend(name)
         installed = backend.version()
         known = support.versions(backend.table) if backend.table else [installed]
@@ -93,12 +99,29 @@ def wanted(text: str) -> list[Wanted]:
         if version and not (installed and Target(name, installed).within(f"=={version}")):
             if not backend.table:
                 raise UserError(f"{word}: {name} {installed} is installed, and of other versions nothing is on record")
-            reason = f"{name} {version} is not installed" + (f" ({installed} is)" if installed else "")
+            reason = f"{name} {version}{shipped} is not installed" + (f" ({installed} is)" if installed else "")
         else:
             reason = backend.available() or ""
         target = "" if reason else backend.resolve_target("auto")
         found.append(Wanted(name, installed if not reason else asked, target, reason))
     return list(dict.fromkeys(found))
+
+
+def _shipped(platform: str, release: str) -> str:
+    from enginesmith.compat import platforms
+
+    found = platforms.shipped(platform, release)
+    if found is None:
+        known = platforms.platforms()[platform]
+        asked = (
+            f"which TensorRT {known.title} {release} ships is not on record"
+            if release
+            else f"{platform}: give a release"
+        )
+        raise UserError(
+            f"{asked}; known are {', '.join(known.releases)}. Or give the version itself, such as tensorrt=10.3"
+        )
+    return found.tensorrt
 
 
 def _numeric(version: str) -> bool:

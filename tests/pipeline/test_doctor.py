@@ -54,6 +54,26 @@ def test_a_clean_model(enginesmith: Doctor, write: Callable[[str], str]) -> None
     assert "tensorrt 8.6 is not installed" in answer.out
 
 
+def test_a_platform_stands_for_the_tensorrt_that_it_ships(enginesmith: Doctor, write: Callable[[str], str]) -> None:
+    answer = enginesmith("doctor", write(RESIZED), "--for", "jetpack=4.6")
+    assert answer.status == 1
+    assert "tensorrt 8.0.1 (which JetPack 4.6 ships) is not installed" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("jetpack=99.1", "which TensorRT JetPack 99.1 ships is not on record; known are 4.4.1"),
+        ("drive", "drive: give a release"),
+        ("jetpak=6.1", "jetpack"),
+    ],
+)
+def test_platforms_that_are_not_known(enginesmith: Doctor, write: Callable[[str], str], given: str, said: str) -> None:
+    answer = enginesmith("doctor", write(PLAIN), "--for", given)
+    assert answer.status == 2
+    assert said in answer.err
+
+
 def test_findings_are_confirmed_by_the_backend_itself(enginesmith: Doctor, write: Callable[[str], str]) -> None:
     answer = enginesmith("doctor", write(RESIZED), "--for", "tensorrt-rtx", "--json")
     assert answer.status == 1

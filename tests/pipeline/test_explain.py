@@ -6,6 +6,7 @@ import io
 import json
 import sys
 
+import onnx
 import pytest
 
 from enginesmith.pipeline.job.artifacts import _fail
@@ -132,3 +133,40 @@ def test_but_keeps_its_own_and_a_symptom_of_the_log_is_none(tmp_path):
     assert (stage.error, stage.remedy) == ("it did not work", "")
     _fail(stage, Result(outcome="bug", message="CUDA out of memory"))
     assert (stage.error, stage.remedy) == ("bug: CUDA out of memory", "")
+
+
+MODEL = """
+<ir_version: 10, opset_import: ["" : 18]>
+g (float[1, 1, 8, 8] x) => (float[1, 1, 16, 16] z) <float[4] scales = {1, 1, 2, 2}> {
+    y = Resize <mode = "linear", antialias = 1> (x, , scales)
+    z = Relu (y)
+}
+"""
+
+
+def test_with_the_model_at_hand_the_node_is_shown_and_the_repair_tried(enginesmith, log, tmp_path):
+    onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "m.onnx")
+    fixed = tmp_path / "fixed.onnx"
+    answer = enginesmith(
+        "explain", log(LOG), "--model", str(tmp_path / "m.onnx"), "--for", "tensorrt=10.3", "--fix", str(fixed)
+    )
+    assert answer.status == 0
+    assert "Resize y" in answer.out
+    assert "in: scales float[4], constant" in answer.out
+    assert "tensorrt=10.3 says: antialias is 1" in answer.out
+    assert "repair tried: resize-by-matrix (y); the whole graph agrees" in answer.out
+    assert "Resize" not in {node.op_type for node in onnx.load(fixed).graph.node}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--fix", "f.onnx"), "give --model too"),
+        (("--for", "tvm"), "give --model too"),
+        (("--model", "none.onnx"), "no file none.onnx"),
+    ],
+)
+def test_a_model_is_wanted_where_something_is_asked_of_it(enginesmith, log, options, message):
+    answer = enginesmith("explain", log(LOG), *options)
+    assert answer.status == 2
+    assert message in answer.err

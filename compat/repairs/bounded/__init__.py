@@ -1,6 +1,6 @@
 """Graphs whose shapes depend on the data, given the fixed shapes of their upper bounds.
 
-`NonZero`, `NonMaxSuppression` and `Compress` select rows, so that all that follows has sizes which only the data tells.
+`NonZero`, `NonMaxSuppression`, `Compress` and `Unique` select rows, so that all that follows has sizes which only the data tells.
 The repair keeps every row that there could be, with a mask of those that are real. An output of such a size gets the
 size of its bound: the real rows first, the others filled with -1; `enginesmith.compat.interface` has the record of it.
 """
@@ -22,7 +22,7 @@ from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repa
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import opset_of, static_shape
 
-for _rules in ("arithmetic", "selection", "shapes", "suppression"):
+for _rules in ("arithmetic", "selection", "shapes", "suppression", "unique"):
     import_module(f"{__name__}.{_rules}")
 
 

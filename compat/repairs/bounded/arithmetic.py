@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Dim, Least, bound, dim, is_static
+from enginesmith.compat.repairs.bounded.filters import counted, filtered, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, inferred_shape, rule
 from enginesmith.compat.repairs.bounded.shapes import added, broadcast, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
@@ -189,6 +190,11 @@ def highest(dtype: ir.DataType | None) -> Any:
 
 @rule(*(name for name in NEUTRAL if name.startswith("Reduce")))
 def reduce(rewriter: Rewriter, node: ir.Node) -> Bounded:
+    condition = counted(node)
+    if condition is not None:
+        of = rewriter.get(condition)
+        rows = filtered(rewriter, ("nonzero", condition), rewriter.numeric(of), flat(of.dims))
+        return sized(rewriter, [rows], scalar=not attribute(node, "keepdims", 1))
     data = rewriter.get(node.inputs[0])
     if data.sizes is not None:
         found = _reduced_sizes(node, data.sizes)

@@ -14,10 +14,11 @@ import onnx
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Factor, Least, bound, dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.filters import counted
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
 from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import Array, constant, label, opset_of, qualified, static_shape
+from enginesmith.compat.values import Array, constant, label, opset_of, qualified, shape, static_shape
 from enginesmith.compat.walk import captured
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class Rewriter:
     def run(self) -> None:
         """Rewrite all nodes that depend on the data. Raises NotApplicable, with the node, where that can't be done."""
         for node in list(self.graph):
-            if node.op_type not in SOURCES and not any(value in self.known for value in node.inputs if value):
+            source = node.op_type in SOURCES or counted(node) is not None
+            if not source and not any(value in self.known for value in node.inputs if value):
                 self._check_subgraphs(node)
                 continue
             self.build = Builder(node, self.target)
@@ -134,7 +136,7 @@ class Rewriter:
             return self.known[value]
         sizes = static_shape(value)
         if sizes is None:
-            raise NotApplicable(f"the shape of {value.name} is unknown")
+            raise NotApplicable(_without_bound(value))
         return Bounded(value, tuple(dim(size) for size in sizes))
 
     def tensor(self, of: Bounded) -> ir.Value:
@@ -154,7 +156,7 @@ class Rewriter:
             return value
         if len(positions.of) > 1:
             raise NotApplicable("positions in a dimension that depends on the data are computed with")
-        ranks = self._ranks(positions.of[0])
+        ranks = self.ranks(positions.of[0])
         return self.emit("Gather", ranks, value, shape=of.shape, dtype=ir.DataType.INT64)
 
     def sizes(self, value: ir.Value | None) -> tuple[Size, ...] | None:
@@ -263,7 +265,7 @@ class Rewriter:
 
     # --- moving the real rows to the front
 
-    def _ranks(self, of: Dim) -> ir.Value:
+    def ranks(self, of: Dim) -> ir.Value:
         """int64[size]: for each real row, how many come before it."""
 
         def make() -> ir.Value:
@@ -281,7 +283,7 @@ class Rewriter:
             size = bound(of)
             # A row that is not real goes to a place behind the last one, which is cut off.
             goal = self.emit(
-                "Where", self.mask(of), self._ranks(of), np.array(size, np.int64), shape=[size], dtype=ir.DataType.INT64
+                "Where", self.mask(of), self.ranks(of), np.array(size, np.int64), shape=[size], dtype=ir.DataType.INT64
             )
             empty, rows = np.zeros(size + 1, np.int64), np.arange(size, dtype=np.int64)
             order = self.emit("ScatterElements", empty, goal, rows, axis=0, shape=[size + 1], dtype=ir.DataType.INT64)
@@ -301,6 +303,15 @@ class Rewriter:
         value = self.tensor(of)
         value = self.emit("Gather", value, order, axis=axis, shape=[bound(part) for part in dims], dtype=value.dtype)
         return Bounded(value, dims, of.positions and of.positions.moved())
+
+
+def _without_bound(value: ir.Value) -> str:
+    """Why there is no bound for what depends on a value."""
+    sizes = shape(value)
+    if sizes is None:
+        return f"the shape of {value.name} is unknown"
+    written = ", ".join(str(size) for size in value.shape or ())
+    return f"a bound needs fixed sizes, and {value.name} is [{written}]; give one size to each input with --shape"
 
 
 def inferred_shape(node: ir.Node, inputs: Sequence[ir.Value | None]) -> list[int]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.arithmetic import highest, lowest
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.filters import filtered, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import broadcast, reshaped, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.compat.values import argument, attribute, static_shape
-
-
-def flat(dims: Sequence[Dim]) -> Dim:
-    return dim(*(factor for part in dims for factor in part))
+from enginesmith.compat.values import argument, attribute
 
 
 @rule("NonZero", source=True)
@@ -31,22 +26,6 @@ def nonzero(rewriter: Rewriter, node: ir.Node) -> Bounded:
     places = np.stack(np.unravel_index(np.arange(bound(rows)), data.shape)).astype(np.int64)
     positions = Positions(data.dims, identity=True, columns=0)
     return Bounded(rewriter.build.constant(places), (dim(rank), kept), positions)
-
-
-def filtered(rewriter: Rewriter, key: object, condition: ir.Value, rows: Dim) -> Dim:
-    """Those of `rows` for which `condition`, of as many elements, holds. `key` tells equal filters."""
-
-    def make() -> Axis:
-        size = bound(rows)
-        flags = condition
-        if flags.dtype != ir.DataType.BOOL:
-            shape = static_shape(flags) or []
-            flags = rewriter.emit("Cast", flags, to=ir.DataType.BOOL, shape=shape, dtype=ir.DataType.BOOL)
-        flags = rewriter.reshape(flags, [size])
-        mask = rewriter.mask(rows)
-        return Axis(size, flags if mask is None else rewriter.both(mask, flags), packed=False)
-
-    return dim(rewriter.once(key, make))
 
 
 @rule("Compress", source=True)
@@ -222,7 +201,9 @@ def gather_nd(rewriter: Rewriter, node: ir.Node) -> Bounded:
 
 @rule("ScatterND", "ScatterElements")
 def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
-    """Values put back where they were taken from, or added to what stands there: a Where. Elsewhere what is not real changes nothing."""
+    """Values put back where they were taken from, or added to what stands there: a Where. Values from elsewhere are taken in
+    their order: the first one for the first position. At places of the data, what is not real changes nothing.
+    """
     data, index, updates = (rewriter.get(value) for value in node.inputs)
     tag = index.positions
     if tag is None or not tag.identity:
@@ -241,6 +222,8 @@ def scatter(rewriter: Rewriter, node: ir.Node) -> Bounded:
         raise NotApplicable("it writes to positions that depend on the data")
     mask = rewriter.mask(kept)
     assert mask is not None
+    if updates.dims[axis] != kept:
+        updates = _in_turn(rewriter, updates, axis, kept)
     inside = range(axis, axis + depth)
     mask = rewriter.reshape(mask, [size if place in inside else 1 for place, size in enumerate(data.shape)])
     new = rewriter.reshape(rewriter.numeric(updates), data.shape)
@@ -295,6 +278,20 @@ def _scattered(rewriter: Rewriter, node: ir.Node, data: Bounded, index: Bounded,
     return Bounded(
         rewriter.emit("Slice", rewriter.tensor(written), *limits, shape=data.shape, dtype=target.dtype), data.dims
     )
+
+
+def _in_turn(rewriter: Rewriter, updates: Bounded, axis: int, kept: Dim) -> Bounded:
+    """Rows from elsewhere, one for each real row of `kept`: one alone for all, or one after the other."""
+    dims = (*updates.dims[:axis], kept, *updates.dims[axis + 1 :])
+    shape = [bound(part) for part in dims]
+    dtype = rewriter.tensor(updates).dtype
+    if bound(updates.dims[axis]) == 1:
+        return Bounded(rewriter.emit("Expand", rewriter.numeric(updates), shape, shape=shape, dtype=dtype), dims)
+    updates = rewriter.exact(updates, axis)
+    # Before the first real row, and behind the last one that there is an update for, nothing is read that counts.
+    last = bound(updates.dims[axis]) - 1
+    turn = rewriter.emit("Clip", rewriter.ranks(kept), 0, last, shape=[bound(kept)], dtype=ir.DataType.INT64)
+    return Bounded(rewriter.emit("Gather", rewriter.numeric(updates), turn, axis=axis, shape=shape, dtype=dtype), dims)
 
 
 @rule("RoiAlign")

@@ -255,6 +255,8 @@ def _cut(rewriter: Rewriter, data: Bounded, axis: int, start: Size, end: Size, s
     end = end.most if isinstance(end, Least) and end.of == rows else end
     if start == 0 and step == 1 and (end == rows or (isinstance(end, int) and end >= bound(rows))):
         return data
+    if start == 0 and step == 1 and isinstance(end, tuple):
+        return _first(rewriter, data, axis, end)
     if not isinstance(start, int) or not isinstance(end, int):
         raise NotApplicable("where it cuts depends on the data")
     if is_static(rows):
@@ -273,6 +275,22 @@ def _cut(rewriter: Rewriter, data: Bounded, axis: int, start: Size, end: Size, s
     limits = [np.array([number], np.int64) for number in (start, end, axis, step)]
     value = rewriter.emit("Slice", value, *limits, shape=[bound(part) for part in dims], dtype=value.dtype)
     return Bounded(value, dims, positions)
+
+
+def _first(rewriter: Rewriter, data: Bounded, axis: int, count: Dim) -> Bounded:
+    """As many of the first rows as a dimension that depends on the data has; all, where there are fewer."""
+    data = rewriter.exact(data, axis)
+    rows = data.dims[axis]
+    new = rewriter.first(bound(rows), count)
+    old = rewriter.mask(rows)
+    if old is not None:
+
+        def make() -> Axis:
+            return Axis(bound(rows), rewriter.both(old, new.valid), packed=True)
+
+        new = rewriter.once(("both", rows, count), make)
+    dims = (*data.dims[:axis], dim(new), *data.dims[axis + 1 :])
+    return Bounded(rewriter.tensor(data), dims, data.positions)
 
 
 def _front(rewriter: Rewriter, rows: Dim, start: int, end: int) -> Axis:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends.base import OBSERVED, Backend, BuildRequest, Profile, Rejection
+from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
 from enginesmith.converters.backends.tensorrt.product import DATACENTER, RTX, Product
 from enginesmith.converters.backends.tensorrt.session import (
@@ -31,7 +32,6 @@ from enginesmith.converters.backends.tensorrt.session import (
     watch,
 )
 from enginesmith.converters.core.errors import ConversionError, UserError
-from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
@@ -98,9 +98,9 @@ class TensorRTBackend(Backend):
                 raise UserError(f"{self.name}: {what}; name a target: {', '.join(known)}")
             canonical = local
         else:
-            canonical = re.sub(r"^(sm_?)?(\d+)\.?(\d)$", r"sm_\2\3", target.strip().lower())
+            canonical = re.sub(r"^(sm_?)?(\d+)\.?(\d)a?$", r"sm_\2\3", target.strip().lower())
         if canonical not in known:
-            raise unknown(f"target of {self.name}", canonical, known)
+            raise not_built_for(self.name, canonical, known)
         return canonical
 
     def lacks(self, precision: str, target: str) -> str:

@@ -35,7 +35,9 @@ def check(session: Session, rules: Target, request: BuildRequest, context: Conte
     """Findings for every node that the product refuses, one for the whole graph where no node fails alone; and for
     every node that it would compute wrongly, by the `rules`."""
     predicted = [problem.finding for problem in problems(infer(ir.load(request.onnx)), rules)]
-    remedies = {(found.node, found.op): found.remedy for found in reversed(predicted)}
+    # What is only worth knowing of a node has a remedy of its own, which mends no refusal.
+    refused = [found for found in predicted if found.severity == "error"]
+    remedies = {(found.node, found.op): found.remedy for found in reversed(refused)}
     found = [
         finding.model_copy(update={"remedy": finding.remedy or remedies.get((finding.node, finding.op), "")})
         for finding in _refused(session, rules, request, context)

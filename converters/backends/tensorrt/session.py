@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends.base import Profile, Values
+from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
 from enginesmith.converters.backends.tensorrt.product import Product
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
@@ -180,8 +181,8 @@ class Network:
 
     def products(self) -> dict[str, dict[str, int]]:
         """Convolutions and matrix products by kind and by what they compute in, as `precision.proof` names them: `int8`
-        where both factors come from dequantized integers, `int8 weights` where the second does, else the dtype of the
-        output.
+        where both factors come from dequantized integers, `int8 weights` where the second does, `int4 weights` where that has 4 bits, else the
+        dtype of the output.
         """
         layers = [self.network.get_layer(index) for index in range(self.network.num_layers)]
         integers = self._dequantized(layers)
@@ -193,25 +194,25 @@ class Network:
                 counts.setdefault(kind, Counter())[found] += 1
         return {kind: dict(found) for kind, found in counts.items()}
 
-    def _dequantized(self, layers: Sequence[Any]) -> set[str]:
-        """Names of the tensors that are dequantized from int8, also where they were only rearranged since."""
-        found: set[str] = set()
+    def _dequantized(self, layers: Sequence[Any]) -> dict[str, str]:
+        """Names of the tensors that are dequantized from integers, also where they were only rearranged since, with what from."""
+        found: dict[str, str] = {}
         for layer in layers:
             if not layer.num_inputs or layer.get_input(0) is None:
                 continue
             source = layer.get_input(0)
-            if (layer.type.name == "DEQUANTIZE" and source.dtype.name == "INT8") or (
-                layer.type.name in REARRANGING and source.name in found
-            ):
-                found.add(layer.get_output(0).name)
+            if layer.type.name == "DEQUANTIZE" and source.dtype.name in ("INT8", "INT4"):
+                found[layer.get_output(0).name] = DTYPES[source.dtype.name]
+            elif layer.type.name in REARRANGING and source.name in found:
+                found[layer.get_output(0).name] = found[source.name]
         return found
 
 
-def _quantization(layer: Any, integers: Collection[str]) -> str:
+def _quantization(layer: Any, integers: Mapping[str, str]) -> str:
     """As `precision.structure.quantization` of the node that the layer comes from."""
     factors = [layer.get_input(index) for index in range(min(layer.num_inputs, 2))]
-    data, weights = ([bool(factor and factor.name in integers) for factor in factors] + [False, False])[:2]
-    return ("int8" if data else "int8 weights") if weights else ""
+    data, weights = ([integers.get(factor.name, "") if factor else "" for factor in factors] + ["", ""])[:2]
+    return "int8" if data and weights == "int8" else f"{weights} weights" if weights else ""
 
 
 def parse(session: Session, model: Path | onnx.ModelProto) -> Network:
@@ -390,7 +391,7 @@ def _capability(trt: Any, target: str) -> Any:
     member = getattr(trt.ComputeCapability, target.replace("sm_", "SM"), None)
     if member is None:
         known = [f"sm_{name[2:]}" for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
-        raise unknown(f"target of {trt.__name__} {trt.__version__}", target, known)
+        raise not_built_for(f"{trt.__name__} {trt.__version__}", target, known)
     return member
 
 

@@ -22,6 +22,8 @@ from enginesmith.converters.precision.int8.calibration import Calibration
 from enginesmith.converters.precision.int8.weights import along, array_of, factors, rounded, scales
 
 Doubles = NDArray[np.float64]
+NEGLIGIBLE = float(np.finfo(np.float16).tiny)
+"""A correction that float16 has no digits for is lost beside an int8 step, and as a bias of its own would need float32."""
 
 
 def correct_bias(
@@ -57,6 +59,8 @@ def _correct(node: ir.Node, calibration: Calibration, method: Method, limits: Ma
     given = argument(node, 2)
     bias = np.zeros(1, np.float32) if given is None else constant(given)
     if bias is None or shift is None:
+        return False
+    if float(np.abs(shift).max(initial=0)) < NEGLIGIBLE:
         return False
     changed = bias + shift.astype(np.float32)
     assert isinstance(node.graph, ir.Graph)

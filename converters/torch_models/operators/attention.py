@@ -6,6 +6,8 @@ queries. What it gives for masks that are added, it gives as PyTorch does.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,3 +39,26 @@ def scaled_dot_product_attention(
     weights = torch.softmax(torch.where(attn_mask, scores, torch.finfo(scores.dtype).min), -1)
     found: Tensor = torch.matmul(torch.where(attn_mask, weights, 0.0), value)
     return found
+
+
+@decomposes(aten._scaled_dot_product_flash_attention_for_cpu.default, tolerance=2e-6, normwise=True)
+def flash_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The results, and the logarithm of each query's sum of exponentials; `attn_mask` is added."""
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
+    if is_causal:
+        past = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = torch.where(past, scores, -torch.inf)
+    if attn_mask is not None:
+        scores = scores + attn_mask
+    found = torch.matmul(torch.softmax(scores, -1), value)
+    return found, torch.logsumexp(scores, -1)

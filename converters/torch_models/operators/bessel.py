@@ -1,4 +1,4 @@
-"""Modified Bessel functions of the first kind, orders 0 and 1.
+"""Modified Bessel functions of the first and second kind, orders 0 and 1.
 
 Source: Chebyshev series of the Cephes library (Moshier), which PyTorch evaluates as well, less the terms that float32 can't hold.
 """
@@ -46,6 +46,17 @@ I1_NEAR = (
 )
 I1_FAR = (
     *(-3.83538039e-09, -2.63146885e-08, -2.51223624e-07, -3.88256481e-06, -0.000110588939, -0.00976109749, 0.778576235),
+)
+
+K0_NEAR = (1.90451638e-09, 2.53479108e-07, 2.2862121e-05, 0.00126461541, 0.0359799365, 0.3442899, -0.535327393)
+K0_FAR = (
+    *(-1.69753451e-09, 8.57403402e-09, -4.6604899e-08, 2.76681364e-07, -1.83175552e-06, 1.39498137e-05),
+    *(-0.000128495496, 0.00156988389, -0.0314481013, 2.44030308),
+)
+K1_NEAR = (-2.21338763e-08, -2.43340614e-06, -0.000173028896, -0.00697572386, -0.122611181, -0.353155961, 1.52530023)
+K1_FAR = (
+    *(2.01504976e-09, -1.03457625e-08, 5.74108413e-08, -3.5019606e-07, 2.40648495e-06, -1.93619797e-05),
+    *(0.000195215518, -0.00285781686, 0.103923737, 2.72062619),
 )
 
 
@@ -96,3 +107,44 @@ def i0(x: Tensor) -> Tensor:
 def i1(x: Tensor) -> Tensor:
     """An error of the exponential's argument comes with it."""
     return torch.exp(_floating(x).abs()) * i1e(x)
+
+
+def _second(x: Tensor, order: int, scaled: bool) -> Tensor:
+    """K, times exp(x) where `scaled`: infinity at 0, NaN below."""
+    x = _floating(x)
+    positive = x > 0
+    near = torch.logical_and(positive, x <= 2)
+    inner = torch.where(near, x, torch.ones_like(x))
+    outer = torch.where(torch.logical_or(near, torch.logical_not(positive)), torch.full_like(x, 2), x)
+    series = _series(inner * inner - 2, (K0_NEAR, K1_NEAR)[order])
+    logarithm = torch.log(inner / 2)
+    close = series / inner + logarithm * i1(inner) if order else series - logarithm * i0(inner)
+    far = _series(8 / outer - 2, (K0_FAR, K1_FAR)[order]) / outer.sqrt()
+    close, far = (close * torch.exp(inner), far) if scaled else (close, far * torch.exp(-outer))
+    found = torch.where(near, close, far)
+    found = torch.where(x == 0, torch.full_like(found, torch.inf), found)
+    return torch.where(x < 0, torch.full_like(found, torch.nan), found)
+
+
+@decomposes(aten.special_modified_bessel_k0.default, tolerance=4e-6)
+def k0(x: Tensor) -> Tensor:
+    """Of the second kind."""
+    return _second(x, 0, scaled=False)
+
+
+@decomposes(aten.special_modified_bessel_k1.default, tolerance=4e-6)
+def k1(x: Tensor) -> Tensor:
+    """Of the second kind."""
+    return _second(x, 1, scaled=False)
+
+
+@decomposes(aten.special_scaled_modified_bessel_k0.default, tolerance=4e-6)
+def k0e(x: Tensor) -> Tensor:
+    """Times exp(x)."""
+    return _second(x, 0, scaled=True)
+
+
+@decomposes(aten.special_scaled_modified_bessel_k1.default, tolerance=4e-6)
+def k1e(x: Tensor) -> Tensor:
+    """Times exp(x)."""
+    return _second(x, 1, scaled=True)

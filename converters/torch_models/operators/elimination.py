@@ -37,6 +37,8 @@ def eliminated(matrix: Tensor, beside: Tensor, solving: bool) -> tuple[Tensor, T
     pivot was found, [..., min(m, n)].
     """
     m, n = fixed(matrix.shape[-2]), fixed(matrix.shape[-1])
+    if 0 in (m, n):
+        return matrix, beside, torch.zeros((*matrix.shape[:-2], 0), dtype=torch.int64, device=matrix.device)
     rest = torch.cat([matrix, beside], -1)
     rows, places = [], []
     for k in range(min(m, n)):
@@ -62,6 +64,8 @@ def eliminated(matrix: Tensor, beside: Tensor, solving: bool) -> tuple[Tensor, T
 def substituted(matrix: Tensor, right: Tensor, upper: bool, unit: bool = False) -> Tensor:
     """X in `matrix` X = `right`, [..., n, k], of the matrix's upper or lower triangle alone; `unit`: with ones as diagonal."""
     n = fixed(matrix.shape[-1])
+    if n == 0:
+        return right
     found: list[Tensor] = []
     for step in range(n):
         at = n - 1 - step if upper else step
@@ -140,6 +144,8 @@ def _pivots(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _product(values: Tensor) -> Tensor:
     """Of the last dimension."""
+    if values.shape[-1] == 0:
+        return values.new_ones(values.shape[:-1])
     product = values[..., 0]
     for place in range(1, int(values.shape[-1])):
         product = product * values[..., place]

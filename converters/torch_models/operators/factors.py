@@ -26,6 +26,8 @@ aten = torch.ops.aten
 def _lower(matrix: Tensor) -> Tensor:
     """The lower factor, of the matrix's lower triangle alone, column by column."""
     n = fixed(matrix.shape[-1])
+    if n == 0:
+        return matrix.clone()
     columns = []
     for k in range(n):
         column = matrix[..., :, :1] / matrix[..., :1, :1].sqrt()

@@ -140,17 +140,27 @@ def zeta(x: Tensor, q: Tensor) -> Tensor:
     return torch.where(outside, torch.full_like(found, torch.nan), found)
 
 
+def _cotangent(order: int) -> list[float]:
+    """A derivative of cot as a polynomial of it, from the constant up: that of c is -(1 + c^2)."""
+    found = [0.0, 1.0]
+    for _ in range(order):
+        slope = [power * value for power, value in enumerate(found)][1:]
+        found = [-(one + two) for one, two in zip([*slope, 0.0, 0.0], [0.0, 0.0, *slope], strict=True)]
+    return found
+
+
 @decomposes(aten.polygamma.default, tolerance=8e-6, normwise=True)
 def polygamma(n: int, x: Tensor) -> Tensor:
-    """DLMF 5.15.1: the zeta function of n + 1; the trigamma function is reflected where `x` is negative, DLMF 5.15.6."""
+    """DLMF 5.15.1: the zeta function of n + 1; reflected where `x` is negative, DLMF 5.15.6."""
     x = _floating(x)
     if n == 0:
         return digamma(x)
-    sign = 1 if n % 2 else -1
-    if n > 1:
-        return sign * math.factorial(n) * zeta(torch.full_like(x, n + 1), x)
     low = x < 0.5
-    found = zeta(torch.full_like(x, 2), torch.where(low, 1 - x, x))
+    sign = 1 if n % 2 else -1
+    found = sign * math.factorial(n) * zeta(torch.full_like(x, n + 1), torch.where(low, 1 - x, x))
     rest = x - torch.round(x)
-    sine = torch.sin(math.pi * torch.where(low, rest, torch.full_like(rest, 0.5)))
-    return torch.where(low, math.pi**2 / sine.square() - found, found)
+    pole = torch.logical_and(low, rest == 0)
+    angle = math.pi * torch.where(torch.logical_and(low, rest != 0), rest, torch.full_like(rest, 0.25))
+    reflected = math.pi ** (n + 1) * polynomial(torch.cos(angle) / torch.sin(angle), _cotangent(n))
+    found = torch.where(low, -sign * found - reflected, found)
+    return torch.where(pole, torch.full_like(found, sign * torch.inf), found)

@@ -14,3 +14,10 @@ impossible(
     "which method it takes, and the rank that it finds, depend on the data",
     "write torch.linalg.pinv(a) @ b, or torch.linalg.solve(a.mT @ a, a.mT @ b) where a has full rank",
 )
+
+for _name in ("aten.linalg_ldl_factor", "aten.linalg_ldl_factor_ex", "aten.linalg_ldl_solve"):
+    impossible(
+        _name,
+        "which pivots are single and which are pairs depends on the data, and LAPACK packs them in a form of its own",
+        "use torch.linalg.cholesky where the matrix is positive definite, or torch.linalg.lu_factor",
+    )

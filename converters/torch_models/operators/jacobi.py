@@ -1,8 +1,8 @@
 """Eigenvalues and singular values of matrices of small fixed sizes, by Jacobi's rotations.
 
 Source: Golub and Van Loan, "Matrix computations", 4th ed., sections 8.5.5 (rotations of all columns at once, by the order of a
-tournament) and 8.6.3 (Hestenes' one-sided form), for a fixed number of sweeps: convergence is quadratic, and SWEEPS leave
-float32's rounding for ORDER rows. Errors are relative to a result's largest magnitude. The sign of a vector is free, and so are
+tournament) and 8.6.3 (Hestenes' one-sided form), for a fixed number of sweeps: convergence is quadratic, and they
+leave float32's rounding. Errors are relative to a result's largest magnitude. The sign of a vector is free, and so are
 the vectors of values that are equal: they may differ from LAPACK's.
 """
 
@@ -23,33 +23,45 @@ aten = torch.ops.aten
 ORDER = 16
 """Columns of the largest matrix: a sweep has a step of some 30 nodes for each."""
 
-SWEEPS = 6
+TIE = 1e-30
+"""What stands for a difference of 0, so that one of two equal columns turns forward; no difference that counts is so small."""
 
 
-def _rotation(first: Tensor, second: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the smaller angle that makes [[first, product], [product, second]] diagonal."""
-    gap, double = second - first, 2 * product
-    length = (gap.square() + double.square()).sqrt()
-    below = gap + torch.where(gap < 0, -length, length)
-    tangent = double / torch.where(below == 0, torch.ones_like(below), below)
-    cosine = torch.rsqrt(1 + tangent.square())
+def _sweeps(n: int) -> int:
+    """For `n` columns, an even number; two of them are done by one rotation."""
+    return 1 if n == 2 else min(n // 2 + 2, 7)
+
+
+def _rotation(first: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the smaller angles that make [[x, product], [product, y]] diagonal; `first` is (y - x) / 2, and never 0."""
+    length = torch.sqrt(first * first + product * product)
+    tangent = product / (first + torch.where(first < 0, -length, length))
+    cosine = torch.rsqrt(1 + tangent * tangent)
     return cosine, tangent * cosine
 
 
-def _swept(matrix: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns of [..., m, n], n being even, rotated until each is orthogonal to each, and those of [..., k, n] with them."""
+def _swept(matrix: Tensor, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Columns of [..., m, n], n being even, rotated until each is orthogonal to each, and those of [..., k, n] with them.
+
+    Columns i and i + n / 2 are a pair. Both turn by one formula, of which the partner's angle is the negative: what it is
+    computed from must have the same bits on both sides, or equal columns would not stay orthogonal.
+    """
     m, n = int(matrix.shape[-2]), int(matrix.shape[-1])
     half = n // 2
-    both = torch.cat([matrix, beside], -2)
-    for _ in range(SWEEPS * (n - 1)):
-        first, second = both[..., :half], both[..., half:]
-        upper, lower = first[..., :m, :], second[..., :m, :]
-        squares = upper.square().sum(-2, keepdim=True), lower.square().sum(-2, keepdim=True)
-        cosine, sine = _rotation(*squares, (upper * lower).sum(-2, keepdim=True))
-        one, two = cosine * first - sine * second, sine * first + cosine * second
-        # the next round of a tournament: pairs are i and i + n / 2, and after n - 1 rounds all is where it was
-        parts = [one[..., :1], two[..., :1], one[..., 1:-1], two[..., 1:], one[..., -1:]] if half > 1 else [one, two]
-        both = torch.cat([part for part in parts if part.shape[-1] > 0], -1)
+    column = torch.arange(n, device=matrix.device)
+    partner, pair = (column + half) % n, column % half
+    # the next round of a tournament: after n - 1 rounds all is where it was
+    seats = [0, half, *range(1, half - 1), *range(half + 1, n), half - 1] if half > 1 else [0, 1]
+    following = torch.cat([column[seat : seat + 1] for seat in seats])
+    tie = torch.where(column < half, TIE, -TIE).to(matrix.dtype)
+    both = matrix if beside is None else torch.cat([matrix, beside], -2)
+    for _ in range(_sweeps(n) * (n - 1)):
+        other = both.index_select(-1, partner)
+        upper, across = (both, other) if beside is None else (both[..., :m, :], other[..., :m, :])
+        square = (upper * upper).sum(-2, keepdim=True)
+        product = (upper * across).sum(-2, keepdim=True).index_select(-1, pair)
+        cosine, sine = _rotation((square.index_select(-1, partner) - square) * 0.5 + tie, product)
+        both = (cosine * both - sine * other).index_select(-1, following)
     return both[..., :m, :], both[..., m:, :]
 
 
@@ -77,12 +89,23 @@ def eigen(matrix: Tensor, lower: bool) -> tuple[Tensor, Tensor]:
     unit, scale = _unit(half + half.mT + torch.tril(torch.triu(matrix)))
     one = torch.eye(n, dtype=matrix.dtype, device=matrix.device)
     raised = unit + (1 + 2 * unit.abs().sum(-1, keepdim=True).amax(-2, keepdim=True)) * one
-    turned, _ = _swept(pad(raised, (0, n % 2)), raised.new_zeros((*raised.shape[:-2], 0, n + n % 2)))
+    turned, _ = _swept(pad(raised, (0, n % 2)))
     turned = turned[..., :n]
     vectors = turned * torch.rsqrt(turned.square().sum(-2, keepdim=True))
     values = (vectors * (unit[..., :, :, None] * vectors[..., None, :, :]).sum(-2)).sum(-2)
     found, vectors = _ordered(values, False, vectors)
     return found * scale[..., 0], vectors
+
+
+def _values(matrix: Tensor) -> Tensor:
+    """Singular values in descending order, [..., n], of [..., m, n], n being at most m."""
+    n = fixed(matrix.shape[-1], ORDER)
+    if matrix.numel() == 0:
+        return matrix.new_zeros(*matrix.shape[:-2], n)
+    unit, scale = _unit(matrix)
+    left, _ = _swept(pad(unit, (0, n % 2)))
+    values = left[..., :n].square().sum(-2).sqrt()
+    return torch.sort(values, -1, descending=True).values * scale[..., 0]
 
 
 def singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,6 +141,13 @@ def _linalg_eigh(
     return eigen(matrix, UPLO.upper() == "L")
 
 
+def _nothing(matrix: Tensor, full_matrices: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Of [..., m, n] without elements, n being at most m."""
+    *batch, m, n = matrix.shape
+    base = torch.eye(m, m if full_matrices else n, dtype=matrix.dtype, device=matrix.device)
+    return base.expand(*batch, *base.shape).clone(), matrix.new_zeros(*batch, n), matrix.new_zeros(*batch, n, n)
+
+
 @decomposes(aten.linalg_svd.default, tolerance=1e-5, normwise=True)
 def linalg_svd(
     matrix: Tensor, full_matrices: bool = True, *, driver: str | None = None
@@ -126,6 +156,8 @@ def linalg_svd(
     if fixed(matrix.shape[-2]) < fixed(matrix.shape[-1]):
         left, values, right = linalg_svd(matrix.mT, full_matrices)
         return right.mT, values, left.mT
+    if matrix.numel() == 0:
+        return _nothing(matrix, full_matrices)
     left, values, right = singular(matrix)
     n = int(values.shape[-1])
     base, triangle = linalg_qr(left, "complete" if full_matrices else "reduced")
@@ -157,7 +189,7 @@ def _tall(matrix: Tensor) -> Tensor:
 @decomposes(aten.linalg_svdvals.default, tolerance=1e-5, normwise=True)
 def linalg_svdvals(matrix: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values alone."""
-    return singular(_tall(matrix))[1]
+    return _values(_tall(matrix))
 
 
 def _least(matrix: Tensor, values: Tensor, atol: Any, rtol: Any) -> Tensor:

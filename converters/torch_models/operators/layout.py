@@ -25,3 +25,15 @@ def roll(x: Tensor, shifts: Sequence[Any], dims: Sequence[int] = ()) -> Any:
         cut = (size - shift) % size
         x = torch.cat([x.narrow(dim, cut, size - cut), x.narrow(dim, 0, cut)], dim)
     return x
+
+
+@decomposes(aten.diagonal_scatter.default)
+def diagonal_scatter(x: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The source spread along the rows, and chosen where row and column meet on the diagonal."""
+    whole = x.movedim((dim1, dim2), (-2, -1))
+    row = torch.arange(whole.shape[-2], device=x.device)
+    column = torch.arange(whole.shape[-1], device=x.device)
+    place = (row - max(0, -offset)).clamp(0, src.shape[-1] - 1)
+    spread = src.index_select(-1, place)[..., None]
+    written = torch.where(row[:, None] + offset == column, spread.to(x.dtype), whole)
+    return written.movedim((-2, -1), (dim1, dim2)).contiguous()

@@ -109,7 +109,8 @@ class _Reals(nn.Module):
             owner.register_buffer(name + PARTS, as_real(value.detach()))
             owner._parameters.pop(name, None)
             owner._buffers.pop(name, None)
-        elif not hasattr(owner, name):
+        elif name not in owner._buffers and name not in owner._parameters:
+            owner.__dict__.pop(name, None)  # as a plain attribute, its name is given again to what is lifted next
             owner.register_buffer(name, value, persistent=False)
 
 

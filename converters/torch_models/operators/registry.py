@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import torch
+from torch._export.utils import _get_decomp_for_cia
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -37,6 +38,7 @@ class Impossible:
 
 
 _decompositions: dict[OpOverload, Decomposition] = {}
+_composed: list[OpOverload] = []
 _impossible: dict[str, Impossible] = {}
 
 
@@ -50,6 +52,13 @@ def decomposes(*operators: OpOverload, tolerance: float = 0.0, normwise: bool = 
         return function
 
     return register
+
+
+def composed(*operators: OpOverload) -> None:
+    """Register operators that PyTorch composes of others, some of which are decomposed here: the exporter would take them apart
+    after it is too late.
+    """
+    _composed.extend(operators)
 
 
 def impossible(operator: str, reason: str, instead: str) -> None:
@@ -79,13 +88,12 @@ def why_impossible(operator: str) -> Impossible | None:
 
 def decomposed(program: ExportedProgram) -> ExportedProgram:
     """The program with the operators replaced that have a decomposition; itself where it has none of them."""
-    table = decompositions()
+    table = {operator: each.function for operator, each in decompositions().items()}
+    table |= {operator: _get_decomp_for_cia(operator) for operator in _composed}
     names = {operator._schema.name for operator in table}
     if not any(_name(node.target) in names for node in _calls(program)):
         return program
-    replaced: ExportedProgram = program.run_decompositions(
-        {operator: each.function for operator, each in table.items()}
-    )
+    replaced: ExportedProgram = program.run_decompositions(table)
     return replaced
 
 

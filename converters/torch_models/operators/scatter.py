@@ -80,6 +80,10 @@ def index_reduce(
     x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """One index for a whole slice."""
+    if x.ndim == 0:
+        return index_reduce(
+            x.reshape(1), 0, index.reshape(-1), source.reshape(-1), reduce, include_self=include_self
+        ).reshape(())
     shape = [1] * x.ndim
     shape[dim] = -1
     positions = index.to(torch.int64).reshape(shape).expand(source.shape)

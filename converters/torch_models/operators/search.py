@@ -73,7 +73,7 @@ def searchsorted_scalar(
     sorter: Tensor | None = None,
 ) -> Tensor:
     """One number's place."""
-    x = torch.tensor(number, dtype=sorted_sequence.dtype, device=sorted_sequence.device)
+    x = sorted_sequence.new_full((), number)
     return torch.searchsorted(sorted_sequence, x, out_int32=out_int32, right=_right(right, side), sorter=sorter)
 
 
@@ -213,9 +213,19 @@ def unique_dim(
 
 
 def _runs(rows: Tensor, differ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The first of each run of equal rows, each row's run, and the length of each run."""
+    """The first of each run of equal rows, each row's run, and the length of each run: all by one selection of rows, which has a
+    bound where a graph needs one.
+    """
     new = torch.cat([differ.new_ones(1), differ])[: rows.shape[0]]
     start = new.nonzero().squeeze(1)
     number = new.to(torch.int64).cumsum(0) - 1
-    end = torch.cat([start, start.new_full([1], rows.shape[0])])[1:]
-    return rows.index_select(0, start), number, end - start
+    lengths = torch.zeros_like(number).scatter_add(0, number, torch.ones_like(number))
+    return rows.index_select(0, start), number, lengths.index_select(0, number.index_select(0, start))
+
+
+@decomposes(aten.nonzero_static.default)
+def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first `size` places, and after the last one rows of `fill_value`."""
+    found = x.nonzero()
+    rest = torch.full((size, x.ndim), fill_value, dtype=found.dtype, device=x.device)
+    return torch.cat([found, rest]).narrow(0, 0, size)

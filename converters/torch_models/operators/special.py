@@ -57,11 +57,10 @@ def erfinv(x: Tensor) -> Tensor:
 
 @decomposes(aten.signbit.default)
 def signbit(x: Tensor) -> Tensor:
-    """A zero's sign is its reciprocal's. A NaN counts as positive: no graph can tell."""
+    """A zero's sign is its reciprocal's (ONNX Runtime's Where loses it). A NaN counts as positive: no graph can tell."""
     if not x.dtype.is_floating_point:
         return x < 0 if x.dtype != torch.bool else torch.zeros_like(x)
-    reciprocal = 1 / torch.where(x == 0, x, torch.ones_like(x))
-    return torch.logical_or(x < 0, reciprocal < 0)
+    return torch.logical_or(x < 0, 1 / x < 0)
 
 
 @decomposes(aten.copysign.Tensor)
@@ -78,6 +77,25 @@ def copysign_of_number(x: Tensor, y: float) -> Tensor:
     size = x.abs()
     size = size if size.dtype.is_floating_point else size.to(torch.get_default_dtype())
     return -size if math.copysign(1, y) < 0 else size
+
+
+@decomposes(aten.atan2.default, aten.arctan2.default, tolerance=3e-7)
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """Of the first octant, then mirrored, with the signs of zeros and the quotients of infinities as C has them (ISO C, annex F): the
+    exporters take minus pi for the angle of a negative number.
+    """
+    kind = torch.result_type(y, x)
+    kind = kind if kind.is_floating_point else torch.get_default_dtype()
+    y, x = y.to(kind), x.to(kind)
+    rise, run = y.abs(), x.abs()
+    steep = rise > run
+    large, small = torch.where(steep, rise, run), torch.where(steep, run, rise)
+    equal = torch.logical_and(small == large, large > 0)  # of infinities too
+    ratio = torch.where(equal, torch.ones_like(large), small / torch.where(large == 0, torch.ones_like(large), large))
+    angle = torch.atan(ratio)
+    angle = torch.where(steep, math.pi / 2 - angle, angle)
+    angle = torch.where(signbit(x), math.pi - angle, angle)
+    return torch.where(signbit(y), -angle, angle)
 
 
 @decomposes(aten.frexp.Tensor)
@@ -98,3 +116,45 @@ def frexp(x: Tensor) -> Any:
         size, exponent = torch.where(high, size * 2.0**-power, size), torch.where(high, exponent + power, exponent)
     mantissa = torch.where(x < 0, -size, size) / 2
     return torch.where(whole, mantissa, x), torch.where(whole, exponent, torch.zeros_like(exponent))
+
+
+def _greater(x: Tensor, y: Tensor, greatest: bool) -> Tensor:
+    kind = torch.result_type(x, y)
+    x, y = x.to(kind), y.to(kind)
+    if not kind.is_floating_point:
+        return torch.maximum(x, y) if greatest else torch.minimum(x, y)
+    first = torch.logical_or(torch.isnan(y), x >= y if greatest else x <= y)
+    return torch.where(first, x, y)
+
+
+@decomposes(aten.fmax.default)
+def fmax(x: Tensor, y: Tensor) -> Tensor:
+    """The greater one, or the one that is a number."""
+    return _greater(x, y, greatest=True)
+
+
+@decomposes(aten.fmin.default)
+def fmin(x: Tensor, y: Tensor) -> Tensor:
+    """The lesser one, or the one that is a number."""
+    return _greater(x, y, greatest=False)
+
+
+@decomposes(aten.nextafter.default)
+def nextafter(x: Tensor, y: Tensor) -> Any:
+    """By the distance to the neighbour: 2^-24 of the power of two above, in float32, and half of that from a power of two
+    towards 0.
+    """
+    if x.dtype != torch.float32:
+        return NotImplemented
+    mantissa, exponent = frexp(x)
+    edge = torch.logical_and(mantissa.abs() == 0.5, (y > x) != (x > 0))
+    exponent = torch.where(edge, exponent - 1, exponent).clamp(min=-125)
+    # two factors: no power that a graph computes is subnormal
+    distance = torch.exp2((exponent - 1).to(x.dtype)) * 2.0**-23
+    moved = torch.where(y > x, x + distance, x - distance)
+    least = torch.where(y > 0, torch.full_like(x, 2.0**-149), torch.full_like(x, -(2.0**-149)))
+    moved = torch.where(x == 0, least, moved)
+    most = torch.full_like(x, torch.finfo(x.dtype).max)
+    moved = torch.where(torch.isinf(x), torch.where(x > 0, most, -most), moved)
+    moved = torch.where(x == y, y, moved)
+    return torch.where(torch.logical_or(torch.isnan(x), torch.isnan(y)), x + y, moved)

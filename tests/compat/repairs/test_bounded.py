@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from enginesmith.compat.graphs import infer
@@ -23,7 +24,7 @@ from enginesmith.converters.graphs.proof import prove
 
 Feed = dict[str, NDArray[Any]]
 RTX, TVM = Target("tensorrt-rtx", "1.7.1"), Target("tvm", "0.27")
-DATA_DEPENDENT = {"NonZero", "NonMaxSuppression", "Compress", "If", "Guard"}
+DATA_DEPENDENT = {"NonZero", "NonMaxSuppression", "Compress", "Unique", "If", "Guard"}
 
 
 def repaired(text: str, target: Target = RTX) -> tuple[onnx.ModelProto, onnx.ModelProto]:
@@ -410,7 +411,6 @@ main (float[8, 2] x, int64[8] level) => (float[8, 2] y) <int64 none = {0}, int64
             "different conditions",
         ),
         ("wide = Reshape (a, pairs)  z = Identity (wide)", "cuts a dimension"),
-        ("z = Unique (a)", "no fixed shape"),
     ],
 )
 def test_what_has_no_fixed_form_is_left_with_its_reason(body: str, reason: str) -> None:
@@ -481,3 +481,67 @@ main (float[37, 5] x, bool[37] mask) => (float mean) {
     proof = prove(model, ir.to_proto(after), tolerance, [empty, some])
     assert proof.agrees, proof.reason
     assert proof.samples >= 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays(np.int64, st.integers(0, 7).map(lambda size: (size + 1,)), elements=st.integers(-3, 3)),
+    st.integers(0, 1), st.sampled_from(["float", "int64"]), st.booleans(),
+)  # fmt: skip
+def test_unique_values_with_where_they_were_and_how_often(x: Any, in_order: int, kind: str, filtered: bool) -> None:
+    rows = "Compress <axis = 0> (x, keep)" if filtered else "Identity (x)"
+    models = repaired(f"""
+<ir_version: 10, opset_import: ["" : 18]>
+unique ({kind}[{len(x)}] x, bool[{len(x)}] keep) => ({kind}[n] y, int64[n] i, int64[m] inverse, int64[n] c) {{
+  rows = {rows}
+  y, i, inverse, c = Unique <sorted = {in_order}> (rows)
+}}""")
+    keep = np.arange(len(x)) % 3 != 1
+    agree(models, {"x": x.astype({"float": np.float32}.get(kind, kind)), "keep": keep})
+
+
+@settings(max_examples=40, deadline=None)
+@given(floats(4, 3), st.booleans())
+def test_values_are_put_where_a_mask_holds_one_after_the_other(x: Any, alone: bool) -> None:
+    """As masked_scatter and index_put of a mask write it: of a list of values as many as there are places."""
+    count = 1 if alone else 12
+    model = f"""
+<ir_version: 10, opset_import: ["" : 18]>
+put (float[4, 3] x, float[{count}] given) => (float[4, 3] y)
+  <float zero = {{0}}, int64[1] start = {{0}}, int64[1] minus = {{-1}}> {{
+  mask = Greater (x, zero)
+  places = NonZero (mask)
+  at = Transpose <perm = [1, 0]> (places)
+  sizes = Shape (at)
+  n = Gather (sizes, start)
+  flat = Reshape (given, minus)
+  values = {"Expand (flat, n)" if alone else "Slice (flat, start, n)"}
+  y = ScatterND (x, at, values)
+}}"""
+    agree(repaired(model), {"x": x, "given": np.arange(count, dtype=np.float32) - 3})
+
+
+@settings(max_examples=40, deadline=None)
+@given(floats(4, 3), st.sampled_from(["one", "row", "own"]))
+def test_a_mask_that_is_counted_gives_the_size_of_its_filter(x: Any, kind: str) -> None:
+    """As the dynamo exporter writes y[mask] = v: the number of places is a sum of the mask."""
+    mask = "column" if kind == "row" else "x"
+    given = {"one": "one", "row": "line", "own": "picked"}[kind]
+    text = f"""
+<ir_version: 10, opset_import: ["" : 18]>
+put (float[4, 3] x, float[3] line) => (float[4, 3] y)
+  <float zero = {{0}}, float one = {{7}}, int64 first = {{0}}, int64[1] minus = {{-1}}, int64[1] three = {{3}}> {{
+  column = Gather <axis = 1> (x, first)
+  mask = Greater ({mask}, zero)
+  number = Cast <to = 7> (mask)
+  n = ReduceSum <keepdims = 0> (number)
+  places = NonZero (mask)
+  at = Transpose <perm = [1, 0]> (places)
+  got = GatherND (x, at)
+  picked = Neg (got)
+  count = Reshape (n, minus)
+  {"sizes = Concat <axis = 0> (count, three)" if kind == "row" else "sizes = Identity (count)"}
+  values = Expand ({given}, sizes)
+  y = ScatterND (x, at, values)
+}}"""
+    agree(repaired(text), {"x": x, "line": np.arange(3, dtype=np.float32)})

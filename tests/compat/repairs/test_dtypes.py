@@ -114,6 +114,16 @@ def test_a_shift_is_a_product_with_a_power_of_two(direction: str, kind: ir.DataT
     same(model, carry(model), {"a": numbers(kind, 0), "b": by})
 
 
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_all_64_bits_are_shifted(direction: str) -> None:
+    node = helper.make_node("BitShift", ["a", "b"], ["y"], direction=direction)
+    model = model_of([node], {"a": ir.DataType.UINT64, "b": ir.DataType.UINT64}, {"y": ir.DataType.UINT64})
+    numbers = np.array([0, 1, 5, 2**31, 2**32 + 7, 2**63 - 1, 2**63, 2**63 + 9, 2**64 - 1], np.uint64)
+    for by in (0, 1, 2, 31, 32, 33, 62, 63):
+        a = np.resize(numbers, 24).reshape(4, 6)
+        same(model, carry(model), {"a": a, "b": np.full((4, 6), by, np.uint64)})
+
+
 @pytest.mark.parametrize("kind", [ir.DataType.INT16, ir.DataType.UINT16])
 def test_quantization_to_16_bits_is_done_in_floats(kind: ir.DataType) -> None:
     text = f"""

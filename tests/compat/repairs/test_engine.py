@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
+import pytest
 from one_node import RTX
 
 from enginesmith.compat.findings import Proof
 from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS, Engine, candidates, graph_repairs, order
 from enginesmith.compat.target import EVERY
+from enginesmith.converters.backends import examination
+from enginesmith.converters.core.records import RepairReport
+from enginesmith.converters.graphs import repair as repairing
 from enginesmith.converters.graphs.proof import prove
-from enginesmith.converters.graphs.repair import repair_file
+from enginesmith.converters.graphs.repair import FINAL_SECONDS, repair_file
 
 DYNAMICALLY_QUANTIZED = """
 <ir_version: 10, opset_import: ["" : 18]>
@@ -85,6 +90,27 @@ def test_a_repair_is_tried_on_each_change_but_not_for_ever() -> None:
     of_graph = [attempt for attempt in engine.attempts if not attempt.node and attempt.proof is not None]
     assert of_graph
     assert calls[True] <= 4 * len(of_graph)
+
+
+def test_a_graph_whose_proof_failed_is_not_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each repair proves right, and the whole doesn't: of a sum of rounding errors, say."""
+    onnx.save(onnx.parser.parse_model(DYNAMICALLY_QUANTIZED), tmp_path / "given.onnx")
+
+    def by_parts(before: onnx.ModelProto, after: onnx.ModelProto, *rest: Any) -> Proof:
+        if FINAL_SECONDS in rest:
+            return Proof(agrees=False, samples=1, reason="other values", ran=ran)
+        return prove(before, after, *rest)
+
+    monkeypatch.setattr(repairing, "prove", by_parts)
+    for ran, written in ((True, False), (False, True)):
+        out = tmp_path / f"{ran}.onnx"
+        found = RepairReport.model_validate(
+            examination.fix("tensorrt-rtx", RTX.version, str(tmp_path / "given.onnx"), str(out), "", {}, "")
+        )
+        assert found.made
+        assert not found.mended
+        assert found.refuted is ran
+        assert out.exists() is written, "what could not be run at all may still be given out"
 
 
 def test_without_a_backend_to_ask_what_no_repair_mends_is_left(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_node import proof, repaired
+from one_node import RTX, proof, repaired
 from onnx import helper
 
-from enginesmith.compat.repairs.loops import MAX_NODES
+from enginesmith.compat.repairs import Engine
+from enginesmith.compat.repairs.loops import MAX_NODES, SMALL
 from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.converters.graphs.proof import prove
 
 BODIES = {
     "passes on": "go = Identity (before)",
@@ -173,3 +175,42 @@ def test_the_written_out_loop_has_constants_for_its_iterations() -> None:
     after, _ = repaired("loop-unrolled", loop(3, "counts", rows=True))
     numbers = [node.attributes["value"].as_tensor().numpy() for node in after.graph if node.op_type == "Constant"]
     assert [int(n) for n in numbers if n.dtype == np.int64 and n.ndim == 0] == [0, 1, 2]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 600), st.booleans(), st.booleans())
+def test_an_empty_condition_means_true(trips: int, known: bool, rows: bool) -> None:
+    """Of a loop that is kept: what is small and known is written out instead."""
+    outputs, scan, collect = ("y, every", ", float[2] c", "c = Neg (b)") if rows else ("y", "", "")
+    model = parsed(f"""
+main (float[2] x{"" if known else ", int64 n"}) => (float[2] y{", float[n, 2] every" if rows else ""})
+  <float half = {{0.5}}{f", int64 n = {{{trips}}}" if known else ""}> {{
+  {outputs} = Loop (n, , x) <body = once (int64 i, bool before, float[2] a) => (bool go, float[2] b{scan}) {{
+    go = Identity (before)
+    b = Mul (a, half)
+    {collect}
+  }}>
+}}""")
+    if known and trips * (2 + rows) <= SMALL:
+        with pytest.raises(NotApplicable, match="written out"):
+            proof("loop-condition", model)
+    else:
+        assert proof("loop-condition", model).agrees
+        assert [node.op_type for node in repaired("loop-condition", model)[0].graph if node.op_type == "Loop"]
+
+
+def test_empty_conditions_of_nested_loops_are_given() -> None:
+    model = parsed("""
+main (float[2] x, int64 n) => (float[2] y) {
+  y = Loop (n, , x) <body = once (int64 i, bool p, float[2] v) => (bool q, float[2] w) {
+    q = Identity (p)
+    w = Loop (n, , v) <body = again (int64 j, bool r, float[2] a) => (bool s, float[2] d) {
+      s = Identity (r)
+      d = Add (a, a)
+    }>
+  }>
+}""")
+    engine = Engine(ir.from_proto(model), RTX, prove)
+    assert engine.run() == 2
+    assert not [finding for finding in engine.left() if finding.severity == "error"]
+    assert prove(model, ir.to_proto(engine.model), 0.0).agrees

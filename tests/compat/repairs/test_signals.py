@@ -72,3 +72,25 @@ def test_windows(op: str, periodic: int, size: int) -> None:
     for model in (known, deduced):
         found = proof("window-constant", model)
         assert found.agrees, found.reason
+
+
+@pytest.mark.parametrize("length", [None, 2, 7, 8, 9])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_real_signal_from_half_of_its_spectrum(length: int | None, axis: int) -> None:
+    bins = 5 if length is None else length // 2 + 1
+    sizes = [2, bins, 3, 2] if axis == 1 else [2, 3, bins, 2]
+    given = None if length is None else np.array(length)
+    model = one_node("DFT", sizes, given, np.array(axis), opset=20, inverse=1, onesided=1)
+    assert proof("dft-by-matmul", model).agrees
+    after, _ = repaired("dft-by-matmul", model)
+    x = np.random.default_rng(0).standard_normal(sizes).astype(np.float32)
+    (found,) = runner(ir.to_proto(after))({"x0": x})
+    expected = np.fft.irfft(x[..., 0] + 1j * x[..., 1], n=length, axis=axis)
+    np.testing.assert_allclose(found[..., 0], expected, atol=1e-5)
+    assert found.shape[-1] == 1
+
+
+def test_a_signal_of_another_length_than_its_spectrum_is_left() -> None:
+    model = one_node("DFT", [2, 5, 2], np.array(7), np.array(1), opset=20, inverse=1, onesided=1)
+    with pytest.raises(NotApplicable, match="another length"):
+        repaired("dft-by-matmul", model)

@@ -46,6 +46,7 @@ def test_floats_of_all_kinds() -> None:
     for name in ("infinite", "NaN"):
         assert np.isfinite(x[name][1::2]).all(), "rows that nothing spreads into"
     assert not x["zeros"].any()
+    assert not np.signbit(x["zeros"]).any()
     assert (np.diff(x["ascending"], axis=1) >= 0).all()
     assert (np.diff(x["descending"], axis=1) <= 0).all()
 

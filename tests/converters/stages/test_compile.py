@@ -29,15 +29,15 @@ HOPELESS = """(float[1, 5] x, float[1, 5000] z) => (int32[1, 1] y, float[1, 4000
 def compiled(tmp_path):
     """Runs the stage on a graph; its facts are returned, its artifact is the folder `engine`."""
 
-    def run(graph: str, **options: object) -> CompileFacts:
+    def run(graph: str, shape: str = "", **options: object) -> CompileFacts:
         model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> main {graph}')
         onnx.save(model, tmp_path / "given.onnx")
         front = tmp_path / "front"
-        import_onnx(front, tmp_path / "given.onnx")
+        import_onnx(front, tmp_path / "given.onnx", shape)
         inputs = {"model": front, "samples": front, "expected": front}
         return Compile().run(
             inputs,
-            CompileOptions(backend="tensorrt-rtx", target="sm_89", **options),
+            CompileOptions(**{"backend": "tensorrt-rtx", "target": "sm_89", **options}),
             context(tmp_path / "engine"),
         )
 
@@ -113,3 +113,19 @@ def test_what_would_be_computed_wrongly_is_repaired_before_it_is_built(compiled,
     assert asked == ["check", "build"]
     assert [(finding.node, finding.silent) for finding in facts.findings] == [("norm", True)]
     assert "norm" in [made.node for made in facts.repairs if made.made]
+
+
+RECURRENT = """(float[n, 2, 3] x) => (float[n, d, 2, 4] y) <float[1, 12, 3] w, float[1, 12, 4] r> {
+    [layer] y = GRU <hidden_size = 4> (x, w, r)
+}"""
+
+
+def test_a_backend_of_fixed_sizes_is_given_a_graph_that_has_them(compiled):
+    pytest.importorskip("tvm")
+    weights = {name: "{" + ", ".join(["0.5"] * count) + "}" for name, count in (("w", 36), ("r", 48))}
+    graph = RECURRENT.replace("3] w", f"3] w = {weights['w']}").replace("4] r", f"4] r = {weights['r']}")
+    facts = compiled(graph, "x:2..3..9x2x3", backend="tvm", target="x86-64")
+    assert "gru-steps" in [made.repair for made in facts.repairs if made.made]
+    assert "at fixed sizes" in facts.note
+    assert facts.comparison is not None
+    assert facts.comparison.verdict == "pass"

@@ -83,6 +83,7 @@ VALUES: dict[str, Callable[..., Tensor]] = {
     "numpy": lambda _, x: x * torch.from_numpy(np.sort(x.numpy())),
     "classes": lambda _, x: torch.nn.functional.one_hot((x * 3).long()).float().sum(-2),
     "slice": lambda _, x: x[:, : int(x.max() * 3) + 1],
+    "size, never negative": lambda _, x: x.mean() * torch.arange(x.sum().long().item()),
 }
 
 

@@ -9,6 +9,7 @@ from backend_models import FLOAT, constant, convnet, counted, node, refused_by_r
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import OBSERVED, BuildRequest
+from enginesmith.converters.backends.tensorrt.capabilities import GPUS
 from enginesmith.converters.backends.tensorrt.product import RTX
 from enginesmith.converters.backends.tensorrt.session import builder_session, load
 from enginesmith.converters.core.errors import ConversionError, UserError
@@ -176,8 +177,24 @@ def test_a_shape_computed_in_the_graph_is_not_held_against_a_node(tmp_path, cont
 
 
 def test_unknown_target_reaches_no_build(tmp_path, context):
-    with pytest.raises(UserError, match="did you mean sm_89"):
+    with pytest.raises(UserError, match=r"sm_90 is Hopper.*--backend tensorrt"):
         BACKEND.build(request(convnet(tmp_path / "m.onnx"), tmp_path, target="sm_90"), context)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("9.0", "sm_90 is Hopper: H100"), ("sm_100", "sm_100 is Blackwell: B100"), ("SM103", "B300"), ("sm_87", "Jetson Orin"),
+        ("7.0", "TensorRT 10.4 was the last"), ("sm_61", "TensorRT 8.6 was the last"), ("sm_91", "did you mean"), ("sm_90a", "H100"),
+    ],
+)  # fmt: skip
+def test_each_compute_capability_is_known_by_name(target: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        BACKEND.resolve_target(target)
+
+
+def test_what_is_built_for_has_a_name() -> None:
+    assert {*RTX.capabilities} <= {*GPUS}
 
 
 def test_values_that_decide_on_sizes_have_a_range(tmp_path, context):

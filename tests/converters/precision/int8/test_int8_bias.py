@@ -105,3 +105,12 @@ def test_the_mean_of_a_product():
     found = mean_output(given.graph.node("y"), normal(3, 4, 3, 3).astype(np.float64), means)
     assert np.allclose(found, run(given, {"x": constant})[0][0, :, 0, 0], rtol=1e-5)
     assert mean_output(given.graph.node("y"), normal(3, 4, 3, 3).astype(np.float64), np.ones(7)) is None
+
+
+def test_a_correction_that_is_lost_anyway_adds_no_bias():
+    """As a bias of its own it would push the product out of 16 bits."""
+    given = prepared("net (float[1,4,8,8] x) => (float[1,4,8,8] y) { y = Conv (x, w) }", w=normal(4, 4, 1, 1))
+    x = normal(1, 4, 8, 8)
+    feeds = [{"x": sign * x} for sign in (1, -1)]  # of mean 0
+    made, _ = quantized(given, feeds, CORRECTED)
+    assert len(made.graph.node("y").inputs) == 2

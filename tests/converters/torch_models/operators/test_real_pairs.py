@@ -126,3 +126,27 @@ def test_fourier_transforms_of_a_model_are_known(module, blends, tmp_path):
     road = Road("dynamo", 18)
     exporter.write(road, tmp_path / "model.onnx")
     assert exporter.blends(road) == blends
+
+
+class Filtered(nn.Module):
+    """A part with a tensor that is no buffer, beside operators that make constants of their own."""
+
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.window = [torch.hann_window(16)]
+
+        def forward(self, x):
+            spectrum = torch.stft(x, 16, 4, window=self.window[0], return_complex=True)
+            return torch.istft(spectrum, 16, 4, window=self.window[0], length=64)
+
+    def __init__(self):
+        super().__init__()
+        self.part = self.Part()
+
+    def forward(self, x):
+        return self.part(x)
+
+
+def test_constants_that_are_lifted_twice_keep_apart():
+    exported_holds(Filtered(), torch.randn(1, 64), tolerance=2e-6, normwise=True)

@@ -44,10 +44,49 @@ def test_signs():
         holds(aten.copysign.Scalar, x, number)
 
 
+def test_atan2():
+    holds(aten.atan2.default, *pairs(EDGES))
+    holds(aten.atan2.default, torch.tensor([1, -2, 0]), torch.tensor([-1, 0, -3]))
+    holds(aten.atan2.default, torch.randn(5, 1).double(), torch.randn(3))
+    x, y = pairs(torch.linspace(-4, 4, 41))
+    holds(aten.atan2.default, x, y)
+
+
+def test_a_zeros_sign_as_a_graph():
+    class Signs(nn.Module):
+        def forward(self, x, y):
+            return torch.signbit(y), torch.copysign(x, y), torch.atan2(x, y), torch.angle(torch.complex(y, x))
+
+    exported_holds(Signs(), *pairs(EDGES[:-1]))
+
+
 def test_frexp():
     powers = 2.0 ** torch.arange(-148, 128)
     for value in (torch.randn(100) * 100, powers, torch.nextafter(powers, 2 * powers), EDGES[EDGES.isfinite()]):
         holds(aten.frexp.Tensor, value)
+
+
+def test_extremes_of_numbers():
+    x, y = pairs(EDGES)
+    for operator in (aten.fmax.default, aten.fmin.default):
+        holds(operator, x, y)
+        holds(operator, torch.tensor([1, 5, -3]), torch.tensor([2, 2, -4]))
+
+
+def test_neighbours():
+    ends = torch.tensor([3.4028234663852886e38, 1.17549435e-38, 1.4e-45, -1.4e-45])
+    values = torch.cat([EDGES, ends, 2.0 ** torch.arange(-149, 128, 9), torch.randn(30)])
+    holds(aten.nextafter.default, *pairs(values))
+
+
+def test_neighbours_as_a_graph():
+    class Next(nn.Module):
+        def forward(self, x, y):
+            return torch.nextafter(x, y)
+
+    exported_holds(
+        Next(), torch.cat([torch.randn(20), 2.0 ** torch.arange(-120, 120, 30)]), torch.zeros(28), tolerance=0
+    )
 
 
 def test_special_functions_as_a_graph():

@@ -1,0 +1,38 @@
+"""The table of known miscompilations, as it stands in `table.yaml`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Miscompilation(BaseModel):
+    """One entry. Immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$")
+    backends: tuple[str, ...]
+    versions: str
+    """The range of versions that are known to do it, such as `>=10.8,<=11.1`."""
+    gpus: tuple[str, ...] = ()
+    """Compute capabilities, such as `sm_120`, where it is not seen on others; empty for all."""
+    pattern: str
+    """The function of `compat.miscompiles.patterns` that knows the graph."""
+    wrong: str
+    """What goes wrong, in one clause."""
+    workaround: str
+    source: str
+    status: Literal["open", "fixed"]
+    example: str
+    """A minimal model with the pattern, in ONNX's textual form."""
+
+
+@cache
+def table() -> tuple[Miscompilation, ...]:
+    content = yaml.safe_load(files(__package__).joinpath("table.yaml").read_text(encoding="utf-8"))
+    return tuple(TypeAdapter(list[Miscompilation]).validate_python(content))

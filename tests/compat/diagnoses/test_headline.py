@@ -1,0 +1,187 @@
+"""What is said of an error that no diagnosis knows, and of the values in those that one knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from enginesmith.compat.diagnoses import diagnose
+from enginesmith.compat.diagnoses.events import STEPS, read_event, step_of
+from enginesmith.compat.diagnoses.values import meanings, older
+
+
+@pytest.mark.parametrize(
+    ("line", "tool", "kind", "message"),
+    [
+        (
+            "[E] Error[4]: [a.cpp::f::5] Error Code 4: Internal Error (/n: odd thing (3) here)",
+            "TensorRT",
+            "Internal Error",
+            "/n: odd thing (3) here",
+        ),
+        ("[error] 3: [builder.cpp::g::4] Error Code 3: API Usage Error (odd)", "TensorRT", "API Usage Error", "odd"),
+        ("[TRT] [E] IBuilder::build: Error Code 9: API Usage Error (odd)", "TensorRT", "API Usage Error", "odd"),
+        (
+            "In node 3 with name: n and operator: Foo (checkFoo): UNSUPPORTED_NODE: odd",
+            "TensorRT",
+            "UNSUPPORTED_NODE",
+            "odd",
+        ),
+        ("[8] odd == 3", "TensorRT", "", "odd == 3"),
+        (
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Foo node. Name:'n' Status Message: "
+            "/a/b/foo.cc:12 void onnxruntime::F(const X &, int64_t) x == y was false. odd",
+            "ONNX Runtime",
+            "",
+            "x == y was false. odd",
+        ),
+        ("[!] odd thing", "Polygraphy", "", "odd thing"),
+        ("my.pkg.OddError: odd", "Python", "my.pkg.OddError", "odd"),
+        (
+            "[TensorRT-LLM][ERROR] Assertion failed: odd (x.cpp:4)",
+            "TensorRT-LLM",
+            "",
+            "Assertion failed: odd (x.cpp:4)",
+        ),
+    ],
+)
+def test_the_forms_of_the_tools(line, tool, kind, message):
+    assert read_event(line) == (tool, kind, message)
+
+
+def test_an_unknown_error_goes_before_the_symptom_that_follows_it():
+    odd = "[E] Error[2]: [odd.cpp::odd::1] Error Code 2: Internal Error (/layer: the oddest condition)"
+    explanation = diagnose(f"[I] Finished parsing network model.\n{odd}\n[E] Engine could not be created from network")
+    assert explanation.cause is None
+    assert explanation.headline.line.number == 2
+    assert explanation.headline.node == "/layer"
+    assert explanation.before.number == 1
+    assert [hit.id for hit in explanation.further] == ["trt-engine-none"]
+
+
+def test_what_the_network_refuses_goes_before_what_the_parser_asserts_then():
+    refused = "[TensorRT] ERROR: (Unnamed Layer* 4) [Odd]: an odd condition"
+    asserted = "In node 9 (importOdd): UNSUPPORTED_NODE: Assertion failed: axis >= 0 && axis < nbDims"
+    explanation = diagnose(f"{refused}\n{asserted}")
+    assert (explanation.headline.line.number, [hit.id for hit in explanation.further]) == (1, ["trt-axis-range"])
+    assert diagnose(asserted).cause.id == "trt-axis-range"
+
+
+def test_a_symptom_goes_before_what_a_wrapper_says_after_it():
+    explanation = diagnose("[E] Could not find any implementation for node Conv_0.\nWrapperError: no engine")
+    assert explanation.cause.id == "trt-no-implementation"
+
+
+def test_the_reason_below_an_invalid_node_is_read():
+    log = "[6] Invalid Node - /If\nITensor::getDimensions: Error Code 4: API Usage Error (/If: an odd condition)"
+    assert diagnose(log).headline.message == "/If: an odd condition"
+
+
+def test_what_the_parser_says_below_its_header_is_the_headline():
+    log = """While parsing node number 7 [Odd -> "y"]:
+ERROR: onnxOpCheckers.cpp:749 In function checkOdd:
+[9] (oddness == 0) && "An odd condition"
+[E] Failed to parse onnx file
+"""
+    headline = diagnose(log).headline
+    assert (headline.line.number, headline.op, headline.message) == (3, "Odd", '(oddness == 0) && "An odd condition"')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "something failed here",
+        "the run ended: error 5",
+        "Assertion `x == 3' in f",
+        "child was killed by the system",
+        "segmentation violation, SIGSEGV",
+        "runtime: out of memory: cannot allocate",
+        "Aborting.",
+    ],
+)
+def test_a_line_that_speaks_of_an_error_is_never_no_error(line):
+    explanation = diagnose(f"all is well\n{line}\n")
+    assert explanation.cause is not None or explanation.headline is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[I] done, 0 errors",
+        "max abs error: 1e-5",
+        "[V] [TRT] failed tactics are skipped",
+        "no errors found",
+        "raise OddError(x)",
+    ],
+)
+def test_a_line_that_reports_no_error_is_none(line):
+    explanation = diagnose(line)
+    assert (explanation.cause, explanation.headline, explanation.unknown) == (None, None, [])
+
+
+def test_what_was_said_before_a_pass_is_forgiven():
+    explanation = diagnose("fallback: lookup failed in cache\n&&&& PASSED TensorRT.trtexec")
+    assert (explanation.headline, explanation.unknown) == (None, [])
+
+
+def test_of_a_chain_the_exception_that_says_more():
+    log = "KeyError: 'x'\n\nDuring handling of the above exception, another exception occurred:\n\nOddError: no x in the odd table"
+    assert diagnose(log).headline.line.text.startswith("OddError")
+    caused = "OddError: the first\n\nThe above exception was the direct cause of the following exception:\n\nOtherError: the second"
+    assert diagnose(caused).headline.line.text == "OddError: the first"
+
+
+def test_a_header_quotes_the_error_after_it():
+    log = 'Error converting operator Odd, with inputs: [x]\nTraceback (most recent call last):\n  File "a", line 1\nOddError: a reason'
+    cause = diagnose(log).cause
+    assert (cause.id, cause.op, cause.details["reason"]) == ("tvm-converting", "Odd", "a reason")
+
+
+def test_a_later_line_that_names_what_failed_is_the_cause():
+    log = (
+        "[E] Error Code 1: Cuda Runtime (an illegal memory access was encountered)\n"
+        "[E] [calibrator.cpp::calibrateEngine::1] Error Code 2: Internal Error (Assertion context->executeV2(b) failed. )"
+    )
+    assert diagnose(log).cause.id == "trt-calibration-failed"
+    assert diagnose(log.splitlines()[0]).cause.id == "trt-illegal-memory"
+
+
+def test_why_a_layer_has_no_implementation_takes_its_name():
+    log = (
+        "[E] Error Code: 9: Skipping tactic 0x1 due to exception odd\n"
+        "[E] Error Code 10: Could not find any implementation for node a + b.)"
+    )
+    cause = diagnose(log).cause
+    assert (cause.id, cause.node, cause.details["reason"]) == ("trt-tactic-crashed", "a + b", "odd")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("CUDA initialization failure with error: 35.", "driver is older"),
+        ("cudnnEngine.cpp - cuda error in execute :: 77", "illegal memory access"),
+        ("unsupported data type 8 here", "string"),
+        ("Exception(3) tid(7118) 80070057 The parameter", "E_INVALIDARG"),
+        ("Process finished with exit code 137", "SIGKILL"),
+        ("Target GPU SM 120 is not supported", "Blackwell"),
+        ("Unsupported SM: 0x809", "compute capability 8.9"),
+    ],
+)
+def test_codes_are_decoded(text, part):
+    assert any(part in meaning for meaning in meanings(text)), meanings(text)
+
+
+def test_a_number_that_is_no_code_means_nothing():
+    assert meanings("3 errors in 5 files, node 35, exit code 1, data type 99") == []
+
+
+def test_the_older_side_is_named():
+    sides = {"file": "the file", "tool": "this tool"}
+    assert older({"file": "1.10", "tool": "1.9"}, sides) == "this tool (1.9) is older than the file (1.10)"
+    assert older({"file": "9", "tool": "11"}, sides) == "the file (9) is older than this tool (11)"
+    assert older({"file": "9"}, sides) == older({"file": "9", "tool": "9"}, sides) == older({}, {}) == ""
+
+
+def test_each_step_says_what_to_look_at_next():
+    assert step_of("ImportError: libodd.so")[0] == "loading libraries"
+    assert step_of("nothing of the kind")[0] == ""
+    assert all(advice for _, advice in [step_of(""), *((step, advice) for step, _, advice in STEPS)])

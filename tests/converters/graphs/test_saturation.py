@@ -1,0 +1,51 @@
+"""Products of integers are exact in what results are held against, on every processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from enginesmith.converters.graphs import onnxruntime
+from enginesmith.converters.graphs.proof import session
+from enginesmith.converters.graphs.saturation import integer, quantizes, unsaturated
+
+UINT8, INT32 = TensorProto.UINT8, TensorProto.INT32
+
+
+def product(weight: np.ndarray, zero: np.ndarray | None = None) -> onnx.ModelProto:
+    """MatMulInteger of a uint8 input by a weight."""
+    held = {"w": weight, "za": np.uint8(3)} | ({} if zero is None else {"zb": zero})
+    names = ["x", "w", "za", *(["zb"] if zero is not None else [])]
+    node = helper.make_node("MatMulInteger", names, ["y"])
+    x = helper.make_tensor_value_info("x", UINT8, [2, len(weight)])
+    y = helper.make_tensor_value_info("y", INT32, [2, weight.shape[1]])
+    constants = [numpy_helper.from_array(np.asarray(array), name) for name, array in held.items()]
+    graph = helper.make_graph([node], "product", [x], [y], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize("zero", [None, np.int8(5), np.array([1, -2, 3], np.int8)])
+def test_the_largest_numbers_are_multiplied_exactly(zero: np.ndarray | None, tmp_path: Path) -> None:
+    weight, x = np.full((64, 3), 127, np.int8), np.full((2, 64), 255, np.uint8)
+    right = (x.astype(np.int64) - 3) @ (weight.astype(np.int64) - (0 if zero is None else zero.astype(np.int64)))
+    model = product(weight, zero)
+    assert np.array_equal(session(model).run(None, {"x": x})[0], right)
+    onnx.save(model, tmp_path / "model.onnx")
+    assert np.array_equal(onnxruntime.session(tmp_path / "model.onnx", optimize=False).run(None, {"x": x})[0], right)
+
+
+def test_what_does_not_saturate_stays() -> None:
+    assert unsaturated(ir.from_proto(product(np.full((4, 3), 200, np.uint8)))) == 0
+    assert unsaturated(ir.from_proto(product(np.full((4, 3), 100, np.int8)))) == 1
+
+
+def test_graphs_of_integers_are_told_from_others() -> None:
+    assert integer({"Relu", "MatMulInteger"})
+    assert not integer({"Relu", "MatMul"})
+    assert quantizes({"Relu", "com.microsoft.DynamicQuantizeMatMul"})
+    assert not quantizes({"DequantizeLinear", "MatMul"})
