@@ -45,9 +45,7 @@ class Norm:
 @repair(
     "fused-layer-normalization",
     ops=[
-        MICROSOFT + "SkipLayerNormalization",
-        MICROSOFT + "SkipSimplifiedLayerNormalization",
-        "SimplifiedLayerNormalization",
+        MICROSOFT + "SkipLayerNormalization", MICROSOFT + "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization",
     ],  # fmt: skip
     tolerance=1e-5,
     example="""
