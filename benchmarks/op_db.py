@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.op_db_cases import Case
 
 HERE = "benchmarks.op_db"
-TIMEOUT = 180.0
+TIMEOUT = 600.0
 OPSET = 18
 RTOL, ATOL = 1e-3, 1e-4
 DIED = "stopped or crashed"

@@ -8,6 +8,8 @@ raises an error, gives infinities and NaN.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -135,10 +137,26 @@ def linalg_inv_ex(matrix: Tensor, *, check_errors: bool = False) -> tuple[Tensor
     return inverse(matrix), errors(matrix)
 
 
+@decomposes(aten.linalg_tensorinv.default, tolerance=2e-5, normwise=True)
+def linalg_tensorinv(tensor: Tensor, ind: int = 2) -> Tensor:
+    """Of a matrix whose rows are the first `ind` dimensions, and whose columns are the others."""
+    rows, columns = tensor.shape[:ind], tensor.shape[ind:]
+    return inverse(tensor.reshape(math.prod(rows), -1)).reshape(*columns, *rows)
+
+
+@decomposes(aten.linalg_tensorsolve.default, tolerance=2e-5, normwise=True)
+def linalg_tensorsolve(tensor: Tensor, right: Tensor, dims: Sequence[int] | None = None) -> Tensor:
+    """Of a matrix whose rows are as many first dimensions as `right` has, after `dims` were moved to the end."""
+    if dims is not None:
+        tensor = tensor.movedim(tuple(dims), tuple(range(-len(dims), 0)))
+    matrix = tensor.reshape(right.numel(), -1)
+    return solved(matrix, right.reshape(-1, 1)).reshape(tensor.shape[right.ndim :])
+
+
 def _pivots(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """U's diagonal, and 1, or -1 where an odd number of rows was exchanged."""
     factors, _, places = eliminated(matrix, matrix[..., :0], solving=False)
-    signs = torch.where(places == 0, torch.ones_like(factors[..., 0]), -torch.ones_like(factors[..., 0]))
+    signs = 1 - 2 * (places != 0).to(factors.dtype)
     return torch.diagonal(factors, dim1=-2, dim2=-1), _product(signs)
 
 

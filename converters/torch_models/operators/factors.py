@@ -47,6 +47,8 @@ def cholesky(matrix: Tensor, *, upper: bool = False) -> Tensor:
 def linalg_cholesky_ex(matrix: Tensor, *, upper: bool = False, check_errors: bool = False) -> tuple[Tensor, Tensor]:
     """And the number of the first column that isn't positive, or 0."""
     factor = cholesky(matrix, upper=upper)
+    if factor.shape[-1] == 0:
+        return factor, errors(matrix)
     diagonal = torch.diagonal(factor, dim1=-2, dim2=-1)
     bad = torch.logical_not(torch.isfinite(diagonal) & (diagonal > 0))
     first = bad.to(torch.int32).argmax(-1) + 1

@@ -78,6 +78,12 @@ def _unit(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return matrix / scale, scale
 
 
+def _symmetric(matrix: Tensor, lower: bool = True) -> Tensor:
+    """What one triangle says."""
+    half = torch.tril(matrix, -1) if lower else torch.triu(matrix, 1)
+    return half + half.mT + torch.tril(torch.triu(matrix))
+
+
 def eigen(matrix: Tensor, lower: bool) -> tuple[Tensor, Tensor]:
     """Eigenvalues in ascending order, [..., n], and their vectors, [..., n, n], of one triangle of a symmetric matrix.
 
@@ -85,8 +91,9 @@ def eigen(matrix: Tensor, lower: bool) -> tuple[Tensor, Tensor]:
     then, of one order of magnitude, and in the same order. Rayleigh's quotients give the values.
     """
     n = fixed(matrix.shape[-1], ORDER)
-    half = torch.tril(matrix, -1) if lower else torch.triu(matrix, 1)
-    unit, scale = _unit(half + half.mT + torch.tril(torch.triu(matrix)))
+    if matrix.numel() == 0:
+        return matrix.new_zeros(matrix.shape[:-1]), matrix.clone()
+    unit, scale = _unit(_symmetric(matrix, lower))
     one = torch.eye(n, dtype=matrix.dtype, device=matrix.device)
     raised = unit + (1 + 2 * unit.abs().sum(-1, keepdim=True).amax(-2, keepdim=True)) * one
     turned, _ = _swept(pad(raised, (0, n % 2)))
@@ -111,6 +118,8 @@ def _values(matrix: Tensor) -> Tensor:
 def singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of [..., m, n], n being at most m: U times the singular values, [..., m, n]; these in descending order, [..., n]; V."""
     n = fixed(matrix.shape[-1], ORDER)
+    if matrix.numel() == 0:
+        return matrix.clone(), matrix.new_zeros(*matrix.shape[:-2], n), matrix.new_zeros(*matrix.shape[:-2], n, n)
     even = n + n % 2
     unit, scale = _unit(matrix)
     one = torch.eye(even, dtype=matrix.dtype, device=matrix.device).expand(*matrix.shape[:-2], even, even)
@@ -208,7 +217,11 @@ def _least(matrix: Tensor, values: Tensor, atol: Any, rtol: Any) -> Tensor:
 
 @decomposes(aten.linalg_pinv.atol_rtol_tensor, aten.linalg_pinv.atol_rtol_float, tolerance=2e-5, normwise=True)
 def linalg_pinv(matrix: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
-    """By the singular values that aren't 0."""
+    """By the singular values that aren't 0; of the lower triangle alone where `hermitian`."""
+    if hermitian:
+        return linalg_pinv(_symmetric(matrix), atol=atol, rtol=rtol)
+    if matrix.numel() == 0:
+        return matrix.mT.clone()
     if fixed(matrix.shape[-2]) < fixed(matrix.shape[-1]):
         return linalg_pinv(matrix.mT, atol=atol, rtol=rtol).mT
     left, values, right = singular(matrix)
@@ -227,6 +240,6 @@ def pinverse(matrix: Tensor, rcond: float = 1e-15) -> Tensor:
 
 @decomposes(aten.linalg_matrix_rank.atol_rtol_tensor, aten.linalg_matrix_rank.atol_rtol_float)
 def linalg_matrix_rank(matrix: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
-    """How many singular values aren't 0."""
-    values = linalg_svdvals(matrix)
+    """How many singular values aren't 0; of the lower triangle alone where `hermitian`."""
+    values = linalg_svdvals(_symmetric(matrix) if hermitian else matrix)
     return (values > _least(matrix, values, atol, rtol)).sum(-1)

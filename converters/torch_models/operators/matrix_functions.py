@@ -10,20 +10,20 @@ from enginesmith.converters.torch_models.operators.registry import decomposes
 
 aten = torch.ops.aten
 
-TERMS, SQUARINGS = 9, 16
+TERMS, SQUARINGS = 16, 14
 
 
 @decomposes(aten.linalg_matrix_exp.default, aten.matrix_exp.default, tolerance=2e-5, normwise=True)
 def matrix_exp(matrix: Tensor) -> Tensor:
-    """Taylor's polynomial of a matrix whose norm is halved until it is at most 1/2, squared as often; up to a norm of 2^15.
+    """Taylor's polynomial of a matrix whose norm is halved until it is at most 2, squared as often; up to a norm of 2^15.
 
     Source: Moler and Van Loan, "Nineteen dubious ways to compute the exponential of a matrix", 2003, method 3. The first term
-    that is left out is 3e-10. The norm's share of the error is what squaring makes of rounding, as in PyTorch.
+    that is left out is 4e-10. The norm's share of the error is what squaring makes of rounding, as in PyTorch.
     """
     norm = matrix.abs().sum(-2, keepdim=True).amax(-1, keepdim=True)
     halvings = torch.zeros_like(norm)
     for step in range(SQUARINGS):
-        halvings = halvings + (norm > 2.0 ** (step - 1)).to(norm.dtype)
+        halvings = halvings + (norm > 2.0 ** (step + 1)).to(norm.dtype)
     scaled = matrix * torch.exp2(-halvings)
     one = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     power = one + scaled / TERMS

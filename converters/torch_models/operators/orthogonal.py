@@ -19,7 +19,11 @@ aten = torch.ops.aten
 
 
 def _reflected(below: Tensor, weight: Tensor, matrix: Tensor) -> Tensor:
-    """(1 - weight v v') `matrix`, v being 1 above `below`."""
+    """(1 - weight v v') `matrix`, v being 1 above `below`. No part without rows is made: of graphs with such, ONNX Runtime takes
+    one for another.
+    """
+    if matrix.shape[-2] == 1:
+        return matrix - weight * matrix
     first, others = matrix[..., :1, :], matrix[..., 1:, :]
     along = weight * (first + (below * others).sum(-2, keepdim=True))
     return torch.cat([first - along, others - below * along], -2)
@@ -28,6 +32,8 @@ def _reflected(below: Tensor, weight: Tensor, matrix: Tensor) -> Tensor:
 def reflections(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Of [..., m, n]: R, with each reflection's v below its diagonal, [..., m, n], and their weights, [..., min(m, n)]."""
     m, n = fixed(matrix.shape[-2]), fixed(matrix.shape[-1])
+    if 0 in (m, n):
+        return matrix.clone(), matrix.new_zeros(*matrix.shape[:-2], 0)
     rest = matrix
     weights, columns, rows = [], [], []
     for k in range(min(m, n)):
@@ -35,15 +41,19 @@ def reflections(matrix: Tensor) -> tuple[Tensor, Tensor]:
         large = below.abs().amax(-2, keepdim=True) if k < m - 1 else torch.zeros_like(first)
         still = large == 0  # nothing to be made zero: no reflection
         scale = torch.maximum(torch.where(still, torch.ones_like(large), large), first.abs())
-        square = (first / scale).square() + (below / scale).square().sum(-2, keepdim=True)
+        square = (first / scale).square()
+        square = square + (below / scale).square().sum(-2, keepdim=True) if k < m - 1 else square
         length = scale * square.sqrt()
         head = torch.where(first < 0, length, -length)
         head = torch.where(still, first, head)
         weight = (head - first) / torch.where(still, torch.ones_like(head), head)
         below = below / torch.where(still, torch.ones_like(head), first - head)
         weights.append(weight[..., 0])
-        right = _reflected(below, weight, rest[..., 1:])
         columns.append(below)
+        if k == n - 1:
+            rows.append(head)
+            break
+        right = _reflected(below, weight, rest[..., 1:])
         rows.append(torch.cat([head, right[..., :1, :]], -1))
         rest = right[..., 1:, :]
     # row k: what earlier reflections hold of it, then its own part of R
@@ -59,7 +69,7 @@ def applied(packed: Tensor, weights: Tensor, matrix: Tensor, transpose: bool = F
     count = int(weights.shape[-1])
     for k in range(count) if transpose else range(count - 1, -1, -1):
         done = _reflected(packed[..., k + 1 :, k : k + 1], weights[..., None, k : k + 1], matrix[..., k:, :])
-        matrix = torch.cat([matrix[..., :k, :], done], -2)
+        matrix = torch.cat([matrix[..., :k, :], done], -2) if k else done
     return matrix
 
 

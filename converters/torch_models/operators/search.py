@@ -226,6 +226,8 @@ def _runs(rows: Tensor, differ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @decomposes(aten.nonzero_static.default)
 def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The first `size` places, and after the last one rows of `fill_value`."""
+    if x.ndim == 0:
+        return torch.zeros((size, 0), dtype=torch.int64, device=x.device)
     found = x.nonzero()
     rest = torch.full((size, x.ndim), fill_value, dtype=found.dtype, device=x.device)
     return torch.cat([found, rest]).narrow(0, 0, size)

@@ -39,3 +39,11 @@ def test_padding_on_the_left():
     masks = torch.tensor([[0, 0, 1, 1, 1]]), torch.tensor([[0, 0, 0, 0]]), torch.ones(1, 7, dtype=torch.int64)
     first, *others = [(torch.randn(1, mask.shape[1], 8), mask) for mask in masks]
     exported_holds(Padded(), *first, dynamic_shapes=({1: shape}, {1: shape}), others=others, normwise=True)
+
+
+def test_flash_attention_gives_the_logarithm_of_its_sums():
+    operator = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    query, key, value = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8)
+    holds(operator, query, key, value)
+    holds(operator, query, key, value, attn_mask=torch.randn(5, 7), scale=0.3)
+    holds(operator, query, key[:, :, :5], value[:, :, :5], is_causal=True)

@@ -66,3 +66,9 @@ def test_reductions_as_a_graph_of_any_size():
         torch.randn(4, 3),
         dynamic_shapes=({0: n}, {0: k}, {0: k}),
     )
+
+
+def test_index_reduce_of_a_number():
+    for reduce in ("mean", "prod", "amax", "amin"):
+        x, index, source = torch.tensor(2.0), torch.tensor([0]), torch.tensor(3.0)
+        holds(aten.index_reduce.default, x, 0, index, source, reduce)

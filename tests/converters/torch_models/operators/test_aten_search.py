@@ -85,3 +85,18 @@ def test_search_as_a_graph():
 
     n, m = torch.export.Dim("n", max=100), torch.export.Dim("m", max=50)
     exported_holds(Places(), EDGES, torch.randn(3, 4), dynamic_shapes=({0: n}, {1: m}))
+
+
+def test_nonzero_of_a_static_size():
+    x = torch.tensor([[0, 2, 0], [1, 0, 3]])
+    for size in (0, 2, 3, 5):
+        holds(aten.nonzero_static.default, x, size=size)
+        holds(aten.nonzero_static.default, x, size=size, fill_value=7)
+
+
+def test_combinations_as_a_graph():
+    class Pairs(nn.Module):
+        def forward(self, x):
+            return torch.combinations(x, r=2)
+
+    exported_holds(Pairs(), torch.randn(5), tolerance=0)

@@ -91,3 +91,16 @@ def test_a_dynamic_size_is_refused():
 class Inverse(nn.Module):
     def forward(self, x):
         return x.inverse()
+
+
+def test_matrices_without_rows():
+    for operator in (aten.linalg_inv_ex.default, aten.linalg_slogdet.default, aten.linalg_cholesky_ex.default):
+        holds(operator, torch.zeros(2, 0, 0))
+    holds(aten.linalg_solve_ex.default, torch.zeros(0, 0), torch.zeros(0, 3))
+
+
+def test_tensors_as_matrices():
+    tensor = torch.randn(2, 3, 6) + torch.eye(6).reshape(2, 3, 6) * 5
+    holds(aten.linalg_tensorinv.default, tensor, 2)
+    holds(aten.linalg_tensorsolve.default, tensor, torch.randn(2, 3))
+    holds(aten.linalg_tensorsolve.default, tensor.movedim(-1, 0), torch.randn(2, 3), [0])

@@ -50,3 +50,12 @@ def test_polygamma(n):
 def test_zeta():
     x, q = torch.meshgrid(torch.tensor([1.0, 1.1, 1.5, 2, 3, 7.5, 0.5]), torch.linspace(0.1, 20, 60), indexing="ij")
     holds(aten.special_zeta.default, x.clone(), q.clone())
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_polygamma_below_zero(n):
+    x = -torch.linspace(0.1, 6.9, 200)
+    x = x[(x - x.round()).abs() > 0.05].split(1)
+    exact = [torch.ops.aten.polygamma.default(n, value.double()).float() for value in x]
+    for value, wanted in zip(x, exact, strict=True):
+        torch.testing.assert_close(gamma.polygamma(n, value), wanted, rtol=2e-4, atol=2e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from operators_support import holds
 
-from enginesmith.converters.torch_models.operators.jacobi import linalg_eigh, linalg_svd, svd
+from enginesmith.converters.torch_models.operators.jacobi import eigen, linalg_eigh, linalg_svd, svd
 
 aten = torch.ops.aten
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
@@ -82,3 +82,28 @@ def test_pseudoinverses_and_ranks(shape):
         holds(aten.pinverse.default, each, 1e-5)
         holds(aten.linalg_matrix_rank.atol_rtol_tensor, each)
         holds(aten.linalg_matrix_rank.atol_rtol_float, each, atol=0.5)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 16])
+def test_equal_values_keep_their_vectors_orthogonal(n):
+    base, _ = torch.linalg.qr(torch.randn(20, n, n))
+    values = torch.cat([torch.ones(n - n // 2), torch.rand(n // 2)])
+    matrix = base * values @ base.mT
+    found, vectors = eigen((matrix + matrix.mT) / 2, lower=True)
+    torch.testing.assert_close(vectors.mT @ vectors, torch.eye(n).expand_as(matrix), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, values.sort().values.expand_as(found), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (3, 0), (0, 3), (0, 3, 2)])
+@pytest.mark.parametrize("full", [False, True])
+def test_matrices_without_elements(shape, full):
+    holds(aten.linalg_svdvals.default, torch.zeros(shape))
+    found = linalg_svd(torch.zeros(shape), full)
+    for one, other in zip(found, torch.linalg.svd(torch.zeros(shape), full), strict=True):
+        assert one.shape == other.shape
+
+
+def test_one_triangle_counts():
+    matrix = torch.randn(3, 4, 4)
+    holds(aten.linalg_pinv.atol_rtol_float, matrix, hermitian=True)
+    holds(aten.linalg_matrix_rank.atol_rtol_float, matrix, atol=0.5, rtol=0.1, hermitian=True)

@@ -1,7 +1,8 @@
 """Tensors moved about, against PyTorch."""
 
+import pytest
 import torch
-from operators_support import exported_holds
+from operators_support import exported_holds, holds
 from torch import nn
 
 
@@ -15,3 +16,10 @@ class HalfRound(nn.Module):
 def test_a_roll_by_half_of_a_dynamic_size():
     for size in (4, 7):
         exported_holds(HalfRound(), torch.randn(size, 3), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=99)},))
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 0, 1, 3])
+@pytest.mark.parametrize("dims", [(0, 1), (2, 0), (-1, -2)])
+def test_diagonal_scatter(offset, dims):
+    x = torch.randn(4, 5, 6)
+    holds(torch.ops.aten.diagonal_scatter.default, x, torch.randn_like(x.diagonal(offset, *dims)), offset, *dims)
