@@ -97,9 +97,9 @@ def download(folder: Path) -> None:
                         (unpacked / Path(name).name).write_bytes(held.read(name))
 
 
-def build(file: Path, shape: str, out: Path) -> tuple[str, str]:
+def build(file: Path, shape: str, out: Path, chosen: list[str]) -> tuple[str, str]:
     """The verdict of one build for all backends, and what was said."""
-    backends, targets = ",".join(TARGETS), ",".join(TARGETS.values())
+    backends, targets = ",".join(chosen), ",".join(TARGETS[name] for name in chosen)
     command = [CLI, "build", file, "--backend", backends, "--target", targets, "--measure", "0", "--out", out]
     try:
         done = subprocess.run(
@@ -114,7 +114,7 @@ def build(file: Path, shape: str, out: Path) -> tuple[str, str]:
     failed = [(stage["id"], stage["error"]) for stage in manifest["stages"] if stage["status"] == "failed"]
     if any(name.startswith("compare") for name, _ in failed):
         return "wrong", "; ".join(f"{name}: {error}" for name, error in failed)
-    if failed or len(manifest["engines"]) < len(TARGETS):
+    if failed or len(manifest["engines"]) < len(chosen):
         return "refused", "; ".join(f"{name}: {error}" for name, error in failed)
     return "built", ", ".join(f"{engine['backend']} {engine['verified']}" for engine in manifest["engines"])
 
@@ -124,6 +124,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the files, the builds and their store")
     parser.add_argument("--download", action="store_true", help="fetch the packages first")
     parser.add_argument("--only", default="", help="regular expression over packages and files")
+    parser.add_argument("--backend", default=",".join(TARGETS), help="one or both, with a comma")
     parser.add_argument("--fixed", action="store_true", help="fixed shapes alone")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -136,9 +137,8 @@ def main() -> int:
         if not re.search(given.only, name):
             continue
         for shape in (item.fixed, *([item.range] if item.range and not given.fixed else [])):
-            verdict, told = build(
-                given.out / name, shape, given.out / "builds" / re.sub(r"\W+", "_", f"{name} {shape}")
-            )
+            folder = given.out / "builds" / re.sub(r"\W+", "_", f"{name} {shape} {given.backend}")
+            verdict, told = build(given.out / name, shape, folder, given.backend.split(","))
             verdicts[verdict] += 1
             print(f"{verdict:8} {name:55} {shape:45} {told[:400]}", flush=True)
     count = sum(verdicts.values())

@@ -15,14 +15,23 @@ from torch import nn
 Made = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 CASES: dict[str, str] = {}
 """The package of each factory, by its name."""
+Factory = Callable[[], Made]
 
 
-def case(package: str) -> Callable[[Callable[[], Made]], Callable[[], Made]]:
-    def note(factory: Callable[[], Made]) -> Callable[[], Made]:
-        CASES[factory.__name__] = package
-        return factory
+def registered(cases: dict[str, str]) -> Callable[[str], Callable[[Factory], Factory]]:
+    """A decorator of factories that takes their package, and notes it in `cases`."""
 
-    return note
+    def case(package: str) -> Callable[[Factory], Factory]:
+        def note(factory: Factory) -> Factory:
+            cases[factory.__name__] = package
+            return factory
+
+        return note
+
+    return case
+
+
+case = registered(CASES)
 
 
 def picture(side: int = 64, batch: int = 1, channels: int = 3) -> torch.Tensor:

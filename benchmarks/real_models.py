@@ -2,8 +2,14 @@
 
     python benchmarks/real_models.py [--out build/real_models] [--limit 900] [NAME …]
 
-The packages of `real_model_cases.py` are no dependencies of ours: install them in an environment of their own, with our
-constraints. Each model goes both roads, each in a process of its own with a time limit:
+The packages of `real_model_cases.py` and `real_model_more_cases.py` are no dependencies of ours. Install them in an environment of their
+own, one after the other with our constraints, and with `--no-deps` those whose own ask for other versions of torch, numpy or
+huggingface_hub (python-doctr, facenet-pytorch, torchcrepe, torchxrayvision, perceiver-pytorch, denoising-diffusion-pytorch):
+
+    pip install -c constraints.txt kornia torch-geometric … && pip install --no-deps python-doctr facenet-pytorch …
+    pip install --no-deps six anyascii cffi pycparser soundfile librosa resampy rapidfuzz h5py langdetect pypdfium2 validators defusedxml
+
+Each model goes both roads, each in a process of its own with a time limit:
 
 - plain: `torch.onnx.export`, onnxsim, ONNX Runtime's outputs against PyTorch's on the same inputs, TensorRT-RTX's parser and
   builder for sm_89;
@@ -21,14 +27,20 @@ import os
 import subprocess
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-CASES = HERE / "real_model_cases.py"
+FILES = ("real_model_cases", "real_model_more_cases")
 TOLERANCE = 1e-3
 """Of the plain recipe's outputs: absolute and relative to the largest magnitude."""
 ROADS = ("plain", "ours")
+
+
+def module_of(name: str) -> Any:
+    """That has the factory."""
+    return next(module for module in map(import_module, FILES) if name in module.CASES)
 
 
 def plain(name: str, folder: Path) -> str:
@@ -37,14 +49,13 @@ def plain(name: str, folder: Path) -> str:
     import onnx
     import onnxruntime
     import onnxsim
-    import real_model_cases
     import tensorrt_rtx as trt
     import torch
     from torch.utils._pytree import tree_leaves
 
     torch.manual_seed(0)
     with torch.no_grad():
-        module, args, kwargs = getattr(real_model_cases, name)()
+        module, args, kwargs = getattr(module_of(name), name)()
         expected = [leaf for leaf in tree_leaves(module(*args, **kwargs)) if isinstance(leaf, torch.Tensor)]
         path = folder / "plain.onnx"
         torch.onnx.export(module, args, str(path), kwargs=kwargs, dynamo=True, verbose=False)
@@ -80,7 +91,7 @@ def ours(name: str, folder: Path) -> str:
         "-m",
         "enginesmith.pipeline.cli.app",
         "build",
-        f"{CASES}:{name}",
+        f"{module_of(name).__file__}:{name}",
         "--backend",
         "tensorrt-rtx",
     ]
@@ -135,10 +146,9 @@ def main() -> None:
     if given.road:
         one(given.road, given.names[0], out)
         return
-    import real_model_cases
-
+    cases = {name: package for file in FILES for name, package in import_module(file).CASES.items()}
     results: dict[str, dict[str, Any]] = {}
-    for name, package in real_model_cases.CASES.items():
+    for name, package in cases.items():
         if given.names and name not in given.names:
             continue
         reasons = {road: run_road(road, name, out, given.limit) for road in ROADS}

@@ -151,6 +151,11 @@ def _label(node: onnx.NodeProto) -> str:
 
 def _value(value: ValueInfoProto) -> Iterator[Finding]:
     kind = value.type.WhichOneof("value")
+    if kind == "map_type" or (kind == "sequence_type" and value.type.sequence_type.elem_type.HasField("map_type")):
+        yield finding(
+            f"{value.name} holds maps, which no engine returns (ZipMap, as scikit-learn's converters write it)",
+            "convert the model with zipmap=False: its scores are a tensor then",
+        )
     if kind != "tensor_type":
         return
     tensor = value.type.tensor_type

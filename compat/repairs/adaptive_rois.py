@@ -90,7 +90,7 @@ def _pieces(
         raise NotApplicable(
             f"{count} regions of {bins[0]} x {bins[1]} bins on {size[0]} x {size[1]} cells are too many"
         )
-    pieces = []
+    pieces: list[tuple[ir.Value, ir.Value | None]] = []
     for start in range(0, count, most):
         ends = np.asarray([start]), np.asarray([min(start + most, count)]), np.asarray([0])
         pieces.append((build.op("Slice", scaled, *ends), build.op("Slice", image, *ends)))

@@ -45,8 +45,10 @@ class Norm:
 @repair(
     "fused-layer-normalization",
     ops=[
-        MICROSOFT + "SkipLayerNormalization", MICROSOFT + "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization",
-    ],  # fmt: skip
+        f"{MICROSOFT}SkipLayerNormalization",
+        f"{MICROSOFT}SkipSimplifiedLayerNormalization",
+        "SimplifiedLayerNormalization",
+    ],
     tolerance=1e-5,
     example="""
 <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>

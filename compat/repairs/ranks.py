@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -38,7 +40,7 @@ def unsqueezed(node: ir.Node, build: Builder) -> Replacement:
         return build.op(node.op_type, line, np.array([0]), keepdims=0)
     front = node.op_type in AT_THE_FRONT
     added = np.arange(least - found) if front else np.arange(found, least)
-    given = dict(node.attributes)
+    given: dict[str, Any] = dict(node.attributes)
     if front:  # counted from the end it is the same axis
         axis = attribute(node, "axis", 0 if node.op_type.startswith("Arg") else -1)
         given["axis"] = ir.AttrInt64("axis", axis - found if axis >= 0 else axis)

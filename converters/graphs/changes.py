@@ -24,6 +24,8 @@ from enginesmith.compat.walk import proto_nodes, proto_subgraphs
 Digest = bytes
 SMALL = 1 << 14
 """Elements of a value that may be recorded though nothing has asked for it yet."""
+SIZES = 8
+"""So long are lists of sizes at most, be they floats that become integers later."""
 USUAL = 256
 """For a size that is not known."""
 
@@ -162,11 +164,11 @@ def cut(before: Values, after: Values) -> Cut:
     outputs = tuple(dict.fromkeys(changed))
     same = set(before.digests.values()) & set(after.digests.values())
     alike = {name: digest for name, digest in before.digests.items() if name in kept}
-    fronts = [
+    front, other = (
         _front(values, outputs, alike | {name: own for name, own in values.digests.items() if own in same})
         for values in (before, after)
-    ]
-    return Cut(outputs, *fronts, kept)
+    )
+    return Cut(outputs, front, other, kept)
 
 
 def _front(values: Values, outputs: Iterable[str], alike: Mapping[str, Digest]) -> dict[str, Digest]:
@@ -193,7 +195,7 @@ def taking(part: onnx.ModelProto, arrays: Mapping[str, Array]) -> onnx.ModelProt
         helper.make_tensor_value_info(
             name,
             helper.np_dtype_to_tensor_dtype(array.dtype),
-            list(array.shape) if array.ndim <= 1 and array.dtype.kind in "iu" else [None] * array.ndim,
+            list(array.shape) if array.ndim <= 1 and array.size <= SIZES else [None] * array.ndim,
         )
         for name, array in arrays.items()
     )
@@ -223,7 +225,7 @@ def _tensor(tensor: onnx.TensorProto) -> Digest:
 
 
 def _bytes(message: onnx.AttributeProto | onnx.TypeProto | onnx.TensorProto | onnx.FunctionProto) -> bytes:
-    return message.SerializeToString(deterministic=True)
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 def _digest(*parts: bytes) -> Digest:

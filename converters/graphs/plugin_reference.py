@@ -61,7 +61,7 @@ def _overlap(one: Array, other: Array) -> float:
     return shared / union if shared > 0 and union > 0 else 0.0
 
 
-class _EfficientNMS(OpRun):  # type: ignore[misc]
+class _EfficientNMS(OpRun):
     def _run(self, boxes: Array, scores: Array, **given: Any) -> tuple[Array, ...]:
         return efficient_nms(
             boxes,

@@ -60,14 +60,14 @@ class Prover:
         first = next(arrived, None)
         if first is None:
             return Proof(agrees=False)
-        parts = [
+        one, other = (
             taking(
                 side.part(found.outputs, {name: _input(digest) for name, digest in front.items()}),
                 {name: first[name] for name in dict.fromkeys(map(_input, front.values()))},
             )
             for side, front in zip(sides, (found.before, found.after), strict=True)
-        ]
-        proof = compared(*parts, tolerance, chain([first], arrived), SECONDS)
+        )
+        proof = compared(one, other, tolerance, chain([first], arrived), SECONDS)
         if proof.agrees:
             self._carry(*sides, {*found.outputs, *found.kept})
         return proof
@@ -118,7 +118,7 @@ def _recording(graph: Values, digests: Sequence[Digest], known: Mapping[Digest, 
     # The values themselves are wanted, whatever a user would see of them.
     told = [graph.told(value.name) for value in part.graph.input]
     helper.set_model_props(part, {key: text for each in told for key, text in each.items()})
-    return runner(part)
+    return runner(part, reference=False)
 
 
 def _input(digest: Digest) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import named
@@ -18,7 +16,7 @@ from enginesmith.compat.repairs.local import fixed
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.converters.core.records import RepairReport
-from enginesmith.converters.graphs.proof import prove
+from enginesmith.converters.graphs.proof import Feed, prove
 from enginesmith.converters.graphs.prover import Prover
 from enginesmith.converters.graphs.value_types import complete
 
@@ -26,7 +24,6 @@ MAX_TRIALS = 12
 """How often the backend itself is asked, between rounds of repairs."""
 FINAL_SECONDS = 20.0
 """For the proof of the end result."""
-Feed = Mapping[str, NDArray[Any]]
 Refused = Callable[[Path], list[Finding]]
 """Asks the backend: findings for the nodes that it refuses, none when it takes the graph."""
 

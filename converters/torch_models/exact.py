@@ -23,8 +23,8 @@ ordinary is far from ordinary rounding too.
 """
 SHAKING = 2.0
 """Of the processors' time, for probes whose rounding is seen by chance."""
-STEP = 2**-24
-"""Of float32, relative."""
+STEP = 2**-22
+"""Relative, of float32 after a few operations: a mean, which is one operator, is off by some steps."""
 
 
 def exact_results(

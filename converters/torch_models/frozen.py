@@ -298,7 +298,7 @@ def _effect(run: _Run, tried: _Run, read: Read, value: Any) -> Literal["none", "
     raising = _raising(tried.error)
     if raising is None:  # an operator ended the run: `torch.arange` of a negative number
         return "value" if type(tried.error) is RuntimeError else "way"
-    return "none" if raising.co_name in CHECKS or raising in {frame.f_code for frame in read.frames} else "way"
+    return "none" if raising.co_name in CHECKS or raising in read.codes else "way"
 
 
 def _raising(error: Exception) -> CodeType | None:

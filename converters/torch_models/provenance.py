@@ -15,10 +15,11 @@ order on the same constants, whatever the inputs' values were, so that a trace o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 from zlib import crc32
 
@@ -66,6 +67,8 @@ class Read:
     """With file and line, the place in the code."""
     frames: tuple[FrameType, ...] = field(repr=False)
     """The user's, innermost first."""
+    codes: frozenset[CodeType] = field(repr=False)
+    """Of all frames, torch's too."""
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -194,7 +197,7 @@ class Provenance:
         finally:
             self._functions.pop()
             self._quiet -= name in TEXTS
-        if name in SIZES:
+        if name in SIZES and not self._quiet:
             with _untraced():
                 return self._size(name, args[0], result) if self.flags(args[:1]) & SIZED else result
         if name in LEAKS | TEXTS | MAKERS or "copy" in name:
@@ -232,11 +235,22 @@ class Provenance:
             self._mark(size, DATA, hash((name, exact)), hash((name, path)))
         return result
 
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """What is done here is none of the model's: a script's operators come with Python's functions still watched."""
+        self._quiet += 1
+        try:
+            with _untraced():
+                yield
+        finally:
+            self._quiet -= 1
+
     def operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "").partition(".")[0]
         tags = getattr(func, "tags", ())
         inputs = list(_tensors((args, kwargs)))
-        known = [mark for tensor in inputs if (mark := self._marks.get(_key(tensor) or 0))]
+        with self._looking():
+            known = [mark for tensor in inputs if (mark := self._marks.get(_key(tensor) or 0))]
         flags = 0
         for mark in known:
             flags |= mark.flags
@@ -248,12 +262,12 @@ class Provenance:
         if name in NUMBERS:
             result = func(*args, **kwargs)
             return self._read(self._kind(result), result) if flags and self._leaves() else result
-        with _untraced():
+        with self._looking():
             written = _written(func, args, kwargs)
             exact, path = self._described(name, args, kwargs, written) if flags or known else (0, 0)
             self._keep(written)
         result = func(*args, **kwargs)
-        with _untraced():
+        with self._looking():
             self._label(name, tags, result, inputs, written, flags, exact, path, marked=bool(known) or bool(flags))
         return result
 
@@ -355,7 +369,7 @@ class Provenance:
 
     def _leaves(self) -> bool:
         """Does a number that an operator returns go to Python, and not to a script, a text, or a trace that follows it?"""
-        name, warnings = self._functions[-1] if self._functions else ("", 0)
+        name, warnings = self._functions[-1] if self._functions else ("script", 0)  # Python's own are seen as functions
         followed = self.warnings is not None and len(self.warnings) == warnings and name != "__index__"
         return name != "script" and not self._quiet and not followed
 
@@ -369,8 +383,15 @@ class Provenance:
         if frames:
             file, line, instruction = frames[0].f_code.co_filename, frames[0].f_lineno, frames[0].f_lasti
         index = len(self.reads)
-        self.reads.append(Read(index, what, value, file, line, instruction, frames))
+        self.reads.append(Read(index, what, value, file, line, instruction, frames, frozenset(_codes())))
         return self.forced.get(index, value)
+
+
+def _codes() -> Iterator[CodeType]:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 @contextmanager

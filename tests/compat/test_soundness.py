@@ -86,6 +86,7 @@ BAD: dict[str, tuple[Change, str]] = {
         "reads z, which nothing makes",
     ),
     "an input that is written": (setting("graph.node.0.output.0", "x"), "writes x, which it is given"),
+    "maps": (lambda m: m.graph.output[0].type.sequence_type.elem_type.map_type.SetInParent(), "y holds maps"),
     "two inputs of one name": (setting("graph.input.1.name", "x"), "two inputs of the graph are called x"),
     "a missing file": (external("w.bin"), "w.bin, which is missing"),
     "a file outside": (external("../w.bin"), "outside its folder"),

@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.bounded.dims import Dim, Least, bound, dim, is_static
-from enginesmith.compat.repairs.bounded.filters import counted, filtered, flat
+from enginesmith.compat.repairs.bounded.filters import counted, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, inferred_shape, rule
-from enginesmith.compat.repairs.bounded.shapes import added, broadcast, sized
+from enginesmith.compat.repairs.bounded.shapes import added, broadcast, filtered, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
 from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import argument, attribute, constant
@@ -82,8 +82,8 @@ def _sizes(rewriter: Rewriter, node: ir.Node) -> Bounded | None:
         return None
     count = max(map(len, (vectors[0], vectors[1])))
     pairs = zip(*((vector * count)[:count] for vector in (vectors[0], vectors[1])), strict=True)
-    results = [function(one, other) for one, other in pairs]
-    if any(result is None for result in results):
+    results = [found for one, other in pairs if (found := function(one, other)) is not None]
+    if len(results) < count:
         return None
     scalar = all(not rewriter.get(value).dims for value in node.inputs)
     if all(isinstance(result, bool) for result in results):
@@ -112,7 +112,8 @@ def _sum(rewriter: Rewriter, one: Size, other: Size) -> Size | None:
     if one == 0 or other == 0:
         return other if one == 0 else one
     dims = [dim(size) if isinstance(size, int) and size > 0 else size for size in (one, other)]
-    return added(rewriter, *dims) if all(isinstance(size, tuple) for size in dims) else None
+    tuples = [size for size in dims if isinstance(size, tuple)]
+    return added(rewriter, *tuples) if len(tuples) == 2 else None
 
 
 def _difference(one: Size, other: Size) -> Size | None:

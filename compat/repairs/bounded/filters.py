@@ -1,37 +1,17 @@
-"""Filters: the rows for which a condition holds, and how many they are."""
+"""Filters that are counted, and the rows that they choose from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.bounded.dims import Axis, Dim, bound, dim
-from enginesmith.compat.values import argument, attribute, constant, dtype, rank, static_shape
-
-if TYPE_CHECKING:
-    from enginesmith.compat.repairs.bounded.rewriter import Rewriter
+from enginesmith.compat.repairs.bounded.dims import Dim, dim
+from enginesmith.compat.values import argument, attribute, constant, dtype, rank
 
 
 def flat(dims: Sequence[Dim]) -> Dim:
     return dim(*(factor for part in dims for factor in part))
-
-
-def filtered(rewriter: Rewriter, key: object, condition: ir.Value, rows: Dim) -> Dim:
-    """Those of `rows` for which `condition`, of as many elements, holds. `key` tells equal filters."""
-
-    def make() -> Axis:
-        size = bound(rows)
-        flags = condition
-        if flags.dtype != ir.DataType.BOOL:
-            shape = static_shape(flags) or []
-            flags = rewriter.emit("Cast", flags, to=ir.DataType.BOOL, shape=shape, dtype=ir.DataType.BOOL)
-        flags = rewriter.reshape(flags, [size])
-        mask = rewriter.mask(rows)
-        return Axis(size, flags if mask is None else rewriter.both(mask, flags), packed=False)
-
-    return dim(rewriter.once(key, make))
 
 
 PASSED_ON = ("Cast", "Concat", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze")

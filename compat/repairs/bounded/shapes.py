@@ -11,7 +11,7 @@ from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions, Size
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.compat.values import argument, attribute
+from enginesmith.compat.values import argument, attribute, static_shape
 
 
 def sized(rewriter: Rewriter, sizes: Sequence[Size], scalar: bool = False) -> Bounded:
@@ -22,6 +22,22 @@ def sized(rewriter: Rewriter, sizes: Sequence[Size], scalar: bool = False) -> Bo
     if all(isinstance(size, int) for size in simple):
         value = rewriter.constant(np.array(simple[0] if scalar else simple, np.int64))
     return Bounded(value, dims, sizes=tuple(simple))
+
+
+def filtered(rewriter: Rewriter, key: object, condition: ir.Value, rows: Dim) -> Dim:
+    """Those of `rows` for which `condition`, of as many elements, holds. `key` tells equal filters."""
+
+    def make() -> Axis:
+        size = bound(rows)
+        flags = condition
+        if flags.dtype != ir.DataType.BOOL:
+            shape = static_shape(flags) or []
+            flags = rewriter.emit("Cast", flags, to=ir.DataType.BOOL, shape=shape, dtype=ir.DataType.BOOL)
+        flags = rewriter.reshape(flags, [size])
+        mask = rewriter.mask(rows)
+        return Axis(size, flags if mask is None else rewriter.both(mask, flags), packed=False)
+
+    return dim(rewriter.once(key, make))
 
 
 @rule("Shape")

@@ -181,8 +181,8 @@ class Network:
 
     def products(self) -> dict[str, dict[str, int]]:
         """Convolutions and matrix products by kind and by what they compute in, as `precision.proof` names them: `int8`
-        where both factors come from dequantized integers, `int8 weights` where the second does, `int4 weights` where that has 4 bits, else the
-        dtype of the output.
+        where both factors come from dequantized integers, `int8 weights` or `int4 weights` where the second does, else the dtype
+        of the output.
         """
         layers = [self.network.get_layer(index) for index in range(self.network.num_layers)]
         integers = self._dequantized(layers)

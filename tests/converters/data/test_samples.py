@@ -12,7 +12,7 @@ from enginesmith.converters.core.inputs import DTYPES, InputSpec
 from enginesmith.converters.core.samples import SampleSet, load_results, save_results
 from enginesmith.converters.data import pictures
 from enginesmith.converters.data.picture_inputs import IMAGENET_MEAN, IMAGENET_STD
-from enginesmith.converters.data.samples import make_samples
+from enginesmith.converters.data.samples import finite, make_samples
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 
@@ -176,3 +176,12 @@ def test_results_are_polygraphys(tmp_path: Path) -> None:
         np.testing.assert_array_equal(result["y"], outputs[0]["y"])
         assert result["n"].shape == (0, 4)
         assert result["n"].dtype == np.int64
+
+
+def test_probes_of_what_quantizes_are_finite() -> None:
+    made, feeds = make_samples(parse_shapes("x:4x8"), "tensor", 2, 0)
+    assert any(not np.isfinite(feed["x"]).all() for feed in feeds)
+    kept, held = finite(made, feeds)
+    assert len(kept.samples) == len(held) < len(feeds)
+    assert all(np.isfinite(feed["x"]).all() for feed in held)
+    assert kept.ordinary() == made.ordinary()

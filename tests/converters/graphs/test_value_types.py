@@ -36,5 +36,9 @@ def test_dynamic_sizes_are_none_of_a_run() -> None:
 
 def test_what_onnxruntime_does_not_take_stays_unknown() -> None:
     text = CHAIN.format(sizes="2, 4").replace("com.microsoft.QuickGelu", "no.such.Operator")
-    model = complete(ir.from_proto(onnx.parser.parse_model(text.replace('"com.microsoft" : 1', '"com.microsoft" : 1, "no.such" : 1'))))
+    model = complete(
+        ir.from_proto(
+            onnx.parser.parse_model(text.replace('"com.microsoft" : 1', '"com.microsoft" : 1, "no.such" : 1'))
+        )
+    )
     assert dtype(model.graph[1].outputs[0]) is None

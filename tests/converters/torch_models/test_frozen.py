@@ -282,3 +282,29 @@ def test_a_number_that_no_other_input_of_the_same_size_has_is_none() -> None:
 def test_the_line_is_the_authors_and_not_of_the_process_that_runs_it() -> None:
     (place,) = found(lambda _, x: x if x.sum() > 0 else -x).frozen
     assert "test_frozen.py" in place.source
+
+
+def test_a_check_of_torchs_own_is_none() -> None:
+    def drawn(_: nn.Module, x: Tensor) -> Tensor:
+        return torch.distributions.Categorical(logits=x).probs
+
+    assert not found(drawn).frozen
+
+
+def test_a_script_that_writes_a_buffer_is_watched_without_its_storage() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("state", torch.zeros(2, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.state.size(0) != x.size(0):
+                self.state = torch.zeros_like(x)
+            self.state = torch.relu(self.state + x)
+            return self.state
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        examined = examine(torch.jit.script(Keeps().eval()), [torch.rand(2, 8)])
+    assert not examined.frozen
+    assert examined.remembers
