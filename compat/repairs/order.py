@@ -44,7 +44,6 @@ NODES = (
     # Nothing to sum needs no axes; one reduction by known axes is less than a choice among several.
     "reduce-nothing",
     "reduce-number",
-    "vector-as-row",
     "reduce-runtime-axes",
     "reduce-bool",
     # A fixed number of samples is less work than one for each region.

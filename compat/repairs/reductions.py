@@ -70,24 +70,6 @@ def reduce_number(node: ir.Node, build: Builder) -> Replacement:
 
 
 @repair(
-    "vector-as-row",
-    ops=("ArgMax", "ArgMin", "Hardmax", "LogSoftmax", "Softmax"),
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-place (float[8] x) => (int64[1] y) { y = ArgMax (x) }
-""",
-)
-def vector_as_row(node: ir.Node, build: Builder) -> Replacement:
-    """A vector becomes a matrix of one row, whose result loses its first dimension again."""
-    modern(build)
-    x = node.inputs[0]
-    if x is None or len(shape(x) or ()) != 1:
-        raise NotApplicable("its input is no vector")
-    attributes = {name: found.value for name, found in node.attributes.items()} | {"axis": 1}
-    return build.op("Squeeze", build.op(node.op_type, build.op("Unsqueeze", x, [0]), **attributes), [0])
-
-
-@repair(
     "reduce-runtime-axes",
     ops=REDUCTIONS,
     tolerance=1e-6,

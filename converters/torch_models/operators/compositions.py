@@ -12,5 +12,5 @@ composed(
     *(aten.linalg_cond.default, aten.linalg_cond.p_str),
     *(aten.linalg_matrix_rank.default, aten.linalg_matrix_rank.tol_tensor),
     *(aten.linalg_pinv.default, aten.linalg_pinv.rcond_tensor),
-    aten.linalg_vander.default,
+    *(aten.linalg_vander.default, aten.combinations.default),
 )

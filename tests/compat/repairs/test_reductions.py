@@ -94,20 +94,3 @@ def test_squeeze_with_axes_of_a_run(op: str, narrow: list[int], data: st.DataObj
 def test_a_number_is_its_own_reduction(op: str) -> None:
     found = proof("reduce-number", one_node(op, []))
     assert found.agrees, found.reason
-
-
-@pytest.mark.parametrize(("op", "axis"), [("Softmax", 0), ("LogSoftmax", -1), ("Hardmax", 0)])
-def test_a_vector_becomes_a_row(op: str, axis: int) -> None:
-    assert proof("vector-as-row", one_node(op, [5], axis=axis)).agrees
-
-
-@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
-@pytest.mark.parametrize("keepdims", [0, 1])
-def test_the_place_in_a_vector(op: str, keepdims: int) -> None:
-    model = one_node(op, [5], outputs=[(INT64, [1] if keepdims else [])], axis=0, keepdims=keepdims)
-    assert proof("vector-as-row", model).agrees
-
-
-def test_a_matrix_is_left_alone() -> None:
-    with pytest.raises(NotApplicable, match="no vector"):
-        repaired("vector-as-row", one_node("Softmax", [2, 5]))
