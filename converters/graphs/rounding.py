@@ -95,9 +95,8 @@ def judge(
     floor = (tolerance.scale, tolerance.relative) if known is None else (known, known)
     allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
     jumps = (moves > allowed) & whole
-    if (
-        whole
-    ):  # a few elements are worse conditioned than most of their level: of a detector's boxes, say, one in twenty
+    # A few elements are worse conditioned than most of their level: of a detector's boxes, say, one in twenty.
+    if whole:
         allowed = np.maximum(allowed, MARGIN * moves)
     drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)
     ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
