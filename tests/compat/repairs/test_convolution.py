@@ -61,7 +61,7 @@ def test_the_output_shape_of_a_transposed_convolution(
         shape = [n - 2 + extra for n, extra in zip(whole, more, strict=True)]
         assume(min(shape) > 0)
         # ONNX Runtime refuses more than a step behind the end, and onnx's reference puts it elsewhere
-        assume(all(extra - 2 < max(s, d) for extra, s, d in zip(more, strides, dilations, strict=True)))
+        assume(all(extra - 2 < step for extra, step in zip(more, strides, strict=True)))
         attributes["output_shape"] = shape
     inputs = [[1, 2, *size], weights(2, 3, *kernel), *([weights(3)] if bias else [])]
     holds("conv-transpose-explicit", one_node("ConvTranspose", *inputs, **attributes))
