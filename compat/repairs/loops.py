@@ -19,7 +19,8 @@ from enginesmith.compat.values import Array, argument, attribute, constant, dtyp
 MAX_NODES = 20_000
 """Nodes that a written-out loop may have."""
 
-
+MAX_ENDLESS = 512
+"""Iterations after which a loop without a trip count is taken for one that its condition doesn't end."""
 SMALL = 500
 """Nodes that a loop is written out into where it could also be kept."""
 
@@ -65,8 +66,8 @@ doubled (float[2] x) => (float[2] y, float[3, 2] every) <int64 trips = {3}, bool
 def loop(node: ir.Node, build: Builder) -> Replacement:
     """A Loop with a known number of iterations is written out.
 
-    The number is the trip count, unless the condition, which must then be computed from constants, ends it earlier; or
-    it is the number of rows that a scan output declares. A Loop of at most so many iterations whose condition is only
+    The number is the trip count, if there is one, unless the condition, which must then be computed from constants, ends it
+    earlier; or it is the number of rows that a scan output declares. A Loop of at most so many iterations whose condition is only
     known at run time runs them all, and keeps the state where the condition had become false.
     """
     if any(not isinstance(value.type, ir.TensorType) for value in node.inputs[2:] if value is not None):
@@ -108,6 +109,9 @@ def unrolled(node: ir.Node, build: Builder) -> list[ir.Value | None]:
             following = build.op("And", running, following)
         state, running = state_after, following
         rows.append(row)
+    else:
+        if not declared and argument(node, 0) is None:
+            raise NotApplicable(f"its condition doesn't end it within {trips} iterations")
     scans = [
         _stacked(build, node, len(state) + place, [row[place] for row in rows], 0) for place in range(_scans(node))
     ]
@@ -131,8 +135,10 @@ def _trips(node: ir.Node, states: int, build: Builder) -> tuple[int, bool]:
             if go is not None and constant(go) is None:
                 build.assume(go, np.array(True).reshape(static_shape(go) or ()))
             return sizes[0], True
+    if limit is None and (constant(go) is None or not _decided(node, build)):
+        raise NotApplicable("it has no trip count, and its condition is only known at run time")
     if limit is None:
-        raise NotApplicable("it has no trip count")
+        return min(MAX_ENDLESS, MAX_NODES // max(len(attribute(node, "body")), 1)), False
     if known is None:
         raise NotApplicable("its trip count is only known at run time")
     return max(int(known.reshape(())), 0), False

@@ -214,3 +214,31 @@ main (float[2] x, int64 n) => (float[2] y) {
     assert engine.run() == 2
     assert not [finding for finding in engine.left() if finding.severity == "error"]
     assert prove(model, ir.to_proto(engine.model), 0.0).agrees
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 6), st.integers(1, 3))
+def test_a_loop_that_its_condition_alone_ends(last: int, step: int) -> None:
+    model = parsed(f"""
+main (float[2] x) => (int64 n, float[2] y)
+  <bool yes = {{{int(last > 0)}}}, int64 zero = {{0}}, int64 step = {{{step}}}, int64 last = {{{last}}}> {{
+  n, y = Loop (, yes, zero, x) <body = once (int64 i, bool before, int64 k, float[2] a) => (bool go, int64 m, float[2] b) {{
+    m = Add (k, step)
+    b = Add (a, a)
+    go = Less (m, last)
+  }}>
+}}""")
+    found = proof("loop-unrolled", model)
+    assert found.agrees, found.reason
+
+
+def test_a_loop_that_its_condition_does_not_end() -> None:
+    model = parsed("""
+main (float[2] x) => (float[2] y) <bool yes = {1}> {
+  y = Loop (, yes, x) <body = once (int64 i, bool before, float[2] a) => (bool go, float[2] b) {
+    go = Identity (before)
+    b = Add (a, a)
+  }>
+}""")
+    with pytest.raises(NotApplicable, match="doesn't end it"):
+        repaired("loop-unrolled", model)

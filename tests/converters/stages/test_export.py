@@ -21,7 +21,7 @@ from enginesmith.converters.torch_models import exporters
 
 __all__ = ["imports", "models"]  # the fixtures
 
-BESIDE = {"samples.json", "inputs.json", "results.json", "exact.json", "tried.json"}
+BESIDE = {"samples.json", "inputs.json", "results.json", "exact.json", "shaken.json", "tried.json"}
 """What lies in an artifact beside the graph."""
 
 
