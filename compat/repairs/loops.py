@@ -217,7 +217,8 @@ def inlined(build: Builder, body: ir.Graph, arguments: Sequence[ir.Value | None]
             value.replace_all_uses_with(given, replace_graph_outputs=True)
     for value in copy.initializers.values():
         if value.const_value is not None:
-            value.replace_all_uses_with(build.constant(value.const_value), replace_graph_outputs=True)
+            # a tensor has a name: given another one, it would lose its place in the body
+            value.replace_all_uses_with(build.constant(value.const_value.numpy()), replace_graph_outputs=True)
     outputs, nodes = list(copy.outputs), list(copy)
     copy.outputs.clear()
     copy.remove(nodes)

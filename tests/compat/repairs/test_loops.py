@@ -242,3 +242,12 @@ main (float[2] x) => (float[2] y) <bool yes = {1}> {
 }""")
     with pytest.raises(NotApplicable, match="doesn't end it"):
         repaired("loop-unrolled", model)
+
+
+def test_a_body_with_constants_of_its_own() -> None:
+    model = loop(2, "passes on", rows=False)
+    body = model.graph.node[0].attribute[0].g
+    body.initializer.append(onnx.numpy_helper.from_array(np.float32([1, 2]), "own"))
+    body.node[1].input[1] = "own"
+    found = proof("loop-unrolled", model)
+    assert found.agrees, found.reason
