@@ -39,9 +39,7 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
-from enginesmith.converters.graphs.plugin_nodes import write_out
 from enginesmith.converters.graphs.rounding import moved
-from enginesmith.converters.graphs.saturation import quantizes
 from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
 
@@ -97,6 +95,8 @@ class OnnxImport(Stage[ImportOptions]):
         from enginesmith.converters.graphs.exercise import exercise
         from enginesmith.converters.graphs.index_ranges import index_ranges
         from enginesmith.converters.graphs.kernels import told as told_widened
+        from enginesmith.converters.graphs.plugin_nodes import write_out
+        from enginesmith.converters.graphs.saturation import quantizes
 
         sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):
