@@ -24,6 +24,8 @@ Key: TypeAlias = bool | int | str
 """Of a dict, or the name of an attribute."""
 PLAIN = (type(None), bool, int, float, str)
 """Types that JSON has."""
+FLOAT = "builtins:float"
+"""The type of infinities and NaN, which JSON lacks."""
 
 
 class Tensor(BaseModel):
@@ -132,12 +134,13 @@ def _check_constant(tree: Constant, value: Any, place: str) -> None:
 
 def put_together(tree: Tree, tensors: Mapping[str, Any]) -> Any:
     """The value of this structure with these tensors. An object is of its class where that is a dataclass, or a named tuple, and
-    can be imported; else it is a dict of its attributes. Constants that JSON lacks are what Python writes for them.
+    can be imported; else it is a dict of its attributes. Other constants that JSON lacks than infinity and NaN are what Python
+    writes for them.
     """
     if isinstance(tree, Tensor):
         return tensors[tree.tensor]
     if isinstance(tree, Constant):
-        return tree.constant
+        return float(tree.constant) if tree.type == FLOAT and isinstance(tree.constant, str) else tree.constant
     items = [put_together(item, tensors) for item in tree.items]
     if tree.container == "tuple":
         return tuple(items)

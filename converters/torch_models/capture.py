@@ -60,6 +60,9 @@ def captured(
     """Export without Python's bytecode analysis, then with it, as `torch.onnx.export` does; with it alone where `strict`. What
     makes a constant of a size is noted in `fixed`. Raises what `torch.export.export` raises the first time.
     """
+    import torch
+
+    torch._dynamo.reset()  # what a loop's earlier runs have taught it of sizes, some of which it would then take for inputs
     first: Exception | None = None
     for analysed in (True,) if strict else (False, True):
         try:

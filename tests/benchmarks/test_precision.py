@@ -9,7 +9,7 @@ import onnx
 import pytest
 import trained
 
-sys.path.insert(0, str(trained.TRAINED.parent))
+sys.path.append(str(trained.TRAINED.parent))  # behind the packages: there is a tvm.py
 import precision
 from precision_cases import CASES
 

@@ -12,7 +12,7 @@ from enginesmith.compat.target import Target
 from enginesmith.converters.graphs.proof import difference, runner
 from enginesmith.converters.graphs.repair import repair_file
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.append(str(Path(__file__).parents[3]))
 from benchmarks.fused_forms_cases import CASES
 
 LEVELS = 2.02 / 127

@@ -202,7 +202,7 @@ def test_constants_that_json_lacks_are_what_python_writes() -> None:
     text = Signature(outputs=tree).model_dump_json()
     assert put_together(Signature.model_validate_json(text).outputs, {}) == [
         "torch.float32",
-        "inf",
+        float("inf"),
         "device(type='cpu')",
     ]
     assert taken_apart(tree, [torch.float32, float("inf"), torch.device("cpu")], "x") == {}
