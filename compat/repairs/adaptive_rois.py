@@ -15,8 +15,8 @@ import onnx_ir as ir
 
 from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
-from enginesmith.compat.repairs.rois import FLOAT, INT64, map_sizes, regions
-from enginesmith.compat.values import attribute, dtype, shape
+from enginesmith.compat.repairs.rois import FLOAT, INT64, bins_of, half_pixel, in_cells, map_sizes, regions
+from enginesmith.compat.values import attribute, shape
 
 WEIGHTS = 1 << 26
 """Weights of single samples that are computed at once, 256 MB; more regions are done in parts."""
@@ -49,17 +49,8 @@ def roi_align_adaptive(node: ir.Node, build: Builder) -> Replacement:
     images = (shape(node.inputs[0]) or [None])[0]
     if images is None:
         raise NotApplicable("the number of images is not known")
-    bins = int(attribute(node, "output_height", 1)), int(attribute(node, "output_width", 1))
-    x, rois, image = node.inputs[:3]
-    kind = dtype(x)
-    if x is None or kind is None:
-        raise NotApplicable("the input's dtype is not known")
-    if kind != ir.DataType.FLOAT:
-        x, rois = (build.op("Cast", value, to=FLOAT) for value in (x, rois))
-    half = attribute(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
-    scaled = build.op("Mul", rois, float(attribute(node, "spatial_scale", 1.0)))
-    if half:
-        scaled = build.op("Sub", scaled, 0.5)
+    bins, half, image = bins_of(node), half_pixel(node), node.inputs[2]
+    x, scaled, kind = in_cells(node, build)
     lines = build.op("Reshape", build.op("Transpose", x, perm=[0, 2, 1, 3]), np.asarray([images * height, -1]))
     size = (height, width, channels)
     parts = [

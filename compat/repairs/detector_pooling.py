@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from enginesmith.compat.repairs.repair import Builder, graph_repair
-from enginesmith.compat.repairs.rois import side, weighted
+from enginesmith.compat.repairs.rois import bins_of, half_pixel, side, weighted
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute, constant, label, static_shape
 from enginesmith.compat.walk import graphs
@@ -144,9 +144,9 @@ def _pooled(build: Builder, levels: list[Level]) -> ir.Value:
     sizes = [static_shape(value) or [] for value in maps]
     batch, channels = sizes[0][:2]
     cells = [height * width for _, _, height, width in sizes]
-    bins = int(attribute(first, "output_height", 1)), int(attribute(first, "output_width", 1))
+    bins = bins_of(first)
     samples = int(attribute(first, "sampling_ratio", 0))
-    half = attribute(first, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    half = half_pixel(first)
 
     rois: ir.Value = build.constant(FAR)
     image: ir.Value = build.constant(0)

@@ -37,6 +37,30 @@ def regions(node: ir.Node) -> int | None:
     return None if sizes is None else sizes[0]
 
 
+def in_cells(node: ir.Node, build: Builder) -> tuple[ir.Value, ir.Value, ir.DataType]:
+    """The map and the regions of a RoiAlign in float32, the regions in cells of the map, and the dtype that both had. Raises
+    NotApplicable where that is not known.
+    """
+    x, rois = node.inputs[:2]
+    kind = dtype(x)
+    if x is None or kind is None:
+        raise NotApplicable("the input's dtype is not known")
+    if kind != ir.DataType.FLOAT:
+        x, rois = (build.op("Cast", value, to=FLOAT) for value in (x, rois))
+    scaled = build.op("Mul", rois, float(attribute(node, "spatial_scale", 1.0)))
+    return x, build.op("Sub", scaled, 0.5) if half_pixel(node) else scaled, kind
+
+
+def half_pixel(node: ir.Node) -> bool:
+    """Lie the cells' centres at whole numbers and a half?"""
+    return str(attribute(node, "coordinate_transformation_mode", "half_pixel")) == "half_pixel"
+
+
+def bins_of(node: ir.Node) -> tuple[int, int]:
+    """Of y and of x."""
+    return int(attribute(node, "output_height", 1)), int(attribute(node, "output_width", 1))
+
+
 @repair(
     "roi-align-by-gather",
     ops="RoiAlign",
@@ -55,17 +79,8 @@ def roi_align(node: ir.Node, build: Builder) -> Replacement:
     samples = int(attribute(node, "sampling_ratio", 0))
     if samples < 1:
         raise NotApplicable("sampling_ratio is 0: the number of samples depends on the regions")
-    bins = int(attribute(node, "output_height", 1)), int(attribute(node, "output_width", 1))
-    half = attribute(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
-    x, rois, image = node.inputs[:3]
-    kind = dtype(x)
-    if x is None or kind is None:
-        raise NotApplicable("the input's dtype is not known")
-    if kind != ir.DataType.FLOAT:
-        x, rois = (build.op("Cast", value, to=FLOAT) for value in (x, rois))
-    scaled = build.op("Mul", rois, float(attribute(node, "spatial_scale", 1.0)))
-    if half:
-        scaled = build.op("Sub", scaled, 0.5)
+    bins, half, image = bins_of(node), half_pixel(node), node.inputs[2]
+    x, scaled, kind = in_cells(node, build)
     x1, y1, x2, y2 = build.ops("Split", scaled, np.asarray([1, 1, 1, 1]), axis=1, outputs=4)
     rows, weights_y = side(build, y1, y2, height, bins[0], samples, half)
     columns, weights_x = side(build, x1, x2, width, bins[1], samples, half)

@@ -117,11 +117,13 @@ def show_consultation(console: Console, consultation: Consultation) -> None:
     if consultation.repair is not None:
         made = ", ".join(dict.fromkeys(f"{attempt.repair} ({attempt.node})" for attempt in consultation.repair.made))
         proof = consultation.repair.proof
-        proved = "" if proof is None else f"; the whole graph {'agrees' if proof.agrees else 'differs'}"
+        proved = ""
+        if proof is not None:
+            proved = f"; the whole graph {'agrees' if proof.agrees else 'differs' if proof.ran else 'could not be run'}"
         _labelled(console, "repair tried", f"{made}{proved}" if made else "none could be made")
         if consultation.fixed is not None:
             _labelled(console, "repaired graph", str(consultation.fixed))
-        elif made:
+        elif made and not consultation.repair.refuted:
             _labelled(
                 console,
                 "to write it",

@@ -31,10 +31,13 @@ GPUS = {
 }
 """From NVIDIA's page «CUDA GPU Compute Capability»."""
 LAST = {
-    **dict.fromkeys(("sm_50", "sm_52", "sm_53", "sm_60", "sm_61", "sm_62", "sm_72"), "8.6"),
+    **dict.fromkeys(("sm_50", "sm_52", "sm_60", "sm_61"), "8.6"),
+    **dict.fromkeys(("sm_53", "sm_62"), "8.2"),
     "sm_70": "10.4",
+    "sm_72": "8.5",
 }
-"""The last TensorRT for what it no longer builds for, by its release notes."""
+"""The last TensorRT for what it no longer builds for: its release notes (Maxwell and Pascal went with 9 and 10, Volta with 10.5), and
+for the Jetsons the last JetPack that they have (4.6 and 5.1)."""
 
 
 def not_built_for(product: str, target: str, known: Sequence[str]) -> UserError:

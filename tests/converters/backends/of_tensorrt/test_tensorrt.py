@@ -185,7 +185,8 @@ def test_unknown_target_reaches_no_build(tmp_path, context):
     ("target", "said"),
     [
         ("9.0", "sm_90 is Hopper: H100"), ("sm_100", "sm_100 is Blackwell: B100"), ("SM103", "B300"), ("sm_87", "Jetson Orin"),
-        ("7.0", "TensorRT 10.4 was the last"), ("sm_61", "TensorRT 8.6 was the last"), ("sm_91", "did you mean"), ("sm_90a", "H100"),
+        ("7.0", "TensorRT 10.4 was the last"), ("sm_61", "TensorRT 8.6 was the last"),
+        ("sm_62", "TensorRT 8.2 was the last"), ("sm_91", "did you mean"), ("sm_90a", "H100"),
     ],
 )  # fmt: skip
 def test_each_compute_capability_is_known_by_name(target: str, said: str) -> None:
