@@ -67,8 +67,7 @@ def consult(explanation: Explanation, model: Path, for_: str = "", fix: Path | N
         wanted += [one for one in doctor.wanted("tensorrt-rtx") if not one.reason]
     examination = doctor.examine(model, wanted, None, trial=True)
     if not examination.targets:
-        problem = examination.problems[0].message if examination.problems else "the rules could not be run"
-        return Consultation(model=str(model), target=_said(wanted[0]), looked=looked, trial=problem)
+        raise UserError(f"{model}: {examination.problems[0].message if examination.problems else looked.problem}")
     report, *others = examination.targets
     names = {node.name for node in looked.nodes} if looked.by_name else set()
     here = [found for found in report.errors if found.finding.node in names or (not names and found.finding.op == op)]

@@ -164,6 +164,7 @@ def test_with_the_model_at_hand_the_node_is_shown_and_the_repair_tried(enginesmi
         (("--fix", "f.onnx"), "give --model too"),
         (("--for", "tvm"), "give --model too"),
         (("--model", "none.onnx"), "no file none.onnx"),
+        (("--model", __file__), "it is no ONNX file"),
     ],
 )
 def test_a_model_is_wanted_where_something_is_asked_of_it(enginesmith, log, options, message):
