@@ -12,10 +12,13 @@ EVERY = (*TENSORRT, *TVM)
 
 @dataclass(frozen=True)
 class Target:
-    """`backend` is one of EVERY; `version` such as `8.6` or `10.3.0`, compared part by part."""
+    """`backend` is one of EVERY; `version` such as `8.6` or `10.3.0`, compared part by part; `gpu` is a compute capability
+    such as `sm_89`, empty where it is not known or where there is none.
+    """
 
     backend: str
     version: str
+    gpu: str = ""
 
     def within(self, versions: str) -> bool:
         """Is the version within a range such as `>=8.5,<10`? An empty range holds every version."""

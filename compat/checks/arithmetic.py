@@ -195,24 +195,6 @@ def vector_times_batch(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
-    "tensorrt-wrong-last-index",
-    silent=True,
-    ops=("ArgMax", "ArgMin"),
-    backends=TENSORRT,
-    severity="warning",
-    remedy="flip the axis, so that the first index is wanted",
-    source="onnx-tensorrt importerUtils.cpp, argMinMaxHelper: a TopK of one element",
-    example="""
-<ir_version: 10, opset_import: ["" : 13]>
-last (float[2, 8] x) => (int64[2, 1] y) { y = ArgMax <axis = 1, select_last_index = 1> (x) }
-""",
-)
-def last_index(node: ir.Node, target: Target) -> str | None:
-    """ArgMax and ArgMin are a TopK of one element, which decides ties as it likes."""
-    return "select_last_index is 1" if attribute(node, "select_last_index", 0) else None
-
-
-@rule(
     "random-type",
     ops=("RandomUniformLike", "RandomNormalLike", "RandomUniform", "RandomNormal"),
     backends=TENSORRT,

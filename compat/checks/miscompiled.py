@@ -11,11 +11,11 @@ from enginesmith.compat.target import Target
 
 
 def _check(entry: Miscompilation) -> NodeCheck:
-    _, pattern = PATTERNS[entry.pattern]
+    looks = PATTERNS[entry.pattern].looks
     where = f" on {', '.join(entry.gpus)}" if entry.gpus else ""
 
     def check(node: ir.Node, target: Target) -> str | None:
-        found = pattern(node)
+        found = looks(node)
         return f"{found}, which {target} builds and computes wrongly{where}: {entry.wrong}" if found else None
 
     check.__doc__ = f"{entry.wrong[:1].upper()}{entry.wrong[1:]}{where}. Known from a public report ({entry.status})."
@@ -25,10 +25,11 @@ def _check(entry: Miscompilation) -> NodeCheck:
 for _entry in table():
     rule(
         _entry.id,
-        ops=PATTERNS[_entry.pattern][0],
-        backends=_entry.backends,
+        ops=PATTERNS[_entry.pattern].ops,
+        backends=(_entry.backend,),
         versions=_entry.versions,
-        severity="warning",
+        gpus=_entry.gpus,
+        severity=_entry.severity,
         silent=True,
         remedy=_entry.workaround,
         source=_entry.source,

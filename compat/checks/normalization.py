@@ -71,23 +71,6 @@ def dropout_training(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
-    "tensorrt-wrong-group-normalization",
-    silent=True,
-    ops="GroupNormalization",
-    backends=TENSORRT,
-    remedy="write it as a LayerNormalization over all channels and positions",
-    source="onnx-tensorrt importerUtils.cpp, normalizationHelper; NVIDIA/TensorRT#4756",
-    example="""
-<ir_version: 10, opset_import: ["" : 21]>
-one (float[2, 4, 8] x, float[4] s) => (float[2, 4, 8] y) { y = GroupNormalization <num_groups = 1> (x, s, s) }
-""",
-)
-def group_normalization(node: ir.Node, target: Target) -> str | None:
-    """With one group, the parser takes the path of InstanceNormalization, and every channel is normalized by itself."""
-    return "num_groups is 1, and TensorRT normalizes each channel" if attribute(node, "num_groups") == 1 else None
-
-
-@rule(
     "group-normalization-per-channel",
     ops="GroupNormalization",
     backends=("tensorrt",),

@@ -44,6 +44,8 @@ class Rule:
     """The backend takes the node without a word, and computes something else: no trial shows what the rule says."""
     remedies: Mapping[str, str]
     """What to do about some operators in particular, in the place of `remedy`."""
+    gpus: tuple[str, ...] = ()
+    """Compute capabilities that it is about; empty for all. On a GPU that isn't known it may apply."""
 
     @property
     def cause(self) -> str:
@@ -51,7 +53,8 @@ class Rule:
         return " ".join((self.check.__doc__ or "").split())
 
     def applies_to(self, target: Target) -> bool:
-        return target.backend in self.backends and target.within(self.versions)
+        here = not (self.gpus and target.gpu) or target.gpu in self.gpus
+        return here and target.backend in self.backends and target.within(self.versions)
 
 
 MODEL_RULES: dict[str, ModelRule] = plugins.registry()
@@ -91,6 +94,7 @@ def rule(
     severity: Severity = "error",
     silent: bool = False,
     remedies: Mapping[str, str] | None = None,
+    gpus: Sequence[str] = (),
 ) -> Callable[[NodeCheck], NodeCheck]:
     """Register a function as a rule. Its docstring is the cause that the rule's page shows."""
 
@@ -110,6 +114,7 @@ def rule(
             check=check,
             silent=silent,
             remedies=remedies or {},
+            gpus=tuple(gpus),
         )
         return check
 

@@ -194,26 +194,6 @@ def grid_sample_types(node: ir.Node, target: Target) -> str | None:
 
 
 @rule(
-    "tensorrt-wrong-grid-sample-mode",
-    silent=True,
-    ops="GridSample",
-    backends=("tensorrt",),
-    versions="<11.1",
-    remedy="write the mode as opset 16 does: bilinear, bicubic or nearest",
-    source="onnx-tensorrt onnxOpImporters.cpp of 11.0: the modes that it maps",
-    example="""
-<ir_version: 10, opset_import: ["" : 20]>
-sampled (float[1, 1, 4, 4] x, float[1, 2, 2, 2] g) => (float[1, 1, 2, 2] y) { y = GridSample <mode = "linear"> (x, g) }
-""",
-)
-def grid_sample_mode(node: ir.Node, target: Target) -> str | None:
-    """The parser does not know opset 20's names of the modes, and takes the nearest element for any that it does not
-    know."""
-    mode = attribute(node, "mode", "linear" if node.version and node.version >= 20 else "bilinear")
-    return f"mode is {mode}, which {target} takes for nearest" if mode in ("linear", "cubic") else None
-
-
-@rule(
     "deform-conv-form",
     ops="DeformConv",
     backends=("tensorrt",),

@@ -16,9 +16,10 @@ class Miscompilation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$")
-    backends: tuple[str, ...]
+    backend: str
     versions: str
-    """The range of versions that are known to do it, such as `>=10.8,<=11.1`."""
+    """The range of versions that are known to do it, such as `>=10.8,<=11.1`; empty for all. Of what is fixed it ends before
+    the version that does it right."""
     gpus: tuple[str, ...] = ()
     """Compute capabilities, such as `sm_120`, where it is not seen on others; empty for all."""
     pattern: str
@@ -26,8 +27,12 @@ class Miscompilation(BaseModel):
     wrong: str
     """What goes wrong, in one clause."""
     workaround: str
+    rewrite: str = ""
+    """The function of `compat.miscompiles.workarounds` that makes the workaround; empty where only the user can."""
     source: str
     status: Literal["open", "fixed"]
+    severity: Literal["warning", "error"] = "warning"
+    """An error where the parser itself was seen to do it: such a graph is repaired like one that is refused."""
     example: str
     """A minimal model with the pattern, in ONNX's textual form."""
 
