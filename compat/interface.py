@@ -1,4 +1,5 @@
-"""The record of inputs and outputs whose dtype or number of rows a repair had to change, in the model's own metadata."""
+"""The record of inputs and outputs whose dtype or number of rows a repair had to change, and of outputs that are there for the
+backend's sake, in the model's own metadata."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ KEY = "enginesmith.interface."
 ROWS = "enginesmith.bounded."
 """Metadata key before the name of an output that has room for all rows that there could be. The value names a selection
 of rows for each axis of that kind, such as `0=boxes` or `0=boxes,2=labels`; outputs with one name share their rows."""
+BARRIER = "enginesmith.barrier."
+"""Metadata key before the name of an output that only keeps a backend from fusing what makes it with what reads it; the value
+says what for."""
 MISSING = -1
 """What such an output holds in the rows behind the last real one: in every element. False in bool, the highest number in
 unsigned dtypes."""
@@ -48,6 +52,8 @@ def forget_unsound(model: onnx.ModelProto) -> list[str]:
         elif isinstance(prop.key, str) and prop.key.startswith(ROWS):
             name = prop.key.removeprefix(ROWS)
             sound = name in outputs and _names_axes(prop.value, values[name])
+        elif isinstance(prop.key, str) and prop.key.startswith(BARRIER):
+            sound = prop.key.removeprefix(BARRIER) in outputs
         else:
             continue
         if not sound:
@@ -96,6 +102,26 @@ def bounded(model: onnx.ModelProto) -> dict[str, dict[int, str]]:
     return found
 
 
+def record_barrier(model: ir.Model, value: ir.Value, purpose: str) -> None:
+    """Make a value of the outermost graph an output too, that only keeps a backend from a fusion."""
+    model.graph.outputs.append(value)
+    model.metadata_props[BARRIER + (value.name or "")] = purpose
+
+
+def barriers(model: onnx.ModelProto) -> dict[str, str]:
+    """The outputs that only keep a backend from a fusion, each with what for."""
+    known = {
+        prop.key.removeprefix(BARRIER): prop.value for prop in model.metadata_props if prop.key.startswith(BARRIER)
+    }
+    return {value.name: known[value.name] for value in model.graph.output if value.name in known}
+
+
+def outputs(model: onnx.ModelProto) -> list[str]:
+    """The names of the outputs that a user knows, in order."""
+    apart = barriers(model)
+    return [value.name for value in model.graph.output if value.name not in apart]
+
+
 def missing(kind: np.dtype[Any]) -> Any:
     """What a missing row holds in an output of this dtype."""
     return np.array(kind != np.bool_ and MISSING).astype(kind)
@@ -115,12 +141,13 @@ def fed(model: onnx.ModelProto, feed: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def fetched(model: onnx.ModelProto, outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Outputs in their original dtypes, without missing rows.
+    """Outputs in their original dtypes, without missing rows, and without those that only keep a backend from a fusion.
 
     Floats are rounded; integers of which the original dtype can't hold one stay as the model gave them. A real row that holds nothing but
     what marks missing ones, in all outputs of its selection, with no other real row behind it, is left out with them.
     """
-    known = changed(model)
+    known, apart = changed(model), barriers(model)
+    outputs = {name: array for name, array in outputs.items() if name not in apart}
     real = _without_missing(bounded(model), outputs)
     return {name: _narrowed(array, known[name]) if name in known else array for name, array in real.items()}
 

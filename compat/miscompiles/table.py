@@ -28,7 +28,7 @@ class Miscompilation(BaseModel):
     """What goes wrong, in one clause."""
     workaround: str
     rewrite: str = ""
-    """The function of `compat.miscompiles.workarounds` that makes the workaround; empty where only the user can."""
+    """The function of `compat.workarounds` that makes the workaround; empty where only the user can."""
     source: str
     status: Literal["open", "fixed"]
     severity: Literal["warning", "error"] = "warning"

@@ -70,6 +70,10 @@ class Engine:
                 return total
         return total
 
+    def make(self, repairs: Iterable[GraphRepair]) -> int:
+        """Make these repairs of the whole graph, each once; returns how many changes they made."""
+        return sum(self._graph_repair(repair) for repair in repairs)
+
     def left(self) -> list[Finding]:
         """What the rules say about the model as it is."""
         self.model = infer(self.model)

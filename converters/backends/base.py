@@ -115,9 +115,9 @@ class Backend(ABC):
                 continue
         return ""
 
-    def rules(self) -> Target:
-        """What compat's rules and repairs know it by; without a table none of them holds."""
-        return Target(self.table, self.version())
+    def rules(self, target: str = "") -> Target:
+        """What compat's rules and repairs know it by; without a table none of them holds. `target` is canonical."""
+        return Target(self.table, self.version(), target if self.gpu else "")
 
     @abstractmethod
     def available(self) -> str | None:

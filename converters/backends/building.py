@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from enginesmith.compat.findings import Finding
+from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.backends.base import Backend, BuildRequest
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.records import EngineInfo, RepairReport
@@ -23,7 +23,9 @@ REPAIR_PACKAGES = ("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "polygra
 
 @dataclass(frozen=True)
 class Built:
-    """An engine, the graph that it was built from, and what the backend has against the graph that was given."""
+    """An engine, the graph that it was built from, and what the backend has against the graph that was given, or what is
+    left of that after workarounds.
+    """
 
     engine: EngineInfo
     onnx: Path
@@ -31,29 +33,82 @@ class Built:
     report: RepairReport = field(default_factory=RepairReport)
     fixed: bool = False
     """The graph takes the profile's optimum alone, as an engine of a backend of static shapes does."""
+    around: RepairReport = field(default_factory=RepairReport)
+    """The workarounds of what the backend is known to compute wrongly."""
+
+    @property
+    def attempts(self) -> list[Attempted]:
+        return [*self.around.attempts, *self.report.attempts]
+
+    @property
+    def changed(self) -> bool:
+        """Was the engine built from another graph than the one given?"""
+        return bool(self.around.made or self.report.made)
 
     @property
     def told(self) -> str:
-        """In a few words, which repairs were made; empty where none was needed."""
-        made = Counter(attempt.repair for attempt in self.report.made)
+        """In a few words, which workarounds and repairs were made; empty where none was needed."""
+        around, made = (Counter(attempt.repair for attempt in report.made) for report in (self.around, self.report))
         at = " at fixed sizes" if self.fixed else ""
-        return f"repaired {_nodes(len(_errors(self.findings)))}{at}: {', '.join(made)}" if made else ""
+        parts = [f"worked around {', '.join(around)}"] if around else []
+        parts += [f"repaired {_nodes(len(_errors(self.findings)))}{at}: {', '.join(made)}"] if made else []
+        return "; ".join(parts)
 
 
 def build(
-    backend: Backend, request: BuildRequest, context: Context, feeds: Sequence[Feed], repaired: Path | None
+    backend: Backend,
+    request: BuildRequest,
+    context: Context,
+    feeds: Sequence[Feed],
+    repaired: Path | None,
+    around: Path | None = None,
 ) -> Built:
     """Build the engine that is asked for. `repaired` is the file for a graph that had to be repaired, which is proved on
-    `feeds` beside generated inputs; None forbids repairs.
+    `feeds` beside generated inputs; None forbids repairs. `around` is the file for a graph in which known miscompilations were
+    worked around; None: they are found, and no more.
 
     Raises ConversionError with a finding for every node that is refused and that no repair could mend.
     """
+    if around is None:
+        return _built(backend, request, context, feeds, repaired)
+    report, current = _worked_around(backend, request, context, feeds)
+    built = _built(backend, current, context, feeds, repaired)
+    if built.onnx == current.onnx != request.onnx:  # scratch, which is not kept
+        import onnx_ir as ir
+
+        from enginesmith.compat.saving import save
+
+        save(ir.load(current.onnx), around)
+        built = replace(built, onnx=around)
+    return replace(built, around=report)
+
+
+def _worked_around(
+    backend: Backend, request: BuildRequest, context: Context, feeds: Sequence[Feed]
+) -> tuple[RepairReport, BuildRequest]:
+    """What was done about known miscompilations, and the request for what came of it."""
+    from enginesmith.converters.graphs.repair import work_around
+
+    context.progress("looking for known miscompilations")
+    file = context.scratch / "around.onnx"
+    report = work_around(request.onnx, file, backend.rules(request.target), feeds)
+    if not report.made:
+        return report, request
+    if report.refuted:
+        context.warn(f"the workarounds were taken back: {report.proof.reason if report.proof else ''}")
+        return RepairReport(left=report.left), request
+    return report, replace(request, onnx=file)
+
+
+def _built(
+    backend: Backend, request: BuildRequest, context: Context, feeds: Sequence[Feed], repaired: Path | None
+) -> Built:
     engine, findings = _attempt(backend, request, context)
     if engine is not None:
         return Built(engine, request.onnx, findings)
     from enginesmith.converters.graphs.repair import name_repairs
 
-    findings = name_repairs(request.onnx, backend.rules(), findings)
+    findings = name_repairs(request.onnx, backend.rules(request.target), findings)
     refused = _errors(findings)
     if repaired is None:
         raise _refused(backend.name, refused, findings)
@@ -89,7 +144,7 @@ def _mended(
         engines.append(engine)
         return left
 
-    report = repair_file(request.onnx, repaired, backend.rules(), ask, feeds, progress=context.progress)
+    report = repair_file(request.onnx, repaired, backend.rules(request.target), ask, feeds, progress=context.progress)
     if not engines or engines[-1] is None:
         raise _refused(backend.name, _errors(report.left), report.left, report)
     return Built(engines[-1], repaired, findings, report)
@@ -119,7 +174,7 @@ def _attempt(backend: Backend, request: BuildRequest, context: Context) -> tuple
 
     from enginesmith.compat.checks import silent
 
-    wrong = silent(ir.load(request.onnx), backend.rules())
+    wrong = silent(ir.load(request.onnx), backend.rules(request.target))
     if _errors(wrong):  # it would be built, and compute something else
         found = backend.check(request, context)
         return None, [*found, *(finding for finding in wrong if finding not in found)]

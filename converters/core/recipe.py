@@ -182,6 +182,9 @@ class Recipe(BaseModel):
     opset: int = option(18, "ONNX opset to export to.", ge=11, le=23, for_=TORCH)
     simplify: bool = option(True, "Run the simplifier.")
     repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")
+    workarounds: bool = option(
+        False, "Rewrite what the backend is known to compute wrongly, and prove it; else only warn of it."
+    )
     kernels: bool = option(True, "Kernels of our own in TVM modules; else TVM's lowering alone.", for_=TVM)
     winograd: bool = option(
         True, "Winograd's convolutions in TVM modules, where faster: they round more coarsely.", for_=TVM

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from enginesmith.compat.interface import KEY, ROWS
+from enginesmith.compat.interface import KEY, ROWS, outputs
 from enginesmith.compat.operators import RANDOM
 from enginesmith.compat.values import Array
 from enginesmith.compat.walk import proto_nodes, proto_subgraphs
@@ -48,7 +48,7 @@ class Values:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.outputs = [value.name for value in model.graph.output]
+        self.outputs = outputs(model)
         self.nodes = list(model.graph.node)
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.inputs = {value.name: value for value in model.graph.input if value.name not in self.initializers}

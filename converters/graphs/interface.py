@@ -37,6 +37,9 @@ def save(model: Path, folder: Path) -> list[str]:
         for name, before in interface.changed(found).items()
     ]
     changes += [f"{name} has room for all rows; missing ones hold -1" for name in interface.bounded(found)]
+    changes += [
+        f"{name} is one output more, {purpose}: leave it" for name, purpose in interface.barriers(found).items()
+    ]
     if changes:
         (folder / FILE).write_bytes(found.SerializeToString())
     return changes

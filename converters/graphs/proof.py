@@ -18,6 +18,7 @@ from enginesmith.compat import saving
 from enginesmith.compat.findings import Proof
 from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.interface import fed, fetched
+from enginesmith.compat.interface import outputs as told
 from enginesmith.converters.graphs.saturation import unsaturated
 from enginesmith.converters.graphs.tolerances import Apart
 
@@ -121,14 +122,14 @@ def _run_both(
 
 def _as_repaired(before: onnx.ModelProto, after: onnx.ModelProto, outputs: Sequence[Any]) -> list[Any]:
     """Outputs of the model before, in the view in which those of the model after are compared with them."""
-    names = [value.name for value in before.graph.output]
-    return list(fetched(after, dict(zip(names, outputs, strict=True))).values())
+    return list(fetched(after, dict(zip(told(before), outputs, strict=True))).values())
 
 
 def _as_declared(model: onnx.ModelProto, outputs: Sequence[Any]) -> bool:
     """Have the outputs the shapes that the model declares, where it declares any?"""
-    for value, output in zip(model.graph.output, outputs, strict=True):
-        kind = value.type.tensor_type
+    declared = {value.name: value.type.tensor_type for value in model.graph.output}
+    for name, output in zip(told(model), outputs, strict=True):
+        kind = declared[name]
         if kind.HasField("shape") and isinstance(output, np.ndarray):
             sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
             if len(sizes) != output.ndim:
@@ -188,7 +189,7 @@ def _reference(model: onnx.ModelProto) -> Run:
     from enginesmith.converters.graphs.plugin_reference import OPERATORS
 
     evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
-    return lambda feed: list(evaluator.run(None, feed))
+    return lambda feed: list(evaluator.run(told(model), feed))
 
 
 def session(model: onnx.ModelProto) -> Any:

@@ -61,6 +61,27 @@ def repair_file(
     return report
 
 
+def work_around(source: Path, out: Path, target: Target, given: Sequence[Feed] = ()) -> RepairReport:
+    """Write the graph to `out` as the target computes it rightly, where it is known to compute it wrongly; nothing is written where
+    nothing is known, or nothing could be done about it. Proved as `repair_file` does; `left` is what is still known of it.
+    """
+    from enginesmith.compat.workarounds import rewrites
+
+    known = {repair.id: repair for repair in rewrites(target)}
+    original = onnx.load(str(source))
+    engine = Engine(complete(ir.from_proto(original), given), target, Prover(given))
+    named(engine.model)
+    if not {finding.rule for finding in engine.left()} & known.keys():
+        return RepairReport()
+    engine.make(known.values())
+    report = RepairReport(attempts=engine.attempts, left=[finding for finding in engine.left() if finding.silent])
+    if report.made:
+        save(engine.model, out)
+        tolerance = max(known[made.repair].tolerance for made in report.made)
+        report.proof = prove(original, onnx.load(str(out)), tolerance, given, FINAL_SECONDS)
+    return report
+
+
 def name_repairs(path: Path, target: Target, findings: list[Finding]) -> list[Finding]:
     """What a backend found about an ONNX file, each with the repair that would mend it."""
     if not findings:

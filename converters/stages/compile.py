@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import OBSERVED, BuildRequest, Profile
 from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
@@ -35,7 +36,9 @@ class CompileOptions(Options):
     precision: str = "fp32"
     expected: str = "ONNX Runtime"
     repair: bool = True
-    """The graph may be changed."""
+    """The graph may be changed where the backend refuses it."""
+    workarounds: bool = False
+    """The graph is changed where the backend is known to compute it wrongly."""
     sparse: bool = False
     """The weights are meant to be 2:4 sparse."""
     kernels: bool = True
@@ -61,7 +64,8 @@ class Compile(Stage[CompileOptions]):
     without_torch = True
 
     def packages_of(self, options: CompileOptions) -> tuple[str, ...]:
-        return (*get_backend(options.backend).packages, *(REPAIR_PACKAGES if options.repair else ()))
+        changes = options.repair or options.workarounds
+        return (*get_backend(options.backend).packages, *(REPAIR_PACKAGES if changes else ()))
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         backend, target = so_far.branch.backend, so_far.branch.target
@@ -72,6 +76,7 @@ class Compile(Stage[CompileOptions]):
             precision="int8" if recipe.precision == AUTO else recipe.precision,
             expected=so_far.expected_label,
             repair=recipe.repair,
+            workarounds=recipe.workarounds,
             sparse=recipe.sparse,
             # of no other backend are the kernels ours
             kernels=recipe.kernels if tunable else True,
@@ -100,9 +105,18 @@ class Compile(Stage[CompileOptions]):
         )
         backend = get_backend(options.backend)
         zeros = _sparsity(request.onnx) if options.sparse else None
-        built = build(backend, request, context, feeds, context.out / MODEL if options.repair else None)
+        model = context.out / MODEL
+        built = build(
+            backend,
+            request,
+            context,
+            feeds,
+            model if options.repair else None,
+            model if options.workarounds else None,
+        )
         engine = built.engine
         warnings = [f"the graph's {change}" for change in interface.save(built.onnx, context.out)]
+        warnings += _known_wrong(backend.name, built.findings)
         if lacking := shortfall(engine.products_asked, engine.products_built):
             others = "the report's layers say what the others are"
             if backend.rest == FP32 and not lacking.startswith("asked int8"):
@@ -137,7 +151,7 @@ class Compile(Stage[CompileOptions]):
             "warnings": warnings,
             "note": f"{engine.layers} layers, {engine.size / 1e6:.1f} MB",
         }
-        if built.report.made:
+        if built.changed:
             from enginesmith.converters.graphs.comparison import compare_graph
 
             context.progress("comparing the repaired graph")
@@ -145,7 +159,7 @@ class Compile(Stage[CompileOptions]):
             facts = {
                 **dict(describe(built.onnx)),
                 **facts,
-                "repairs": built.report.attempts,
+                "repairs": built.attempts,
                 "comparison": compare_graph(built.onnx, *before, context, fixed=built.fixed),
                 "note": f"{facts['note']}; {built.told}",
             }
@@ -156,6 +170,22 @@ def _example(profile: Profile) -> str:
     """The optimum and the maximum, as a list of shapes."""
     optimum, maximum = ({name: shapes[place] for name, shapes in profile.items()} for place in (1, 2))
     return f"{written(optimum)} {written(maximum)}".replace(" ", ",")
+
+
+def _known_wrong(backend: str, findings: Sequence[Finding]) -> list[str]:
+    """A line for each known miscompilation that the graph has, whatever the number of nodes."""
+    from enginesmith.compat.workarounds import has_rewrite
+
+    known: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.silent and finding.severity == "warning":
+            known.setdefault(finding.rule, []).append(finding)
+    lines = []
+    for rule, found in known.items():
+        first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
+        way = "--workarounds makes a workaround of it" if has_rewrite(rule) else first.remedy
+        lines.append(f"{backend}, {first.op} {first.node}{more}: {first.message}; {way}")
+    return lines
 
 
 def _sparsity(onnx: Path) -> Sparsity:

@@ -118,7 +118,7 @@ class TensorRTBackend(Backend):
         """
         from enginesmith.converters.backends.tensorrt.check import check
 
-        return check(self._session(), self.rules(), request, context)
+        return check(self._session(), self.rules(request.target), request, context)
 
     def parse(self, onnx: Path) -> Rejection | None:
         from enginesmith.converters.backends.tensorrt.check import rejected
