@@ -50,6 +50,8 @@ class TargetReport(BaseModel):
 
     backend: str
     version: str
+    gpu: str = ""
+    """The compute capability that was asked about; empty for any."""
     trial: str = ""
     note: str = ""
     """Of which version the rules really speak, where the one asked for is not in the tables."""
@@ -107,9 +109,9 @@ def size(path: str, out: str, given: Sequence[Mapping[str, Any]], memory: int = 
     return {"profile": profile, "values": values_of(resolved)}
 
 
-def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> dict[str, Any]:
-    """Apply the rules of every target (backend and version) to the file; the result is an `Examination`. `memory` is what the
-    graph's tensors may take, in bytes; 0 for any amount.
+def examine(path: str, targets: Sequence[Sequence[str]], memory: int = 0) -> dict[str, Any]:
+    """Apply the rules of every target (backend, version, and a GPU where one is meant) to the file; the result is an
+    `Examination`. `memory` is what the graph's tensors may take, in bytes; 0 for any amount.
     """
     from enginesmith.compat import loading, plugins, support
     from enginesmith.compat.checks import problems, whole
@@ -126,10 +128,10 @@ def examine(path: str, targets: Sequence[tuple[str, str]], memory: int = 0) -> d
     named(complete(model))
     examination.nodes = sum(1 for _ in model.graph.all_nodes())
     examination.opset = opset(model)
-    for backend, version in targets:
-        target = Target(get_backend(backend).table, version)
+    for backend, version, *gpu in targets:
+        target = Target(get_backend(backend).table, version, *gpu)
         note = support.version_note(target) if target.backend else ""
-        report = TargetReport(backend=backend, version=version, note=note)
+        report = TargetReport(backend=backend, version=version, gpu=target.gpu, note=note)
         about_nodes = list(problems(model, target))
         said = [*whole(model, target), *(problem.finding for problem in about_nodes)]
         report.findings = [Examined(finding=finding) for finding in with_repairs(model, target, said)]

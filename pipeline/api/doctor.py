@@ -48,7 +48,7 @@ def doctor(
             for found in target.errors:
                 print(found.finding.node, found.finding.message, found.finding.remedy)
 
-    `for_`: backends with commas, each with a version if wanted; all where left out.
+    `for_`: backends with commas, each with a version and a GPU if wanted (`tensorrt=10.16@sm_120`); all where left out.
     `shape`: of dynamic inputs, `x:1..4..16x3x224x224`.
     `inputs`: an array for each input to prove repairs on, by name or as a .npz file; else they are made up.
     `trial`: ask the backends that are here, by a real parse and build. `timeout`: seconds that one backend may take.

@@ -172,8 +172,8 @@ def doctor(
         str,
         typer.Option(
             "--for",
-            help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted, or what ships one (jetpack=6.1); "
-            "all where left out.",
+            help="tensorrt=8.6,tensorrt-rtx,tvm: backends, each with a version if wanted, or what ships one (jetpack=6.1), and "
+            "a GPU (tensorrt=10.16@sm_120); all where left out.",
         ),
     ] = "",
     fix: Annotated[Path | None, typer.Option(help="Write the repaired graph here.")] = None,

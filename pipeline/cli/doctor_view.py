@@ -25,8 +25,10 @@ def show_examination(console: Console, examination: Examination) -> None:
         _problem(console, problem)
     for report in examination.targets:
         console.print()
+        where = f" on {report.gpu}" if report.gpu else ""
         console.print(
-            f"[bold]{escape(report.backend)} {escape(report.version)}[/]: {_headline(report)}", highlight=False
+            f"[bold]{escape(report.backend)} {escape(report.version)}{escape(where)}[/]: {_headline(report)}",
+            highlight=False,
         )
         if report.note:
             console.print(f"  [yellow]note[/] {escape(report.note)}", highlight=False)

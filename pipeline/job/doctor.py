@@ -69,21 +69,25 @@ class Wanted:
     target: str
     reason: str
     """Why it can't be asked; empty where it can."""
+    gpu: str = ""
+    """The compute capability that was named, such as `sm_89`."""
 
 
 def wanted(text: str) -> list[Wanted]:
     """Read `tensorrt=8.6,tensorrt-rtx,tvm`. Empty: every backend, at the installed version or the newest one known.
 
+    A GPU may follow, as in `tensorrt=10.16@sm_120`: what is known of others is then left out.
     `jetpack=6.1` and the like, of `compat.platforms`, stand for the TensorRT that they ship.
 
-    Raises UserError for a backend or version that nothing is known of.
+    Raises UserError for a backend, version or GPU that nothing is known of.
     """
     from enginesmith.compat import platforms, support
 
     words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
     for word in words:
-        name, given, version = word.partition("=")
+        asked_for, at, gpu = word.partition("@")
+        name, given, version = asked_for.partition("=")
         shipped = ""
         if name in platforms.platforms():
             shipped = f" (which {platforms.platforms()[name].title} {version} ships)"
@@ -91,6 +95,7 @@ def wanted(text: str) -> list[Wanted]:
         if name not in BACKENDS:
             raise unknown("backend", name, [*BACKENDS, *platforms.platforms()])
         backend = get_backend(name)
+        gpu = _capability(word, gpu, backend.gpu) if at else ""
         installed = backend.version()
         known = support.versions(backend.table) if backend.table else [installed]
         if given and not _numeric(version):
@@ -102,8 +107,8 @@ def wanted(text: str) -> list[Wanted]:
             reason = f"{name} {version}{shipped} is not installed" + (f" ({installed} is)" if installed else "")
         else:
             reason = backend.available() or ""
-        target = "" if reason else backend.resolve_target("auto")
-        found.append(Wanted(name, installed if not reason else asked, target, reason))
+        target = "" if reason else backend.resolve_target(gpu or "auto")
+        found.append(Wanted(name, installed if not reason else asked, target, reason, gpu))
     return list(dict.fromkeys(found))
 
 
@@ -124,6 +129,15 @@ def _shipped(platform: str, release: str) -> str:
     return found.tensorrt
 
 
+def _capability(word: str, gpu: str, known: bool) -> str:
+    """`sm_89` for any of `sm_89`, `sm89`, `8.9`."""
+    match = re.fullmatch(r"(?:sm_?)?([0-9]{1,2})\.?([0-9])", gpu.strip().lower())
+    if match is None or not known:
+        way = "give a compute capability, such as tensorrt=10.3@sm_89" if known else "it runs on no GPU; leave @ out"
+        raise UserError(f"{word}: {way}")
+    return f"sm_{match[1]}{match[2]}"
+
+
 def _numeric(version: str) -> bool:
     return re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", version) is not None
 
@@ -142,7 +156,7 @@ def examine(
     Raises UserError when the file can't be read.
     """
     _readable(path)
-    targets = [(one.backend, one.version) for one in wanted]
+    targets = [(one.backend, one.version, one.gpu) for one in wanted]
     allowed = _Allowed(path, timeout, memory)
     try:
         with _sized(path, shape, allowed) as (sized, given):

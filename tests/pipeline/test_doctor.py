@@ -74,6 +74,40 @@ def test_platforms_that_are_not_known(enginesmith: Doctor, write: Callable[[str]
     assert said in answer.err
 
 
+HALF_ATTENTION = """
+<ir_version: 10, opset_import: ["" : 18]>
+attention (float16[1, 2, 8, 4] q, float16[1, 2, 4, 8] k, float16[1, 2, 8, 4] v) => (float16[1, 2, 8, 4] y) {
+    s = MatMul (q, k)
+    w = Softmax <axis = -1> (s)
+    y = MatMul (w, v)
+}
+"""
+
+
+@pytest.mark.parametrize(("gpu", "warned"), [("", True), ("@sm_120", True), ("@12.0", True), ("@SM89", False)])
+def test_what_is_known_of_another_gpu_is_left_out(
+    enginesmith: Doctor, write: Callable[[str], str], gpu: str, warned: bool
+) -> None:
+    answer = enginesmith("doctor", write(HALF_ATTENTION), "--for", f"tensorrt=10.16{gpu}")
+    assert answer.status == 0
+    assert ("tensorrt-wrong-attention-sm-120" in answer.out) == warned
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("tvm@sm_89", "it runs on no GPU"),
+        ("tensorrt=10.3@", "give a compute capability, such as tensorrt=10.3@sm_89"),
+        ("tensorrt@ada", "give a compute capability"),
+        ("tensorrt-rtx@sm_10", "sm_89"),
+    ],
+)
+def test_a_gpu_that_is_none(enginesmith: Doctor, write: Callable[[str], str], asked: str, says: str) -> None:
+    answer = enginesmith("doctor", write(PLAIN), "--for", asked)
+    assert answer.status == 2
+    assert says in answer.err
+
+
 def test_findings_are_confirmed_by_the_backend_itself(enginesmith: Doctor, write: Callable[[str], str]) -> None:
     answer = enginesmith("doctor", write(RESIZED), "--for", "tensorrt-rtx", "--json")
     assert answer.status == 1
