@@ -99,7 +99,7 @@ def test_what_is_known_of_another_gpu_is_left_out(
         ("tvm@sm_89", "it runs on no GPU"),
         ("tensorrt=10.3@", "give a compute capability, such as tensorrt=10.3@sm_89"),
         ("tensorrt@ada", "give a compute capability"),
-        ("tensorrt-rtx@sm_10", "sm_89"),
+        ("tensorrt-rtx@sm_10", "unknown target of tensorrt-rtx"),
     ],
 )
 def test_a_gpu_that_is_none(enginesmith: Doctor, write: Callable[[str], str], asked: str, says: str) -> None:
