@@ -17,6 +17,7 @@ from enginesmith.compat.repairs import GRAPH_REPAIRS, REPAIRS
 from enginesmith.compat.repairs.repair import GraphRepair, Repair
 from enginesmith.compat.support import versions
 from enginesmith.compat.target import Target
+from enginesmith.compat.workarounds import has_rewrite
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,16 @@ def index(found: list[Page]) -> str:
     for kind, title in titles.items():
         listed = [page for page in found if page.kind == kind]
         parts.append(f"## {title} ({len(listed)})\n")
-        parts.append("\n".join(f"- [{page.id}]({page.file}): {page.about}" for page in listed) + "\n")
+        parts.append(_list(listed))
+        if kind == "rule":
+            wrong = [page for page in listed if page.id in RULES and RULES[page.id].silent]
+            parts.append(f"### Of these, what is built without a word and computed wrongly ({len(wrong)})\n")
+            parts.append(_list(wrong))
     return "\n".join(parts)
+
+
+def _list(found: list[Page]) -> str:
+    return "\n".join(f"- [{page.id}]({page.file}): {page.about}" for page in found) + "\n"
 
 
 def _rule(rule: Rule | ModelRule) -> str:
@@ -70,9 +79,11 @@ def _rule(rule: Rule | ModelRule) -> str:
         {
             "Operators": "every one" if ops == ("*",) else ", ".join(ops) or "the model as a whole",
             "Backends": backends,
+            "GPUs": ", ".join(rule.gpus) if isinstance(rule, Rule) else "",
             "Severity": rule.severity,
             "Cause": rule.cause,
             "Remedy": rule.remedy,
+            "Workaround": "`enginesmith build --workarounds` makes it" if has_rewrite(rule.id) else "",
             "Repairs": ", ".join(_mended_by(rule)) if isinstance(rule, Rule) else "",
             "Source": rule.source,
         },

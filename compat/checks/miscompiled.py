@@ -18,7 +18,7 @@ def _check(entry: Miscompilation) -> NodeCheck:
         found = looks(node)
         return f"{found}, which {target} builds and computes wrongly{where}: {entry.wrong}" if found else None
 
-    check.__doc__ = f"{entry.wrong[:1].upper()}{entry.wrong[1:]}{where}. Known from a public report ({entry.status})."
+    check.__doc__ = f"{entry.wrong[:1].upper()}{entry.wrong[1:]}{where}. Status: {entry.status}."
     return check
 
 

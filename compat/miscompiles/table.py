@@ -30,7 +30,8 @@ class Miscompilation(BaseModel):
     rewrite: str = ""
     """The function of `compat.workarounds` that makes the workaround; empty where only the user can."""
     source: str
-    status: Literal["open", "fixed"]
+    status: Literal["open", "closed", "fixed"]
+    """Of the report: `closed` says that it was, and not what became of it."""
     severity: Literal["warning", "error"] = "warning"
     """An error where the parser itself was seen to do it: such a graph is repaired like one that is refused."""
     example: str
