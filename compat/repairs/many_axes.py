@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -138,22 +139,24 @@ class _Rewrite:
 
     def merged(self, value: ir.Value | None, groups: Groups, axes: int) -> ir.Value:
         """A value with an axis for each group of its own, which has been broadcast to so many `axes`."""
-        own = self.sizes(value)
-        own = [1] * (axes - len(own)) + own
+        own = _padded(self.sizes(value), axes)
         if len(groups) > MAX_DIMENSIONS:
             raise NotApplicable("too many axes are left")
         return self.reshaped(self.data(value), [_product([own[axis] for axis in group]) for group in groups])
 
+    def again(self, *inputs: ir.Value | None, **changed: int) -> ir.Value:
+        """The operator with other inputs."""
+        given: dict[str, Any] = {**self.node.attributes, **changed}
+        return self.build.op(self.node.op_type, *inputs, **given)
+
     def unary(self) -> ir.Value:
-        return self.build.op(
-            self.node.op_type, self.data(self.node.inputs[0]), *self.node.inputs[1:], **self.node.attributes
-        )
+        return self.again(self.data(self.node.inputs[0]), *self.node.inputs[1:])
 
     def broadcast(self) -> ir.Value:
         axes = max(len(self.sizes(value)) for value in self.node.inputs)
         groups = self.alike([self.sizes(value) for value in self.node.inputs], axes)
         inputs = [self.merged(value, groups, axes) for value in self.node.inputs]
-        return self.build.op(self.node.op_type, *inputs, **self.node.attributes)
+        return self.again(*inputs)
 
     def expanded(self) -> ir.Value:
         whole = self.sizes(self.node.outputs[0])
@@ -173,7 +176,7 @@ class _Rewrite:
 
     def alike(self, sizes: Sequence[Sequence[int | None]], axes: int) -> Groups:
         """Neighbours that the same inputs have a size of their own in; the others are broadcast to it."""
-        padded = [[1] * (axes - len(size)) + list(size) for size in sizes]
+        padded = [_padded(size, axes) for size in sizes]
         kinds = [tuple(size[axis] == 1 for size in padded) for axis in range(axes)]
         for axis, kind in enumerate(kinds):
             if all(kind) and axis:  # of size 1 in all: it goes with any neighbour
@@ -210,8 +213,7 @@ class _Rewrite:
             inputs.append(self.build.constant(np.array(1, np.int64)))
         elif node.op_type == "Gather":
             inputs.append(self.data(node.inputs[1]))
-        given = {**node.attributes, **({} if node.op_type == "CumSum" else {"axis": ir.AttrInt64("axis", 1)})}
-        return self.build.op(node.op_type, *inputs, **given)
+        return self.again(*inputs, **({} if node.op_type == "CumSum" else {"axis": 1}))
 
     def transposed(self) -> ir.Value:
         """Axes that stay neighbours are one. Where too many are left, a few at a time are put in their places."""
@@ -254,6 +256,10 @@ class _Rewrite:
         shift = len(before)
         perm = [*range(shift), *(shift + ordered.index(piece) for piece in pieces)]
         return self.build.op("Transpose", flat, perm=perm)
+
+
+def _padded(sizes: Sequence[int | None], axes: int) -> list[int | None]:
+    return [*([1] * (axes - len(sizes))), *sizes]
 
 
 def _grouped(kinds: Sequence[Hashable]) -> Groups:
