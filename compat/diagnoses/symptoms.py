@@ -36,6 +36,9 @@ _WARNING = re.compile(
 )
 
 
+_INNER = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(ERROR|INTERNAL_ERROR|WARNING)\]")
+"""TensorRT's own level in a line that ONNX Runtime passes on, which it calls a warning whatever it is."""
+
 CASCADE = re.compile(
     r"""
       &&&&\ FAILED | [Ff]ailed\ to\ parse\ (?:the\ )?(?:onnx|ONNX)\ (?:file|model)\.?$ | Failure\ while\ parsing\ ONNX\ file
@@ -101,6 +104,8 @@ def severity(line: Line) -> str:
     """`error`, `warning` or nothing."""
     if line.level in ("E", "F"):
         return "error"
+    if inner := _INNER.search(line.text):
+        return {"E": "error", "I": "error", "W": "warning"}[inner[1][0]]
     if line.level == "W" or (
         ("arn" in line.text or "WARN" in line.text or "[W" in line.text) and _WARNING.search(line.text)
     ):
@@ -118,8 +123,28 @@ class Tracebacks:
         self._inside = False
         self._indent = 0
         self._source = False
+        self._last: re.Match[str] | None = None
+        self._code = ""
 
     def is_frame(self, text: str) -> bool:
+        if _CHECK in text:
+            return False
+        found = self._is_frame(text)
+        if named := _FRAME.match(text):
+            self._last, self._code = named, ""
+        elif found and self._last is not None and not self._code:
+            self._code = text.strip()
+        return found
+
+    def completed(self, text: str) -> str:
+        """An exception that has no message, with what says why it was raised: the code of the last frame, its file in its
+        package, and its function. Empty for any other line."""
+        if self._last is None or not self._code or not _BARE.match(text):
+            return ""
+        file = self._last["file"].replace("\\", "/").rpartition("-packages/")[2]
+        return f"{text}: {self._code} ({file.replace(' ', '_')}, in {self._last['function'] or '<module>'})"
+
+    def _is_frame(self, text: str) -> bool:
         indent = len(text) - len(text.lstrip())
         if "Traceback (most recent call last)" in text:
             self._inside, self._indent, self._source = True, indent, False
@@ -136,4 +161,7 @@ class Tracebacks:
         return self._inside
 
 
-_FRAME = re.compile(r"^ *File \"[^\"]{1,500}\", line \d+")
+_FRAME = re.compile(r"^ *File \"(?P<file>[^\"]{1,500})\", line \d+(?:, in (?P<function>[\w.<>]{1,200}))?")
+_BARE = re.compile(r"^(?:AssertionError|NotImplementedError)$")
+_CHECK = "Check failed: "
+"""TVM's own condition, which its older versions indent like code."""
