@@ -242,3 +242,29 @@ def test_layers_without_a_name_in_the_model_are_named_as_tensorrt_does(line, nod
     cause = diagnose(line).cause
     assert cause is not None
     assert (cause.node, cause.details.get("node number")) == (node, number)
+
+
+@pytest.mark.parametrize(
+    ("line", "cause", "details"),
+    [
+        (
+            "[TensorRT-LLM][ERROR] Assertion failed: The number of context tokens (8195) exceeds the limit value (8192)",
+            "trtllm-length",
+            {"what": "context tokens", "given": "8195", "limit": "8192"},
+        ),
+        (
+            "[TRT] [E] Error Code 4: Internal Error (x: kMIN dimensions in profile 0 are [1,9,3] but input has static dimensions [1,8,3].)",
+            "trt-profile-static-input",
+            {"profile": "0", "given": "[1,9,3]", "shape": "[1,8,3]"},
+        ),
+        (
+            "failed to load 'm' version 1: Invalid argument: model output must specify 'dims' for m",
+            "triton-configuration",
+            {"what": "output", "field": "dims"},
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_with_both_sides(line, cause, details):
+    found = diagnose(line).cause
+    assert found is not None
+    assert (found.id, found.details) == (cause, details)
