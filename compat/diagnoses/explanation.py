@@ -162,13 +162,14 @@ class _Reader:
         if self._tracebacks.is_frame(line.text):
             self._errors = True
             return
-        if whole := self._tracebacks.completed(line.text):
-            line = line._replace(text=whole)
         kind = severity(line)
         self._announced.read(line.number, line.text)
         if not kind and CODED.match(line.text) and self._announced.near(line.number).op:
             kind = "error"
         found = self._match(line, kind)
+        if found is None and (whole := self._tracebacks.completed(line.text)):
+            line = line._replace(text=whole)
+            found = self._match(line, kind)
         self._errors |= kind == "error"
         if found is not None:
             self._add(found)

@@ -137,11 +137,13 @@ class Tracebacks:
         return found
 
     def completed(self, text: str) -> str:
-        """An exception that has no message, with what says why it was raised: the code of the last frame, its file in its
-        package, and its function. Empty for any other line."""
-        if self._last is None or not self._code or not _BARE.match(text):
+        """An exception that has no message, or one that a fault in a package's code raises, with what says why: the code of
+        the last frame, its file in its package, and its function. Empty for any other line."""
+        if self._last is None or not self._code:
             return ""
-        file = self._last["file"].replace("\\", "/").rpartition("-packages/")[2]
+        _, package, file = self._last["file"].replace("\\", "/").rpartition("-packages/")
+        if not (_BARE.match(text) or (package and _FAULT.match(text))):
+            return ""
         return f"{text}: {self._code} ({file.replace(' ', '_')}, in {self._last['function'] or '<module>'})"
 
     def _is_frame(self, text: str) -> bool:
@@ -163,5 +165,8 @@ class Tracebacks:
 
 _FRAME = re.compile(r"^ *File \"(?P<file>[^\"]{1,500})\", line \d+(?:, in (?P<function>[\w.<>]{1,200}))?")
 _BARE = re.compile(r"^(?:AssertionError|NotImplementedError)$")
+_FAULT = re.compile(
+    r"^(?:AttributeError|IndexError|KeyError|NameError|TypeError|UnboundLocalError|ZeroDivisionError|UnicodeDecodeError): "
+)
 _CHECK = "Check failed: "
 """TVM's own condition, which its older versions indent like code."""

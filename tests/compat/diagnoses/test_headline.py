@@ -268,3 +268,33 @@ def test_what_does_not_fit_is_told_with_both_sides(line, cause, details):
     found = diagnose(line).cause
     assert found is not None
     assert (found.id, found.details) == (cause, details)
+
+
+@pytest.mark.parametrize(
+    ("file", "cause"),
+    [("/env/lib/python3.12/site-packages/onnxruntime/odd/calibrate.py", "python-fault"), ("/home/me/convert.py", None)],
+)
+def test_a_fault_in_the_code_of_a_package_is_told_with_the_code(file, cause):
+    """In a program's own code it is the program's, and the line says all that is known."""
+    explanation = diagnose(
+        f'Traceback (most recent call last):\n  File "{file}", line 7, in scale_of\n'
+        "    low = node.attribute[0].f\nIndexError: list index (0) out of range"
+    )
+    assert (explanation.cause.id if explanation.cause else None) == cause
+    if explanation.cause is not None:
+        details = explanation.cause.details
+        assert (details["code"], details["file"]) == ("low = node.attribute[0].f", "onnxruntime/odd/calibrate.py")
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "yolo.cpp:74: ICudaEngine* createEngine(IBuilder*): Assertion `engine != nullptr' failed.",
+        "TypeError: build() got an unexpected keyword argument 'engine'",
+    ],
+)
+def test_what_stops_the_program_later_does_not_hide_an_unknown_error(later):
+    explanation = diagnose(f"[TRT] [E] Error Code 2: Internal Error (odd thing)\n{later}")
+    assert explanation.cause is None
+    assert explanation.headline is not None
+    assert explanation.headline.message == "odd thing"
