@@ -74,7 +74,7 @@ class Request:
 
     def before(self, index: int) -> int | ir.Value:
         """The input's size along an axis."""
-        known = self.old[index]
+        known: int | None = self.old[index]
         if known is not None:
             return known
         return self.calc.value(self.calc.op("Gather", self.calc.op("Shape", self.x), np.array(index)))
@@ -82,7 +82,7 @@ class Request:
     def after(self, place: int) -> int | ir.Value:
         """The output's size along one of `axes`, by its place there. Raises NotApplicable where a policy decides on it."""
         op, index = self.calc.op, self.axes[place]
-        known = self.new[index]
+        known: int | None = self.new[index]
         if known is not None:
             return known
         if self.policy != "stretch":
