@@ -19,8 +19,8 @@ _HERE = [
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
         r"(?P<node>\(Unnamed Layer\* \d+\) \[\w+\]) ?: ?\w",  # a layer that the parser made for no node of the model
         r"implementation for node (?P<node>\{ForeignNode\[[^\]]{1,400}\]\})",
-        r"In node -?\d+ \(import(?!Model|Initializer|Input)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
-        r"In function import(?!Model|Initializer|Input)(?P<op>\w{1,80})",
+        r"In node -?\d+ \(import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
+        r"In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
         r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker
         r"\bin node \((?P<node>[^()]{1,300})\)",
         r"node with name '(?P<node>[^']{1,300})'",
@@ -33,7 +33,7 @@ _BEFORE = [
     for pattern in (
         r"While parsing node number \d+ \[(?P<op>[\w.:]{1,80})(?: -> \"(?P<node>[^\"]{0,300})\")?\]",
         r"Error converting operator (?P<op>\w{1,80}), with inputs",
-        r"ERROR: [^\s:]{1,200}:\d+ In function import(?!Model|Initializer|Input)(?P<op>\w{1,80})",
+        r"ERROR: [^\s:]{1,200}:\d+ In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
     )
 ]
 # what names the node of the message above it

@@ -14,6 +14,7 @@ ERROR_WORDS = (
 _ERROR = re.compile(
     r"""
       ^(?:\[TRT\]\ )?\[(?:E|!|F|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
+    | \bhad\ error:\  | \)\ -\ Assertion\ Error\ in\                             # perf_analyzer's threads; TensorRT up to 7
     | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\] | \[(?:E|F)\]\ (?:\[TRT\]|Error)
     | \[\ *(?:ERROR|CRITICAL|FATAL|error|fatal)\ *\] | ^\ *(?:ERROR|CRITICAL|FATAL)\ *\]   # loggers of other programs
     | Error\ Code:?\ ?\d+: | ^CMake\ Error | ^FAIL\ : | \bld:\ cannot\ find | \bUNAVAILABLE: | ^\ *what\(\): | \berror\ {0,3}:\ Instruction
@@ -56,6 +57,7 @@ CASCADE = re.compile(
     | ModelImporter\.cpp:\d+:\ (?:input|output|name|op_type|attribute|domain|doc_string)\b | because\ the\ network\ is\ not\ valid
     | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
     | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
+    | [Ff]ailed\ to\ (?:maintain\ requested\ inference\ load|retrieve\ results\ from\ inference\ request) | ^create\ engine\ failed
     | [Ee]xport\ failure | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,
@@ -141,7 +143,9 @@ class Tracebacks:
         the last frame, its file in its package, and its function. Empty for any other line."""
         if self._last is None or not self._code:
             return ""
-        _, package, file = self._last["file"].replace("\\", "/").rpartition("-packages/")
+        path = self._last["file"].replace("\\", "/")
+        package = _PACKAGE.match(path)
+        file = package["file"] if package else path.rpartition("/")[2]
         if not (_BARE.match(text) or (package and _FAULT.match(text))):
             return ""
         return f"{text}: {self._code} ({file.replace(' ', '_')}, in {self._last['function'] or '<module>'})"
@@ -168,5 +172,8 @@ _BARE = re.compile(r"^(?:AssertionError|NotImplementedError)$")
 _FAULT = re.compile(
     r"^(?:AttributeError|IndexError|KeyError|NameError|TypeError|UnboundLocalError|ZeroDivisionError|UnicodeDecodeError): "
 )
+_PACKAGE = re.compile(r".*(?:-packages|/python)/(?P<file>.+)")
+"""A package that is installed, or run from its sources as TVM is."""
+
 _CHECK = "Check failed: "
 """TVM's own condition, which its older versions indent like code."""
