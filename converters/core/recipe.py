@@ -113,7 +113,7 @@ class Recipe(BaseModel):
         "", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW, for_=LOWERED
     )
     metric: str = option(
-        "", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
+        "", "top1, map, miou, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
     )
     budget: float | None = option(
         None, "Largest loss of the metric: 0.5% is half a point of 100.", panel=LOW, amount="share", ge=0, for_=LOWERED
