@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from enginesmith.pipeline.api.doctor import doctor as doctor
     from enginesmith.pipeline.api.engine import Engine as Engine
     from enginesmith.pipeline.api.explain import explain as explain
+    from enginesmith.pipeline.api.migrate import migrate as migrate
     from enginesmith.pipeline.api.result import BuildError as BuildError
     from enginesmith.pipeline.api.result import Result as Result
     from enginesmith.pipeline.api.sensitivity import Sensitivity as Sensitivity
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from enginesmith.pipeline.job.contrast import Contrast as Contrast
     from enginesmith.pipeline.job.events import Event as Event
     from enginesmith.pipeline.job.manifest import Manifest as Manifest
+    from enginesmith.pipeline.job.migrate import Migration as Migration
 
 _PLACES = {
     "BuildError": "pipeline.api.result",
@@ -48,6 +50,7 @@ _PLACES = {
     "Event": "pipeline.job.events",
     "Explanation": "compat.diagnoses",
     "Manifest": "pipeline.job.manifest",
+    "Migration": "pipeline.job.migrate",
     "Recipe": "converters.core.recipe",
     "Result": "pipeline.api.result",
     "Sensitivity": "pipeline.api.sensitivity",
@@ -58,6 +61,7 @@ _PLACES = {
     "compare": "pipeline.api.compare",
     "doctor": "pipeline.api.doctor",
     "explain": "pipeline.api.explain",
+    "migrate": "pipeline.api.migrate",
     "sensitivity": "pipeline.api.sensitivity",
 }
 
@@ -70,6 +74,7 @@ __all__ = [
     "Event",
     "Explanation",
     "Manifest",
+    "Migration",
     "Recipe",
     "Result",
     "Sensitivity",
@@ -80,6 +85,7 @@ __all__ = [
     "compare",
     "doctor",
     "explain",
+    "migrate",
     "sensitivity",
 ]
 

@@ -275,6 +275,25 @@ def explain(
     raise typer.Exit(run_explain(log, model=model, for_=for_, fix=fix, as_json=json))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def migrate(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|COMMAND...",
+            help="A Python script, a notebook or a file with commands; or a command of trtexec, polygraphy, onnx2trt or "
+            "python, as it is typed.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the recipe here; several with numbers.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Say what a build of another tool is in TensorRT 11 and here, with a recipe; nothing is run. Exit 1 where something was not read."""
+    from enginesmith.pipeline.cli.migrate import run_migrate
+
+    raise typer.Exit(run_migrate(words, out=out, as_json=json))
+
+
 @cache_app.command("ls")
 def cache_ls(store: options.Store = None, json: options.Json = False) -> None:
     """List the artifacts, least recently used first."""

@@ -1,0 +1,316 @@
+"""What names and expressions of a Python script stand for, as far as its text says. Nothing of it is run.
+
+Known are literals, arithmetic on them, paths and strings made of them, names that were given such a value before (in the function, as
+its default, at its only kind of call, in the module, as an attribute of self), and the defaults of argparse.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import os.path
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "?", "__bool__": lambda self: False})()
+"""The value of what only running would tell. Compare with `is`."""
+DEPTH, LARGEST, LONGEST = 24, 1 << 64, 4096
+"""Names that are followed one after another; integers and texts that are made."""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Scope = Function | None
+BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Div: operator.truediv,
+    ast.LShift: operator.lshift,
+    ast.BitOr: operator.or_,
+}
+COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+    ast.Is: lambda a, b: a is b,
+    ast.IsNot: lambda a, b: a is not b,
+}
+CASTS: dict[str, Callable[[Any], Any]] = {
+    "int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "list": list,
+    "Path": str, "PurePath": str, "Dims4": tuple, "Dims": tuple,
+}  # fmt: skip
+
+
+class Constants:
+    """The names of one script. `given` are the words that follow the script's name where it was called."""
+
+    def __init__(self, tree: ast.Module, given: Sequence[str] = ()) -> None:
+        self.scopes: dict[ast.AST, Scope] = {}
+        self.assigned: dict[tuple[Scope, str], list[tuple[int, ast.expr]]] = {}
+        self.functions: dict[str, Function] = {}
+        self.calls: dict[str, list[ast.Call]] = {}
+        self.options: dict[str, Any] = {}
+        """Of argparse, by the attribute that holds it."""
+        self.flags: dict[str, tuple[str, bool]] = {}
+        """An option's own spelling to its attribute, and whether it takes no value."""
+        self._scan(tree, None)
+        self._take(given)
+
+    def value(self, node: ast.expr | None, scope: Scope, depth: int = 0) -> Any:
+        """What an expression is within a function (None: in the module); UNKNOWN where the text does not say."""
+        if node is None or depth > DEPTH:
+            return UNKNOWN
+        try:
+            found = self._value(node, scope, depth + 1)
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return UNKNOWN
+        if (isinstance(found, int) and abs(found) > LARGEST) or (isinstance(found, str) and len(found) > LONGEST):
+            return UNKNOWN
+        return found
+
+    def expression(self, node: ast.expr, scope: Scope) -> ast.expr:
+        """What a name was given, one step back; the expression itself where nothing is known."""
+        key = dotted(node)
+        found = self._assigned(key, scope, getattr(node, "lineno", 0)) if key else None
+        return node if found is None else found[1]
+
+    def _value(self, node: ast.expr, scope: Scope, depth: int) -> Any:
+        def inner(other: ast.expr) -> Any:
+            return self.value(other, scope, depth)
+
+        match node:
+            case ast.Constant():
+                return node.value
+            case ast.Name() | ast.Attribute():
+                return self._named(node, scope, depth)
+            case ast.Tuple() | ast.List() | ast.Set():
+                items = [inner(item) for item in node.elts]
+                return UNKNOWN if any(item is UNKNOWN for item in items) else tuple(items)
+            case ast.Dict():
+                pairs = [(inner(key), inner(value)) for key, value in zip(node.keys, node.values, strict=True) if key]
+                return {key: value for key, value in pairs if key is not UNKNOWN}
+            case ast.JoinedStr():
+                parts = [inner(part.value if isinstance(part, ast.FormattedValue) else part) for part in node.values]
+                return UNKNOWN if any(part is UNKNOWN for part in parts) else "".join(map(str, parts))
+            case ast.UnaryOp(op=ast.USub()):
+                return -inner(node.operand)
+            case ast.UnaryOp(op=ast.Not()):
+                operand = inner(node.operand)
+                return UNKNOWN if operand is UNKNOWN else not operand
+            case ast.BinOp():
+                return self._binary(node.op, inner(node.left), inner(node.right))
+            case ast.BoolOp():
+                return self._boolean(node.op, [inner(part) for part in node.values])
+            case ast.Compare(ops=[only], comparators=[other]):
+                left, right = inner(node.left), inner(other)
+                return UNKNOWN if left is UNKNOWN or right is UNKNOWN else COMPARE[type(only)](left, right)
+            case ast.IfExp():
+                test = inner(node.test)
+                return UNKNOWN if test is UNKNOWN else inner(node.body if test else node.orelse)
+            case ast.Subscript():
+                return inner(node.value)[inner(node.slice)]
+            case ast.Call():
+                return self._called(node, scope, depth)
+        return UNKNOWN
+
+    def _named(self, node: ast.Name | ast.Attribute, scope: Scope, depth: int) -> Any:
+        key = dotted(node)
+        if isinstance(node, ast.Attribute) and key.count(".") == 1 and node.attr in self.options:
+            return self.options[node.attr]
+        found = self._assigned(key, scope, node.lineno)
+        if found is not None:
+            return self.value(found[1], found[0], depth)
+        if scope is not None and isinstance(node, ast.Name):
+            return self._parameter(node.id, scope, depth)
+        return UNKNOWN
+
+    def _assigned(self, key: str, scope: Scope, line: int) -> tuple[Scope, ast.expr] | None:
+        """The assignment that holds for a name: the last one before it in the function, else in the module; of an attribute
+        any, wherever it stands."""
+        if not key:
+            return None
+        if "." in key:
+            everywhere = [(where, each[-1][1]) for (where, name), each in self.assigned.items() if name == key]
+            return everywhere[-1] if everywhere else None
+        for where in dict.fromkeys((scope, None)):
+            before = [entry for entry in self.assigned.get((where, key), []) if entry[0] <= line or where is not scope]
+            if before:
+                return where, before[-1][1]
+        return None
+
+    def _parameter(self, name: str, function: Function, depth: int) -> Any:
+        """What a function is called with, where all calls that can be read say the same; else its default."""
+        arguments = function.args
+        positional = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+        defaults = dict(zip(reversed(positional), reversed(arguments.defaults), strict=False))
+        defaults |= {
+            each.arg: default
+            for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+            if default is not None
+        }
+        if name not in (*positional, *(each.arg for each in arguments.kwonlyargs)):
+            return UNKNOWN
+        place = [each for each in positional if each not in ("self", "cls")]
+        told = []
+        for call in self.calls.get(function.name, []):
+            given = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+            if given is None and name in place and place.index(name) < len(call.args):
+                given = call.args[place.index(name)]
+            if given is not None:
+                told.append(self.value(given, self.scopes.get(call), depth))
+        known = [each for each in told if each is not UNKNOWN]
+        if known:
+            return known[0]
+        if told:
+            return UNKNOWN
+        return self.value(defaults.get(name), self.scopes.get(function), depth)
+
+    @staticmethod
+    def _binary(op: ast.operator, left: Any, right: Any) -> Any:
+        if left is UNKNOWN or right is UNKNOWN:
+            return UNKNOWN
+        if isinstance(op, ast.Div) and isinstance(left, str):
+            return str(PurePosixPath(left) / right)
+        if isinstance(op, ast.LShift | ast.Pow) and not (isinstance(right, int) and 0 <= right <= 64):
+            return UNKNOWN
+        if isinstance(op, ast.Pow):
+            return left**right if isinstance(left, int) and abs(left) <= 10 else UNKNOWN
+        if isinstance(op, ast.Mult) and not (isinstance(left, int | float) and isinstance(right, int | float)):
+            return UNKNOWN
+        return BINARY[type(op)](left, right)
+
+    @staticmethod
+    def _boolean(op: ast.boolop, values: list[Any]) -> Any:
+        known = [value for value in values if value is not UNKNOWN]
+        decided = [value for value in known if bool(value) is isinstance(op, ast.Or)]
+        if decided:
+            return decided[0]
+        return known[-1] if len(known) == len(values) else UNKNOWN
+
+    def _called(self, node: ast.Call, scope: Scope, depth: int) -> Any:
+        """Casts, paths, and methods of strings."""
+        name = dotted(node.func)
+        last = name.rpartition(".")[2]
+        arguments = [self.value(argument, scope, depth) for argument in node.args]
+        if any(argument is UNKNOWN for argument in arguments):
+            return UNKNOWN
+        if last in CASTS and len(arguments) == 1:
+            return CASTS[last](arguments[0])
+        if last in CASTS and arguments:  # Path("a", "b"), Dims4(1, 3, 224, 224)
+            return str(PurePosixPath(*arguments)) if last.endswith("Path") else tuple(arguments)
+        if name.endswith("path.join"):
+            return os.path.join(*arguments)
+        if name.endswith(("path.abspath", "path.expanduser", "path.realpath", "path.normpath")):
+            return arguments[0]
+        if name.endswith("path.splitext"):
+            return os.path.splitext(arguments[0])
+        if name.endswith("path.basename"):
+            return os.path.basename(arguments[0])
+        if name.endswith("path.dirname"):
+            return os.path.dirname(arguments[0])
+        if isinstance(node.func, ast.Attribute):
+            subject = self.value(node.func.value, scope, depth)
+            if isinstance(subject, str):
+                if last in (
+                    "replace",
+                    "strip",
+                    "rstrip",
+                    "lstrip",
+                    "lower",
+                    "upper",
+                    "split",
+                    "format",
+                    "removesuffix",
+                ):
+                    return getattr(subject, last)(*arguments)
+                if last in ("resolve", "absolute", "expanduser", "as_posix"):
+                    return subject
+                if last == "with_suffix":
+                    return str(PurePosixPath(subject).with_suffix(arguments[0]))
+            if isinstance(subject, dict) and last == "get":
+                return subject.get(*arguments)
+        return UNKNOWN
+
+    def _scan(self, node: ast.AST, scope: Scope) -> None:
+        """Note assignments, functions, calls and argparse's options."""
+        self.scopes[node] = scope
+        inner = scope
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.functions.setdefault(node.name, node)
+                inner = node
+            case ast.Assign():
+                for target in node.targets:
+                    self._assign(target, node.value, scope)
+            case ast.AnnAssign(value=ast.expr() as value):
+                self._assign(node.target, value, scope)
+            case ast.NamedExpr():
+                self._assign(node.target, node.value, scope)
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    if item.optional_vars is not None:
+                        self._assign(item.optional_vars, item.context_expr, scope)
+            case ast.Call():
+                self.calls.setdefault(dotted(node.func).rpartition(".")[2], []).append(node)
+                if isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+                    self._option(node)
+        for child in ast.iter_child_nodes(node):
+            self._scan(child, inner)
+
+    def _assign(self, target: ast.expr, value: ast.expr, scope: Scope) -> None:
+        if isinstance(target, ast.Tuple | ast.List):
+            if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+                for each, own in zip(target.elts, value.elts, strict=True):
+                    self._assign(each, own, scope)
+            return
+        if key := dotted(target):
+            self.assigned.setdefault((scope, key), []).append((target.lineno, value))
+
+    def _option(self, call: ast.Call) -> None:
+        names = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        if not names:
+            return
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+        long = next((name for name in names if name.startswith("--")), names[0])
+        destination = self.value(keywords.get("dest"), None)
+        attribute = destination if isinstance(destination, str) else long.lstrip("-").replace("-", "_")
+        action = self.value(keywords.get("action"), None)
+        switch = action in ("store_true", "store_false")
+        default = self.value(keywords.get("default"), None)
+        if "default" not in keywords:
+            default = action == "store_false" if switch else UNKNOWN
+        self.options.setdefault(attribute, default)
+        for name in names:
+            self.flags[name] = (attribute, switch)
+
+    def _take(self, given: Sequence[str]) -> None:
+        """The values that were given on the command line."""
+        left = list(given)
+        positional = [attribute for name, (attribute, _) in self.flags.items() if not name.startswith("-")]
+        while left:
+            word = left.pop(0)
+            name, equals, value = word.partition("=")
+            if name in self.flags:
+                attribute, switch = self.flags[name]
+                if switch:
+                    self.options[attribute] = not self.options.get(attribute, False)
+                else:
+                    text = value if equals else left.pop(0) if left else ""
+                    self.options[attribute] = int(text) if text.isdigit() else text
+            elif not word.startswith("-") and positional:
+                self.options[positional.pop(0)] = word
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c`; empty for what is no such name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return ""

@@ -1,0 +1,187 @@
+"""Shell scripts, and files with commands in them: the commands that build engines, with the variables that they use.
+
+Nothing is run. A variable has the value that a literal assignment before gave it, or its default (`${1:-8}`); of a loop's values
+the first is taken; what a command's output would be is not known, and its option is told as not read where that matters.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from enginesmith.compat.migrations import onnx2trt, polygraphy, trtexec
+from enginesmith.compat.migrations.reading import Job, Reading, Unread
+
+TOOLS = {"trtexec": trtexec.read, "polygraphy": polygraphy.read, "onnx2trt": onnx2trt.read}
+"""The command's own name, without folder and `.exe`, and what reads its words."""
+NAMES = re.compile(r"(?:[\w./\\:~${}-]*[/\\])?(trtexec|polygraphy|onnx2trt)(?:\.exe)?", re.IGNORECASE)
+"""A word that is such a command."""
+VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=]([^{}]*))?\}|(\w+))")
+ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+|local\s+|set\s+|ENV\s+|ARG\s+)?([A-Za-z_]\w*)\s*[:?]?=\s*(.*)")
+LOOP = re.compile(r"for\s+(\w+)\s+in\s+(.+?)\s*(?:;|$)")
+OPERATOR = re.compile(r"[;|&<>()]+")
+NESTED = re.compile(r"\$\([^()]*\)|`[^`]*`")
+UNKNOWN = "\N{HORIZONTAL ELLIPSIS}"
+"""Stands in a word for what only running would tell."""
+FENCE = "```"
+PROMPT = re.compile(r"\s*(?:[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
+
+
+@dataclass
+class _Line:
+    number: int
+    text: str
+
+
+@dataclass
+class _Variables:
+    values: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+    """Of a loop's variable, the values that were not taken."""
+
+    def fill(self, text: str) -> str:
+        """With the values of what is known; UNKNOWN for the rest."""
+
+        def one(found: re.Match[str]) -> str:
+            name = found[1] or found[3]
+            default = self.fill(found[2]) if found[2] else UNKNOWN
+            return self.values.get(name, default)
+
+        return VARIABLE.sub(one, NESTED.sub(UNKNOWN, text))
+
+
+def read(text: str, reading: Reading, first: int = 1, variables: _Variables | None = None) -> None:
+    """Add the jobs of all commands in a text whose first line has the number `first`, and what was not read of them."""
+    variables = variables or _Variables()
+    commented = []
+    for line in _lines(text, first):
+        stripped = line.text.strip()
+        if stripped.startswith(("#", "//", "REM ", "rem ", "::")):
+            inner = stripped.lstrip("#/ ")
+            if NAMES.match(inner) and " -" in inner:
+                commented.append(line.number)
+            continue
+        if loop := LOOP.search(stripped):
+            _loop(loop, variables)
+        _read_commands(line, variables, reading)
+        if assigned := ASSIGNMENT.fullmatch(stripped.removesuffix(";")):
+            _assign(assigned, variables)
+    for number in commented:
+        if not reading.jobs:
+            reading.unread.append(Unread(number, "", "a command in a comment"))
+
+
+def read_words(words: list[str], line: int, reading: Reading, others: Mapping[str, str] | None = None) -> bool:
+    """Add the job of a command that is in words already. False where none of them is a command that is known."""
+    for place, word in enumerate(words):
+        found = NAMES.fullmatch(word)
+        if found is None:
+            continue
+        name = found[1].lower()
+        rest = words[place + 1 :]
+        if not rest or (name == "polygraphy" and not polygraphy.known(rest[0])):
+            continue
+        job = Job(tool=name, line=line, text=shlex.join(words[place:]))
+        TOOLS[name](rest, job, reading.unread)
+        for variable, left in (others or {}).items():
+            reading.unread.append(Unread(line, f"${variable}", f"a loop: its other values are {left}"))
+        reading.jobs.append(job)
+        return True
+    return False
+
+
+def _read_commands(line: _Line, variables: _Variables, reading: Reading) -> None:
+    """Each command of a line, up to an operator of the shell."""
+    if not NAMES.search(line.text) and not _called_by_variable(line.text, variables):
+        return
+    used = {found[1] or found[3] for found in VARIABLE.finditer(line.text)}
+    others = {name: left for name, left in variables.others.items() if name in used}
+    text = variables.fill(PROMPT.sub("", line.text, count=1))
+    try:
+        words = _split(text)
+    except ValueError as error:
+        if NAMES.search(text) and "--" in text:
+            reading.unread.append(Unread(line.number, text.strip(), f"it can't be split into words: {error}"))
+        return
+    for command in _commands(words):
+        if not read_words(command, line.number, reading, others):
+            for word in command:  # bash -c "trtexec ..."
+                if " " in word and NAMES.search(word) and "--" in word:
+                    read(word, reading, line.number, variables)
+
+
+def _called_by_variable(text: str, variables: _Variables) -> bool:
+    return any(
+        NAMES.fullmatch(variables.values.get(found[1] or found[3], "")) is not None for found in VARIABLE.finditer(text)
+    )
+
+
+def _split(text: str) -> list[str]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";|&<>")
+    lexer.whitespace_split = True
+    lexer.commenters = "#" if re.search(r"\s#\s", text) else ""
+    if re.search(r"\w:\\|\\bin\\", text):  # a Windows path
+        lexer.escape = ""
+    return list(lexer)
+
+
+def _commands(words: list[str]) -> Iterator[list[str]]:
+    """Words up to each operator; what is read from, written to is no word of the command."""
+    command: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif OPERATOR.fullmatch(word):
+            if word[0] in "<>":
+                skip = True
+                if command and command[-1] in ("1", "2"):
+                    command.pop()
+            elif word in ("&>", "|&", ">&"):
+                skip = word != "|&"
+            else:
+                yield command
+                command = []
+        else:
+            command.append(word)
+    yield command
+
+
+def _assign(assigned: re.Match[str], variables: _Variables) -> None:
+    """A name and its literal value: an array has its first one."""
+    name, raw = assigned[1], assigned[2].strip()
+    raw = raw.removeprefix("(").removesuffix(")")
+    filled = variables.fill(raw)
+    try:
+        words = shlex.split(filled, comments=True)
+    except ValueError:
+        return
+    variables.values[name] = " ".join(words) if raw.startswith(('"', "'")) else (words[0] if words else "")
+    variables.others.pop(name, None)
+
+
+def _loop(loop: re.Match[str], variables: _Variables) -> None:
+    try:
+        first, *others = shlex.split(variables.fill(loop[2])) or [""]
+    except ValueError:
+        return
+    variables.values[loop[1]] = first
+    if others:
+        variables.others[loop[1]] = ", ".join(others)
+
+
+def _lines(text: str, first: int) -> Iterator[_Line]:
+    """Lines, with those that go on in the next one joined; a fence's are lines like others."""
+    joined, start = "", 0
+    for number, raw in enumerate(text.splitlines(), first):
+        line = raw.rstrip()
+        start = start or number
+        if line.endswith(("\\", " ^", " `")) and not line.endswith(FENCE):
+            joined += line[:-1] + " "
+            continue
+        yield _Line(start, joined + line)
+        joined, start = "", 0
+    if joined:
+        yield _Line(start, joined)
