@@ -11,7 +11,7 @@ import operator
 import os.path
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "?", "__bool__": lambda self: False})()
 """The value of what only running would tell. Compare with `is`."""
@@ -46,18 +46,33 @@ CASTS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+Arm = tuple[ast.expr, bool]
+"""The test of an `if`, and which of its arms."""
+
+
+class Assigned(NamedTuple):
+    """What a name was given, at which line and under which conditions."""
+
+    line: int
+    value: ast.expr
+    arms: tuple[Arm, ...]
+
+
 class Constants:
     """The names of one script. `given` are the words that follow the script's name where it was called."""
 
     def __init__(self, tree: ast.Module, given: Sequence[str] = ()) -> None:
         self.scopes: dict[ast.AST, Scope] = {}
-        self.assigned: dict[tuple[Scope, str], list[tuple[int, ast.expr]]] = {}
+        self.assigned: dict[tuple[Scope, str], list[Assigned]] = {}
+        self.several: dict[tuple[str, str], list[Any]] = {}
+        """Of a function and its argument, what it is called with where that is not always the same."""
         self.functions: dict[str, Function] = {}
         self.calls: dict[str, list[ast.Call]] = {}
         self.options: dict[str, Any] = {}
         """Of argparse, by the attribute that holds it."""
         self.flags: dict[str, tuple[str, bool]] = {}
         """An option's own spelling to its attribute, and whether it takes no value."""
+        self._arms: tuple[Arm, ...] = ()
         self._scan(tree, None)
         self._take(given)
 
@@ -76,8 +91,8 @@ class Constants:
     def expression(self, node: ast.expr, scope: Scope) -> ast.expr:
         """What a name was given, one step back; the expression itself where nothing is known."""
         key = dotted(node)
-        found = self._assigned(key, scope, getattr(node, "lineno", 0)) if key else None
-        return node if found is None else found[1]
+        entries = self._entries(key, scope, getattr(node, "lineno", 0)) if key else []
+        return entries[-1][1].value if entries else node
 
     def _value(self, node: ast.expr, scope: Scope, depth: int) -> Any:
         def inner(other: ast.expr) -> Any:
@@ -122,26 +137,40 @@ class Constants:
         key = dotted(node)
         if isinstance(node, ast.Attribute) and key.count(".") == 1 and node.attr in self.options:
             return self.options[node.attr]
-        found = self._assigned(key, scope, node.lineno)
-        if found is not None:
-            return self.value(found[1], found[0], depth)
-        if scope is not None and isinstance(node, ast.Name):
-            return self._parameter(node.id, scope, depth)
+        entries = self._entries(key, scope, node.lineno)
+        for where, entry in reversed(entries):
+            holds = [self._holds(arm, where, depth) for arm in entry.arms]
+            if any(each is False for each in holds):
+                continue
+            return UNKNOWN if any(each is UNKNOWN for each in holds) else self.value(entry.value, where, depth)
+        while scope is not None and isinstance(node, ast.Name) and not entries:
+            if node.id in parameters(scope):
+                return self._parameter(node.id, scope, depth)
+            scope = self.scopes.get(scope)
         return UNKNOWN
 
-    def _assigned(self, key: str, scope: Scope, line: int) -> tuple[Scope, ast.expr] | None:
-        """The assignment that holds for a name: the last one before it in the function, else in the module; of an attribute
-        any, wherever it stands."""
+    def _holds(self, arm: Arm, scope: Scope, depth: int) -> Any:
+        """Does the condition of an arm hold? UNKNOWN where the text does not say."""
+        test = self.value(arm[0], scope, depth)
+        return UNKNOWN if test is UNKNOWN else bool(test) is arm[1]
+
+    def _entries(self, key: str, scope: Scope, line: int) -> list[tuple[Scope, Assigned]]:
+        """The assignments that a name may be of, the last one last: those before it in the function, else in the ones around it,
+        else in the module; of an attribute all, wherever they stand. Those in a function that is around hold at any line.
+        """
         if not key:
-            return None
+            return []
         if "." in key:
-            everywhere = [(where, each[-1][1]) for (where, name), each in self.assigned.items() if name == key]
-            return everywhere[-1] if everywhere else None
-        for where in dict.fromkeys((scope, None)):
-            before = [entry for entry in self.assigned.get((where, key), []) if entry[0] <= line or where is not scope]
-            if before:
-                return where, before[-1][1]
-        return None
+            return [
+                (where, entry) for (where, name), entries in self.assigned.items() if name == key for entry in entries
+            ]
+        where = scope
+        while True:
+            entries = self.assigned.get((where, key), [])
+            before = [(where, entry) for entry in entries if entry.line <= line or where is not scope]
+            if before or where is None or (where is scope and key in parameters(where)):
+                return before
+            where = self.scopes.get(where)
 
     def _parameter(self, name: str, function: Function, depth: int) -> Any:
         """What a function is called with, where all calls that can be read say the same; else its default."""
@@ -165,6 +194,8 @@ class Constants:
                 told.append(self.value(given, self.scopes.get(call), depth))
         known = [each for each in told if each is not UNKNOWN]
         if known:
+            if others := [each for each in dict.fromkeys(map(repr, known)) if each != repr(known[0])]:
+                self.several[function.name, name] = others
             return known[0]
         if told:
             return UNKNOWN
@@ -195,7 +226,7 @@ class Constants:
     def _called(self, node: ast.Call, scope: Scope, depth: int) -> Any:
         """Casts, paths, and methods of strings."""
         name = dotted(node.func)
-        last = name.rpartition(".")[2]
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else name
         arguments = [self.value(argument, scope, depth) for argument in node.args]
         if any(argument is UNKNOWN for argument in arguments):
             return UNKNOWN
@@ -240,6 +271,15 @@ class Constants:
         """Note assignments, functions, calls and argparse's options."""
         self.scopes[node] = scope
         inner = scope
+        if isinstance(node, ast.If):
+            self._scan(node.test, scope)
+            around = self._arms
+            for arm, body in ((True, node.body), (False, node.orelse)):
+                self._arms = (*around, (node.test, arm))
+                for statement in body:
+                    self._scan(statement, scope)
+            self._arms = around
+            return
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.functions.setdefault(node.name, node)
@@ -259,17 +299,24 @@ class Constants:
                 self.calls.setdefault(dotted(node.func).rpartition(".")[2], []).append(node)
                 if isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
                     self._option(node)
+        around = self._arms
+        self._arms = () if inner is not scope else around
         for child in ast.iter_child_nodes(node):
             self._scan(child, inner)
+        self._arms = around
 
     def _assign(self, target: ast.expr, value: ast.expr, scope: Scope) -> None:
         if isinstance(target, ast.Tuple | ast.List):
             if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
                 for each, own in zip(target.elts, value.elts, strict=True):
                     self._assign(each, own, scope)
+            else:
+                for place, each in enumerate(target.elts):
+                    item = ast.Subscript(value=value, slice=ast.Constant(value=place), ctx=ast.Load())
+                    self._assign(each, ast.copy_location(item, value), scope)
             return
         if key := dotted(target):
-            self.assigned.setdefault((scope, key), []).append((target.lineno, value))
+            self.assigned.setdefault((scope, key), []).append(Assigned(target.lineno, value, self._arms))
 
     def _option(self, call: ast.Call) -> None:
         names = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
@@ -304,6 +351,12 @@ class Constants:
                     self.options[attribute] = int(text) if text.isdigit() else text
             elif not word.startswith("-") and positional:
                 self.options[positional.pop(0)] = word
+
+
+def parameters(function: Function) -> list[str]:
+    """The names of a function's arguments."""
+    arguments = function.args
+    return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
 
 def dotted(node: ast.AST) -> str:

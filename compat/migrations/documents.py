@@ -26,6 +26,8 @@ def read(text: str, suffix: str, given: Sequence[str] = ()) -> Reading:
         _python(text, reading, given)
     else:
         shell.read(text, reading)
+    if not reading.jobs and suffix == PYTHON:
+        shell.read(text, reading)  # what its comments and docstrings say
     return reading
 
 

@@ -42,7 +42,10 @@ def read(words: list[str], job: Job, unread: list[Unread]) -> None:
                 job.add(job.line, " ".join([name, *values]), fact, " ".join(values))
         elif not word.startswith("-") and not model:
             model = word
-            job.add(job.line, word, facts("trtexec")[MODEL], word)
+            script = word.endswith(".py")
+            job.add(job.line, word, facts("trtexec")[MODEL], "" if script else word)
+            if script:
+                unread.append(Unread(job.line, word, "a script that makes the network: migrate it by itself"))
         else:
             unread.append(Unread(job.line, word, "no option of polygraphy run or convert"))
     loads = model.endswith(ENGINES) or "engine" in _of(job, "--model-type")

@@ -16,6 +16,8 @@ ENGINE = "engine"
 LOADERS = {"NetworkFromOnnxPath", "network_from_onnx_path", "OnnxFromPath", "onnx_from_path"}
 CONFIGS = {"CreateConfig", "create_config"}
 SAVERS = {"SaveEngine", "save_engine"}
+EXAMPLES = {"zeros", "ones", "rand", "randn", "empty"}
+"""Functions of torch whose arguments are sizes."""
 RENAMED = {
     "calibrator": "--calibration-cache",
     "profiles": "--trt-min-shapes",
@@ -66,6 +68,8 @@ def _call(node: ast.Call, library: str, job: Job, unread: list[Unread], constant
     said: tuple[tuple[str, str], ...] = ()
     if head.means == "model":
         said = (("model", _yolo(node, constants, scope)),)
+    elif library == "torch2trt" and len(node.args) > 1:
+        said = tuple(("profile", text) for text in _examples(node.args[1], constants, scope))
     job.add(node.lineno, f"{dotted(node.func)}(…)", head, said=said)
     for name, value in _keywords(node, constants, scope):
         fact = known.get(f"{library}.{name}")
@@ -107,6 +111,19 @@ def _inputs(value: ast.expr, constants: Constants, scope: Scope) -> Iterator[str
             three = [given.get(f"{side}_shape", fixed) for side in ("min", "opt", "max")]
             if all(python_values.sizes_of(sides) for sides in three):
                 yield sizes.written({"": (three[0], three[1], three[2])})
+
+
+def _examples(value: ast.expr, constants: Constants, scope: Scope) -> list[str]:
+    """The sizes of an only input that is given as an example: `[torch.zeros((1, 3, 224, 224)).cuda()]`."""
+    if not isinstance(value, ast.List | ast.Tuple) or len(value.elts) != 1:
+        return []
+    found = constants.expression(value.elts[0], scope)
+    for each in ast.walk(found):
+        if isinstance(each, ast.Call) and dotted(each.func).rpartition(".")[2] in EXAMPLES:
+            given = [constants.value(argument, scope) for argument in each.args]
+            text = python_values.sizes_of(given[0] if len(given) == 1 else tuple(given))
+            return [text] if text else []
+    return []
 
 
 def _yolo(node: ast.Call, constants: Constants, scope: Scope) -> str:

@@ -13,7 +13,7 @@ from enginesmith.compat.migrations.facts import Fact, facts, same_names
 from enginesmith.compat.migrations.python_kinds import kind
 from enginesmith.compat.migrations.reading import Job, Part, Reading, Unread
 
-GENERIC = {"execute", "precision", "shape", "get_shape", "parse", "flags", "name", "refittable"}
+GENERIC = {"execute", "precision", "shape", "get_shape", "parse", "flags", "name", "refittable", "max_batch_size"}
 """Names that other libraries have too: they count where the object is known to be TensorRT's."""
 ONLY_READ = {"clear_flag", "get_flag", "is_device_type_set"}
 BUILDS = {"build_engine", "build_cuda_engine", "build_serialized_network", "build_engine_with_config"}
@@ -41,7 +41,10 @@ def read(text: str, reading: Reading, given: Sequence[str] = ()) -> None:
     reader = _Reader(job, reading, constants, text.splitlines())
     reader.visit_all(tree.body, ())
     python_libraries.read(tree, job, reading.unread, constants)
-    _settle(job, tree, constants)
+    _settle(job)
+    for (function, name), others in constants.several.items():
+        reason = f"it is called several times, and the first holds; its other values are {', '.join(others)}"
+        reading.unread.append(Unread(constants.functions[function].lineno, f"{function}({name}=…)", reason))
     if job.parts:
         reading.jobs.insert(0, job)
 
@@ -269,7 +272,7 @@ class _Reader:
             self.reading.unread.append(entry)
 
 
-def _settle(job: Job, tree: ast.Module, constants: Constants) -> None:
+def _settle(job: Job) -> None:
     """What follows from the whole: does it build, and had its network a batch of its own?"""
     names = {part.fact.name.rpartition(".")[2] for part in job.parts}
     libraries = {"torch2trt", "compile", "export", "EngineFromNetwork"}

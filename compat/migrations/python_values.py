@@ -16,6 +16,7 @@ CACHES = re.compile(
     r".*\.(cache|calib|calibration|table|flatbuffer|cal)|.*(calib|cache)[^/]*\.(bin|txt|data)", re.IGNORECASE
 )
 """Names of files that hold ranges."""
+OPENERS = {"os.open", "io.open", "codecs.open", "gzip.open"}
 READS = {"read", "read_bytes", "SerializeToString"}
 LAYER_TYPES = {
     "CONVOLUTION": "Conv", "DECONVOLUTION": "ConvTranspose", "SOFTMAX": "Softmax", "MATRIX_MULTIPLY": "MatMul",
@@ -41,7 +42,7 @@ def called(
     if fact.means == "model":
         path = _path(call.args[0], scope, constants) if call.args else UNKNOWN
         if not isinstance(path, str):
-            return (("model", ""),), f"which file: {ONLY_RUNNING}"
+            return (("model", ""),), f"which file is parsed: {ONLY_RUNNING}"
         return (("model", path),), ""
     if fact.means == "layers":
         return layers(call.args[-1] if call.args else None, tests), ""
@@ -137,7 +138,9 @@ def _path(node: ast.expr, scope: Scope, constants: Constants, depth: int = 0) ->
         return known
     if isinstance(node, ast.Call):
         name = dotted(node.func)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in READS:
+        own = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if own in READS or (own == "open" and isinstance(node.func, ast.Attribute) and name not in OPENERS):
+            assert isinstance(node.func, ast.Attribute)
             return _path(node.func.value, scope, constants, depth + 1)
         if node.args and (name in ("open", "str", "Path") or name.rpartition(".")[2] in ("load", "open", "read_file")):
             return _path(node.args[0], scope, constants, depth + 1)

@@ -18,6 +18,8 @@ TOOLS = {"trtexec": trtexec.read, "polygraphy": polygraphy.read, "onnx2trt": onn
 """The command's own name, without folder and `.exe`, and what reads its words."""
 NAMES = re.compile(r"(?:[\w./\\:~${}-]*[/\\])?(trtexec|polygraphy|onnx2trt)(?:\.exe)?", re.IGNORECASE)
 """A word that is such a command."""
+OTHER_VARIABLE = re.compile(r"\$\{[^{}]*\}|\$[@*#\d!?]")
+QUOTED = re.compile(r"`([^`]+)`|\$\(([^()]+)\)")
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=]([^{}]*))?\}|(\w+))")
 ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+|local\s+|set\s+|ENV\s+|ARG\s+)?([A-Za-z_]\w*)\s*[:?]?=\s*(.*)")
 LOOP = re.compile(r"for\s+(\w+)\s+in\s+(.+?)\s*(?:;|$)")
@@ -49,28 +51,28 @@ class _Variables:
             default = self.fill(found[2]) if found[2] else UNKNOWN
             return self.values.get(name, default)
 
-        return VARIABLE.sub(one, NESTED.sub(UNKNOWN, text))
+        return OTHER_VARIABLE.sub(UNKNOWN, VARIABLE.sub(one, NESTED.sub(UNKNOWN, text)))
 
 
 def read(text: str, reading: Reading, first: int = 1, variables: _Variables | None = None) -> None:
     """Add the jobs of all commands in a text whose first line has the number `first`, and what was not read of them."""
     variables = variables or _Variables()
-    commented = []
+    commented, depth = [], 0
     for line in _lines(text, first):
         stripped = line.text.strip()
         if stripped.startswith(("#", "//", "REM ", "rem ", "::")):
             inner = stripped.lstrip("#/ ")
-            if NAMES.match(inner) and " -" in inner:
-                commented.append(line.number)
+            if NAMES.search(inner) and " -" in inner:
+                commented += [""] * (line.number - 1 - len(commented)) + [inner]
             continue
         if loop := LOOP.search(stripped):
             _loop(loop, variables)
         _read_commands(line, variables, reading)
+        depth += bool(re.match(r"(if|case)\b", stripped)) - bool(re.match(r"(fi|esac)\b", stripped))
         if assigned := ASSIGNMENT.fullmatch(stripped.removesuffix(";")):
-            _assign(assigned, variables)
-    for number in commented:
-        if not reading.jobs:
-            reading.unread.append(Unread(number, "", "a command in a comment"))
+            _assign(assigned, variables, under_condition=depth > 0)
+    if not reading.jobs and commented:  # of nothing else: what it was built by
+        read("\n".join(commented), reading, 1, variables)
 
 
 def read_words(words: list[str], line: int, reading: Reading, others: Mapping[str, str] | None = None) -> bool:
@@ -86,7 +88,7 @@ def read_words(words: list[str], line: int, reading: Reading, others: Mapping[st
         job = Job(tool=name, line=line, text=shlex.join(words[place:]))
         TOOLS[name](rest, job, reading.unread)
         for variable, left in (others or {}).items():
-            reading.unread.append(Unread(line, f"${variable}", f"a loop: its other values are {left}"))
+            reading.unread.append(Unread(line, f"${variable}", f"one value is taken; it has others: {left}"))
         reading.jobs.append(job)
         return True
     return False
@@ -96,6 +98,10 @@ def _read_commands(line: _Line, variables: _Variables, reading: Reading) -> None
     """Each command of a line, up to an operator of the shell."""
     if not NAMES.search(line.text) and not _called_by_variable(line.text, variables):
         return
+    for quoted in QUOTED.finditer(line.text):
+        inner = quoted[1] or quoted[2]
+        if NAMES.match(inner) and " -" in inner:
+            read(inner, reading, line.number, variables)
     used = {found[1] or found[3] for found in VARIABLE.finditer(line.text)}
     others = {name: left for name, left in variables.others.items() if name in used}
     text = variables.fill(PROMPT.sub("", line.text, count=1))
@@ -139,8 +145,8 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
                 skip = True
                 if command and command[-1] in ("1", "2"):
                     command.pop()
-            elif word in ("&>", "|&", ">&"):
-                skip = word != "|&"
+            elif word in ("&>", ">&", "&>>"):
+                skip = True
             else:
                 yield command
                 command = []
@@ -149,8 +155,8 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
     yield command
 
 
-def _assign(assigned: re.Match[str], variables: _Variables) -> None:
-    """A name and its literal value: an array has its first one."""
+def _assign(assigned: re.Match[str], variables: _Variables, *, under_condition: bool) -> None:
+    """A name and its literal value: an array has its first one. Under a condition the value before is another one that it has."""
     name, raw = assigned[1], assigned[2].strip()
     raw = raw.removeprefix("(").removesuffix(")")
     filled = variables.fill(raw)
@@ -158,8 +164,11 @@ def _assign(assigned: re.Match[str], variables: _Variables) -> None:
         words = shlex.split(filled, comments=True)
     except ValueError:
         return
+    before = variables.values.get(name)
     variables.values[name] = " ".join(words) if raw.startswith(('"', "'")) else (words[0] if words else "")
     variables.others.pop(name, None)
+    if under_condition and before is not None and before != variables.values[name]:
+        variables.others[name] = before or "nothing"
 
 
 def _loop(loop: re.Match[str], variables: _Variables) -> None:

@@ -75,7 +75,8 @@ class Asked:
             return {"precision": "int8", "rest": half or "fp32", **self._calibration(), **self._kept("int8")}
         if half:
             return {"precision": half, **self._kept(half)}
-        if self.job.told("cache") or self.job.told("calibrator"):
+        asked = any(said == ("precision", "int8") for part in self.job.parts for said in part.said)
+        if (self.job.told("cache") or self.job.told("calibrator")) and not asked:
             self.notes.append("it has a calibrator or its cache, and does not ask for int8: both had no effect")
         if self.job.told("layers"):
             self.notes.append("types of single layers had no effect without a lower precision")
@@ -92,6 +93,8 @@ class Asked:
                 if not part.taken:
                     self.notes.append(f"{value} where {part.where}, which by its own defaults is not so")
                 elif any(_exclude(part.where, other) for other in conditions):
+                    if value in chosen:
+                        continue
                     self.notes.append(f"{value} in another case: where {part.where}")
                 else:
                     if part.where and not part.sure:
@@ -185,9 +188,11 @@ class Asked:
     def _batch(self, shape: str) -> None:
         batches = [value for value in self.job.told("batch") if value.isdigit()]
         largest = max(map(int, batches), default=0)
-        if largest > 1 and not shape:
+        if largest > 1 and ".." not in shape:
+            nothing = any(part.fact.name.startswith("OnnxParser.") for part in self.job.parts)
             self.notes.append(
                 f"a batch of up to {largest}: give `shape` with it, such as x:1..{largest}..{largest}x3x224x224"
+                + (" (max_batch_size has no effect on an ONNX file)" if nothing else "")
             )
         elif "implicit" in {key for part in self.job.parts for key, _ in part.said} and not shape:
             self.notes.append("its network had no dimension for the batch: `shape` has one, the first")
