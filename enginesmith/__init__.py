@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from enginesmith.pipeline.api.result import Result as Result
     from enginesmith.pipeline.api.sensitivity import Sensitivity as Sensitivity
     from enginesmith.pipeline.api.sensitivity import sensitivity as sensitivity
+    from enginesmith.pipeline.api.upgrade import upgrade as upgrade
     from enginesmith.pipeline.job.contrast import Contrast as Contrast
     from enginesmith.pipeline.job.events import Event as Event
     from enginesmith.pipeline.job.manifest import Manifest as Manifest
     from enginesmith.pipeline.job.migrate import Migration as Migration
+    from enginesmith.pipeline.job.upgrade import Upgrade as Upgrade
 
 _PLACES = {
     "BuildError": "pipeline.api.result",
@@ -54,6 +56,7 @@ _PLACES = {
     "Recipe": "converters.core.recipe",
     "Result": "pipeline.api.result",
     "Sensitivity": "pipeline.api.sensitivity",
+    "Upgrade": "pipeline.job.upgrade",
     "UserError": "converters.core.errors",
     "__version__": "pipeline",
     "bisect": "pipeline.api.bisect",
@@ -63,6 +66,7 @@ _PLACES = {
     "explain": "pipeline.api.explain",
     "migrate": "pipeline.api.migrate",
     "sensitivity": "pipeline.api.sensitivity",
+    "upgrade": "pipeline.api.upgrade",
 }
 
 __all__ = [
@@ -78,6 +82,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Sensitivity",
+    "Upgrade",
     "UserError",
     "__version__",
     "bisect",
@@ -87,6 +92,7 @@ __all__ = [
     "explain",
     "migrate",
     "sensitivity",
+    "upgrade",
 ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enginesmith.compat.migrations import python_values, sizes
 from enginesmith.compat.migrations.constants import UNKNOWN, Constants, Scope, dotted
 from enginesmith.compat.migrations.facts import Fact, facts
-from enginesmith.compat.migrations.reading import Job, Unread
+from enginesmith.compat.migrations.reading import Job, Reading, Unread
 
 TORCH_TENSORRT = ("torch_tensorrt", "torchtrt", "trtorch")
 ENGINE = "engine"
@@ -36,46 +36,50 @@ ENUMERATED = {
 }
 
 
-def read(tree: ast.Module, job: Job, unread: list[Unread], constants: Constants) -> None:
-    """Add the parts of each call of these libraries."""
+def read(tree: ast.Module, job: Job, reading: Reading, constants: Constants) -> None:
+    """Add a job for each call of a library that builds by itself; what Polygraphy's API is given is of the script's own `job`."""
+    unread = reading.unread
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name, scope = dotted(node.func), constants.scopes.get(node)
-        head, _, last = name.rpartition(".")
+        head = name.rpartition(".")[0]
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else name
         if last == "torch2trt":
-            _call(node, "torch2trt", job, unread, constants, scope)
+            _call(node, "torch2trt", reading, constants, scope)
         elif head.partition(".")[0] in TORCH_TENSORRT and last in ("compile", "convert_method_to_trt_engine"):
-            _call(node, "torch_tensorrt", job, unread, constants, scope)
+            _call(node, "torch_tensorrt", reading, constants, scope)
         elif last == "export" and _keyword(node, "format", scope, constants) == ENGINE:
-            _call(node, "YOLO.export", job, unread, constants, scope)
+            _call(node, "YOLO.export", reading, constants, scope)
         elif last in CONFIGS:
             _polygraphy(node, job, unread, constants, scope)
         elif last in LOADERS and node.args:
             path = constants.value(node.args[0], scope)
             said = (("model", path if isinstance(path, str) else ""),)
             job.add(node.lineno, ast.unparse(node), facts("trtexec")["--onnx"], said=said)
-        elif last == "Profile" or (isinstance(node.func, ast.Attribute) and last == "add" and _of_profile(node)):
+        elif last == "add" and _of_profile(node):
             _profile(node, job, unread, constants, scope)
         elif last in SAVERS:
             job.add(node.lineno, ast.unparse(node)[:100], facts("trtexec")["--saveEngine"])
 
 
-def _call(node: ast.Call, library: str, job: Job, unread: list[Unread], constants: Constants, scope: Scope) -> None:
+def _call(node: ast.Call, library: str, reading: Reading, constants: Constants, scope: Scope) -> None:
     """The call itself, and each of its keywords; of a dict that is spread, those that are literal."""
     known = facts("python")
+    job = Job("python", node.lineno, f"{ast.unparse(node.func)}(\N{HORIZONTAL ELLIPSIS})")
+    reading.jobs.append(job)
     head = known.get(library) or known[f"{library}.compile"]
     said: tuple[tuple[str, str], ...] = ()
     if head.means == "model":
         said = (("model", _yolo(node, constants, scope)),)
     elif library == "torch2trt" and len(node.args) > 1:
         said = tuple(("profile", text) for text in _examples(node.args[1], constants, scope))
-    job.add(node.lineno, f"{dotted(node.func)}(…)", head, said=said)
+    job.add(node.lineno, job.text, head, said=said)
     for name, value in _keywords(node, constants, scope):
         fact = known.get(f"{library}.{name}")
         text = f"{name}={ast.unparse(value)}"
         if fact is None:
-            unread.append(Unread(node.lineno, text, f"no argument of {library} that is known here"))
+            reading.unread.append(Unread(node.lineno, text, f"no argument of {library} that is known here"))
             continue
         job.add(node.lineno, text, fact, said=_said(fact, value, constants, scope))
 
@@ -158,8 +162,6 @@ def _of_profile(node: ast.Call) -> bool:
 
 
 def _profile(node: ast.Call, job: Job, unread: list[Unread], constants: Constants, scope: Scope) -> None:
-    if not _of_profile(node):
-        return
     given = {keyword.arg: constants.value(keyword.value, scope) for keyword in node.keywords}
     name = constants.value(node.args[0], scope) if node.args else given.get("name", UNKNOWN)
     three = [given[side] for side in ("min", "opt", "max")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ BUILDS = {"build_engine", "build_cuda_engine", "build_serialized_network", "buil
 OLD = "9.3"
 """The last release without an explicit batch."""
 LONG = 120
+FORMAT = re.compile(r"%[a-z]|\{[^{}]*\}")
+"""What a string is formatted by."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def read(text: str, reading: Reading, given: Sequence[str] = ()) -> None:
     job = Job("python", 1, "")
     reader = _Reader(job, reading, constants, text.splitlines())
     reader.visit_all(tree.body, ())
-    python_libraries.read(tree, job, reading.unread, constants)
+    python_libraries.read(tree, job, reading, constants)
     _settle(job)
     for (function, name), others in constants.several.items():
         reason = f"it is called several times, and the first holds; its other values are {', '.join(others)}"
@@ -225,8 +228,8 @@ class _Reader:
             words = [self._word(each, scope) for each in node.elts]
             if any(shell.NAMES.fullmatch(word) for word in words):
                 shell.read_words(words, line, self.reading)
-        elif isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp) and isinstance(
-            parents.get(node), ast.Call | ast.Assign | None
+        elif isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call) and isinstance(
+            parents.get(node), ast.Call | ast.Assign | ast.keyword | None
         ):
             text = self._word(node, scope)
             if " -" in text and shell.NAMES.match(text.strip()):
@@ -241,6 +244,10 @@ class _Reader:
             return "".join(self._word(part, scope) for part in parts)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             return self._word(node.left, scope) + self._word(node.right, scope)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+            return FORMAT.sub(shell.UNKNOWN, self._word(node.left, scope))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+            return FORMAT.sub(shell.UNKNOWN, self._word(node.func.value, scope))
         return shell.UNKNOWN
 
     def _add(
@@ -275,8 +282,7 @@ class _Reader:
 def _settle(job: Job) -> None:
     """What follows from the whole: does it build, and had its network a batch of its own?"""
     names = {part.fact.name.rpartition(".")[2] for part in job.parts}
-    libraries = {"torch2trt", "compile", "export", "EngineFromNetwork"}
-    job.builds = bool(names & (BUILDS | libraries)) or any(key == "model" for part in job.parts for key, _ in part.said)
+    job.builds = bool(names & BUILDS) or any(key == "model" for part in job.parts for key, _ in part.said)
     old = any(part.fact.last and _older(part.fact.last) for part in job.parts)
     parses_onnx = any(part.fact.name.startswith("OnnxParser.") for part in job.parts)
     for place, part in enumerate(job.parts):

@@ -28,7 +28,7 @@ NESTED = re.compile(r"\$\([^()]*\)|`[^`]*`")
 UNKNOWN = "\N{HORIZONTAL ELLIPSIS}"
 """Stands in a word for what only running would tell."""
 FENCE = "```"
-PROMPT = re.compile(r"\s*(?:[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
+PROMPT = re.compile(r"^\s*(?:[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
 
 
 @dataclass
@@ -57,7 +57,8 @@ class _Variables:
 def read(text: str, reading: Reading, first: int = 1, variables: _Variables | None = None) -> None:
     """Add the jobs of all commands in a text whose first line has the number `first`, and what was not read of them."""
     variables = variables or _Variables()
-    commented, depth = [], 0
+    commented: list[str] = []
+    depth = 0
     for line in _lines(text, first):
         stripped = line.text.strip()
         if stripped.startswith(("#", "//", "REM ", "rem ", "::")):
