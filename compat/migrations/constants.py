@@ -73,6 +73,8 @@ class Constants:
         self.flags: dict[str, tuple[str, bool]] = {}
         """An option's own spelling to its attribute, and whether it takes no value."""
         self._arms: tuple[Arm, ...] = ()
+        self._arms_of: dict[ast.AST, tuple[Arm, ...]] = {}
+        """Of the names that are read, the conditions that they stand under."""
         self._scan(tree, None)
         self._take(given)
 
@@ -139,7 +141,8 @@ class Constants:
             return self.options[node.attr]
         entries = self._entries(key, scope, node.lineno)
         for where, entry in reversed(entries):
-            holds = [self._holds(arm, where, depth) for arm in entry.arms]
+            own = self._arms_of.get(node, ())
+            holds = [self._holds(arm, where, depth) for arm in entry.arms if arm not in own]
             if any(each is False for each in holds):
                 continue
             return UNKNOWN if any(each is UNKNOWN for each in holds) else self.value(entry.value, where, depth)
@@ -280,6 +283,8 @@ class Constants:
                     self._scan(statement, scope)
             self._arms = around
             return
+        if isinstance(node, ast.Name | ast.Attribute):
+            self._arms_of[node] = self._arms
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.functions.setdefault(node.name, node)

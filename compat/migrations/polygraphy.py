@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from enginesmith.compat.migrations.facts import Fact, facts
 from enginesmith.compat.migrations.reading import Job, Unread
 
@@ -73,4 +75,4 @@ def _name_data(job: Job) -> None:
     for place, part in enumerate(job.parts):
         if part.said and part.said[0][0] == "data" and ":" not in part.value:
             said = (("data", f"{part.value}:{function}"),)
-            job.parts[place] = type(part)(part.line, part.text, part.fact, part.value, said, part.where, part.taken)
+            job.parts[place] = replace(part, said=said)

@@ -29,9 +29,13 @@ FORMAT = re.compile(r"%[a-z]|\{[^{}]*\}")
 class Condition:
     """An `if` around a statement: its test, which arm, and whether it is known to hold."""
 
-    test: str
+    test: ast.expr
     arm: bool
     holds: object
+
+    @property
+    def text(self) -> str:
+        return ast.unparse(self.test) if self.arm else f"not ({ast.unparse(self.test)})"
 
 
 def read(text: str, reading: Reading, given: Sequence[str] = ()) -> None:
@@ -55,7 +59,7 @@ def read(text: str, reading: Reading, given: Sequence[str] = ()) -> None:
 class _Reader:
     def __init__(self, job: Job, reading: Reading, constants: Constants, lines: list[str]) -> None:
         self.job, self.reading, self.constants, self.lines = job, reading, constants, lines
-        self.facts, self.same = facts("python"), same_names()
+        self.facts, self.same, self.options = facts("python"), same_names(), facts("trtexec")
         self.by_name: dict[str, list[Fact]] = {}
         for name, fact in self.facts.items():
             if "." in name and name[0] in "BIORUC" and name.count(".") == 1:
@@ -69,9 +73,8 @@ class _Reader:
         if isinstance(node, ast.If):
             self._expressions([node.test], conditions)
             holds = self.constants.value(node.test, self.constants.scopes.get(node))
-            test = ast.unparse(node.test)
-            self.visit_all(node.body, (*conditions, Condition(test, True, holds)))
-            self.visit_all(node.orelse, (*conditions, Condition(test, False, holds)))
+            self.visit_all(node.body, (*conditions, Condition(node.test, True, holds)))
+            self.visit_all(node.orelse, (*conditions, Condition(node.test, False, holds)))
             return
         blocks = [value for _, value in ast.iter_fields(node) if isinstance(value, list)]
         inner = [each for block in blocks for each in block if isinstance(each, ast.stmt)]
@@ -107,6 +110,9 @@ class _Reader:
         self, node: ast.Attribute, parents: dict[ast.AST, ast.AST], conditions: tuple[Condition, ...]
     ) -> None:
         name = dotted(node)
+        if name.startswith("uff.") and name in self.facts:
+            self._add(node, self.facts[name], conditions)
+            return
         *_, owner, own = ("", *name.split(".")) if name else ("", "", node.attr)
         if owner in self.same and owner[0].isupper() and owner not in ("Builder", "Runtime"):
             self._member(node, owner, own, parents, conditions)
@@ -194,7 +200,7 @@ class _Reader:
         statement = self.lines[node.lineno - 1].strip() if node.lineno <= len(self.lines) else ast.unparse(node)
         if fact.means == "layers":
             tests = [each.test for each in conditions if each.arm]
-            said = python_values.layers(value, tests)
+            said = python_values.layers(value, tests, scope, self.constants)
             self._add(node, fact, conditions, text=statement, said=said)
         elif fact.means == "profile":
             sizes = python_values.sizes_of(known)
@@ -205,8 +211,8 @@ class _Reader:
             said = () if known is None else python_values.calibrator(value, scope, self.constants)
             self._add(node, fact, conditions, text=statement, said=said)
         elif fact.means.startswith(("precision=", "constraints=")):
-            test = ast.unparse(value) if value is not None and known is UNKNOWN else ""
-            more = (*conditions, Condition(test, True, UNKNOWN)) if test else conditions
+            unsure = value is not None and known is UNKNOWN
+            more = (*conditions, Condition(value, True, UNKNOWN)) if unsure and value else conditions
             self._add(node, fact, more, text=statement, sets=known is UNKNOWN or bool(known))
         elif fact.means == "batch" and isinstance(known, int):
             self._add(node, fact, conditions, text=statement, said=(("batch", str(known)),))
@@ -224,16 +230,26 @@ class _Reader:
         """A command that the script starts: words in a list, or a line."""
         line = getattr(node, "lineno", 1)
         scope = self.constants.scopes.get(node)
+        if isinstance(node, ast.Call):
+            self._added(node, scope)
         if isinstance(node, ast.List) and node.elts:
-            words = [self._word(each, scope) for each in node.elts]
-            if any(shell.NAMES.fullmatch(word) for word in words):
-                shell.read_words(words, line, self.reading)
+            shell.read_words([self._word(each, scope) for each in node.elts], line, self.reading)
         elif isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call) and isinstance(
             parents.get(node), ast.Call | ast.Assign | ast.keyword | None
         ):
             text = self._word(node, scope)
             if " -" in text and shell.NAMES.match(text.strip()):
                 shell.read(text, self.reading, line)
+
+    def _added(self, node: ast.Call, scope: Scope) -> None:
+        """Options that are added to a command: `command.append("--fp16")`."""
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("append", "extend"):
+            for argument in node.args:
+                for each in argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]:
+                    word = self._word(each, scope)
+                    if word.partition("=")[0] in self.options:
+                        reason = "an option of trtexec that is added to a command: add it where it holds"
+                        self.reading.unread.append(Unread(node.lineno, word, reason))
 
     def _word(self, node: ast.expr, scope: Scope) -> str:
         value = self.constants.value(node, scope)
@@ -266,10 +282,11 @@ class _Reader:
             said = (meaning,) if sets and meaning is not None and meaning[1] else ()
         if not sets:
             said = ()
-        where = " and ".join(each.test if each.arm else f"not ({each.test})" for each in conditions if each.test)
+        where = " and ".join(each.text for each in conditions)
+        arms = tuple((ast.unparse(each.test), each.arm) for each in conditions)
         taken = all(each.holds is UNKNOWN or bool(each.holds) is each.arm for each in conditions)
         sure = all(each.holds is not UNKNOWN for each in conditions)
-        part = Part(getattr(node, "lineno", 1), _short(shown), fact, "", said, _short(where), taken, sure)
+        part = Part(getattr(node, "lineno", 1), _short(shown), fact, "", said, _short(where), taken, arms, sure)
         if part not in self.job.parts:
             self.job.parts.append(part)
 

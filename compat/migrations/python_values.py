@@ -31,7 +31,7 @@ ONLY_RUNNING = "only running it would tell"
 
 
 def called(
-    call: ast.Call, fact: Fact, scope: Scope, constants: Constants, tests: Sequence[str]
+    call: ast.Call, fact: Fact, scope: Scope, constants: Constants, tests: Sequence[ast.expr]
 ) -> tuple[Said | None, str]:
     """What a call sets, None for what the fact says itself; and why it could not be read, empty where it could."""
     own = fact.name.rpartition(".")[2]
@@ -45,7 +45,7 @@ def called(
             return (("model", ""),), f"which file is parsed: {ONLY_RUNNING}"
         return (("model", path),), ""
     if fact.means == "layers":
-        return layers(call.args[-1] if call.args else None, tests), ""
+        return layers(call.args[-1] if call.args else None, tests, scope, constants), ""
     if fact.means == "foreign":
         path = next(
             (value for value in (constants.value(each, scope) for each in call.args) if isinstance(value, str)), ""
@@ -65,10 +65,10 @@ def sizes_of(value: Any) -> str | None:
     return sizes.written({"": (value, value, value)})
 
 
-def layers(value: ast.expr | None, tests: Sequence[str]) -> Said:
+def layers(value: ast.expr | None, tests: Sequence[ast.expr], scope: Scope, constants: Constants) -> Said:
     """`PATTERN:TYPE` for each pattern that the conditions around name; none where they name none."""
     dtype = TYPES.get(dotted(value).rpartition(".")[2].lower(), "") if value is not None else ""
-    patterns = [pattern for test in tests for pattern in _patterns(test)]
+    patterns = [pattern for test in tests for pattern in _patterns(test, scope, constants)]
     return tuple(("layers", f"{pattern}:{dtype or '?'}") for pattern in dict.fromkeys(patterns)) or (
         ("layers", f":{dtype or '?'}"),
     )
@@ -148,21 +148,17 @@ def _path(node: ast.expr, scope: Scope, constants: Constants, depth: int = 0) ->
     return UNKNOWN if found is node else _path(found, scope, constants, depth + 1)
 
 
-def _patterns(test: str) -> Iterator[str]:
+def _patterns(test: ast.expr, scope: Scope, constants: Constants) -> Iterator[str]:
     """Patterns of names and operators in a condition such as `'norm' in layer.name`."""
-    tree = ast.parse(test, mode="eval")
-    for node in ast.walk(tree):
+    for node in ast.walk(test):
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             left, op, right = node.left, node.ops[0], node.comparators[0]
-            if isinstance(op, ast.In) and isinstance(left, ast.Constant) and isinstance(left.value, str):
+            known, names = constants.value(left, scope), constants.value(right, scope)
+            if isinstance(op, ast.In) and isinstance(known, str):
                 if dotted(right).endswith("name"):
-                    yield f"*{left.value}*"
+                    yield f"*{known}*"
             elif dotted(left).endswith("name") and isinstance(op, ast.Eq | ast.In):
-                yield from (
-                    each.value
-                    for each in ast.walk(right)
-                    if isinstance(each, ast.Constant) and isinstance(each.value, str)
-                )
+                yield from (each for each in (names if isinstance(names, tuple) else (names,)) if isinstance(each, str))
             elif dotted(left).endswith("type") and isinstance(op, ast.Eq | ast.In):
                 for each in ast.walk(right):
                     if isinstance(each, ast.Attribute) and each.attr in LAYER_TYPES:

@@ -20,8 +20,14 @@ class Part:
     """The condition that it stands under."""
     taken: bool = True
     """False where the script's own defaults say that the condition does not hold."""
+    arms: tuple[tuple[str, bool], ...] = ()
+    """The tests of the conditions, and which of their arms."""
     sure: bool = True
     """True where nothing but the script's text decides that it is taken."""
+
+    def excludes(self, other: Part) -> bool:
+        """Do they stand in different arms of one condition?"""
+        return any((test, not arm) in other.arms for test, arm in self.arms)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ OPERATOR = re.compile(r"[;|&<>()]+")
 NESTED = re.compile(r"\$\([^()]*\)|`[^`]*`")
 UNKNOWN = "\N{HORIZONTAL ELLIPSIS}"
 """Stands in a word for what only running would tell."""
+OWN = ("--onnx=", "--saveEngine=", "--loadEngine=")
+"""Options that a command is known for trtexec by, where its name is not known."""
 FENCE = "```"
-PROMPT = re.compile(r"^\s*(?:[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
+PROMPT = re.compile(r"^\s*(?:[=*-]*[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
 
 
 @dataclass
@@ -78,13 +80,16 @@ def read(text: str, reading: Reading, first: int = 1, variables: _Variables | No
 
 def read_words(words: list[str], line: int, reading: Reading, others: Mapping[str, str] | None = None) -> bool:
     """Add the job of a command that is in words already. False where none of them is a command that is known."""
+    named = any(NAMES.fullmatch(word) for word in words)
     for place, word in enumerate(words):
-        found = NAMES.fullmatch(word)
-        if found is None:
-            continue
-        name = found[1].lower()
         rest = words[place + 1 :]
-        if not rest or (name == "polygraphy" and not polygraphy.known(rest[0])):
+        found = NAMES.fullmatch(word)
+        if found is None and (named or place or UNKNOWN not in word or not _of_trtexec(rest)):
+            continue
+        name = found[1].lower() if found else "trtexec"
+        if name == "polygraphy" and not (rest and polygraphy.known(rest[0])):
+            continue
+        if name != "polygraphy" and not any(each.startswith("-") or UNKNOWN in each for each in rest):  # a sentence
             continue
         job = Job(tool=name, line=line, text=shlex.join(words[place:]))
         TOOLS[name](rest, job, reading.unread)
@@ -95,13 +100,19 @@ def read_words(words: list[str], line: int, reading: Reading, others: Mapping[st
     return False
 
 
+def _of_trtexec(words: list[str]) -> bool:
+    """Are there options that only trtexec has, whatever the command is called?"""
+    return any(word.startswith(OWN) for word in words)
+
+
 def _read_commands(line: _Line, variables: _Variables, reading: Reading) -> None:
     """Each command of a line, up to an operator of the shell."""
-    if not NAMES.search(line.text) and not _called_by_variable(line.text, variables):
+    unnamed = line.text.lstrip(" \t\"'").startswith("$") and any(option in line.text for option in OWN)
+    if not (unnamed or NAMES.search(line.text) or _called_by_variable(line.text, variables)):
         return
     for quoted in QUOTED.finditer(line.text):
         inner = quoted[1] or quoted[2]
-        if NAMES.match(inner) and " -" in inner:
+        if NAMES.search(inner) and " -" in inner:
             read(inner, reading, line.number, variables)
     used = {found[1] or found[3] for found in VARIABLE.finditer(line.text)}
     others = {name: left for name, left in variables.others.items() if name in used}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 Dims = tuple[int, ...]
 Ranges = dict[str, tuple[Dims, Dims, Dims]]
 """Of each input the smallest sizes, those to optimize for, and the largest ones."""
-PLAIN = re.compile(r"[^\s,;:={}]+")
+PLAIN = re.compile(r"[^\s,;={}]+")
 """Names that our grammar takes."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from enginesmith.compat.migrations import calibration_cache, sizes
-from enginesmith.compat.migrations.reading import Job
+from enginesmith.compat.migrations.reading import Job, Part
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.job.shapes import parse_shapes
 
@@ -85,21 +85,21 @@ class Asked:
     def _chosen(self) -> list[str]:
         """Precisions that hold together: of those that exclude each other, as arms of one `if` do, the first."""
         chosen: list[str] = []
-        conditions: list[str] = []
+        before: list[Part] = []
         for part in self.job.parts:
             for key, value in part.said:
                 if key != "precision" or not value:
                     continue
                 if not part.taken:
                     self.notes.append(f"{value} where {part.where}, which by its own defaults is not so")
-                elif any(_exclude(part.where, other) for other in conditions):
+                elif any(part.excludes(other) for other in before):
                     if value in chosen:
                         continue
                     self.notes.append(f"{value} in another case: where {part.where}")
                 else:
                     if part.where and not part.sure:
                         self.notes.append(f"{value} where {part.where}; the recipe takes it so")
-                    conditions.append(part.where)
+                    before.append(part)
                     chosen.append(value)
         self.notes = list(dict.fromkeys(self.notes))
         return chosen
@@ -232,11 +232,3 @@ def _method(text: str) -> str:
         if "legacy" in lowered or lowered == "percentile"
         else "entropy"
     )
-
-
-def _exclude(one: str, other: str) -> bool:
-    """Are two conditions arms of the same `if`?"""
-    if not one or not other:
-        return False
-    first, second = set(one.split(" and ")), set(other.split(" and "))
-    return any(f"not ({each})" in second for each in first) or any(f"not ({each})" in first for each in second)

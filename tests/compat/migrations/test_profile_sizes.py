@@ -30,16 +30,17 @@ def test_what_trtexec_and_polygraphy_say_is_the_same_in_ours(dims: list[list[int
         ("x:1x3", "", "x:8x3", "x:1..8..8x3"),
         ("x:1x3", "x:2x3", "", "x:1..2..2x3"),
         ("x:1", "x:2", "x:4", "x:1..2..4"),
-        ("", "'in:0':1x3,mask:scalar", "", "in:0:1x3"),
+        ("", "'in:0':1x3,mask:scalar", "", "in:0:1x3 mask:scalar"),
     ],
 )
 def test_what_is_left_out_follows(low: str, best: str, high: str, text: str) -> None:
-    merged = sizes.merge(sizes.parse(low), sizes.parse(best), sizes.parse(high))
-    if "in:0" in text:
-        with pytest.raises(ValueError, match="can't be given by --shape"):
-            sizes.written(merged)
-    else:
-        assert sizes.written(merged) == text
+    assert sizes.written(sizes.merge(sizes.parse(low), sizes.parse(best), sizes.parse(high))) == text
+    assert len(parse_shapes(text)) == text.count(" ") + 1
+
+
+def test_a_name_that_ours_has_no_form_for_is_told() -> None:
+    with pytest.raises(ValueError, match="can't be given by --shape"):
+        sizes.written({"a name": ((1,), (1,), (1,))})
 
 
 @pytest.mark.parametrize("text", ["x", "x:1x-1", "x:axb", "x:1x3x"])
