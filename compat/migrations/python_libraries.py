@@ -26,14 +26,10 @@ RENAMED = {
 }
 """Arguments of CreateConfig whose option has another name."""
 ENUMERATED = {
-    "half": "fp16",
-    "float16": "fp16",
-    "int8": "int8",
-    "bfloat16": "bf16",
-    "float": "",
-    "float32": "",
-    "fp8": "fp8",
-}
+    "half": "fp16", "float16": "fp16", "fp16": "fp16", "16": "fp16", "w16a16": "fp16",
+    "int8": "int8", "8": "int8", "w8a8": "int8", "bfloat16": "bf16", "fp8": "fp8",
+}  # fmt: skip
+"""Types of torch, and ultralytics' names, of those that are no float32."""
 
 
 def read(tree: ast.Module, job: Job, reading: Reading, constants: Constants) -> None:
@@ -94,9 +90,7 @@ def _said(fact: Fact, value: ast.expr, constants: Constants, scope: Scope) -> tu
         return ((key, own),)
     if key == "precision":  # a set of types
         names = [dotted(each).rpartition(".")[2] for each in ast.walk(value) if isinstance(each, ast.Attribute)]
-        names += [
-            each.value for each in ast.walk(value) if isinstance(each, ast.Constant) and isinstance(each.value, str)
-        ]
+        names += [str(each.value) for each in ast.walk(value) if isinstance(each, ast.Constant)]
         return tuple((key, ENUMERATED[name]) for name in dict.fromkeys(names) if ENUMERATED.get(name))
     if key == "profile" and fact.name == "YOLO.export.imgsz":
         pair = known if isinstance(known, tuple) else (known, known)

@@ -30,7 +30,7 @@ UNKNOWN = "\N{HORIZONTAL ELLIPSIS}"
 OWN = ("--onnx=", "--saveEngine=", "--loadEngine=")
 """Options that a command is known for trtexec by, where its name is not known."""
 FENCE = "```"
-PROMPT = re.compile(r"^\s*(?:[=*-]*[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
+PROMPT = re.compile(r"^\s*(?:!\s*|[=*-]*[$>]\s+|\w+@[\w.-]+:\S*[$#]\s+|-\s+|RUN\s+|CMD\s+|@|[A-Z]:\\[^>]*>\s*)")
 
 
 @dataclass
@@ -91,13 +91,19 @@ def read_words(words: list[str], line: int, reading: Reading, others: Mapping[st
             continue
         if name != "polygraphy" and not any(each.startswith("-") or UNKNOWN in each for each in rest):  # a sentence
             continue
-        job = Job(tool=name, line=line, text=shlex.join(words[place:]))
+        rest = [_trimmed(each) for each in rest]
+        job = Job(tool=name, line=line, text=shlex.join([word, *rest]))
         TOOLS[name](rest, job, reading.unread)
         for variable, left in (others or {}).items():
             reading.unread.append(Unread(line, f"${variable}", f"one value is taken; it has others: {left}"))
         reading.jobs.append(job)
         return True
     return False
+
+
+def _trimmed(word: str) -> str:
+    """Without what closes the sentence or the call around a command."""
+    return word.rstrip("),;:'\"") if word.count(")") > word.count("(") or word.startswith("--") else word
 
 
 def _of_trtexec(words: list[str]) -> bool:
@@ -171,15 +177,24 @@ def _assign(assigned: re.Match[str], variables: _Variables, *, under_condition: 
     """A name and its literal value: an array has its first one. Under a condition the value before is another one that it has."""
     name, raw = assigned[1], assigned[2].strip()
     raw = raw.removeprefix("(").removesuffix(")")
-    filled = variables.fill(raw)
     try:
-        words = shlex.split(filled, comments=True)
+        words = shlex.split(variables.fill(raw), comments=True)
     except ValueError:
         return
+    more = [found for found in map(ASSIGNMENT.fullmatch, words[1:]) if found]
+    if more and len(more) == len(words) - 1:  # local a=1 b=2
+        for found in more:
+            _set(found[1], found[2], variables, under_condition=under_condition)
+        words = words[:1]
+    value = " ".join(words) if raw.startswith(('"', "'")) else (words[0] if words else "")
+    _set(name, value, variables, under_condition=under_condition)
+
+
+def _set(name: str, value: str, variables: _Variables, *, under_condition: bool) -> None:
     before = variables.values.get(name)
-    variables.values[name] = " ".join(words) if raw.startswith(('"', "'")) else (words[0] if words else "")
+    variables.values[name] = value
     variables.others.pop(name, None)
-    if under_condition and before is not None and before != variables.values[name]:
+    if under_condition and before is not None and before != value:
         variables.others[name] = before or "nothing"
 
 

@@ -29,7 +29,7 @@ def parse_bracketed(words: Iterable[str]) -> dict[str, Dims]:
     for word in words:
         bracketed = re.fullmatch(r"(?:(.*):)?[\[(]([^\])]*)[\])]", word)
         older = re.fullmatch(r"(.*),([\dx]+)", word)
-        plain = re.fullmatch(r"(.*):([\dx]+)", word)
+        plain = re.fullmatch(r"(?:(.*):)?(\d[\dx]*)", word)
         match = bracketed or older or plain
         if match is None:
             raise ValueError(f"{word!r} is no NAME:[1,3,224,224]")

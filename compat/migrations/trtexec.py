@@ -31,7 +31,8 @@ def read(words: list[str], job: Job, unread: list[Unread]) -> None:
             if not equals and left and not left[0].startswith("-"):
                 value = left.pop(0)
             _valued(fact, name, value, job, unread)
-    job.builds = bool(job.parts) and not job.told("load")
+    named = {part.fact.name for part in job.parts}
+    job.builds = bool(named) and "--help" not in named and not job.told("load")
 
 
 def _valued(fact: Fact, name: str, value: str, job: Job, unread: list[Unread]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ PLACEHOLDER = "model.onnx"
 HALVES = ("fp16", "bf16")
 NARROW = ("fp8", "int4", "fp4")
 """Precisions that no recipe has."""
+Parse = Callable[[str], dict[str, sizes.Dims]]
 FLOATS = {"float32": "fp32", "float": "fp32", "float16": "fp16", "half": "fp16"}
 
 
@@ -157,10 +159,10 @@ class Asked:
         return {"keep": ",".join(dict.fromkeys(patterns))} if patterns else {}
 
     def _shape(self) -> str:
-        parse = sizes.parse_bracketed if self.job.tool == "polygraphy" else _parse_listed
+        parse: Parse = _parse_bracketed if self.job.tool == "polygraphy" else sizes.parse
         shapes = [text for text in self.job.told("profile") if text]
         try:
-            low, best, high = (_merged(parse, self.job.told(side)) for side in ("min", "opt", "max"))
+            low, best, high = (self._merged(parse, side) for side in ("min", "opt", "max"))
             text = sizes.written(sizes.merge(low, best, high))
             if text:
                 shapes.insert(0, text)
@@ -172,6 +174,15 @@ class Asked:
             return ""
         self._batch(joined)
         return joined
+
+    def _merged(self, parse: Parse, side: str) -> dict[str, sizes.Dims]:
+        """The first that is said of each input; others are of further profiles."""
+        found: dict[str, sizes.Dims] = {}
+        for text in self.job.told(side):
+            for name, dims in parse(text).items():
+                if found.setdefault(name, dims) != dims:
+                    self.notes.append(f"an engine has one profile; another one's {side} it has: {text}")
+        return found
 
     def _first_profile(self, shapes: list[str]) -> str:
         """Sizes of all inputs; of a second profile of an input nothing, which is told."""
@@ -210,17 +221,8 @@ class Asked:
             made["measure"] = 0.0
 
 
-def _parse_listed(texts: list[str]) -> dict[str, sizes.Dims]:
-    return sizes.parse(",".join(texts))
-
-
-def _merged(parse: Any, texts: list[str]) -> dict[str, sizes.Dims]:
-    found: dict[str, sizes.Dims] = {}
-    for text in texts:
-        words = text.split() if parse is sizes.parse_bracketed else [text]
-        for name, dims in parse(words).items():
-            found.setdefault(name, dims)
-    return found
+def _parse_bracketed(text: str) -> dict[str, sizes.Dims]:
+    return sizes.parse_bracketed(text.split())
 
 
 def _method(text: str) -> str:
