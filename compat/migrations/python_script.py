@@ -17,6 +17,8 @@ from enginesmith.compat.migrations.reading import Job, Part, Reading, Unread
 GENERIC = {"execute", "precision", "shape", "get_shape", "parse", "flags", "name", "refittable", "max_batch_size"}
 """Names that other libraries have too: they count where the object is known to be TensorRT's."""
 ONLY_READ = {"clear_flag", "get_flag", "is_device_type_set"}
+METHODS = ("add_", "build_", "create_", "execute", "get_", "parse", "set_", "supports_")
+"""Starts of the names of methods, not of properties."""
 BUILDS = {"build_engine", "build_cuda_engine", "build_serialized_network", "build_engine_with_config"}
 OLD = "9.3"
 """The last release without an explicit batch."""
@@ -125,6 +127,10 @@ class _Reader:
         scope = self.constants.scopes.get(node)
         owner, certain = kind(node.value, scope, self.constants)
         fact = self._fact(node, owner, certain)
+        above = parents.get(node)
+        called = isinstance(above, ast.Call) and above.func is node
+        if fact is not None and not certain and not called and own.startswith(METHODS):
+            return  # args.build_engine
         if fact is not None:
             self._use(node, fact, parents, conditions)
         elif certain and owner in self.same:
@@ -232,6 +238,10 @@ class _Reader:
         scope = self.constants.scopes.get(node)
         if isinstance(node, ast.Call):
             self._added(node, scope)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+            for each in node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]:
+                for word in self._word(each, scope).split():
+                    self._told_added(word, line)
         if isinstance(node, ast.List) and node.elts:
             shell.read_words([self._word(each, scope) for each in node.elts], line, self.reading)
         elif isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call) and isinstance(
@@ -246,10 +256,12 @@ class _Reader:
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("append", "extend"):
             for argument in node.args:
                 for each in argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]:
-                    word = self._word(each, scope)
-                    if word.partition("=")[0] in self.options:
-                        reason = "an option of trtexec that is added to a command: add it where it holds"
-                        self.reading.unread.append(Unread(node.lineno, word, reason))
+                    self._told_added(self._word(each, scope), node.lineno)
+
+    def _told_added(self, word: str, line: int) -> None:
+        if word.partition("=")[0] in self.options:
+            reason = "an option of trtexec that is added to a command: add it where it holds"
+            self.reading.unread.append(Unread(line, word, reason))
 
     def _word(self, node: ast.expr, scope: Scope) -> str:
         value = self.constants.value(node, scope)

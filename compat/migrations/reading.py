@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from enginesmith.compat.migrations.facts import Fact
 
+QUOTES = ("'", '"')
+
 
 @dataclass(frozen=True)
 class Part:
@@ -27,7 +29,16 @@ class Part:
 
     def excludes(self, other: Part) -> bool:
         """Do they stand in different arms of one condition?"""
-        return any((test, not arm) in other.arms for test, arm in self.arms)
+        return any((test, not arm) in other.arms for test, arm in self.arms) or any(
+            _differ(one, another) for one, holds in self.arms if holds for another, too in other.arms if too
+        )
+
+
+def _differ(one: str, other: str) -> bool:
+    """Is it `x == 'a'` and `x == 'b'`?"""
+    (left, equal, right), (name, too, value) = one.partition(" == "), other.partition(" == ")
+    literal = right[:1] in QUOTES and value[:1] in QUOTES and " " not in right + value
+    return bool(equal and too) and literal and left == name and right != value
 
 
 @dataclass(frozen=True)

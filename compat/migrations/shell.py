@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from enginesmith.compat.migrations import onnx2trt, polygraphy, trtexec
 from enginesmith.compat.migrations.reading import Job, Reading, Unread
+from enginesmith.compat.migrations.trtexec import UNKNOWN
 
 TOOLS = {"trtexec": trtexec.read, "polygraphy": polygraphy.read, "onnx2trt": onnx2trt.read}
 """The command's own name, without folder and `.exe`, and what reads its words."""
@@ -25,8 +26,6 @@ ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+|local\s+|set\s+|ENV\s+|ARG\s+
 LOOP = re.compile(r"for\s+(\w+)\s+in\s+(.+?)\s*(?:;|$)")
 OPERATOR = re.compile(r"[;|&<>()]+")
 NESTED = re.compile(r"\$\([^()]*\)|`[^`]*`")
-UNKNOWN = "\N{HORIZONTAL ELLIPSIS}"
-"""Stands in a word for what only running would tell."""
 OWN = ("--onnx=", "--saveEngine=", "--loadEngine=")
 """Options that a command is known for trtexec by, where its name is not known."""
 FENCE = "```"
@@ -132,7 +131,7 @@ def _read_commands(line: _Line, variables: _Variables, reading: Reading) -> None
     for command in _commands(words):
         if not read_words(command, line.number, reading, others):
             for word in command:  # bash -c "trtexec ..."
-                if " " in word and NAMES.search(word) and "--" in word:
+                if " -" in word and NAMES.search(word):
                     read(word, reading, line.number, variables)
 
 
@@ -176,7 +175,7 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
 def _assign(assigned: re.Match[str], variables: _Variables, *, under_condition: bool) -> None:
     """A name and its literal value: an array has its first one. Under a condition the value before is another one that it has."""
     name, raw = assigned[1], assigned[2].strip()
-    raw = raw.removeprefix("(").removesuffix(")")
+    raw = raw[1:-1] if raw.startswith("(") and raw.endswith(")") else raw
     try:
         words = shlex.split(variables.fill(raw), comments=True)
     except ValueError:

@@ -7,6 +7,8 @@ from enginesmith.compat.migrations.reading import Job, Unread
 
 RUNS = "--loadEngine"
 ABSENT = "it needs a value, and has none"
+UNKNOWN = "\N{HORIZONTAL ELLIPSIS}"
+"""Stands in a word for what only running would tell."""
 NO_VALUE = "it takes no value"
 
 
@@ -32,7 +34,12 @@ def read(words: list[str], job: Job, unread: list[Unread]) -> None:
                 value = left.pop(0)
             _valued(fact, name, value, job, unread)
     named = {part.fact.name for part in job.parts}
-    job.builds = bool(named) and "--help" not in named and not job.told("load")
+    has_model = (
+        job.told("model")
+        or job.told("foreign")
+        or any(each.line == job.line and UNKNOWN in each.text for each in unread)
+    )
+    job.builds = bool(has_model) and "--help" not in named and not job.told("load")
 
 
 def _valued(fact: Fact, name: str, value: str, job: Job, unread: list[Unread]) -> None:

@@ -86,7 +86,12 @@ def _job(job: Job, folder: Path) -> MigratedJob:
         same=job.same,
     )
     if not job.builds:
-        made.notes.append("it builds nothing: there is no recipe of it")
+        runs = job.told("load") or job.tool != "trtexec"
+        made.notes.append(
+            "it builds nothing: there is no recipe of it"
+            if runs
+            else "it names no model (--onnx): there is no recipe of it"
+        )
         return made
     asked = Asked(job, folder)
     made.recipe = asked.recipe()

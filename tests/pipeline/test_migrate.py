@@ -62,7 +62,8 @@ def test_flags_of_trtexec(flags: str, said: dict[str, Any]) -> None:
     ("command", "note"),
     [
         ("trtexec --deploy=m.prototxt --fp16", "m.prototxt is no ONNX file"),
-        ("trtexec --fp16", "which model"),
+        ("trtexec --fp16", "names no model"),
+        ("polygraphy convert network.py", "which model"),
         ("trtexec --onnx=m.onnx --fp8", "fp8: no recipe asks for it"),
         ("trtexec --onnx=m.onnx --best", "`calib`"),
         ("trtexec --onnx=m.onnx --maxBatch=8", "a batch of up to 8"),

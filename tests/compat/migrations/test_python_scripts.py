@@ -199,6 +199,39 @@ def test_commands_that_a_script_starts(call: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        'command.append("--fp16")',
+        'if args.half:\n    command.extend(["--fp16", name])',
+        'command += " --fp16"',
+        'command += ["--fp16"]',
+    ],
+)
+def test_options_that_are_added_to_a_command_are_told(more: str) -> None:
+    reading = read(f'command = ["trtexec", f"--onnx={{path}}"]\n{more}', head="")
+    assert [job.told("precision") for job in reading.jobs] == [[]]
+    assert [each.text for each in reading.unread] == ["--fp16"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "told"),
+    [
+        (("p == 'fp16'", "p == 'int8'"), [True, False]),
+        (("p == 'fp16'", "q == 'int8'"), [True, True]),
+        (("p", "not p"), [True, True]),
+        (("p == 'a' or q", "p == 'b'"), [True, True]),
+    ],
+)
+def test_conditions_that_exclude_each_other(tests: tuple[str, str], told: list[bool]) -> None:
+    one, other = tests
+    text = (
+        f"if {one}:\n    config.set_flag(trt.BuilderFlag.FP16)\nif {other}:\n    config.set_flag(trt.BuilderFlag.INT8)"
+    )
+    parts = [part for part in job(text).parts if part.fact.name.startswith("BuilderFlag")]
+    assert [not parts[0].excludes(part) for part in parts] == told
+
+
+@pytest.mark.parametrize(
     ("call", "said"),
     [
         ("torch2trt(m, [torch.zeros(1, 3, 8, 8).cuda()], fp16_mode=True, max_batch_size=4)", ["fp16", "1x3x8x8"]),
