@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from enginesmith.compat.migrations import python_libraries, python_values, shell
+from enginesmith.compat.migrations import python_libraries, python_values, shell, trtexec
 from enginesmith.compat.migrations.constants import UNKNOWN, Constants, Scope, dotted
 from enginesmith.compat.migrations.facts import Fact, facts, same_names
 from enginesmith.compat.migrations.python_kinds import kind
@@ -273,10 +273,10 @@ class _Reader:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             return self._word(node.left, scope) + self._word(node.right, scope)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-            return FORMAT.sub(shell.UNKNOWN, self._word(node.left, scope))
+            return FORMAT.sub(trtexec.UNKNOWN, self._word(node.left, scope))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
-            return FORMAT.sub(shell.UNKNOWN, self._word(node.func.value, scope))
-        return shell.UNKNOWN
+            return FORMAT.sub(trtexec.UNKNOWN, self._word(node.func.value, scope))
+        return trtexec.UNKNOWN
 
     def _add(
         self,

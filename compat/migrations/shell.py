@@ -22,7 +22,7 @@ NAMES = re.compile(r"(?:[\w./\\:~${}-]*[/\\])?(trtexec|polygraphy|onnx2trt)(?:\.
 OTHER_VARIABLE = re.compile(r"\$\{[^{}]*\}|\$[@*#\d!?]")
 QUOTED = re.compile(r"`([^`]+)`|\$\(([^()]+)\)")
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=]([^{}]*))?\}|(\w+))")
-ASSIGNMENT = re.compile(r"(?:export\s+|readonly\s+|local\s+|set\s+|ENV\s+|ARG\s+)?([A-Za-z_]\w*)\s*[:?]?=\s*(.*)")
+ASSIGNMENT = re.compile(r"\$?(?:export\s+|readonly\s+|local\s+|set\s+|ENV\s+|ARG\s+)?([A-Za-z_]\w*)\s*[:?]?=\s*(.*)")
 LOOP = re.compile(r"for\s+(\w+)\s+in\s+(.+?)\s*(?:;|$)")
 OPERATOR = re.compile(r"[;|&<>()]+")
 NESTED = re.compile(r"\$\([^()]*\)|`[^`]*`")
@@ -212,6 +212,8 @@ def _lines(text: str, first: int) -> Iterator[_Line]:
     joined, start = "", 0
     for number, raw in enumerate(text.splitlines(), first):
         line = raw.rstrip()
+        if joined.lstrip().startswith("#"):
+            line = line.lstrip(" \t#")  # a comment of several lines
         start = start or number
         if line.endswith(("\\", " ^", " `")) and not line.endswith(FENCE):
             joined += line[:-1] + " "
