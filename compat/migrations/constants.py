@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import operator
-import os.path
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "?", "__bool__": lambda self: False})()
-"""The value of what only running would tell. Compare with `is`."""
+from enginesmith.compat.migrations import known_calls
+from enginesmith.compat.migrations.script_arguments import UNKNOWN, Arguments
+
 DEPTH, LARGEST, LONGEST = 24, 1 << 64, 4096
 """Names that are followed one after another; integers and texts that are made."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -40,12 +40,6 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Is: lambda a, b: a is b,
     ast.IsNot: lambda a, b: a is not b,
 }
-CASTS: dict[str, Callable[[Any], Any]] = {
-    "int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "list": list,
-    "Path": str, "PurePath": str, "Dims4": tuple, "Dims": tuple,
-}  # fmt: skip
-
-
 Arm = tuple[ast.expr, bool]
 """The test of an `if`, and which of its arms."""
 
@@ -68,15 +62,12 @@ class Constants:
         """Of a function and its argument, what it is called with where that is not always the same."""
         self.functions: dict[str, Function] = {}
         self.calls: dict[str, list[ast.Call]] = {}
-        self.options: dict[str, Any] = {}
-        """Of argparse, by the attribute that holds it."""
-        self.flags: dict[str, tuple[str, bool]] = {}
-        """An option's own spelling to its attribute, and whether it takes no value."""
+        self.arguments = Arguments()
         self._arms: tuple[Arm, ...] = ()
         self._arms_of: dict[ast.AST, tuple[Arm, ...]] = {}
         """Of the names that are read, the conditions that they stand under."""
         self._scan(tree, None)
-        self._take(given)
+        self.arguments.take(given)
 
     def value(self, node: ast.expr | None, scope: Scope, depth: int = 0) -> Any:
         """What an expression is within a function (None: in the module); UNKNOWN where the text does not say."""
@@ -137,8 +128,8 @@ class Constants:
 
     def _named(self, node: ast.Name | ast.Attribute, scope: Scope, depth: int) -> Any:
         key = dotted(node)
-        if isinstance(node, ast.Attribute) and key.count(".") == 1 and node.attr in self.options:
-            return self.options[node.attr]
+        if isinstance(node, ast.Attribute) and key.count(".") == 1 and node.attr in self.arguments.values:
+            return self.arguments.values[node.attr]
         entries = self._entries(key, scope, node.lineno)
         for where, entry in reversed(entries):
             own = self._arms_of.get(node, ())
@@ -228,47 +219,16 @@ class Constants:
 
     def _called(self, node: ast.Call, scope: Scope, depth: int) -> Any:
         """Casts, paths, and methods of strings."""
-        name = dotted(node.func)
-        last = node.func.attr if isinstance(node.func, ast.Attribute) else name
         arguments = [self.value(argument, scope, depth) for argument in node.args]
         if any(argument is UNKNOWN for argument in arguments):
             return UNKNOWN
-        if last in CASTS and len(arguments) == 1:
-            return CASTS[last](arguments[0])
-        if last in CASTS and arguments:  # Path("a", "b"), Dims4(1, 3, 224, 224)
-            return str(PurePosixPath(*arguments)) if last.endswith("Path") else tuple(arguments)
-        if name.endswith("path.join"):
-            return os.path.join(*arguments)
-        if name.endswith(("path.abspath", "path.expanduser", "path.realpath", "path.normpath")):
-            return arguments[0]
-        if name.endswith("path.splitext"):
-            return os.path.splitext(arguments[0])
-        if name.endswith("path.basename"):
-            return os.path.basename(arguments[0])
-        if name.endswith("path.dirname"):
-            return os.path.dirname(arguments[0])
         if isinstance(node.func, ast.Attribute):
             subject = self.value(node.func.value, scope, depth)
-            if isinstance(subject, str):
-                if last in (
-                    "replace",
-                    "strip",
-                    "rstrip",
-                    "lstrip",
-                    "lower",
-                    "upper",
-                    "split",
-                    "format",
-                    "removesuffix",
-                ):
-                    return getattr(subject, last)(*arguments)
-                if last in ("resolve", "absolute", "expanduser", "as_posix"):
-                    return subject
-                if last == "with_suffix":
-                    return str(PurePosixPath(subject).with_suffix(arguments[0]))
-            if isinstance(subject, dict) and last == "get":
-                return subject.get(*arguments)
-        return UNKNOWN
+            made = known_calls.of_method(subject, node.func.attr, arguments)
+            if made is not known_calls.OTHER:
+                return made
+        made = known_calls.of_function(dotted(node.func), arguments)
+        return UNKNOWN if made is known_calls.OTHER else made
 
     def _scan(self, node: ast.AST, scope: Scope) -> None:
         """Note assignments, functions, calls and argparse's options."""
@@ -303,7 +263,8 @@ class Constants:
             case ast.Call():
                 self.calls.setdefault(dotted(node.func).rpartition(".")[2], []).append(node)
                 if isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
-                    self._option(node)
+                    keywords = {each.arg: self.value(each.value, None) for each in node.keywords if each.arg}
+                    self.arguments.add([self.value(each, None) for each in node.args], keywords)
         around = self._arms
         self._arms = () if inner is not scope else around
         for child in ast.iter_child_nodes(node):
@@ -322,40 +283,6 @@ class Constants:
             return
         if key := dotted(target):
             self.assigned.setdefault((scope, key), []).append(Assigned(target.lineno, value, self._arms))
-
-    def _option(self, call: ast.Call) -> None:
-        names = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-        if not names:
-            return
-        keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-        long = next((name for name in names if name.startswith("--")), names[0])
-        destination = self.value(keywords.get("dest"), None)
-        attribute = destination if isinstance(destination, str) else long.lstrip("-").replace("-", "_")
-        action = self.value(keywords.get("action"), None)
-        switch = action in ("store_true", "store_false")
-        default = self.value(keywords.get("default"), None)
-        if "default" not in keywords:
-            default = action == "store_false" if switch else UNKNOWN
-        self.options.setdefault(attribute, default)
-        for name in names:
-            self.flags[name] = (attribute, switch)
-
-    def _take(self, given: Sequence[str]) -> None:
-        """The values that were given on the command line."""
-        left = list(given)
-        positional = [attribute for name, (attribute, _) in self.flags.items() if not name.startswith("-")]
-        while left:
-            word = left.pop(0)
-            name, equals, value = word.partition("=")
-            if name in self.flags:
-                attribute, switch = self.flags[name]
-                if switch:
-                    self.options[attribute] = not self.options.get(attribute, False)
-                else:
-                    text = value if equals else left.pop(0) if left else ""
-                    self.options[attribute] = int(text) if text.isdigit() else text
-            elif not word.startswith("-") and positional:
-                self.options[positional.pop(0)] = word
 
 
 def parameters(function: Function) -> list[str]:

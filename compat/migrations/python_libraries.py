@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from enginesmith.compat.migrations import python_values, sizes
-from enginesmith.compat.migrations.constants import UNKNOWN, Constants, Scope, dotted
+from enginesmith.compat.migrations.constants import Constants, Scope, dotted
 from enginesmith.compat.migrations.facts import Fact, facts
 from enginesmith.compat.migrations.reading import Job, Reading, Unread
+from enginesmith.compat.migrations.script_arguments import UNKNOWN
 
 TORCH_TENSORRT = ("torch_tensorrt", "torchtrt", "trtorch")
 ENGINE = "engine"

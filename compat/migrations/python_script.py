@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from enginesmith.compat.migrations import python_libraries, python_values, shell, trtexec
-from enginesmith.compat.migrations.constants import UNKNOWN, Constants, Scope, dotted
+from enginesmith.compat.migrations import python_commands, python_libraries, python_values
+from enginesmith.compat.migrations.constants import Constants, Scope, dotted
 from enginesmith.compat.migrations.facts import Fact, facts, same_names
 from enginesmith.compat.migrations.python_kinds import kind
 from enginesmith.compat.migrations.reading import Job, Part, Reading, Unread
+from enginesmith.compat.migrations.script_arguments import UNKNOWN
 
 GENERIC = {"execute", "precision", "shape", "get_shape", "parse", "flags", "name", "refittable", "max_batch_size"}
 """Names that other libraries have too: they count where the object is known to be TensorRT's."""
@@ -23,8 +23,6 @@ BUILDS = {"build_engine", "build_cuda_engine", "build_serialized_network", "buil
 OLD = "9.3"
 """The last release without an explicit batch."""
 LONG = 120
-FORMAT = re.compile(r"%[a-z]|\{[^{}]*\}")
-"""What a string is formatted by."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def read(text: str, reading: Reading, given: Sequence[str] = ()) -> None:
 class _Reader:
     def __init__(self, job: Job, reading: Reading, constants: Constants, lines: list[str]) -> None:
         self.job, self.reading, self.constants, self.lines = job, reading, constants, lines
-        self.facts, self.same, self.options = facts("python"), same_names(), facts("trtexec")
+        self.facts, self.same = facts("python"), same_names()
         self.by_name: dict[str, list[Fact]] = {}
         for name, fact in self.facts.items():
             if "." in name and name[0] in "BIORUC" and name.count(".") == 1:
@@ -106,7 +104,7 @@ class _Reader:
                     fact = self.facts.get(node.func.id)  # from tensorrt import ...
                     if fact is not None and node.func.id[0].isupper() and node.func.id not in self.constants.functions:
                         self._add(node, fact, conditions)
-                self._command(node, parents)
+                python_commands.read(node, parents.get(node), self.reading, self.constants)
 
     def _attribute(
         self, node: ast.Attribute, parents: dict[ast.AST, ast.AST], conditions: tuple[Condition, ...]
@@ -231,52 +229,6 @@ class _Reader:
             for cache in python_values.caches_in(node, self.constants):
                 fact = self.facts["IInt8Calibrator"]
                 self._add(node, fact, conditions, text=f"class {node.name}", said=(("cache", cache),))
-
-    def _command(self, node: ast.AST, parents: dict[ast.AST, ast.AST]) -> None:
-        """A command that the script starts: words in a list, or a line."""
-        line = getattr(node, "lineno", 1)
-        scope = self.constants.scopes.get(node)
-        if isinstance(node, ast.Call):
-            self._added(node, scope)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
-            for each in node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]:
-                for word in self._word(each, scope).split():
-                    self._told_added(word, line)
-        if isinstance(node, ast.List) and node.elts:
-            shell.read_words([self._word(each, scope) for each in node.elts], line, self.reading)
-        elif isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp | ast.Call) and isinstance(
-            parents.get(node), ast.Call | ast.Assign | ast.keyword | None
-        ):
-            text = self._word(node, scope)
-            if " -" in text and shell.NAMES.match(text.strip()):
-                shell.read(text, self.reading, line)
-
-    def _added(self, node: ast.Call, scope: Scope) -> None:
-        """Options that are added to a command: `command.append("--fp16")`."""
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("append", "extend"):
-            for argument in node.args:
-                for each in argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]:
-                    self._told_added(self._word(each, scope), node.lineno)
-
-    def _told_added(self, word: str, line: int) -> None:
-        if word.partition("=")[0] in self.options:
-            reason = "an option of trtexec that is added to a command: add it where it holds"
-            self.reading.unread.append(Unread(line, word, reason))
-
-    def _word(self, node: ast.expr, scope: Scope) -> str:
-        value = self.constants.value(node, scope)
-        if value is not UNKNOWN:
-            return str(value)
-        if isinstance(node, ast.JoinedStr):
-            parts = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
-            return "".join(self._word(part, scope) for part in parts)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self._word(node.left, scope) + self._word(node.right, scope)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-            return FORMAT.sub(trtexec.UNKNOWN, self._word(node.left, scope))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
-            return FORMAT.sub(trtexec.UNKNOWN, self._word(node.func.value, scope))
-        return trtexec.UNKNOWN
 
     def _add(
         self,

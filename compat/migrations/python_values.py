@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from enginesmith.compat.migrations import sizes
-from enginesmith.compat.migrations.constants import DEPTH, UNKNOWN, Constants, Scope, dotted
+from enginesmith.compat.migrations.constants import DEPTH, Constants, Scope, dotted
 from enginesmith.compat.migrations.facts import Fact
+from enginesmith.compat.migrations.script_arguments import UNKNOWN
 
 Said = tuple[tuple[str, str], ...]
 CACHES = re.compile(

@@ -269,7 +269,8 @@ def test_what_is_no_script_is_told(text: str, suffix: str) -> None:
 
 EXPRESSIONS = st.sampled_from(
     ["1 << 10**9", "'x' * 10**9", "9**9**9", "a", "[a] * 3", "f'{a}'", "(lambda: 0)()", "open(a)", "{}['a']", "a if a else 1",
-     "-'x'", "'a'.format()", "'%s' % 1", "__import__('os').system('exit 1')", "[i for i in a]", "1 / 0", "a.b.c(d)[0]"]
+     "-'x'", "'a'.format()", "'{:>999999999999}'.format(1)", "'{0.__class__}'.format(1)",
+     "'%s' % 1", "__import__('os').system('exit 1')", "[i for i in a]", "1 / 0", "a.b.c(d)[0]"]
 )  # fmt: skip
 
 
