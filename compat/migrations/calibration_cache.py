@@ -29,6 +29,14 @@ class CalibrationCache:
     """By the tensor's name, in the units of the tensor."""
 
     @property
+    def version(self) -> str:
+        """The release as it is called: 8.6.1 for `8601`, 10.3.0 for `100300`."""
+        if not self.release:
+            return ""
+        number, thousand = int(self.release), 1000 if len(self.release) == 4 else 10000
+        return f"{number // thousand}.{number % thousand // 100}.{number % 100}"
+
+    @property
     def method(self) -> str:
         """As a recipe has it; empty for a way that it does not know."""
         return METHODS.get(self.algorithm, "")

@@ -131,7 +131,7 @@ class Asked:
         except (OSError, ValueError) as error:
             self.notes.append(f"{name} can't be taken over: {error}")
             return {}
-        release = f" of TensorRT {'.'.join(cache.release[:3])}" if cache.release else ""
+        release = f" of TensorRT {cache.version}" if cache.version else ""
         self.notes.append(
             f"{name} has ranges of {len(cache.scales)} tensors, by {cache.algorithm or 'an unknown way'}{release}"
         )

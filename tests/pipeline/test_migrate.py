@@ -84,7 +84,7 @@ def test_a_cache_that_is_here_is_read(tmp_path: Path) -> None:
     (tmp_path / "build.sh").write_text("trtexec --onnx=m.onnx --int8 --calib=c.cache\n")
     (job,) = migrate(tmp_path / "build.sh").jobs
     assert job.recipe["method"] == "minmax"
-    assert any("ranges of 1 tensors" in note and "8.6.0" in note for note in job.notes)
+    assert any("ranges of 1 tensors" in note and "8.6.1" in note for note in job.notes)
 
 
 def test_a_damaged_cache_is_told(tmp_path: Path) -> None:

@@ -33,6 +33,13 @@ def test_the_way_is_that_of_a_recipe(way: str, method: str) -> None:
     assert parse(f"TRT-7103-{way}\nx: 3c010a14\n".encode()).method == method
 
 
+@pytest.mark.parametrize(
+    ("header", "version"), [("TRT-8601-X", "8.6.1"), ("TRT-7103-X", "7.1.3"), ("TRT-100300-X", "10.3.0"), ("", "")]
+)
+def test_the_release_is_told_as_it_is_called(header: str, version: str) -> None:
+    assert parse(f"{header}\nx: 3c010a14\n".encode()).version == version
+
+
 def test_names_with_colons_and_spaces() -> None:
     assert set(
         parse(b"1:x\n(Unnamed Layer* 0) [Convolution]_output: 3f800000\nin:0: 3f800000\n".split(b"\n", 1)[1]).scales
