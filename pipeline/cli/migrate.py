@@ -25,8 +25,7 @@ COLOURS = {
 
 def run_migrate(words: list[str], *, out: Path | None, as_json: bool) -> int:
     """Read, show, write, and return the exit status: 0 all was read, 1 something was not."""
-    if words[-1] == "--json" and len(words) == 2:
-        words, as_json = words[:1], True
+    words, out, as_json = _own(words, out, as_json)
     check_writable(out=out)
     migration = migrate(words)
     if as_json:
@@ -37,6 +36,24 @@ def run_migrate(words: list[str], *, out: Path | None, as_json: bool) -> int:
         for path in write(migration, out):
             open_console(stderr=as_json).print(f"recipe: {escape(str(path))}", highlight=False, soft_wrap=True)
     return 1 if migration.unread else 0
+
+
+def _own(words: list[str], out: Path | None, as_json: bool) -> tuple[list[str], Path | None, bool]:
+    """Our options behind a file's name; those behind a command, `python build.py` too, are the command's."""
+    if not Path(words[0]).is_file():
+        return words, out, as_json
+    left, others = words[1:], words[:1]
+    while left:
+        word = left.pop(0)
+        if word == "--json":
+            as_json = True
+        elif word == "--out" and left:
+            out = Path(left.pop(0))
+        elif word.startswith("--out="):
+            out = Path(word.removeprefix("--out="))
+        else:
+            others.append(word)
+    return others, out, as_json
 
 
 def write(migration: Migration, out: Path) -> list[Path]:

@@ -177,4 +177,109 @@ engine = torch2trt(net, [x], fp16_mode=True, max_workspace_size=1 << 25)
 """,
         [{"model": "model.onnx", "precision": "fp16", "shape": "1x3x224x224"}],
     ),
+    "a command in a sentence": (
+        "- Compile it by `trtexec --onnx=det.onnx --saveEngine=det.engine --fp16 --int8`.\n- Then (`trtexec --useCudaGraph`) time it.\n",
+        [{"model": "det.onnx", "precision": "int8", "rest": "fp16"}],
+    ),
+    "a command in a comment of several lines": (
+        "#!/bin/sh\npython train.py\n# /usr/bin/trtexec --onnx=old.onnx \\\n#     --saveEngine=old.engine --fp16\n",
+        [{"model": "old.onnx", "precision": "fp16"}],
+    ),
+    "the tool in a variable, its caches too": (
+        "TOOL=/usr/src/tensorrt/bin/trtexec\nV=$(${TOOL} --version 2>&1 | head -1)\nCACHE=data/q.cache\n"
+        "${TOOL} --onnx=q.onnx --useDLACore=0 --buildDLAStandalone --int8 --fp16 --calib=${CACHE} --precisionConstraints=obey \\\n"
+        '    --layerPrecisions="/m/Conv":fp16,"/m/Concat":fp16\n',
+        [
+            {
+                "model": "q.onnx",
+                "precision": "int8",
+                "rest": "fp16",
+                "ranges": "data/q.cache",
+                "keep": "/m/Conv,/m/Concat",
+            }
+        ],
+    ),
+    "a container that starts with the tool": (
+        'docker run --rm -v "$D:/a" --entrypoint /opt/bin/trtexec "$IMAGE" --onnx=/a/n.onnx --fp16 --skipInference 2>&1 | tee log\n',
+        [{"model": "/a/n.onnx", "precision": "fp16", "measure": 0.0}],
+    ),
+    "PowerShell": (
+        '$tool = "C:\\TensorRT\\bin\\trtexec.exe"\n$in = "E:\\nets"\n& $tool --onnx=$in\\cls.onnx --saveEngine=cls.engine --fp16\n',
+        [{"model": "E:\\nets\\cls.onnx", "precision": "fp16"}],
+    ),
+    "a list of words, with a flag that is added": (
+        """
+import subprocess
+
+def build(path, tool, half):
+    command = [tool, "--onnx=" + path, "--saveEngine=out.plan", "--minShapes=x:1x3x8x8", "--maxShapes=x:4x3x8x8"]
+    if half:
+        command.append("--fp16")
+    subprocess.run(command, check=True)
+
+build("list.onnx", "trtexec", True)
+""",
+        [{"model": "list.onnx", "precision": "fp32", "shape": "x:1..4..4x3x8x8"}],
+    ),
+    "a network from UFF": (
+        """
+import tensorrt as trt
+import uff
+uff.from_tensorflow(graph, ["out"], output_filename="net.uff")
+with trt.Builder(trt.Logger()) as builder, builder.create_network() as network, trt.UffParser() as parser:
+    builder.max_batch_size = 1
+    builder.fp16_mode = True
+    parser.register_input("in", (3, 224, 224))
+    parser.register_output("out")
+    parser.parse("net.uff", network)
+    engine = builder.build_cuda_engine(network)
+""",
+        [{"model": "model.onnx", "precision": "fp16"}],
+    ),
+    "a cache that is named in an arm": (
+        """
+import tensorrt as trt
+
+def build(kind):
+    with trt.Builder(trt.Logger()) as builder, builder.create_network(1) as network, builder.create_builder_config() as config:
+        parser = trt.OnnxParser(network, trt.Logger())
+        parser.parse_from_file("arm.onnx")
+        if kind == 1:
+            config.set_flag(trt.BuilderFlag.INT8)
+            cache = "arm.cache"
+            config.int8_calibrator = Calibrator(cache_file=cache, batch_size=8)
+        elif kind == 2:
+            config.set_flag(trt.BuilderFlag.FP16)
+        return builder.build_engine(network, config)
+""",
+        [{"model": "arm.onnx", "precision": "int8", "rest": "fp32", "ranges": "arm.cache"}],
+    ),
+    "layers of a set in another precision": (
+        """
+import tensorrt as trt
+builder = trt.Builder(trt.Logger())
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+trt.OnnxParser(network, trt.Logger()).parse_from_file("kept.onnx")
+config = builder.create_builder_config()
+config.set_flag(trt.BuilderFlag.INT8)
+config.set_flag(trt.BuilderFlag.FP16)
+config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+KEPT = ("stem", "classifier")
+for index in range(network.num_layers):
+    layer = network.get_layer(index)
+    if layer.name in KEPT:
+        layer.precision = trt.float16
+engine = builder.build_serialized_network(network, config)
+""",
+        [{"model": "kept.onnx", "precision": "int8", "rest": "fp16", "keep": "stem,classifier"}],
+    ),
+    "ultralytics": (
+        """
+from ultralytics import YOLO
+model = YOLO("best.pt")
+model.export(format="onnx", imgsz=320)
+model.export(format="engine", imgsz=320, half=True, workspace=4, device=0)
+""",
+        [{"model": "ultralytics:best.pt", "precision": "fp16", "shape": "1x3x320x320"}],
+    ),
 }

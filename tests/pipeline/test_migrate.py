@@ -113,7 +113,7 @@ def test_the_page(enginesmith: Command, tmp_path: Path) -> None:
 
 def test_several_recipes_have_files_of_their_own(enginesmith: Command, tmp_path: Path) -> None:
     (tmp_path / "b.sh").write_text("trtexec --onnx=a.onnx\ntrtexec --onnx=b.onnx\ntrtexec --loadEngine=b.plan\n")
-    enginesmith("migrate", "--out", str(tmp_path / "r.yaml"), str(tmp_path / "b.sh"))
+    enginesmith("migrate", str(tmp_path / "b.sh"), "--out", str(tmp_path / "r.yaml"))
     models = [make_recipe({}, tmp_path / name).model for name in ("r.yaml", "r-2.yaml")]
     assert models == ["a.onnx", "b.onnx"]
     assert not (tmp_path / "r-3.yaml").exists()
