@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.platforms import Release
 from enginesmith.compat.target import Target
 from enginesmith.converters.core import engine_layers
 from enginesmith.converters.core.recipe import Rest
@@ -137,6 +138,12 @@ class Backend(ABC):
 
     def lacks(self, precision: str, target: str) -> str:
         """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
+        return ""
+
+    def unloadable(self, target: str, platform: str, release: Release) -> str:
+        """Why `platform`, which ships `release`, can't load an engine for `target` that is built here; empty where it can, or
+        where the engine needs nothing of it. Cheap.
+        """
         return ""
 
     def sparse_kernels(self, target: str) -> bool:

@@ -54,17 +54,20 @@ UNITS: Mapping[str, tuple[Mapping[str, float], str]] = {
 class Shown:
     """How a field is shown as an option: the heading of the help that it stands under, and the amount that it takes with a
     unit (a key of `UNITS`), empty for none. `for_` says which builds take it, empty where all do: in another one it is
-    refused, not ignored.
+    refused, not ignored. `also` is a second name of the flag.
     """
 
     panel: str = ""
     amount: str = ""
     for_: str = ""
+    also: str = ""
 
 
-def option(default: Any, about: str, *, panel: str = "", amount: str = "", for_: str = "", **limits: Any) -> Any:
+def option(
+    default: Any, about: str, *, panel: str = "", amount: str = "", for_: str = "", also: str = "", **limits: Any
+) -> Any:
     """A field of the recipe with its help. `limits` are pydantic's (`ge`, `gt`, `le`)."""
-    extra = {"panel": panel, "amount": amount, "for_": for_}
+    extra = {"panel": panel, "amount": amount, "for_": for_, "also": also}
     return Field(default=default, description=about, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
 
 
@@ -90,6 +93,13 @@ class Recipe(BaseModel):
         "auto",
         "sm_89, native, x86-64-v3, x86-64-v4+vnni, an LLVM triple; with commas. Each goes to the backends that know it.",
     )
+    platform: str = option(
+        "",
+        "Where the engine will run: jetpack=6.2, triton=26.07, nvcr=tensorrt:26.07; with commas. One that it can't load is "
+        "refused, or told of where other engines are built too.",
+        for_="TensorRT's engines",
+        also="for",
+    )
     precision: Precision = option(
         "fp32", "fp32, fp16, bf16, int8, written into the graph; auto for the fastest mix within --budget."
     )
@@ -103,7 +113,7 @@ class Recipe(BaseModel):
         "", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW, for_=LOWERED
     )
     metric: str = option(
-        "", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
+        "", "top1, map, miou, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
     )
     budget: float | None = option(
         None, "Largest loss of the metric: 0.5% is half a point of 100.", panel=LOW, amount="share", ge=0, for_=LOWERED

@@ -79,15 +79,18 @@ def wanted(text: str) -> list[Wanted]:
     Raises UserError for a backend or version that nothing is known of.
     """
     from enginesmith.compat import platforms, support
+    from enginesmith.pipeline.job.platform import is_platform
+    from enginesmith.pipeline.job.platform import shipped as on_record
 
     words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
     for word in words:
         name, given, version = word.partition("=")
         shipped = ""
-        if name in platforms.platforms():
-            shipped = f" (which {platforms.platforms()[name].title} {version} ships)"
-            name, version = "tensorrt", _shipped(name, version)
+        if is_platform(name):
+            there = on_record(name, version, ". Or give the version itself, such as tensorrt=10.3")
+            shipped = f" (which {there.name} ships)"
+            name, version = "tensorrt", there.release.tensorrt
         if name not in BACKENDS:
             raise unknown("backend", name, [*BACKENDS, *platforms.platforms()])
         backend = get_backend(name)
@@ -105,23 +108,6 @@ def wanted(text: str) -> list[Wanted]:
         target = "" if reason else backend.resolve_target("auto")
         found.append(Wanted(name, installed if not reason else asked, target, reason))
     return list(dict.fromkeys(found))
-
-
-def _shipped(platform: str, release: str) -> str:
-    from enginesmith.compat import platforms
-
-    found = platforms.shipped(platform, release)
-    if found is None:
-        known = platforms.platforms()[platform]
-        asked = (
-            f"which TensorRT {known.title} {release} ships is not on record"
-            if release
-            else f"{platform}: give a release"
-        )
-        raise UserError(
-            f"{asked}; known are {', '.join(known.releases)}. Or give the version itself, such as tensorrt=10.3"
-        )
-    return found.tensorrt
 
 
 def _numeric(version: str) -> bool:

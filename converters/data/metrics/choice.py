@@ -4,27 +4,63 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.user_code import CODE, called, check_defined, function_from_file
-from enginesmith.converters.data.metrics.base import Metric
+from enginesmith.converters.data.metrics.base import Metric, Outputs
 from enginesmith.converters.data.metrics.cosine import Cosine
 from enginesmith.converters.data.metrics.detection import MeanAP
+from enginesmith.converters.data.metrics.segmentation import MeanIoU
 from enginesmith.converters.data.metrics.top1 import Top1
 from enginesmith.converters.data.metrics.user import UserMetric
 
-BUILT_IN: dict[str, type[Top1] | type[MeanAP] | type[Cosine]] = {"top1": Top1, "map": MeanAP, "cosine": Cosine}
-OF_TASK = {"classification": "top1", "detection": "map", "tensor": "cosine"}
+BUILT_IN: dict[str, type[Top1] | type[MeanAP] | type[MeanIoU] | type[Cosine]] = {
+    "top1": Top1,
+    "map": MeanAP,
+    "miou": MeanIoU,
+    "cosine": Cosine,
+}
+OF_TASK = {"classification": "top1", "detection": "map"}
+
+
+class Agreement(Metric):
+    """Of outputs that nothing is known of: cosine, or where all are whole numbers, as of a segmenter that ends in ArgMax, mIoU."""
+
+    takes_targets = False
+
+    def __init__(self) -> None:
+        self.chosen: Metric = Cosine()
+        self.known = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.chosen.name
+
+    def fresh(self) -> Agreement:
+        return Agreement()
+
+    def add(self, outputs: Outputs, reference: Outputs, target: Any) -> None:
+        if not self.known and not any(array.dtype.kind == "f" for array in reference.values()):
+            self.chosen = MeanIoU()
+        self.known = True
+        self.chosen.add(outputs, reference, None)
+
+    def value(self) -> float:
+        return self.chosen.value()
 
 
 def load_metric(spec: str, task: str, labelled: bool) -> Metric:
-    """`top1`, `map`, `cosine` or `file.py:function`; "" takes the task's own. Raises UserError."""
+    """One by its name or `file.py:function`; "" takes the task's own. Raises UserError."""
     if not spec and task == "tensor" and labelled:
         raise UserError(
-            "the data has labels, and what they mean isn't known; give METRIC=top1, map, cosine or file.py:function"
+            "the data has labels, and what they mean isn't known; "
+            f"give METRIC={', '.join(BUILT_IN)} or file.py:function"
         )
-    name = spec or OF_TASK.get(task, "cosine")
+    name = spec or OF_TASK.get(task)
+    if name is None:
+        return Agreement()
     if name in BUILT_IN:
         return BUILT_IN[name]()
     path, function = _locate(spec)
