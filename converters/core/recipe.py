@@ -141,6 +141,12 @@ class Recipe(BaseModel):
         for_=INT8,
     )
     method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW, for_=INT8)
+    ranges: Path | None = option(
+        None,
+        "A calibration cache of TensorRT: its ranges stand, and what it has none of is measured.",
+        panel=LOW,
+        for_=INT8,
+    )
     keep: str = option(
         "",
         "With fp16 and bf16 these stay in float32; with int8 and auto these products aren't in int8: patterns of names or of "
