@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from enginesmith.converters.graphs.comparison import (
     worst_figures,
 )
 from enginesmith.converters.graphs.difference import as_close
+from enginesmith.converters.graphs.self_checks import LEAST_SECONDS, note_contradictions, self_checks, told
 from enginesmith.converters.graphs.tolerances import tolerance_of
 from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
 
@@ -80,9 +82,10 @@ class Compare(Stage[CompareOptions]):
             yield PlannedStage(id, self.name, options, needs=needs)
             so_far.roles["expected"] = so_far.gate = id
             return
-        wide = {"wide": so_far.roles["exact"]} if lowered else {}
+        needs |= {"wide": so_far.roles["exact"]} if lowered else {}
+        needs |= so_far.needs("model")
         blocked = get_backend(engine.backend).runnable(engine.target) or ""
-        yield PlannedStage(id, self.name, options, {**needs, **wide}, (), engine.backend, engine.target, blocked)
+        yield PlannedStage(id, self.name, options, needs, (), engine.backend, engine.target, blocked)
         so_far.gate = id
 
     def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> ComparedFacts:
@@ -97,7 +100,9 @@ class Compare(Stage[CompareOptions]):
         file = graph if options.backend == ONNXRUNTIME else get_backend(options.backend).engine_file
         runner = runner_of(options.backend, folder / file)
         tried = [dict(outputs) for outputs in load_beside(folder, TRIED)]  # the ordinary samples, which come first
+        start = time.monotonic()
         found = tried + run_samples(runner, options.backend, named[len(tried) :], context, interface.load(folder))
+        took = time.monotonic() - start
         save_results(context.out, runner_label(options.backend), found)
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
@@ -133,7 +138,22 @@ class Compare(Stage[CompareOptions]):
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
+        context.progress("holding it against itself")
+        source = inputs.get("model", folder)
+        checks = self_checks(
+            runner_of(options.backend, folder / file),
+            label,
+            source / (STAND_IN if (source / STAND_IN).exists() else MODEL),
+            samples,
+            [feeds[index] for index in chosen],
+            options.precision,
+            steady=options.backend == ONNXRUNTIME or not get_backend(options.backend).gpu,
+            changed=interface.load(folder),
+            seconds=max(took, LEAST_SECONDS),
+        )
+        note_contradictions(comparison, checks)
         silent = [*silent_outputs(compared), *(f"{lost_nan} of {label}" for lost_nan in lost)]
         for warning in silent:
             context.warn(warning)
-        return ComparedFacts(comparison=comparison, note=worst_figures(compared), warnings=silent)
+        note = ", ".join(filter(None, (worst_figures(compared), told(checks))))
+        return ComparedFacts(comparison=comparison, note=note, warnings=silent)
