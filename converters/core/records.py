@@ -171,6 +171,8 @@ class SelfCheck(BaseModel):
     reason: str = ""
     calls: int = 0
     """Of the engine."""
+    seconds: float = 0.0
+    """Of the processor, with those of what had to be opened for it."""
 
 
 class Comparison(BaseModel):

@@ -169,10 +169,10 @@ def _content(feed: Feed) -> list[bytes]:
 
 def _rows(subject: Subject, clock: _Clock) -> Iterator[SelfCheck]:
     """Of a batch: rows in another order, equal rows, a row among others."""
-    found = next(((feed, batch) for feed in subject.feeds if (batch := batch_of(feed)) is not None), None)
-    if found is None:
+    feed = _largest(subject.feeds)
+    batch = batch_of(feed)
+    if batch is None:
         return
-    feed, batch = found
     size = batch.size
     turned = [(row + 1) % size for row in range(size)]
 
@@ -198,15 +198,19 @@ def _rows(subject: Subject, clock: _Clock) -> Iterator[SelfCheck]:
             yield _run(subject, name, pairs, subject.tolerance, clock)
 
 
+def _largest(feeds: Sequence[Feed]) -> Feed:
+    """The first one of the largest batch."""
+    return max(feeds, key=lambda feed: batch.size if (batch := batch_of(feed)) is not None else 0)
+
+
 def _batches(subject: Subject, clock: _Clock) -> SelfCheck | None:
     """A batch against the smallest one that the engine takes; None where it takes one size alone."""
     name = "batch sizes"
-    for feed in subject.feeds:
-        if (found := smaller(feed, subject.feeds)) is not None:
-            batch, size = found
-            break
-    else:
+    feed = _largest(subject.feeds)
+    found = smaller(feed, subject.feeds)
+    if found is None:
         return None
+    batch, size = found
     if subject.unjudged:
         return SelfCheck(check=name, of=subject.name, verdict="not run", reason=subject.unjudged)
     parts = [list(range(start, start + size)) for start in dict.fromkeys((0, batch.size - size))]
@@ -258,7 +262,7 @@ def _run(
     graph: Pairs | None = None,
 ) -> SelfCheck:
     """The verdict of one check. `graph` takes the place of `pairs` where the graph is asked whether it means a difference."""
-    before = clock.calls
+    before, began = clock.calls, time.process_time()
     record = SelfCheck(check=name, of=subject.name, verdict="pass")
     meant: set[str] = set()
     try:
@@ -276,7 +280,7 @@ def _run(
             record.reason = f"{pair.what}: the graph itself answers otherwise in ONNX Runtime, or rounding decides it"
     except Exception as error:  # noqa: BLE001 - a runtime raises whatever it likes; that it can't run is told elsewhere
         record.verdict, record.reason = "not run", first_line(error)
-    record.calls = clock.calls - before
+    record.calls, record.seconds = clock.calls - before, round(time.process_time() - began, 3)
     return record
 
 
