@@ -77,10 +77,10 @@ def bisect(
         reduction = enginesmith.bisect("model.onnx", "build on tensorrt-rtx")
         divergences = enginesmith.bisect(result)
 
-    With `fails`, a condition (`parse on tvm`, `differs between onnxruntime and tvm by 1e-3`, `command: CMD {}`), `subject`
-    is an .onnx file or a ModelProto; the smallest part is written to `out`, NAME-reduced.onnx where left out. `target` is
-    what a backend builds for, `shape` that of dynamic inputs; with `any_failure` a part may fail in another way.
-    A reduction without a `failure` says that the graph doesn't fail.
+    With `fails`, a condition (`parse on tvm`, `inconsistent on tvm`, `differs between onnxruntime and tvm by 1e-3`,
+    `command: CMD {}`), `subject` is an .onnx file or a ModelProto; the smallest part is written to `out`, NAME-reduced.onnx
+    where left out. `target` is what a backend builds for, `shape` that of dynamic inputs; with `any_failure` a part may fail
+    in another way. A reduction without a `failure` says that the graph doesn't fail.
 
     Without `fails`, `subject` is a `Result` or a build's output folder; `stages` names two, such as `export,simplify`; the
     folder `out`, the build's own where left out, gets the plot. A divergence whose `first` is None says that both agree.

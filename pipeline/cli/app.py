@@ -98,7 +98,7 @@ def bisect(
         str | None,
         typer.Option(
             help="'build on tensorrt-rtx', 'parse on tvm', 'load in onnxruntime', 'run in onnxruntime', 'check', "
-            "'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
+            "'inconsistent on tvm', 'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
         ),
     ] = None,
     diverges: Annotated[
