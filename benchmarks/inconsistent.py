@@ -21,9 +21,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.modules["torch"] = None  # type: ignore[assignment]  # TVM's import takes a minute beside it
-sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).parent]  # whose tvm.py is no TVM
-
 import onnx
 from polygraphy.backend.base import BaseRunner
 
@@ -176,6 +173,10 @@ def zoo(names: list[str], folder: Path) -> int:
 
 
 def main() -> int:
+    sys.modules["torch"] = None  # type: ignore[assignment]  # TVM's import takes a minute beside it
+    sys.path[:] = [
+        place for place in sys.path if Path(place).resolve() != Path(__file__).parent
+    ]  # whose tvm.py is no TVM
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="faults whose name has this")
     parser.add_argument(

@@ -77,15 +77,18 @@ def run_onnxruntime(path: Path, feed: Feed, names: Sequence[str] | None = None) 
     return outputs
 
 
-def run_engine(name: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
-    """Outputs of the engine of a backend called `name`. Raises ConversionError where that doesn't take the graph."""
-    with built(name, path, target) as made, made as runner:
+def run_engine(
+    name: str, path: Path, feed: Feed, target: str, settings: Mapping[str, bool] | None = None
+) -> list[NDArray[Any]]:
+    """Outputs of the engine of a backend called `name`; `settings` are fields of a BuildRequest. Raises ConversionError
+    where that doesn't take the graph."""
+    with built(name, path, target, settings) as made, made as runner:
         results = runner.infer(feed)
         return [results[output.name].copy() for output in _graph(path).graph.output]
 
 
 @contextmanager
-def built(name: str, path: Path, target: str) -> Iterator[BaseRunner]:
+def built(name: str, path: Path, target: str, settings: Mapping[str, bool] | None = None) -> Iterator[BaseRunner]:
     """The runner of an engine of a static graph, as long as it is there. Raises ConversionError where the backend called
     `name` doesn't take the graph."""
     from enginesmith.converters.backends import get_backend
@@ -95,7 +98,7 @@ def built(name: str, path: Path, target: str) -> Iterator[BaseRunner]:
     backend = get_backend(name)
     with tempfile.TemporaryDirectory(prefix="enginesmith-") as folder:
         out = Path(folder)
-        request = BuildRequest(onnx=path, target=target, profile={}, out=out)
+        request = BuildRequest(onnx=path, target=target, profile={}, out=out, **(settings or {}))  # type: ignore[arg-type]
         backend.build(request, Context(out=out, scratch=out, cache=out))
         yield backend.runner(out / backend.engine_file)
 

@@ -231,10 +231,12 @@ def _other(subject: Subject, name: str, build: Callable[[], Infer], clock: _Cloc
     """The same graph built otherwise, on the first inputs."""
     if subject.unjudged:
         return SelfCheck(check=name, of=subject.name, verdict="not run", reason=subject.unjudged)
+    began = time.process_time()
     try:
         other = build()
     except Exception as error:  # noqa: BLE001 - a builder raises whatever it likes, and an alarm it is not
         return SelfCheck(check=name, of=subject.name, verdict="not run", reason=first_line(error))
+    built = time.process_time() - began
     chosen = subject.feeds[: 1 + MOST_OTHERS]
 
     def pairs(infer: Infer, over: Callable[[], bool]) -> Iterator[Pair]:
@@ -245,7 +247,9 @@ def _other(subject: Subject, name: str, build: Callable[[], Infer], clock: _Cloc
         for feed in chosen:
             yield Pair("", feed, infer(feed), infer(feed))
 
-    return _run(subject, name, pairs, subject.tolerance, clock, reference)
+    record = _run(subject, name, pairs, subject.tolerance, clock, reference)
+    record.seconds = round(record.seconds + built, 3)
+    return record
 
 
 def _no_time(subject: Subject, name: str, calls: int) -> SelfCheck:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.plainer import plainer
 from enginesmith.converters.bisect.sides import runner_of
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.recipe import AUTO, FP32, FULL, OFF, Consistency, Recipe
 from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import TRIED, WITNESS, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
@@ -46,6 +48,9 @@ class CompareOptions(Options):
     precision: str
     expected: str
     judged_by: str = ""
+    target: str = ""
+    consistency: Consistency = "quick"
+    """How the engine is held against itself."""
 
 
 class Compare(Stage[CompareOptions]):
@@ -76,6 +81,8 @@ class Compare(Stage[CompareOptions]):
             precision="int8" if precision == AUTO else precision,
             expected=so_far.expected_label,
             judged_by="accuracy" if lowered and not engine else "",
+            target=engine.target if engine and recipe.consistency == FULL else "",
+            consistency=recipe.consistency,
         )
         needs = {"candidate": candidate, **so_far.needs("samples", "expected")}
         if engine is None:
@@ -138,20 +145,26 @@ class Compare(Stage[CompareOptions]):
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
-        context.progress("holding it against itself")
-        source = inputs.get("model", folder)
-        checks = self_checks(
-            runner_of(options.backend, folder / file),
-            label,
-            source / (STAND_IN if (source / STAND_IN).exists() else MODEL),
-            samples,
-            [feeds[index] for index in chosen],
-            options.precision,
-            steady=options.backend == ONNXRUNTIME or not get_backend(options.backend).gpu,
-            changed=interface.load(folder),
-            seconds=max(took, LEAST_SECONDS),
-        )
-        note_contradictions(comparison, checks)
+        checks = []
+        if options.consistency != OFF:
+            context.progress("holding it against itself")
+            source = inputs.get("model", folder)
+            source /= STAND_IN if (source / STAND_IN).exists() else MODEL
+            engines = None if options.backend == ONNXRUNTIME else get_backend(options.backend)
+            full = options.consistency == FULL
+            checks = self_checks(
+                runner_of(options.backend, folder / file),
+                label,
+                source,
+                samples,
+                [feeds[index] for index in chosen],
+                options.precision,
+                steady=engines is None or not engines.gpu,
+                changed=interface.load(folder),
+                seconds=math.inf if full else max(took, LEAST_SECONDS),
+                others=plainer(engines, options.target, source, samples, feeds, context) if engines and full else {},
+            )
+            note_contradictions(comparison, checks)
         silent = [*silent_outputs(compared), *(f"{lost_nan} of {label}" for lost_nan in lost)]
         for warning in silent:
             context.warn(warning)
