@@ -22,8 +22,10 @@ WIDER = {
     ir.DataType.BFLOAT16: ir.DataType.FLOAT,
     ir.DataType.FLOAT: ir.DataType.DOUBLE,
 }
-TYPED = frozenset(("Cast", "CastLike", "Constant", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan"))
-"""Operators that state a type, or have a body: another one of their inputs means something else."""
+TYPED = frozenset((
+    "Cast", "CastLike", "Constant", "DequantizeLinear", "If", "LayerNormalization", "Loop", "QuantizeLinear", "Scan",
+))  # fmt: skip
+"""Operators that state a type, or have a body: with another one of their inputs they mean something else."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Plants a fault in TVM modules: with this folder on PYTHONPATH, every process that builds one has it.
 
 PLANTED holds JSON: `kernels` is a list of [prefix of a kernel's name, regular expression, replacement] for the text of its
-TensorIR, before it is scheduled.
+TensorIR, before it is scheduled; `lowerings` are operators that TVM's own frontend converts, in the place of the project's
+converters; `rules` are those that say nothing any more of what TVM is known to compute wrongly.
 """
 
 import importlib.abc
@@ -33,7 +34,21 @@ def _kernels(module):
     module.schedule = schedule
 
 
-_PATCHES = {"kernels": ("enginesmith.converters.backends.tvm.schedule", _kernels)}
+def _lowerings(module):
+    for operator in PLANTED["lowerings"]:
+        module.CONVERTERS.pop(operator)
+
+
+def _rules(module):
+    applies = module.Rule.applies_to
+    module.Rule.applies_to = lambda self, target: self.id not in PLANTED["rules"] and applies(self, target)
+
+
+_PATCHES = {
+    "kernels": ("enginesmith.converters.backends.tvm.schedule", _kernels),
+    "lowerings": ("enginesmith.converters.backends.tvm.frontend.converters", _lowerings),
+    "rules": ("enginesmith.compat.checks.rule", _rules),
+}
 
 
 class _Finder(importlib.abc.MetaPathFinder):
