@@ -39,10 +39,12 @@ def answers(group: str, name: str, out: Path) -> None:
     model = getattr(models, name)().eval()
     torch.manual_seed(5)
     inputs = [case.draw(*case.example()) for _ in range(INPUTS)]
+    states = {f"s{name}": buffer.clone().numpy() for name, buffer in model.named_buffers()}
     with torch.no_grad():
         outputs = [model(x.clone()) for x in inputs]
     np.savez(
         out,
+        **states,
         **{f"x{index}": x.numpy() for index, x in enumerate(inputs)},
         **{f"y{index}": y.numpy() for index, y in enumerate(outputs)},
     )
@@ -59,9 +61,12 @@ def judge(engine: Path, data: Path) -> None:
     arrays = np.load(data)
     wrong, told = 0, ""
     with get_backend("tvm").runner(engine) as runner:
-        (name,) = runner.get_input_metadata()
+        name, *kept = runner.get_input_metadata()
+        states = {state: arrays[f"s{state}"] for state in kept}  # what the model keeps goes from call to call
         for index in range(INPUTS):
-            (found,) = runner.infer({name: arrays[f"x{index}"]}).values()
+            outputs = dict(runner.infer({name: arrays[f"x{index}"], **states}))
+            states = {state: outputs.pop(f"{state}_out") for state in kept}
+            (found,) = outputs.values()
             expected = arrays[f"y{index}"]
             same = expected.shape == found.shape and np.allclose(
                 expected.astype("f8"), found.astype("f8"), rtol=1e-3, atol=1e-3, equal_nan=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from enginesmith.compat.checks.origin import inputs_behind, origin
+from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
 from enginesmith.compat.checks.sources import CHECKERS
 from enginesmith.compat.operators import REDUCTIONS
@@ -17,12 +17,6 @@ from enginesmith.compat.values import (
     opset_of,
     shape,
 )
-
-SHAPE_OPERANDS = {
-    "ConstantOfShape": (0,), "Expand": (1,), "Loop": (0,), "OneHot": (1,), "Pad": (1,), "Range": (0, 1, 2),
-    "Reshape": (1,), "Resize": (3,), "Slice": (1, 2, 4), "Split": (1,), "Tile": (1,), "TopK": (1,),
-}  # fmt: skip
-"""The inputs of operators that decide on the shape of their results."""
 
 
 @rule(
@@ -102,55 +96,6 @@ def computed_axes(node: ir.Node, target: Target) -> str | None:
             return "its axes are computed in the graph" if origin(axes) == "constant" else None
         value = producer.inputs[0]
     return None
-
-
-@rule(
-    "float-decides-on-shape",
-    ops=tuple(SHAPE_OPERANDS),
-    backends=TENSORRT,
-    remedy="give it as a constant, or as an integer",
-    source="TensorRT: «Network input is a shape tensor and must have type Int32 or Int64»",
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-steps (float a, float b, float c) => (float[n] y) { y = Range (a, b, c) }
-""",
-)
-def float_decides_on_shape(node: ir.Node, target: Target) -> str | None:
-    """What decides on the shape of a result may come from constants, from shapes, and from inputs of the network that
-    are integers. It may not come from other inputs, however it is computed."""
-    for index in SHAPE_OPERANDS[node.op_type]:
-        for value in _content_behind(argument(node, index)):
-            if dtype(value) not in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, None):
-                return f"its input {index} follows from the content of {value.name}, which is no integer"
-    return None
-
-
-@rule(
-    "shape-input",
-    ops=tuple(SHAPE_OPERANDS),
-    backends=TENSORRT,
-    severity="info",
-    remedy="give the input's least, usual and greatest values when building, or make it a constant",
-    source="TensorRT: inputs that are shape tensors need an optimization profile of their values",
-    example="""
-<ir_version: 10, opset_import: ["" : 18]>
-shaped (float[4] x, int64[2] size) => (float[a, b] y) { y = Reshape (x, size) }
-""",
-)
-def shape_input(node: ir.Node, target: Target) -> str | None:
-    """What an integer input holds decides on a shape: the builder must be told the range of its values."""
-    for index in SHAPE_OPERANDS[node.op_type]:
-        for value in _content_behind(argument(node, index)):
-            if dtype(value) in (ir.DataType.INT32, ir.DataType.INT64):
-                return f"the values of {value.name} decide on its shape"
-    return None
-
-
-def _content_behind(value: ir.Value | None) -> list[ir.Value]:
-    """Inputs of the network whose content decides on a value, in the order of their names."""
-    if value is None or origin(value) == "constant":
-        return []
-    return sorted(inputs_behind(value), key=lambda found: found.name or "")
 
 
 @rule(

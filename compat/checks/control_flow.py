@@ -6,16 +6,17 @@ import onnx_ir as ir
 
 from enginesmith.compat.checks.origin import origin
 from enginesmith.compat.checks.rule import rule
-from enginesmith.compat.target import TENSORRT, Target
+from enginesmith.compat.target import EVERY, TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, rank, shape, static_shape
 
 
 @rule(
     "if-branch-ranks",
     ops="If",
-    backends=TENSORRT,
+    backends=EVERY,
     remedy="give both branches results of one rank, or make the condition constant",
-    source="TensorRT, IConditionalOutputLayer: «Must have inputs with equal ranks when condition is not a build-time constant»",
+    source="TensorRT, IConditionalOutputLayer: «Must have inputs with equal ranks when condition is not a build-time constant»; "
+    "TVM 0.27's frontend: nothing is computed from a tensor of unknown rank",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 either (bool c, float[2] x, float[1, 2] z) => (float y) {

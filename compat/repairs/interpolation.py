@@ -7,10 +7,10 @@ an axis whose scale is exactly 1 is copied, one output element of `pytorch_half_
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.repair import NotApplicable
@@ -21,11 +21,13 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis to resize. `scale`, `start` and `end` (the region of tf_crop_and_resize) are float32[1]."""
+    """One axis to resize. `scale`, `start` and `end` (the region of tf_crop_and_resize) are float32[1]. A size that only the
+    run knows is a value, an int64 scalar.
+    """
 
     index: int
-    old: int
-    new: int
+    old: int | ir.Value
+    new: int | ir.Value
     scale: Operand
     start: Operand
     end: Operand
@@ -43,43 +45,61 @@ class Method:
     cubic_a: float
 
 
+def number(calc: Arithmetic, size: int | ir.Value) -> Operand:
+    """A size as a float32 scalar."""
+    return calc.op("Cast", size, to=1) if isinstance(size, ir.Value) else np.array(size, np.float32)
+
+
+def steps(calc: Arithmetic, size: int | ir.Value) -> Operand:
+    """0, 1, 2, … below a size, float32[size]."""
+    if isinstance(size, int):
+        return np.arange(size, dtype=np.float32)
+    return calc.op("Cast", calc.op("Range", np.array(0), size, np.array(1)), to=1)
+
+
 def positions(calc: Arithmetic, axis: Axis, coordinates: str) -> Operand:
     """Where each output element lies among the input's, float32[new]."""
-    x = np.arange(axis.new, dtype=np.float32)
-    op, old, new, scale = calc.op, float(axis.old), float(axis.new), axis.scale
+    x, old, new = steps(calc, axis.new), number(calc, axis.old), number(calc, axis.new)
+    op, scale = calc.op, axis.scale
     match coordinates:
         case "asymmetric":
             return op("Div", x, scale)
         case "half_pixel":
-            return op("Sub", op("Div", x + np.float32(0.5), scale), 0.5)
+            return op("Sub", op("Div", op("Add", x, 0.5), scale), 0.5)
         case "pytorch_half_pixel":
-            if axis.new == 1:
-                return np.zeros(1, np.float32)
-            return op("Sub", op("Div", x + np.float32(0.5), scale), 0.5)
+            middles = op("Sub", op("Div", op("Add", x, 0.5), scale), 0.5)
+            return op("Where", op("Greater", new, 1.0), middles, 0.0)
         case "tf_half_pixel_for_nn":
-            return op("Div", x + np.float32(0.5), scale)
+            return op("Div", op("Add", x, 0.5), scale)
         case "align_corners":
-            return x * np.float32(old - 1) / np.float32(max(new - 1, 1))
+            return op("Div", op("Mul", x, op("Sub", old, 1.0)), op("Max", op("Sub", new, 1.0), 1.0))
         case "half_pixel_symmetric":
             adjustment = op("Div", new, op("Mul", scale, old))
-            offset = op("Mul", old / 2, op("Sub", 1.0, adjustment))
+            offset = op("Mul", op("Div", old, 2.0), op("Sub", 1.0, adjustment))
             known = calc.known(scale)
-            if known is None:
-                return op("Sub", op("Add", offset, op("Div", x + np.float32(0.5), scale)), 0.5)
+            if known is None or isinstance(axis.old, ir.Value) or isinstance(axis.new, ir.Value):
+                return op("Sub", op("Add", offset, op("Div", op("Add", x, 0.5), scale)), 0.5)
             # ONNX Runtime does these steps in double precision.
-            exact = np.asarray(calc.known(offset), np.float64) + (x + 0.5) / known.astype(np.float64) - 0.5
+            places = np.arange(axis.new, dtype=np.float32)
+            exact = np.asarray(calc.known(offset), np.float64) + (places + 0.5) / known.astype(np.float64) - 0.5
             return exact.astype(np.float32)
         case "tf_crop_and_resize":
-            if axis.new == 1:
-                return op("Mul", op("Mul", op("Add", axis.start, axis.end), 0.5), old - 1)
-            extent = op("Mul", op("Mul", op("Sub", axis.end, axis.start), x), old - 1)
-            return op("Add", op("Mul", axis.start, old - 1), op("Div", extent, new - 1))
+            last = op("Sub", old, 1.0)
+            middle = op("Mul", op("Mul", op("Add", axis.start, axis.end), 0.5), last)
+            extent = op("Mul", op("Mul", op("Sub", axis.end, axis.start), x), last)
+            spread = op("Add", op("Mul", axis.start, last), op("Div", extent, op("Max", op("Sub", new, 1.0), 1.0)))
+            return op("Where", op("Greater", new, 1.0), spread, middle)
     raise NotApplicable(f"coordinate_transformation_mode {coordinates} is unknown")
+
+
+def last(calc: Arithmetic, axis: Axis) -> Operand:
+    """The place of the input's last element, a float32 scalar."""
+    return calc.op("Sub", number(calc, axis.old), 1.0)
 
 
 def outside(calc: Arithmetic, axis: Axis, x: Operand) -> Operand:
     """Which positions lie beyond the input, bool[new]: tf_crop_and_resize puts its extrapolation value there."""
-    return calc.op("Or", calc.op("Less", x, 0.0), calc.op("Greater", x, float(axis.old - 1)))
+    return calc.op("Or", calc.op("Less", x, 0.0), calc.op("Greater", x, last(calc, axis)))
 
 
 def indices(calc: Arithmetic, axis: Axis, x: Operand, nearest: str) -> Operand:
@@ -96,38 +116,42 @@ def indices(calc: Arithmetic, axis: Axis, x: Operand, nearest: str) -> Operand:
             x = op("Ceil", x)
         case _:
             raise NotApplicable(f"nearest_mode {nearest} is unknown")
-    return op("Cast", op("Min", op("Max", x, 0.0), float(axis.old - 1)), to=7)
+    return op("Cast", op("Min", op("Max", x, 0.0), last(calc, axis)), to=7)
 
 
 def weights(calc: Arithmetic, axis: Axis, x: Operand, method: Method) -> Operand:
     """The share that each input element has in each output element, float32[new, old]."""
     op = calc.op
     if method.mode == "linear" and not method.antialias:
-        x = op("Min", op("Max", x, 0.0), float(axis.old - 1))
+        x = op("Min", op("Max", x, 0.0), last(calc, axis))
     # Beyond its border the input is taken to go on with its border elements: their shares are added to the border's.
-    margin = 0 if method.exclude_outside else _reach(axis, method)
-    columns = np.arange(-margin, axis.old + margin, dtype=np.float32)
-    distance = op("Sub", columns[None, :], op("Reshape", x, [-1, 1]))
+    margin: Operand = np.zeros((), np.float32) if method.exclude_outside else _reach(calc, axis, method)
+    beyond = calc.known(margin) is None or bool(np.any(calc.known(margin)))
+    width = op("Add", number(calc, axis.old), op("Mul", margin, 2.0))
+    columns = op("Sub", op("Range", np.zeros((), np.float32), width, np.ones((), np.float32)), margin)
+    distance = op("Sub", op("Reshape", columns, [1, -1]), op("Reshape", x, [-1, 1]))
     if method.antialias:
         distance = op("Mul", distance, op("Min", axis.scale, 1.0))
     distance = op("Abs", distance)
     share = _hat(calc, distance) if method.mode == "linear" else cubic(calc, distance, method.cubic_a)
     if method.antialias or method.exclude_outside:
-        share = op("Div", share, op("MatMul", share, np.ones((len(columns), 1), np.float32)))
-    if margin:
-        borders = np.zeros((len(columns), axis.old), np.float32)
-        borders[np.arange(len(columns)), np.clip(columns, 0, axis.old - 1).astype(np.int64)] = 1
+        share = op("Div", share, op("ReduceSum", share, [1], keepdims=1))
+    if beyond:
+        nearest = op("Reshape", op("Min", op("Max", columns, 0.0), last(calc, axis)), [-1, 1])
+        borders = op("Cast", op("Equal", nearest, op("Reshape", steps(calc, axis.old), [1, -1])), to=1)
         share = op("MatMul", share, borders)
     return share
 
 
-def _reach(axis: Axis, method: Method) -> int:
-    """How far beyond the input's border a position's neighbours may lie."""
+def _reach(calc: Arithmetic, axis: Axis, method: Method) -> Operand:
+    """How far beyond the input's border a position's neighbours may lie, a whole float32 scalar."""
     if method.mode == "linear" and not method.antialias:
-        return 0
-    support = 1 if method.mode == "linear" else 2
-    stretch = max(axis.old / axis.new, 1.0) if method.antialias else 1.0
-    return math.ceil(support * stretch) + 2
+        return np.zeros((), np.float32)
+    support = 1.0 if method.mode == "linear" else 2.0
+    stretch: Operand = np.ones((), np.float32)
+    if method.antialias:
+        stretch = calc.op("Max", calc.op("Div", number(calc, axis.old), number(calc, axis.new)), 1.0)
+    return calc.op("Add", calc.op("Ceil", calc.op("Mul", stretch, support)), 2.0)
 
 
 def _hat(calc: Arithmetic, distance: Operand) -> Operand:

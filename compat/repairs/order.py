@@ -21,6 +21,8 @@ GRAPHS = (
     # Constants are folded in the dtype that carries them, and what sequences hold is known when their lengths are.
     "carried-integers",
     "fold",
+    # Sizes are known then, and few axes are what all that follows reads.
+    "many-axes",
     "sequences",
     "uint8-to-int8",
 )

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
-from enginesmith.compat.repairs.interpolation import Axis, Method, indices, outside, positions, weights
+from enginesmith.compat.repairs.interpolation import Axis, Method, indices, number, outside, positions, weights
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.values import FLOATS, argument, attribute, constant, dtype, shape, static_shape
 
@@ -28,9 +28,11 @@ class Request:
             self.scales = np.asarray(given, np.float32)
         self.sizes = _given(argument(node, 3)) if modern else None
         old, new = shape(self.x), shape(node.outputs[0])
-        if old is None or new is None or len(old) != len(new) or self.x is None:
-            raise NotApplicable("the sizes of input and output are not known")
-        self.old, self.new = old, new
+        if old is None or self.x is None:
+            raise NotApplicable("the input's number of axes is not known")
+        new = new if new is not None and len(new) == len(old) else [None] * len(old)
+        self.old: list[int | None] = old
+        self.new: list[int | None] = new
         axes = attribute(node, "axes") or list(range(len(old)))
         self.axes = [axis % len(old) for axis in axes]
         self.policy = attribute(node, "keep_aspect_ratio_policy", "stretch")
@@ -58,17 +60,37 @@ class Request:
             if known is None and old == new and index < 2 and len(self.old) > 2:
                 # Batch and channels are not resized, whatever a run-time scale might say.
                 continue
-            if old is None or new is None or not old or not new:
-                raise NotApplicable(f"the size of axis {index} is not known")
-            if self.method.antialias and old == new:
+            if old == 0 or new == 0:
+                raise NotApplicable(f"axis {index} has no elements")
+            if self.method.antialias and old is not None and old == new:
                 continue
             start: Operand = np.zeros(1, np.float32)
             end: Operand = np.ones(1, np.float32)
             if crops and self.roi is not None:
                 start = self.calc.op("Gather", self.roi, [place])
                 end = self.calc.op("Gather", self.roi, [place + len(self.axes)])
-            found.append(Axis(index, old, new, scale, start, end))
+            found.append(Axis(index, self.before(index), self.after(place), scale, start, end))
         return sorted(found, key=lambda axis: -axis.index)
+
+    def before(self, index: int) -> int | ir.Value:
+        """The input's size along an axis."""
+        known: int | None = self.old[index]
+        if known is not None:
+            return known
+        return self.calc.value(self.calc.op("Gather", self.calc.op("Shape", self.x), np.array(index)))
+
+    def after(self, place: int) -> int | ir.Value:
+        """The output's size along one of `axes`, by its place there. Raises NotApplicable where a policy decides on it."""
+        op, index = self.calc.op, self.axes[place]
+        known: int | None = self.new[index]
+        if known is not None:
+            return known
+        if self.policy != "stretch":
+            raise NotApplicable(f"the size of axis {index} is not known")
+        if self.sizes is not None:
+            return self.calc.value(op("Gather", self.sizes, np.array(place)))
+        scale = op("Gather", self.factors(), np.array(place))
+        return self.calc.value(op("Cast", op("Floor", op("Mul", number(self.calc, self.before(index)), scale)), to=7))
 
     def factors(self) -> Operand:
         """The scale of every axis in `axes`, float32."""
@@ -77,15 +99,13 @@ class Request:
             if self.scales is None:
                 raise NotApplicable("it has neither scales nor sizes")
             return self.scales
-        old, new = [self.old[axis] for axis in self.axes], [self.new[axis] for axis in self.axes]
-        if None in old or None in new:
-            raise NotApplicable("the sizes of input and output are not known")
-        before = np.asarray(old, np.float32)
+        before = op("Concat", *(op("Reshape", number(self.calc, self.before(axis)), [1]) for axis in self.axes), axis=0)
+        new = [self.new[axis] for axis in self.axes]
         if self.policy == "stretch":
-            return np.asarray(new, np.float32) / before
+            return op("Div", op("Cast", self.sizes, to=1) if None in new else np.asarray(new, np.float32), before)
         ratios = op("Div", op("Cast", self.sizes, to=1), before)
         reduced = op("ReduceMin" if self.policy == "not_larger" else "ReduceMax", ratios, keepdims=1)
-        return op("Add", reduced, np.zeros(len(before), np.float32))
+        return op("Add", reduced, np.zeros(len(self.axes), np.float32))
 
 
 def _given(value: ir.Value | None) -> ir.Value | None:
@@ -123,7 +143,7 @@ def resize_plain(node: ir.Node, build: Builder) -> Replacement:
     if request.sizes is not None and request.policy == "stretch":
         sizes = np.asarray(new, np.int64)
         if run_time:
-            build.assume(request.sizes, np.asarray([new[axis] for axis in request.axes]))
+            _assumed(build, request)
     else:
         known = request.calc.known(request.factors())
         if known is None:
@@ -134,6 +154,13 @@ def resize_plain(node: ir.Node, build: Builder) -> Replacement:
             raise NotApplicable("no scale gives its output size")
     kept = {name: item.value for name, item in node.attributes.items() if name not in ("axes", _POLICY)}
     return build.op("Resize", request.x, None, scales, sizes, **kept)
+
+
+def _assumed(build: Builder, request: Request) -> None:
+    """The sizes at run time are those of the output, where these are declared."""
+    new = [request.new[axis] for axis in request.axes]
+    if request.sizes is not None and None not in new:
+        build.assume(request.sizes, np.asarray(new))
 
 
 _POLICY = "keep_aspect_ratio_policy"
@@ -158,7 +185,7 @@ def resize_by_matrix(node: ir.Node, build: Builder) -> Replacement:
     if method.mode != "nearest" and dtype(request.x) not in FLOATS:
         raise NotApplicable(f"{method.mode} interpolation of integers rounds in a way of its own")
     if request.sizes is not None and constant(request.sizes) is None and request.policy == "stretch":
-        build.assume(request.sizes, np.asarray([request.new[axis] for axis in request.axes]))
+        _assumed(build, request)
     y, count = request.x, len(request.old)
     assert y is not None
     narrow = method.mode != "nearest" and dtype(y) != ir.DataType.FLOAT
@@ -169,7 +196,7 @@ def resize_by_matrix(node: ir.Node, build: Builder) -> Replacement:
         x = positions(calc, axis, method.coordinates)
         if method.coordinates == "tf_crop_and_resize":
             sizes = [1] * count
-            sizes[axis.index] = axis.new
+            sizes[axis.index] = -1
             beyond.append(calc.op("Reshape", outside(calc, axis, x), sizes))
         if method.mode == "nearest":
             y = build.op("Gather", y, indices(calc, axis, x, _nearest(request, axis)), axis=axis.index)
@@ -192,6 +219,8 @@ def _nearest(request: Request, axis: Axis) -> str:
     if request.method.nearest != "simple":
         return request.method.nearest
     # Before opset 11 the mode was not said: ONNX Runtime takes the next element where it makes the axis smaller.
+    if isinstance(axis.new, ir.Value) or isinstance(axis.old, ir.Value):
+        raise NotApplicable(f"the size of axis {axis.index} is not known")
     return "ceil" if axis.new < axis.old else "floor"
 
 

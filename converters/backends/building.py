@@ -117,18 +117,21 @@ def _attempt(backend: Backend, request: BuildRequest, context: Context) -> tuple
     """The engine, None where the graph is refused, and the findings about it."""
     import onnx_ir as ir
 
-    from enginesmith.compat.checks import silent
+    from enginesmith.compat.checks import findings, silent
 
-    wrong = silent(ir.load(request.onnx), backend.rules())
+    graph = ir.load(request.onnx)
+    wrong = silent(graph, backend.rules())
     if _errors(wrong):  # it would be built, and compute something else
         found = backend.check(request, context)
         return None, [*found, *(finding for finding in wrong if finding not in found)]
     try:
         return backend.build(request, context), wrong
     except ConversionError as error:
-        if not _errors(error.findings):
-            raise  # no node is to blame
-        return None, error.findings
+        # a backend that names no node may fail by one that the rules know
+        refused = error.findings if _errors(error.findings) else list(findings(graph, backend.rules()))
+        if not _errors(refused):
+            raise
+        return None, refused
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:

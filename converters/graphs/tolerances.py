@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STEP = 2**-22
 """Relative, of float32 after a few operations."""
+SUBNORMAL = 2.0**-126
+"""Float32's least normal number: hardware and kernels take smaller ones as 0."""
 STEPS = 4
 """What is left where numbers around 1 cancel each other. GELU's tail by erf is 1.3 steps off."""
 
@@ -123,7 +125,7 @@ class Apart:
         if self.exact:
             return np.array(0.0)
         with np.errstate(invalid="ignore", over="ignore"):
-            residue = STEPS * self.step * min(1.0, float(self.scales.max())) if scale else 0.0
+            residue = STEPS * self.step * min(1.0, float(self.scales.max())) + SUBNORMAL if scale else 0.0
             return np.nan_to_num(scale * self.scales + relative * self.magnitudes + residue, nan=0.0, posinf=0.0)
 
     def excess(self, scale: float, relative: float = 0.0) -> float:

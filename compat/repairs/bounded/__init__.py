@@ -16,6 +16,7 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.interface import missing, record_rows
 from enginesmith.compat.repairs.bounded.branches import join_branches
 from enginesmith.compat.repairs.bounded.dims import Dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.filters import counted
 from enginesmith.compat.repairs.bounded.rewriter import SOURCES, Rewriter
 from enginesmith.compat.repairs.bounded.values import Bounded
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
@@ -44,7 +45,7 @@ def bounded_sizes(model: ir.Model, target: Target) -> int:
     """Selections get the size of their upper bound and a mask; an output's rows that are not real are last, all -1."""
     if opset_of(model.graph) < 18 or (target.backend == "tensorrt" and target.within(">=8.5")):
         return 0
-    if not any(node.op_type in SOURCES and not node.domain for node in model.graph.all_nodes()):
+    if not any(not node.domain and (node.op_type in SOURCES or counted(node)) for node in model.graph.all_nodes()):
         return 0
     common.CommonSubexpressionEliminationPass()(model)
     infer(model)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.operators import BROADCASTING, UNARY
 from enginesmith.compat.repairs.bounded.dims import Dim, Least, bound, dim, is_static
 from enginesmith.compat.repairs.bounded.filters import counted, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, inferred_shape, rule
@@ -22,15 +23,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-UNARY = _names("""
-    Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid
-    HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
-    Softsign Sqrt Swish Tan Tanh ThresholdedRelu
-""")
-SEVERAL = _names("""
-    Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod
-    Mul Or PRelu Pow Sub Sum Where Xor
-""")
 ROW_BY_ROW = _names("""
     AveragePool BatchNormalization Conv ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool GlobalMaxPool
     GroupNormalization InstanceNormalization LpPool LRN MaxPool Resize SpaceToDepth Upsample
@@ -57,7 +49,7 @@ def unary(rewriter: Rewriter, node: ir.Node) -> Bounded:
     return rewriter.again(node, [rewriter.numeric(data), *node.inputs[1:]], data.dims)
 
 
-@rule(*SEVERAL)
+@rule(*BROADCASTING)
 def elementwise(rewriter: Rewriter, node: ir.Node) -> Bounded:
     sizes = _sizes(rewriter, node)
     if sizes is not None:

@@ -21,7 +21,7 @@ SIZED = {"ConstantOfShape": (0,), "Expand": (1,), "Range": (0, 1, 2), "Reshape":
 
 
 def counted(node: ir.Node) -> ir.Value | None:
-    """The condition whose true elements a node counts for a size, where a NonZero finds them too; None of any other node."""
+    """The condition whose true elements a node counts for a size; None of any other node."""
     source = node.inputs[0].producer() if node.op_type == "ReduceSum" and node.inputs[0] is not None else None
     if source is None or source.op_type != "Cast" or attribute(node, "noop_with_empty_axes", 0):
         return None
@@ -33,8 +33,7 @@ def counted(node: ir.Node) -> ir.Value | None:
         return None
     if attribute(node, "keepdims", 1) and rank(condition) != 1:
         return None
-    found = any(reader.op_type == "NonZero" for reader, _ in condition.uses())
-    return condition if found and _is_size(node.outputs[0]) else None
+    return condition if _is_size(node.outputs[0]) else None
 
 
 def _is_size(value: ir.Value) -> bool:

@@ -299,3 +299,31 @@ def test_outputs_say_which_rows_they_share() -> None:
     _, after = RANKED[4]
     assert set(bounded(after)) == {"best", "class", "row", "order"}
     assert len({axes[0] for axes in bounded(after).values()}) == 1
+
+
+COUNTS = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[8, 4] x, float[8] scores, float[1, 4] row) => (float[n, 4] first, float[m, 4] copies, float[k] turns, float[4] sums)
+<float half = {0.5}, int64[1] zero = {0}, int64[1] four = {4}, int64[1] all = {-1}, int64 none = {0}, int64 one = {1}> {
+  above = Greater (scores, half)
+  ones = Cast <to = 7> (above)
+  count = ReduceSum <keepdims = 1> (ones, zero)
+  first = Slice (x, zero, count, zero)
+  shape = Concat <axis = 0> (count, four)
+  copies = Expand (row, shape)
+  end = Squeeze (count)
+  line = Range (none, end, one)
+  turns = Cast <to = 1> (line)
+  sums = ReduceSum <keepdims = 0> (first, zero)
+}
+"""
+)
+
+
+@given(scores=floats(8, low=-1, high=2))
+@settings(max_examples=20, deadline=None)
+def test_a_count_decides_how_much_is_read_repeated_and_made(scores: Any) -> None:
+    """No selection by the same condition is in the graph."""
+    x = np.arange(32, dtype=np.float32).reshape(8, 4)
+    agree(COUNTS, {"x": x, "scores": scores, "row": x[:1]})

@@ -83,6 +83,30 @@ def test_scales_may_be_known_at_run_time_only(mode: str) -> None:
     np.testing.assert_allclose(before[0], now[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("by", ["sizes", "scales"])
+def test_sizes_that_only_the_run_knows(mode: str, by: str) -> None:
+    @settings(max_examples=15, deadline=None)
+    @given(st.sampled_from(MODES[:5]), st.booleans(), st.booleans(), st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    def holds(coordinates: str, antialias: bool, outside: bool, size: tuple[int, int]) -> None:
+        asked = np.asarray([1, 2, 4, 3], np.int64) if by == "sizes" else None
+        scales = np.asarray([1, 1, 0.5, 1.5], np.float32) if by == "scales" else None
+        new = (4, 3) if by == "sizes" else (int(size[0] * 0.5), int(size[1] * 1.5))
+        assume(min(new) > 0)
+        assume(new != size)
+        model = one_node(
+            "Resize", [1, 2, "h", "w"], None, scales, asked, outputs=[(1, [1, 2, "a", "b"])], mode=mode,
+            coordinate_transformation_mode=coordinates, antialias=int(antialias),
+            exclude_outside=int(outside and (antialias or mode == "cubic")),
+        )  # fmt: skip
+        after, _ = repaired("resize-by-matrix", model)
+        feed = {"x0": np.random.default_rng(0).standard_normal((1, 2, *size)).astype(np.float32)}
+        before, now = (InferenceSession(m.SerializeToString()).run(None, feed) for m in (model, ir.to_proto(after)))
+        np.testing.assert_allclose(before[0], now[0], atol=2e-5)
+
+    holds()
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.permutations([2, 3]),
