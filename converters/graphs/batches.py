@@ -12,20 +12,20 @@ Outputs = Mapping[str, Array]
 
 
 class Batch(NamedTuple):
-    """The `inputs` of a feed that have `size` rows: the leading axis, of the first input's size."""
+    """The `inputs` of a feed that have `size` rows along their leading axis."""
 
     inputs: tuple[str, ...]
     size: int
 
 
 def batch_of(feed: Feed) -> Batch | None:
-    """None where the first input has no leading axis, or one row in it. Whether its rows are items of a batch is the graph's
-    own affair, and seen by running it.
+    """The rows of the first input that has several, a matrix or more before a vector; None where none has. Whether they are
+    items of a batch is the graph's own affair, and seen by running it.
     """
-    first = next(iter(feed.values()), None)
-    if first is None or not first.ndim or first.shape[0] < 2:
+    several = [array for array in feed.values() if array.ndim and array.shape[0] > 1]
+    if not several:
         return None
-    size = first.shape[0]
+    size = min(several, key=lambda array: array.ndim < 2).shape[0]
     return Batch(tuple(name for name, array in feed.items() if array.ndim and array.shape[0] == size), size)
 
 

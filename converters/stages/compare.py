@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.base import Backend
 from enginesmith.converters.backends.plainer import plainer
 from enginesmith.converters.bisect.sides import runner_of
 from enginesmith.converters.core.errors import ConversionError
@@ -16,7 +17,7 @@ from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, FULL, OFF, Consistency, Recipe
 from enginesmith.converters.core.records import Comparison
-from enginesmith.converters.core.samples import TRIED, WITNESS, SampleSet, load_beside, load_results, save_results
+from enginesmith.converters.core.samples import TRIED, WITNESS, Feed, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
 from enginesmith.converters.graphs.comparison import (
@@ -33,8 +34,15 @@ from enginesmith.converters.graphs.comparison import (
     tell_lost_nan,
     worst_figures,
 )
+from enginesmith.converters.graphs.consistency import Infer
 from enginesmith.converters.graphs.difference import as_close
-from enginesmith.converters.graphs.self_checks import LEAST_SECONDS, note_contradictions, self_checks, told
+from enginesmith.converters.graphs.self_checks import (
+    LEAST_SECONDS,
+    note_contradictions,
+    reference_of,
+    self_checks,
+    told,
+)
 from enginesmith.converters.graphs.tolerances import tolerance_of
 from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
 
@@ -162,7 +170,7 @@ class Compare(Stage[CompareOptions]):
                 steady=engines is None or not engines.gpu,
                 changed=interface.load(folder),
                 seconds=math.inf if full else max(took, LEAST_SECONDS),
-                others=plainer(engines, options.target, source, samples, feeds, context) if engines and full else {},
+                others=_others(engines, options.target, source, samples, feeds, context) if full else {},
             )
             note_contradictions(comparison, checks)
         silent = [*silent_outputs(compared), *(f"{lost_nan} of {label}" for lost_nan in lost)]
@@ -170,3 +178,12 @@ class Compare(Stage[CompareOptions]):
             context.warn(warning)
         note = ", ".join(filter(None, (worst_figures(compared), told(checks))))
         return ComparedFacts(comparison=comparison, note=note, warnings=silent)
+
+
+def _others(
+    engines: Backend | None, target: str, graph: Path, samples: SampleSet, feeds: list[Feed], context: Context
+) -> Mapping[str, Callable[[], Infer]]:
+    """The same graph otherwise built; of ONNX Runtime, without its optimizations."""
+    if engines is None:
+        return {"lowest level": reference_of(graph)}
+    return plainer(engines, target, graph, samples, feeds, context)

@@ -212,3 +212,10 @@ def test_a_smaller_batch_is_the_same_in_all_else() -> None:
     assert found is not None
     assert found[1] == 2
     assert smaller(wide[0], wide[:2]) is None
+
+
+def test_a_batch_is_found_behind_an_input_that_has_none() -> None:
+    batch = batch_of(OrderedDict(n=np.array(3), steps=np.zeros(7), x=np.zeros((4, 6)), mask=np.zeros((4, 1))))
+    assert batch is not None
+    assert (batch.size, batch.inputs) == (4, ("x", "mask"))
+    assert batch_of(OrderedDict(x=np.zeros((1, 6)), n=np.array(3))) is None
