@@ -12,7 +12,7 @@ from enginesmith.converters.backends.request import request_for
 from enginesmith.converters.core.samples import Feed, SampleSet
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface
-from enginesmith.converters.graphs.consistency import Infer
+from enginesmith.converters.graphs.answers import Infer
 from enginesmith.converters.graphs.self_checks import infer_with
 
 

@@ -8,21 +8,13 @@ As metamorphic testing has it (Chen, Cheung, Yiu: Metamorphic testing, 1998): re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
-from enginesmith.converters.core.errors import ConversionError, first_line
+from enginesmith.converters.core.errors import first_line
 from enginesmith.converters.core.records import SelfCheck
-from enginesmith.converters.core.samples import Array, Feed, Sample
-from enginesmith.converters.graphs.batches import Outputs, batch_of, picked, rows_of, smaller
-from enginesmith.converters.graphs.comparison import describe_output, detail
-from enginesmith.converters.graphs.difference import compare_outputs
-from enginesmith.converters.graphs.rounding import Alone, moved
-from enginesmith.converters.graphs.tolerances import STEPS, Tolerance
-
-Infer = Callable[[Feed], dict[str, Array]]
-"""Outputs of one call, in memory of their own."""
+from enginesmith.converters.core.samples import Feed
+from enginesmith.converters.graphs.answers import Clock, Infer, Pair, Subject, judged
+from enginesmith.converters.graphs.batches import batch_of, picked, rows_of, smaller
 
 MOST_REPEATS, LEAST_SECONDS = 16, 0.3
 """An engine that is done in no time is called again so often, or for so long: some faults come and go."""
@@ -30,53 +22,12 @@ MOST_OTHERS = 3
 """Other inputs that are run in between."""
 
 
-class Pair(NamedTuple):
-    """Two answers that must be one. `feed` is the input of the one that is expected."""
-
-    what: str
-    feed: Feed
-    expected: Outputs
-    found: Outputs
-
-
-Pairs = Callable[[Infer, Callable[[], bool]], Iterator[Pair]]
-"""Calls an engine, and tells what must agree; ends early when there is no time left (the second argument says so)."""
-
-
-@dataclass
-class Subject:
-    """An engine under test.
-
-    `feeds` are inputs that it takes, the ordinary ones first; `tolerance` is that of its precision, `exact` of one call
-    that is made again. `reference` is ONNX Runtime on the graph, opened when it is asked for the first time. `unjudged`
-    says why values that only rounding need keep apart prove nothing; empty where they do.
-    """
-
-    name: str
-    infer: Infer
-    feeds: Sequence[Feed]
-    task: str
-    tolerance: Tolerance
-    exact: Tolerance
-    reference: Callable[[], Infer]
-    unjudged: str = ""
-    seconds: float = float("inf")
-    """What all checks may take, by the clock."""
-    others: Mapping[str, Callable[[], Infer]] = field(default_factory=dict)
-    """The same graph otherwise built, by the name of the check."""
-
-
-def again(tolerance: Tolerance) -> Tolerance:
-    """Of the same call made twice: a few rounding steps, which sums in the order of the threads' arrival differ by."""
-    return replace(tolerance, scale=STEPS * tolerance.step, relative=STEPS * tolerance.step, floor=None)
-
-
 def check(subject: Subject) -> list[SelfCheck]:
     """All checks that there is time for, each with its verdict."""
-    clock = _Clock(subject.seconds)
+    clock = Clock(subject.seconds)
     first = subject.feeds[0]
     records = [
-        _run(subject, "repeated", lambda infer, over: _repeated(infer, first, over), subject.exact, clock),
+        judged(subject, "repeated", lambda infer, over: _repeated(infer, first, over), subject.exact, clock),
         _interleaved(subject, clock),
         *_rows(subject, clock),
         _batches(subject, clock),
@@ -84,36 +35,6 @@ def check(subject: Subject) -> list[SelfCheck]:
     for name, build in subject.others.items():
         records.append(_other(subject, name, build, clock))
     return [record for record in records if record is not None]
-
-
-@dataclass
-class _Clock:
-    """How much of the time is left, and how long one call takes."""
-
-    seconds: float
-    start: float = field(default_factory=time.monotonic)
-    calls: int = 0
-    spent: float = 0.0
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() - self.start > self.seconds
-
-    def fits(self, calls: int) -> bool:
-        """Whether so many more calls are done in time."""
-        pace = self.spent / self.calls if self.calls else 0.0
-        return time.monotonic() - self.start + calls * pace <= self.seconds
-
-    def timed(self, infer: Infer) -> Infer:
-        def call(feed: Feed) -> dict[str, Array]:
-            began = time.monotonic()
-            try:
-                return infer(feed)
-            finally:
-                self.calls += 1
-                self.spent += time.monotonic() - began
-
-        return call
 
 
 def _repeated(infer: Infer, feed: Feed, over: Callable[[], bool]) -> Iterator[Pair]:
@@ -125,7 +46,7 @@ def _repeated(infer: Infer, feed: Feed, over: Callable[[], bool]) -> Iterator[Pa
         yield Pair(f"call {number + 2} with the same input", feed, before, infer(feed))
 
 
-def _interleaved(subject: Subject, clock: _Clock) -> SelfCheck | None:
+def _interleaved(subject: Subject, clock: Clock) -> SelfCheck | None:
     first = subject.feeds[0]
     others = _unlike(first, subject.feeds[1:])
     name = "interleaved"
@@ -143,7 +64,7 @@ def _interleaved(subject: Subject, clock: _Clock) -> SelfCheck | None:
             yield Pair("the first input again, after another one", first, before, infer(first))
             yield Pair("another input again, after the first one", other, between, infer(other))
 
-    return _run(subject, name, pairs, subject.exact, clock)
+    return judged(subject, name, pairs, subject.exact, clock)
 
 
 def _unlike(first: Feed, rest: Sequence[Feed]) -> list[Feed]:
@@ -167,7 +88,7 @@ def _content(feed: Feed) -> list[bytes]:
     return [array.tobytes() for array in feed.values()]
 
 
-def _rows(subject: Subject, clock: _Clock) -> Iterator[SelfCheck]:
+def _rows(subject: Subject, clock: Clock) -> Iterator[SelfCheck]:
     """Of a batch: rows in another order, equal rows, a row among others."""
     feed = _largest(subject.feeds)
     batch = batch_of(feed)
@@ -195,7 +116,7 @@ def _rows(subject: Subject, clock: _Clock) -> Iterator[SelfCheck]:
         elif not clock.fits(calls):
             yield _no_time(subject, name, calls)
         else:
-            yield _run(subject, name, pairs, subject.tolerance, clock)
+            yield judged(subject, name, pairs, subject.tolerance, clock)
 
 
 def _largest(feeds: Sequence[Feed]) -> Feed:
@@ -203,7 +124,7 @@ def _largest(feeds: Sequence[Feed]) -> Feed:
     return max(feeds, key=lambda feed: batch.size if (batch := batch_of(feed)) is not None else 0)
 
 
-def _batches(subject: Subject, clock: _Clock) -> SelfCheck | None:
+def _batches(subject: Subject, clock: Clock) -> SelfCheck | None:
     """A batch against the smallest one that the engine takes; None where it takes one size alone."""
     name = "batch sizes"
     feed = _largest(subject.feeds)
@@ -224,10 +145,10 @@ def _batches(subject: Subject, clock: _Clock) -> SelfCheck | None:
             what = f"row {rows[0]} in a batch of {batch.size} and of {size}"
             yield Pair(what, feed, rows_of(part, size, range(size)), rows_of(whole, batch.size, rows))
 
-    return _run(subject, name, pairs, subject.tolerance, clock)
+    return judged(subject, name, pairs, subject.tolerance, clock)
 
 
-def _other(subject: Subject, name: str, build: Callable[[], Infer], clock: _Clock) -> SelfCheck:
+def _other(subject: Subject, name: str, build: Callable[[], Infer], clock: Clock) -> SelfCheck:
     """The same graph built otherwise, on the first inputs."""
     if subject.unjudged:
         return SelfCheck(check=name, of=subject.name, verdict="not run", reason=subject.unjudged)
@@ -247,7 +168,7 @@ def _other(subject: Subject, name: str, build: Callable[[], Infer], clock: _Cloc
         for feed in chosen:
             yield Pair("", feed, infer(feed), infer(feed))
 
-    record = _run(subject, name, pairs, subject.tolerance, clock, reference)
+    record = judged(subject, name, pairs, subject.tolerance, clock, reference)
     record.seconds = round(record.seconds + built, 3)
     return record
 
@@ -255,78 +176,3 @@ def _other(subject: Subject, name: str, build: Callable[[], Infer], clock: _Cloc
 def _no_time(subject: Subject, name: str, calls: int) -> SelfCheck:
     told = f"no time left for {calls} calls within {subject.seconds:.1f} s"
     return SelfCheck(check=name, of=subject.name, verdict="not run", reason=told)
-
-
-def _run(
-    subject: Subject,
-    name: str,
-    pairs: Pairs,
-    tolerance: Tolerance,
-    clock: _Clock,
-    graph: Pairs | None = None,
-) -> SelfCheck:
-    """The verdict of one check. `graph` takes the place of `pairs` where the graph is asked whether it means a difference."""
-    before, began = clock.calls, time.process_time()
-    record = SelfCheck(check=name, of=subject.name, verdict="pass")
-    meant: set[str] = set()
-    try:
-        for number, pair in enumerate(pairs(clock.timed(subject.infer), lambda: clock.over)):
-            failing = _failing(subject, pair, tolerance)
-            if failing.keys() <= meant:
-                continue
-            alarms = _alarms(subject, graph or pairs, number, pair, tolerance, failing)
-            meant |= failing.keys() - alarms.keys()
-            if alarms:
-                record.verdict = "fail"
-                record.reason = f"{pair.what}: {next(iter(alarms.values()))}"
-                break
-            record.verdict = "by design"
-            record.reason = f"{pair.what}: the graph itself answers otherwise in ONNX Runtime, or rounding decides it"
-    except Exception as error:  # noqa: BLE001 - a runtime raises whatever it likes; that it can't run is told elsewhere
-        record.verdict, record.reason = "not run", first_line(error)
-    record.calls, record.seconds = clock.calls - before, round(time.process_time() - began, 3)
-    return record
-
-
-def _alarms(
-    subject: Subject, graph: Pairs, number: int, pair: Pair, tolerance: Tolerance, failing: Mapping[str, str]
-) -> dict[str, str]:
-    """Of the outputs that fail, those which neither the graph's own meaning nor rounding explains."""
-    reference = subject.reference()
-    own = list(graph(reference, lambda: False))
-    meant = {name for each in own for name in _failing(subject, each, tolerance)}
-    left = {name: told for name, told in failing.items() if name not in meant}
-    if not left or tolerance is subject.exact:
-        return left
-    near = list(graph(lambda feed: reference(moved(feed)), lambda: False))
-    alone = Alone(_result(own[number].expected), _result(near[number].expected), whole=False)
-    still = _failing(subject, pair, tolerance, alone)
-    return {name: told for name, told in left.items() if name in still}
-
-
-def _failing(subject: Subject, pair: Pair, tolerance: Tolerance, alone: Alone | None = None) -> dict[str, str]:
-    """The outputs in which two answers differ by more than what is allowed, each in words. Detections as a whole have one
-    name: their order is free where rounding decides on it, but not in the same call made again.
-    """
-    whole = subject.task == "detection" and tolerance is not subject.exact
-    try:
-        compared = compare_outputs(
-            "detection" if whole else "tensor",
-            Sample(name=pair.what),
-            pair.feed,
-            _result(pair.expected),
-            _result(pair.found),
-            tolerance,
-            alone,
-        )
-    except ConversionError as error:
-        return {"shapes": str(error)}
-    if whole:
-        return {} if compared.passed else {"detections": detail(compared)}
-    return {each.name: describe_output(each) for each in compared.outputs if not each.passed}
-
-
-def _result(outputs: Outputs):  # type: ignore[no-untyped-def]
-    from polygraphy.comparator import IterationResult
-
-    return IterationResult(outputs=dict(outputs), runtime=0.0, runner_name="")

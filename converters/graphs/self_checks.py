@@ -11,8 +11,9 @@ from enginesmith.converters.core.recipe import FP32
 from enginesmith.converters.core.records import Comparison, SelfCheck
 from enginesmith.converters.core.samples import Array, Feed, SampleSet
 from enginesmith.converters.graphs import interface, onnxruntime
+from enginesmith.converters.graphs.answers import Infer, Subject, again
 from enginesmith.converters.graphs.comparison import excuse
-from enginesmith.converters.graphs.consistency import Infer, Subject, again, check
+from enginesmith.converters.graphs.consistency import check
 from enginesmith.converters.graphs.tolerances import tolerance_of
 
 if TYPE_CHECKING:

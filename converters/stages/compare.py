@@ -20,6 +20,7 @@ from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import TRIED, WITNESS, Feed, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
+from enginesmith.converters.graphs.answers import Infer
 from enginesmith.converters.graphs.comparison import (
     ONNXRUNTIME,
     compare_samples,
@@ -34,7 +35,6 @@ from enginesmith.converters.graphs.comparison import (
     tell_lost_nan,
     worst_figures,
 )
-from enginesmith.converters.graphs.consistency import Infer
 from enginesmith.converters.graphs.difference import as_close
 from enginesmith.converters.graphs.self_checks import (
     LEAST_SECONDS,

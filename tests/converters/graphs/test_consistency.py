@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import Feed
+from enginesmith.converters.graphs.answers import Infer, Subject, again
 from enginesmith.converters.graphs.batches import batch_of, picked, rows_of, smaller
-from enginesmith.converters.graphs.consistency import Infer, Subject, again, check
+from enginesmith.converters.graphs.consistency import check
 from enginesmith.converters.graphs.self_checks import note_contradictions
 from enginesmith.converters.graphs.tolerances import TOLERANCES
 
