@@ -1,4 +1,4 @@
-"""`enginesmith bisect --diverges`: the first tensor at which two stages of a build differ, in the terminal."""
+"""`enginesmith bisect --diverges`: the first tensor at which two stages of a build differ, and what makes an engine agree."""
 
 from __future__ import annotations
 
