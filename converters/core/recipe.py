@@ -23,6 +23,9 @@ INTEGERS: tuple[Precision, ...] = ("int8", AUTO)
 """Precisions that make graphs of integers."""
 Rest = Literal["fp32", "fp16", "bf16"]
 Method = Literal["minmax", "entropy", "percentile", "mse"]
+Consistency = Literal["off", "quick", "full"]
+OFF: Literal["off"] = "off"
+FULL: Literal["full"] = "full"
 Exporter = Literal["auto", "dynamo", "torchscript"]
 
 TORCH = "PyTorch models"
@@ -197,6 +200,11 @@ class Recipe(BaseModel):
     )
     opset: int = option(18, "ONNX opset to export to.", ge=11, le=23, for_=TORCH)
     simplify: bool = option(True, "Run the simplifier.")
+    alter: str = option(
+        "",
+        "Changes to the graph that keep what it computes, where an engine of it is wrong, as bisect --diverges finds them: "
+        "barrier:TENSOR, wide:NODE, NODE=REPAIR; with commas.",
+    )
     repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")
     kernels: bool = option(True, "Kernels of our own in TVM modules; else TVM's lowering alone.", for_=TVM)
     winograd: bool = option(
@@ -210,6 +218,11 @@ class Recipe(BaseModel):
     )
     tune_database: Path | None = option(
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
+    )
+    consistency: Consistency = option(
+        "quick",
+        "How each engine is held against itself: quick within the time that its samples take; full, however long it takes, "
+        "and against one of the same graph built as plainly as there is; off.",
     )
     samples: str | Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = option(
         SAMPLES,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import OBSERVED, BuildRequest, Profile
+from enginesmith.converters.backends.base import OBSERVED, Profile
 from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
-from enginesmith.converters.backends.profile import observed_values, profile_of, values_of
+from enginesmith.converters.backends.request import request_for
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
-from enginesmith.converters.core.inputs import listed_shapes, written
+from enginesmith.converters.core.inputs import written
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
@@ -20,6 +21,7 @@ from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
 from enginesmith.converters.graphs import interface
+from enginesmith.converters.graphs.alter import keep_altered, write_altered
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.products import shortfall
 
@@ -36,6 +38,8 @@ class CompileOptions(Options):
     expected: str = "ONNX Runtime"
     repair: bool = True
     """The graph may be changed."""
+    alter: str = ""
+    """Changes to the graph that keep what it computes."""
     sparse: bool = False
     """The weights are meant to be 2:4 sparse."""
     kernels: bool = True
@@ -72,6 +76,7 @@ class Compile(Stage[CompileOptions]):
             precision="int8" if recipe.precision == AUTO else recipe.precision,
             expected=so_far.expected_label,
             repair=recipe.repair,
+            alter=recipe.alter,
             sparse=recipe.sparse,
             # of no other backend are the kernels ours
             kernels=recipe.kernels if tunable else True,
@@ -84,14 +89,12 @@ class Compile(Stage[CompileOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> CompileFacts:
         samples, feeds = SampleSet.load(inputs["samples"])
-        request = BuildRequest(
-            onnx=inputs["model"] / MODEL,
-            target=options.target,
-            profile=profile_of(samples.specs),
-            out=context.out,
-            shapes=listed_shapes(samples.specs),
-            values=values_of(samples.specs),
-            observed=observed_values(samples, feeds),
+        request = request_for(
+            inputs["model"] / MODEL,
+            options.target,
+            samples,
+            feeds,
+            context.out,
             cache=context.cache,
             sparse=options.sparse,
             kernels=options.kernels,
@@ -99,6 +102,10 @@ class Compile(Stage[CompileOptions]):
             schedules=inputs["tuned"] / SCHEDULES if "tuned" in inputs else None,
         )
         backend = get_backend(options.backend)
+        if options.alter:
+            request = replace(
+                request, onnx=write_altered(request.onnx, context.scratch, options.alter, backend.rules())
+            )
         zeros = _sparsity(request.onnx) if options.sparse else None
         built = build(backend, request, context, feeds, context.out / MODEL if options.repair else None)
         engine = built.engine
@@ -137,7 +144,11 @@ class Compile(Stage[CompileOptions]):
             "warnings": warnings,
             "note": f"{engine.layers} layers, {engine.size / 1e6:.1f} MB",
         }
-        if built.report.made:
+        if options.alter:
+            engine.details["alterations"] = options.alter
+            if not built.report.made:
+                keep_altered(built.onnx, context.out / MODEL)
+        if built.report.made or options.alter:
             from enginesmith.converters.graphs.comparison import compare_graph
 
             context.progress("comparing the repaired graph")
@@ -147,7 +158,9 @@ class Compile(Stage[CompileOptions]):
                 **facts,
                 "repairs": built.report.attempts,
                 "comparison": compare_graph(built.onnx, *before, context, fixed=built.fixed),
-                "note": f"{facts['note']}; {built.told}",
+                "note": "; ".join(
+                    filter(None, (facts["note"], built.told, options.alter and f"altered: {options.alter}"))
+                ),
             }
         return CompileFacts(**facts)
 

@@ -98,11 +98,15 @@ def bisect(
         str | None,
         typer.Option(
             help="'build on tensorrt-rtx', 'parse on tvm', 'load in onnxruntime', 'run in onnxruntime', 'check', "
-            "'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
+            "'inconsistent on tvm', 'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
         ),
     ] = None,
     diverges: Annotated[
-        bool, typer.Option("--diverges", help="Find the first tensor at which two stages of a build differ.")
+        bool,
+        typer.Option(
+            "--diverges",
+            help="Find the first tensor at which two stages of a build differ, and with what change an engine agrees.",
+        ),
     ] = False,
     stages: Annotated[
         str | None, typer.Option(help="The two stages to hold against each other, such as export,simplify.")
@@ -116,7 +120,13 @@ def bisect(
     memory: Annotated[
         float | None, typer.Option(min=0, help="GB that a test may use; 3 and more for a large file where left out.")
     ] = None,
-    time: Annotated[float | None, typer.Option(min=1, help="Seconds for all; the best so far is saved then.")] = None,
+    time: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds for all; the best so far is saved then. With --diverges, of a change: 900 where left out.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
     ] = None,

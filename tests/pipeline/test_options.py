@@ -22,6 +22,7 @@ SOMETHING = {
     "precision": "fp16",
     "rest": "bf16",
     "method": "minmax",
+    "consistency": "full",
     "pixels": "bytes",
     "exporter": "dynamo",
     "opset": "17",

@@ -57,6 +57,7 @@ class TensorRTBackend(Backend):
     engine_file = ENGINE
     gpu = True
     dynamic_shapes = True
+    levels: tuple[Mapping[str, int], ...] = ({"level": 0},)
     rest: Rest = "fp16"
 
     def __init__(self, product: Product) -> None:
@@ -161,7 +162,15 @@ class TensorRTBackend(Backend):
         if parsed.errors:
             raise self._failure(request, context, parsed.errors[0].message)
         values = {**request.observed, **request.values}
-        config = config_for(parsed, request.profile, request.target, values=values, sparse=request.sparse)
+        config = config_for(
+            parsed,
+            request.profile,
+            request.target,
+            request.level,
+            values=values,
+            sparse=request.sparse,
+            tf32=request.tf32,
+        )
         asked, built = products_of(request.onnx), parsed.products()
         if lacking := shortfall(asked, built):
             raise ConversionError(
