@@ -2,9 +2,10 @@
 
     python benchmarks/real_models.py [--out build/real_models] [--limit 900] [NAME …]
 
-The packages of `real_model_cases.py` and `real_model_more_cases.py` are no dependencies of ours. Install them in an environment of their
-own, one after the other with our constraints, and with `--no-deps` those whose own ask for other versions of torch, numpy or
-huggingface_hub (python-doctr, facenet-pytorch, torchcrepe, torchxrayvision, perceiver-pytorch, denoising-diffusion-pytorch):
+The packages of `real_model_cases.py` and of the lists beside it (`real_model_*.py`) are no dependencies of ours. Install them in
+an environment of their own, one after the other with our constraints, and with `--no-deps` those whose own ask for other versions
+of torch, numpy or huggingface_hub (python-doctr, facenet-pytorch, torchcrepe, torchxrayvision, perceiver-pytorch,
+denoising-diffusion-pytorch):
 
     pip install -c constraints.txt kornia torch-geometric … && pip install --no-deps python-doctr facenet-pytorch …
     pip install --no-deps six anyascii cffi pycparser soundfile librosa resampy rapidfuzz h5py langdetect pypdfium2 validators defusedxml
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-FILES = ("real_model_cases", "real_model_more_cases")
+FILES = ("real_model_cases", "real_model_texts", "real_model_pictures", "real_model_others")
 TOLERANCE = 1e-3
 """Of the plain recipe's outputs: absolute and relative to the largest magnitude."""
 ROADS = ("plain", "ours")

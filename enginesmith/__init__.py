@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from enginesmith.pipeline.api.doctor import doctor as doctor
     from enginesmith.pipeline.api.engine import Engine as Engine
     from enginesmith.pipeline.api.explain import explain as explain
+    from enginesmith.pipeline.api.migrate import migrate as migrate
     from enginesmith.pipeline.api.result import BuildError as BuildError
     from enginesmith.pipeline.api.result import Result as Result
     from enginesmith.pipeline.api.sensitivity import Sensitivity as Sensitivity
     from enginesmith.pipeline.api.sensitivity import sensitivity as sensitivity
+    from enginesmith.pipeline.api.upgrade import upgrade as upgrade
     from enginesmith.pipeline.job.contrast import Contrast as Contrast
     from enginesmith.pipeline.job.events import Event as Event
     from enginesmith.pipeline.job.manifest import Manifest as Manifest
+    from enginesmith.pipeline.job.migrate import Migration as Migration
+    from enginesmith.pipeline.job.upgrade import Upgrade as Upgrade
 
 _PLACES = {
     "BuildError": "pipeline.api.result",
@@ -48,9 +52,11 @@ _PLACES = {
     "Event": "pipeline.job.events",
     "Explanation": "compat.diagnoses",
     "Manifest": "pipeline.job.manifest",
+    "Migration": "pipeline.job.migrate",
     "Recipe": "converters.core.recipe",
     "Result": "pipeline.api.result",
     "Sensitivity": "pipeline.api.sensitivity",
+    "Upgrade": "pipeline.job.upgrade",
     "UserError": "converters.core.errors",
     "__version__": "pipeline",
     "bisect": "pipeline.api.bisect",
@@ -58,7 +64,9 @@ _PLACES = {
     "compare": "pipeline.api.compare",
     "doctor": "pipeline.api.doctor",
     "explain": "pipeline.api.explain",
+    "migrate": "pipeline.api.migrate",
     "sensitivity": "pipeline.api.sensitivity",
+    "upgrade": "pipeline.api.upgrade",
 }
 
 __all__ = [
@@ -70,9 +78,11 @@ __all__ = [
     "Event",
     "Explanation",
     "Manifest",
+    "Migration",
     "Recipe",
     "Result",
     "Sensitivity",
+    "Upgrade",
     "UserError",
     "__version__",
     "bisect",
@@ -80,7 +90,9 @@ __all__ = [
     "compare",
     "doctor",
     "explain",
+    "migrate",
     "sensitivity",
+    "upgrade",
 ]
 
 

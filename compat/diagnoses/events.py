@@ -32,6 +32,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         ("ONNX Runtime", r"\[ONNXRuntimeError\] : (?P<code>\d+) : (?P<kind>\w+) : (?P<message>.{1,1500})"),
         ("ONNX Runtime", r"\[ErrorCode: ?(?P<kind>\w+)\] (?P<message>.{1,1500})"),
+        ("TensorRT", r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:INTERNAL_)?ERROR\] (?P<message>.{1,1500})"),  # passed on by ONNX Runtime
         ("ONNX Runtime", r"\[E:onnxruntime:[^\]]{0,300}\] (?P<message>.{1,1500})"),
         ("Polygraphy", r"^\[!\] (?P<message>.{3,800})"),
         ("TVM", r"(?:TVMError|InternalError): (?P<message>Check failed: .{1,800})"),

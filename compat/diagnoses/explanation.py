@@ -12,7 +12,7 @@ from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.events import read_event
 from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Rank, Unknowns, quote
 from enginesmith.compat.diagnoses.lines import Line, read_lines
-from enginesmith.compat.diagnoses.place import Announcements, Place, complete, place_of
+from enginesmith.compat.diagnoses.place import Announcements, Place, complete, number_of, place_of
 from enginesmith.compat.diagnoses.registry import diagnoses, matcher
 from enginesmith.compat.diagnoses.symptoms import CASCADE, Tracebacks, is_success, severity
 from enginesmith.compat.diagnoses.tools import Tools
@@ -100,6 +100,8 @@ class _Found:
         self.loud = kind == "error" and diagnosis.level == "warning"
         self.place = place_of(match, line.text, announced)
         self.details = {k: v.strip() for k, v in match.groupdict().items() if v and k not in ("op", "node")}
+        if not self.place.node and (index := number_of(line.text)):
+            self.details["node number"] = index
         self.meanings = meanings(line.text)
         self.count = 1
 
@@ -165,6 +167,9 @@ class _Reader:
         if not kind and CODED.match(line.text) and self._announced.near(line.number).op:
             kind = "error"
         found = self._match(line, kind)
+        if found is None and (whole := self._tracebacks.completed(line.text)):
+            line = line._replace(text=whole)
+            found = self._match(line, kind)
         self._errors |= kind == "error"
         if found is not None:
             self._add(found)

@@ -17,8 +17,10 @@ _HERE = [
         r"Usage Error \((?P<node>[^\s:(){}]{1,300}): ",  # TensorRT's checks of a layer
         r"\[E\] (?:\[TRT\] )?(?:Error\[\d+\]: |\d+: )?(?!Error|[A-Z_]{4,}:)(?P<node>[A-Za-z_/][^\s:()\[\]]{1,300}): [A-Za-z]",
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
-        r"In node -?\d+ \(import(?!Model|Initializer|Input)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
-        r"In function import(?!Model|Initializer|Input)(?P<op>\w{1,80})",
+        r"(?P<node>\(Unnamed Layer\* \d+\) \[\w+\]) ?: ?\w",  # a layer that the parser made for no node of the model
+        r"implementation for node (?P<node>\{ForeignNode\[[^\]]{1,400}\]\})",
+        r"In node -?\d+ \(import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
+        r"In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
         r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker
         r"\bin node \((?P<node>[^()]{1,300})\)",
         r"node with name '(?P<node>[^']{1,300})'",
@@ -31,7 +33,7 @@ _BEFORE = [
     for pattern in (
         r"While parsing node number \d+ \[(?P<op>[\w.:]{1,80})(?: -> \"(?P<node>[^\"]{0,300})\")?\]",
         r"Error converting operator (?P<op>\w{1,80}), with inputs",
-        r"ERROR: [^\s:]{1,200}:\d+ In function import(?!Model|Initializer|Input)(?P<op>\w{1,80})",
+        r"ERROR: [^\s:]{1,200}:\d+ In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
     )
 ]
 # what names the node of the message above it
@@ -43,6 +45,7 @@ _AFTER = [
         r"While parsing node number \d+ \[(?P<op>[\w.:]{1,80})(?: -> \"(?P<node>[^\"]{0,300})\")?\]",
     )
 ]
+_NUMBER = re.compile(r"\b[Ii]n node (\d+) \(|node number (\d+)\b")
 _HINTS = ("ode", "rror", "OpType", "op_type", "Layer", "import")
 NEAR = 60
 """Lines for which an announcement holds: a parser dumps the node after it."""
@@ -99,6 +102,12 @@ def find_place(text: str, announced: Place, known: Place | None = None) -> Place
     if announced.op and place.op in ("", announced.op):
         place = Place(announced.op, place.node or announced.node)
     return place
+
+
+def number_of(text: str) -> str:
+    """The node's index in the file, which parsers give where they know no name; empty where there is none."""
+    found = _NUMBER.search(text)
+    return found[1] or found[2] if found else ""
 
 
 def complete(place: Place, text: str) -> None:

@@ -13,6 +13,7 @@ from enginesmith.compat.diagnoses.matcher import Matcher
 
 FILES = (
     "torch",
+    "torch_tensorrt",
     "onnx",
     "simplifiers",
     "onnxruntime",

@@ -14,6 +14,7 @@ ERROR_WORDS = (
 _ERROR = re.compile(
     r"""
       ^(?:\[TRT\]\ )?\[(?:E|!|F|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
+    | \bhad\ error:\  | \)\ -\ Assertion\ Error\ in\                             # perf_analyzer's threads; TensorRT up to 7
     | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\] | \[(?:E|F)\]\ (?:\[TRT\]|Error)
     | \[\ *(?:ERROR|CRITICAL|FATAL|error|fatal)\ *\] | ^\ *(?:ERROR|CRITICAL|FATAL)\ *\]   # loggers of other programs
     | Error\ Code:?\ ?\d+: | ^CMake\ Error | ^FAIL\ : | \bld:\ cannot\ find | \bUNAVAILABLE: | ^\ *what\(\): | \berror\ {0,3}:\ Instruction
@@ -36,6 +37,9 @@ _WARNING = re.compile(
 )
 
 
+_INNER = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(ERROR|INTERNAL_ERROR|WARNING)\]")
+"""TensorRT's own level in a line that ONNX Runtime passes on, which it calls a warning whatever it is."""
+
 CASCADE = re.compile(
     r"""
       &&&&\ FAILED | [Ff]ailed\ to\ parse\ (?:the\ )?(?:onnx|ONNX)\ (?:file|model)\.?$ | Failure\ while\ parsing\ ONNX\ file
@@ -53,6 +57,7 @@ CASCADE = re.compile(
     | ModelImporter\.cpp:\d+:\ (?:input|output|name|op_type|attribute|domain|doc_string)\b | because\ the\ network\ is\ not\ valid
     | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
     | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
+    | [Ff]ailed\ to\ (?:maintain\ requested\ inference\ load|retrieve\ results\ from\ inference\ request) | ^create\ engine\ failed
     | [Ee]xport\ failure | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,
@@ -101,6 +106,8 @@ def severity(line: Line) -> str:
     """`error`, `warning` or nothing."""
     if line.level in ("E", "F"):
         return "error"
+    if inner := _INNER.search(line.text):
+        return {"E": "error", "I": "error", "W": "warning"}[inner[1][0]]
     if line.level == "W" or (
         ("arn" in line.text or "WARN" in line.text or "[W" in line.text) and _WARNING.search(line.text)
     ):
@@ -118,8 +125,32 @@ class Tracebacks:
         self._inside = False
         self._indent = 0
         self._source = False
+        self._last: re.Match[str] | None = None
+        self._code = ""
 
     def is_frame(self, text: str) -> bool:
+        if _CHECK in text:
+            return False
+        found = self._is_frame(text)
+        if named := _FRAME.match(text):
+            self._last, self._code = named, ""
+        elif found and self._last is not None and not self._code:
+            self._code = text.strip()
+        return found
+
+    def completed(self, text: str) -> str:
+        """An exception that has no message, or one that a fault in a package's code raises, with what says why: the code of
+        the last frame, its file in its package, and its function. Empty for any other line."""
+        if self._last is None or not self._code:
+            return ""
+        path = self._last["file"].replace("\\", "/")
+        package = _PACKAGE.match(path)
+        file = package["file"] if package else path.rpartition("/")[2]
+        if not (_BARE.match(text) or (package and _FAULT.match(text))):
+            return ""
+        return f"{text}: {self._code} ({file.replace(' ', '_')}, in {self._last['function'] or '<module>'})"
+
+    def _is_frame(self, text: str) -> bool:
         indent = len(text) - len(text.lstrip())
         if "Traceback (most recent call last)" in text:
             self._inside, self._indent, self._source = True, indent, False
@@ -136,4 +167,13 @@ class Tracebacks:
         return self._inside
 
 
-_FRAME = re.compile(r"^ *File \"[^\"]{1,500}\", line \d+")
+_FRAME = re.compile(r"^ *File \"(?P<file>[^\"]{1,500})\", line \d+(?:, in (?P<function>[\w.<>]{1,200}))?")
+_BARE = re.compile(r"^(?:AssertionError|NotImplementedError)$")
+_FAULT = re.compile(
+    r"^(?:AttributeError|IndexError|KeyError|NameError|TypeError|UnboundLocalError|ZeroDivisionError|UnicodeDecodeError): "
+)
+_PACKAGE = re.compile(r".*(?:-packages|/python)/(?P<file>.+)")
+"""A package that is installed, or run from its sources as TVM is."""
+
+_CHECK = "Check failed: "
+"""TVM's own condition, which its older versions indent like code."""

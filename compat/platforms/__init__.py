@@ -8,7 +8,10 @@ from importlib.resources import files
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Platform", "Release", "platforms", "shipped"]
+__all__ = ["Platform", "Release", "find", "platforms"]
+
+IMAGES = "nvcr"
+"""The platform that any of NVIDIA's images is asked for by, as `nvcr=tritonserver:26.07-py3`; a tag alone is of its own image."""
 
 
 class Release(BaseModel):
@@ -18,15 +21,37 @@ class Release(BaseModel):
 
     tensorrt: str = Field(pattern=r"^\d+\.\d+(\.\d+){0,2}$")
     cuda: str = ""
+    cudnn: str = ""
+    gpus: str = Field(default="", pattern=r"^(\d+\.\d\+|\d+\.\d( \d+\.\d)*)?$")
+    """Compute capabilities that it runs on: all of them, or the first with a `+`; empty where the page doesn't say."""
     source: str = Field(pattern=r"^https://")
+
+    def runs_on(self, capability: tuple[int, int]) -> bool:
+        """Does it run on a GPU of this compute capability (major, minor)? Yes where that isn't known."""
+        known = [_capability(word) for word in self.gpus.rstrip("+").split()]
+        if self.gpus.endswith("+"):
+            return capability >= known[0]
+        return not known or capability in known
 
 
 class Platform(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
+    image: str = ""
+    """Name of its image in nvcr.io/nvidia; empty for what is no container."""
+    tag: str = ""
+    """What the image's tag has after the release."""
     releases: dict[str, Release]
     """Oldest first."""
+
+    def name(self, release: str) -> str:
+        """As people call it."""
+        return (
+            f"nvcr.io/nvidia/{self.image}:{release}{self.tag}"
+            if self.title.endswith(f"/{self.image}")
+            else f"{self.title} {release}"
+        )
 
 
 @cache
@@ -35,6 +60,28 @@ def platforms() -> dict[str, Platform]:
     return {name: Platform.model_validate(value) for name, value in content.items()}
 
 
-def shipped(platform: str, release: str) -> Release | None:
-    """What a release of one of `platforms()` ships; None where that is not on record."""
-    return platforms()[platform].releases.get(release)
+def find(platform: str, release: str) -> tuple[Platform, str]:
+    """One of `platforms()` and its release as the table has it, for `triton`, `26.07`, or for `nvcr` and an image's tag
+    such as `tritonserver:26.07-py3`. Whether the release is on record isn't asked. Raises KeyError for another platform.
+    """
+    found = platforms()[platform]
+    if platform == IMAGES:
+        image, given, tag = release.removeprefix("nvcr.io/nvidia/").rpartition(":")
+        of_image = [
+            each for each in platforms().values() if each.image and each.image == (image if given else found.image)
+        ]
+        if not of_image:
+            raise KeyError(image)
+        # the longest ending first: …-trtllm-python-py3 ends in -py3 too
+        found = next((each for each in sorted(of_image, key=_length) if tag.endswith(each.tag)), of_image[0])
+        release = tag
+    return found, release.removesuffix(found.tag) if found.tag else release
+
+
+def _length(platform: Platform) -> int:
+    return -len(platform.tag)
+
+
+def _capability(word: str) -> tuple[int, int]:
+    major, minor = word.split(".")
+    return int(major), int(minor)

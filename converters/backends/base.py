@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.platforms import Release
 from enginesmith.compat.target import Target
 from enginesmith.converters.core import engine_layers
 from enginesmith.converters.core.recipe import Rest
@@ -49,6 +50,8 @@ class BuildRequest:
     `sparse` lets the backend use its kernels for weights that are 2:4 sparse, where it has such;
     `kernels` lets TVM use ours where there are any, else everything is left to its own lowering; `winograd` lets them be
     Winograd's;
+    `level` is TensorRT's builder optimization level, 0 for the plainest engine, None for the product's own; `tf32` lets
+    it round the factors of products in float32 to 10 bits, as it does by itself;
     `schedules` is the file that a search for better schedules of those kernels left.
     """
 
@@ -63,6 +66,8 @@ class BuildRequest:
     sparse: bool = False
     kernels: bool = True
     winograd: bool = True
+    level: int | None = None
+    tf32: bool = True
     schedules: Path | None = None
 
 
@@ -103,6 +108,8 @@ class Backend(ABC):
     rest: Rest = "fp32"
     """What its engines compute fastest in where a graph of integers has none; those of `fp32` compute in float32 too
     where the graph has 16 bits."""
+    levels: tuple[Mapping[str, int], ...] = ()
+    """Fields of a BuildRequest that make its engines plainer: the smallest step first, as plain as there is last."""
     tunable: bool = False
     """Its kernels have schedules to search for: it builds with `BuildRequest.schedules`."""
 
@@ -137,6 +144,12 @@ class Backend(ABC):
 
     def lacks(self, precision: str, target: str) -> str:
         """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
+        return ""
+
+    def unloadable(self, target: str, platform: str, release: Release) -> str:
+        """Why `platform`, which ships `release`, can't load an engine for `target` that is built here; empty where it can, or
+        where the engine needs nothing of it. Cheap.
+        """
         return ""
 
     def sparse_kernels(self, target: str) -> bool:

@@ -5,7 +5,7 @@ graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -26,7 +26,14 @@ CUTS = 8
 
 
 def compare_outputs(
-    path: str, samples: str, indices: Sequence[int], backend: str, target: str, scale: float, relative: float
+    path: str,
+    samples: str,
+    indices: Sequence[int],
+    backend: str,
+    target: str,
+    scale: float,
+    relative: float,
+    settings: Mapping[str, bool],
 ) -> dict[str, dict[str, float]]:
     """`Figures` of every output of a static graph, a backend against ONNX Runtime. Runs in an `Isolated` process."""
     _, feeds = SampleSet.load(Path(samples))
@@ -36,7 +43,7 @@ def compare_outputs(
     rows = []
     for index in indices:
         feed = {name: array for name, array in feeds[index].items() if name in inputs}
-        engine = run_engine(backend, Path(path), feed, target)
+        engine = run_engine(backend, Path(path), feed, target, settings)
         both = zip(names, run_onnxruntime(Path(path), feed), engine, strict=True)
         rows.append({name: measure(a, b, scale, relative) for name, a, b in both})
     return {name: figures.model_dump() for name, figures in worst_of(rows).items()}
@@ -52,27 +59,28 @@ def search(
     *,
     scale: float,
     relative: float,
+    settings: Mapping[str, bool] | None = None,
     timeout: float,
     listen: Callable[[str], None] = lambda text: None,
 ) -> Divergence:
-    """The first tensor of the graph at `model` that the backend computes otherwise. `folder` is for shorter graphs; `timeout` in
-    seconds for one compilation."""
+    """The first tensor of the graph at `model` that the backend computes otherwise. `folder` is for shorter graphs; `settings`
+    are fields of a BuildRequest, `timeout` is in seconds, for one compilation."""
     names, _ = SampleSet.load(samples)
     whole = files.read(model)
     whole = fix_sizes(whole, names.specs, needed=True) or whole
     figures: dict[str, Figures] = {}
     notes: list[str] = []
+    barriers: list[str] = []
 
     def differing(places: Sequence[int]) -> list[int]:
         """Those of the places behind which a tensor that is still needed differs."""
         listen(f"compiling {places[-1]} of {len(whole.graph)} nodes")
         path = folder / "beginning.onnx"
         files.write(beginning(whole, places), path)
-        answer = isolated.call(
-            COMPARE, str(path), str(samples), list(indices), backend, target, scale, relative, timeout=timeout
-        )
+        arguments = (str(samples), list(indices), backend, target, scale, relative, dict(settings or {}))
+        answer = isolated.call(COMPARE, str(path), *arguments, timeout=timeout)
         measured = {name: Figures.model_validate(found) for name, found in answer.items()}
-        figures.update(measured)
+        figures.update({name: each.worst(figures.get(name)) for name, each in measured.items()})
         return [p for p in places if any(measured[name].excess > 1 for name in live(whole, p) if name in measured)]
 
     with Isolated(without_torch=True) as isolated:
@@ -82,9 +90,11 @@ def search(
             while high and (high - low > 1 or not figures):
                 step = max(1, -(-(high - low) // (CUTS if figures else 1)))
                 places = [*range(low + step, high, step), high]
+                first = not figures
                 bad = differing(places)
                 if not bad:
-                    if high < len(whole.graph):
+                    if not first:
+                        barriers = list(dict.fromkeys(name for place in places for name in live(whole, place)))
                         notes.append(
                             f"between nodes {low} and {high} the difference goes away when the engine has to show the tensors "
                             "in between: it comes from kernels that are fused otherwise"
@@ -101,6 +111,7 @@ def search(
         samples=[names.samples[index].name for index in indices],
         layers=layers_of(whole, figures, {}),
         notes=notes,
+        barriers=barriers,
     )
 
 

@@ -1,4 +1,6 @@
-"""What it means that a model fails, in words: `build on tensorrt-rtx`, `differs between onnxruntime and tvm by 1e-3`."""
+"""What it means that a model fails, in words: `build on tensorrt-rtx`, `differs between onnxruntime and tvm by 1e-3`,
+`inconsistent on tvm`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ class Condition(BaseModel, frozen=True):
     """
 
     text: str
-    kind: Literal["parse", "build", "load", "run", "check", "differs", "command"]
+    kind: Literal["parse", "build", "load", "run", "check", "differs", "inconsistent", "command"]
     backend: str = ""
     target: str = ""
     expected: str = ""
@@ -36,7 +38,7 @@ class Condition(BaseModel, frozen=True):
     @property
     def needs_sizes(self) -> bool:
         """Whether it can only be asked of a model whose inputs have sizes."""
-        return self.kind in ("build", "run", "differs")
+        return self.kind in ("build", "run", "differs", "inconsistent")
 
 
 def parse_condition(text: str, target: str = "auto") -> Condition:
@@ -55,6 +57,8 @@ def parse_condition(text: str, target: str = "auto") -> Condition:
     if match := re.fullmatch(r"(parse|build) on (\S+)", words):
         fields = _backend(match[2], target)
         return Condition.model_validate({"text": words, "kind": match[1], **fields})
+    if match := re.fullmatch(r"inconsistent on (\S+)", words):
+        return _inconsistent(words, match[1], target)
     if match := re.fullmatch(r"differs between (\S+) and (\S+)(?: by (\S+))?", words):
         return _differs(words, match[1], match[2], match[3], target)
     raise _unknown(words)
@@ -73,6 +77,15 @@ def _backend(name: str, target: str) -> dict[str, Any]:
     if reason := backend.available():
         raise UserError(f"backend {name} can't be asked here: {reason}")
     return {"backend": name, "target": backend.resolve_target(target)}
+
+
+def _inconsistent(text: str, found: str, target: str) -> Condition:
+    if found not in runners():
+        raise _unknown(text)
+    fields = {} if found in REFERENCES else _backend(found, target)
+    if fields and (reason := get_backend(found).runnable(fields["target"])):
+        raise UserError(f"{text!r} can't be asked here: an engine for {fields['target']} doesn't run ({reason})")
+    return Condition(text=text, kind="inconsistent", found=found, **fields)
 
 
 def _differs(text: str, expected: str, found: str, by: str | None, target: str) -> Condition:
@@ -103,6 +116,11 @@ def sides() -> tuple[str, ...]:
     return (*REFERENCES, *(name for name, backend in BACKENDS.items() if not backend.gpu))
 
 
+def runners() -> tuple[str, ...]:
+    """What may be asked whether it contradicts itself. Not onnx's evaluator, which has no state."""
+    return ("onnxruntime", *BACKENDS)
+
+
 def forms() -> list[str]:
     """Every condition that there is, but for tolerances and commands."""
     pairs = [(a, b) for a in sides() for b in sides() if a != b and (a in REFERENCES or b in REFERENCES)]
@@ -110,6 +128,7 @@ def forms() -> list[str]:
         *(f"{verb} on {backend}" for verb in ("build", "parse") for backend in reversed([*BACKENDS])),
         *(f"{verb} in onnxruntime" for verb in ("load", "run")),
         "check",
+        *(f"inconsistent on {side}" for side in sides() if side in runners()),
         *(f"differs between {a} and {b}" for a, b in pairs),
     ]
 
@@ -124,5 +143,6 @@ def _grammar() -> str:
     backends = "|".join(BACKENDS)
     return (
         f"'parse on {backends}', 'build on …', 'load in onnxruntime', 'run in onnxruntime', 'check', "
+        f"'inconsistent on {'|'.join(runners())}', "
         f"'differs between {'|'.join(sides())} and … [by TOLERANCE]', or '{COMMAND} CMD {{}}'"
     )

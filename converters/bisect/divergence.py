@@ -41,6 +41,15 @@ class Layer(BaseModel):
         return self.excess > 1
 
 
+class Trial(BaseModel):
+    """A change of an engine that was tried. `excess`: the largest difference left, in units of what is allowed; None where no
+    engine came of it, for the `reason`."""
+
+    change: str
+    excess: float | None = None
+    reason: str = ""
+
+
 class Divergence(BaseModel):
     """Two stages held against each other, tensor by tensor."""
 
@@ -54,6 +63,14 @@ class Divergence(BaseModel):
     unmatched: list[str] = []
     """Tensors or modules of the found side (of PyTorch, for that) without a counterpart."""
     notes: list[str] = []
+    barriers: list[str] = []
+    """Tensors of the graph that an engine had to show, and then nothing differed."""
+    trials: list[Trial] = []
+    """Changes that were tried to make an engine agree, in order."""
+    workaround: dict[str, str | bool] = {}
+    """Keys of a recipe with which it does."""
+    command: str = ""
+    """That builds it so."""
 
     @property
     def first(self) -> Layer | None:

@@ -23,7 +23,7 @@ from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Raised
 
 EXAMINE = "enginesmith.converters.bisect.oracles:examine"
 STANDARD = "enginesmith.converters.bisect.oracles:standard_of"
-DIFFERS, DIED, COMMAND = "differs", "died", "command"
+DIFFERS, INCONSISTENT, DIED, COMMAND = "differs", "inconsistent", "died", "command"
 """Steps of failures whose text is ours."""
 MOST: Mapping[str, Standard] = {"check": "nothing", "load": "inferred"}
 """The highest standard that a model which fails by such a condition can meet; `loads` for all others."""
@@ -47,9 +47,10 @@ class Failure(BaseModel, frozen=True):
     def signature(self) -> str:
         """What is the same for the same failure of a smaller model: the text without names, numbers and shapes.
 
-        A failed comparison is the same whichever output differs, by whatever amount.
+        A failed comparison is the same whichever output differs, by whatever amount, and whichever answers contradict each
+        other.
         """
-        if self.step == DIFFERS:
+        if self.step in (DIFFERS, INCONSISTENT):
             return self.step
         if self.step in (DIED, COMMAND):
             return f"{self.step} {self.message}"

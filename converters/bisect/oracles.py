@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
 from numpy.typing import NDArray
@@ -15,6 +17,11 @@ from enginesmith.converters.bisect.feeds import Feed, known_values, make_feed
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.graphs.tolerances import Apart
 
+if TYPE_CHECKING:
+    from polygraphy.backend.base import BaseRunner
+
+FEEDS = 3
+"""Made-up inputs on which an engine is held against itself."""
 Standard = Literal["nothing", "checked", "inferred", "loads", "runs"]
 """How sound a model is, each level containing those before it: it passes `onnx.checker`; its shapes contradict each
 other nowhere; ONNX Runtime loads it; ONNX Runtime runs it on made-up inputs."""
@@ -58,6 +65,8 @@ def ask(path: Path, condition: Condition, profile: Mapping[str, Any]) -> dict[st
             return _build(path, condition, profile)
         case "differs":
             return _differs(path, condition)
+        case "inconsistent":
+            return _inconsistent(path, condition)
     raise AssertionError(condition.kind)
 
 
@@ -68,8 +77,20 @@ def run_onnxruntime(path: Path, feed: Feed, names: Sequence[str] | None = None) 
     return outputs
 
 
-def run_engine(name: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
-    """Outputs of the engine of a backend called `name`. Raises ConversionError where that doesn't take the graph."""
+def run_engine(
+    name: str, path: Path, feed: Feed, target: str, settings: Mapping[str, bool] | None = None
+) -> list[NDArray[Any]]:
+    """Outputs of the engine of a backend called `name`; `settings` are fields of a BuildRequest. Raises ConversionError
+    where that doesn't take the graph."""
+    with built(name, path, target, settings) as made, made as runner:
+        results = runner.infer(feed)
+        return [results[output.name].copy() for output in _graph(path).graph.output]
+
+
+@contextmanager
+def built(name: str, path: Path, target: str, settings: Mapping[str, bool] | None = None) -> Iterator[BaseRunner]:
+    """The runner of an engine of a static graph, as long as it is there. Raises ConversionError where the backend called
+    `name` doesn't take the graph."""
     from enginesmith.converters.backends import get_backend
     from enginesmith.converters.backends.base import BuildRequest
     from enginesmith.converters.core.stage import Context
@@ -77,11 +98,9 @@ def run_engine(name: str, path: Path, feed: Feed, target: str) -> list[NDArray[A
     backend = get_backend(name)
     with tempfile.TemporaryDirectory(prefix="enginesmith-") as folder:
         out = Path(folder)
-        request = BuildRequest(onnx=path, target=target, profile={}, out=out)
+        request = BuildRequest(onnx=path, target=target, profile={}, out=out, **(settings or {}))  # type: ignore[arg-type]
         backend.build(request, Context(out=out, scratch=out, cache=out))
-        with backend.runner(out / backend.engine_file) as runner:
-            results = runner.infer(feed)
-            return [results[output.name].copy() for output in _graph(path).graph.output]
+        yield backend.runner(out / backend.engine_file)
 
 
 def _graph(path: Path) -> onnx.ModelProto:
@@ -149,6 +168,31 @@ def _differs(path: Path, condition: Condition) -> dict[str, Any] | None:
         if (excess := Apart.of(a, b).excess(condition.scale, condition.relative)) > 1:
             return _failure("differs", f"output {output.name} differs by {excess:.3g} times the tolerance")
     return None
+
+
+def _inconsistent(path: Path, condition: Condition) -> dict[str, Any] | None:
+    """Raises UserError where it can't be run: that is no contradiction."""
+    from enginesmith.converters.core.samples import Sample, SampleSet
+    from enginesmith.converters.graphs.onnxruntime import runner
+    from enginesmith.converters.graphs.self_checks import self_checks
+
+    graph = _graph(path)
+    with ExitStack() as stack:
+        try:
+            feeds = [OrderedDict(make_feed(graph, seed)) for seed in range(FEEDS)]
+            made = (
+                runner(path)
+                if condition.found == "onnxruntime"
+                else stack.enter_context(built(condition.found, path, condition.target))
+            )
+            samples = SampleSet(task="tensor", specs=(), samples=[Sample(name=f"seed {n}") for n in range(FEEDS)])
+            checks = self_checks(made, condition.found, path, samples, feeds, "fp32")
+            if checks[0].verdict == "not run":
+                raise RuntimeError(checks[0].reason)
+        except Exception as error:  # noqa: BLE001 - each side raises what it likes
+            raise UserError(f"whether it is {condition.text} can't be asked: {first_line(error)}") from None
+    failed = next((each for each in checks if each.verdict == "fail"), None)
+    return None if failed is None else _failure("inconsistent", f"{failed.check}: {failed.reason}")
 
 
 def _run(side: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:

@@ -94,22 +94,45 @@ def runner_of(backend: str, path: Path) -> BaseRunner:
     return onnxruntime.runner(path, optimize=False if path.name == STAND_IN else None)
 
 
-def run(backend: str, file: str, samples: str, indices: Sequence[int], out: str) -> None:
-    """Run a side on these samples of a folder; its results are left in the folder `out`.
+def run(
+    name: str, backend: str, file: str, graph: str, samples: str, indices: Sequence[int], precision: str, out: str
+) -> list[dict[str, Any]]:
+    """Run a side called `name` on these samples of a folder; its results are left in the folder `out`. Returns `SelfCheck`s: what
+    it answers held against itself, and where it isn't alike, against the file `graph`; none without that.
 
     Raises ConversionError where it can't be run.
     """
+    import time
+
+    from enginesmith.converters.backends import get_backend
     from enginesmith.converters.core.samples import SampleSet, save_results
     from enginesmith.converters.core.stage import Context
     from enginesmith.converters.graphs import interface
     from enginesmith.converters.graphs.comparison import ONNXRUNTIME, run_samples, runner_label
+    from enginesmith.converters.graphs.self_checks import LEAST_SECONDS, self_checks
 
     path, folder = Path(file), Path(out)
     names, feeds = SampleSet.load(Path(samples))
     named = [(names.samples[index].name, feeds[index]) for index in indices]
     changed = interface.of(path) if backend == ONNXRUNTIME else interface.load(path.parent)
+    began = time.monotonic()
     found = run_samples(runner_of(backend, path), backend, named, Context(folder, folder, folder), changed)
+    took = time.monotonic() - began
     save_results(folder, runner_label(backend), found)
+    if not graph:
+        return []
+    checks = self_checks(
+        runner_of(backend, path),
+        name,
+        Path(graph),
+        names,
+        [feeds[index] for index in indices],
+        precision,
+        steady=backend == ONNXRUNTIME or not get_backend(backend).gpu,
+        changed=changed,
+        seconds=max(took, LEAST_SECONDS),
+    )
+    return [each.model_dump() for each in checks]
 
 
 def judge(samples: str, indices: Sequence[int], expected: str, found: str, precision: str) -> dict[str, Any]:

@@ -23,6 +23,9 @@ INTEGERS: tuple[Precision, ...] = ("int8", AUTO)
 """Precisions that make graphs of integers."""
 Rest = Literal["fp32", "fp16", "bf16"]
 Method = Literal["minmax", "entropy", "percentile", "mse"]
+Consistency = Literal["off", "quick", "full"]
+OFF: Literal["off"] = "off"
+FULL: Literal["full"] = "full"
 Exporter = Literal["auto", "dynamo", "torchscript"]
 
 TORCH = "PyTorch models"
@@ -54,17 +57,20 @@ UNITS: Mapping[str, tuple[Mapping[str, float], str]] = {
 class Shown:
     """How a field is shown as an option: the heading of the help that it stands under, and the amount that it takes with a
     unit (a key of `UNITS`), empty for none. `for_` says which builds take it, empty where all do: in another one it is
-    refused, not ignored.
+    refused, not ignored. `also` is a second name of the flag.
     """
 
     panel: str = ""
     amount: str = ""
     for_: str = ""
+    also: str = ""
 
 
-def option(default: Any, about: str, *, panel: str = "", amount: str = "", for_: str = "", **limits: Any) -> Any:
+def option(
+    default: Any, about: str, *, panel: str = "", amount: str = "", for_: str = "", also: str = "", **limits: Any
+) -> Any:
     """A field of the recipe with its help. `limits` are pydantic's (`ge`, `gt`, `le`)."""
-    extra = {"panel": panel, "amount": amount, "for_": for_}
+    extra = {"panel": panel, "amount": amount, "for_": for_, "also": also}
     return Field(default=default, description=about, json_schema_extra=extra, **limits)  # type: ignore[arg-type]
 
 
@@ -90,6 +96,13 @@ class Recipe(BaseModel):
         "auto",
         "sm_89, native, x86-64-v3, x86-64-v4+vnni, an LLVM triple; with commas. Each goes to the backends that know it.",
     )
+    platform: str = option(
+        "",
+        "Where the engine will run: jetpack=6.2, triton=26.07, nvcr=tensorrt:26.07; with commas. One that it can't load is "
+        "refused, or told of where other engines are built too.",
+        for_="TensorRT's engines",
+        also="for",
+    )
     precision: Precision = option(
         "fp32", "fp32, fp16, bf16, int8, written into the graph; auto for the fastest mix within --budget."
     )
@@ -103,7 +116,7 @@ class Recipe(BaseModel):
         "", "Data to measure the accuracy on, in the same forms, with targets if any.", panel=LOW, for_=LOWERED
     )
     metric: str = option(
-        "", "top1, map, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
+        "", "top1, map, miou, cosine or file.py:function; the task's own where left out.", panel=LOW, for_=LOWERED
     )
     budget: float | None = option(
         None, "Largest loss of the metric: 0.5% is half a point of 100.", panel=LOW, amount="share", ge=0, for_=LOWERED
@@ -131,6 +144,12 @@ class Recipe(BaseModel):
         for_=INT8,
     )
     method: Method = option("mse", "Calibration: minmax, entropy, percentile or mse.", panel=LOW, for_=INT8)
+    ranges: Path | None = option(
+        None,
+        "A calibration cache of TensorRT: its ranges stand, and what it has none of is measured.",
+        panel=LOW,
+        for_=INT8,
+    )
     keep: str = option(
         "",
         "With fp16 and bf16 these stay in float32; with int8 and auto these products aren't in int8: patterns of names or of "
@@ -181,6 +200,11 @@ class Recipe(BaseModel):
     )
     opset: int = option(18, "ONNX opset to export to.", ge=11, le=23, for_=TORCH)
     simplify: bool = option(True, "Run the simplifier.")
+    alter: str = option(
+        "",
+        "Changes to the graph that keep what it computes, where an engine of it is wrong, as bisect --diverges finds them: "
+        "barrier:TENSOR, wide:NODE, NODE=REPAIR; with commas.",
+    )
     repair: bool = option(True, "Repair what a backend refuses, and prove each repair; else report it only.")
     workarounds: bool = option(
         False, "Rewrite what the backend is known to compute wrongly, and prove it; else only warn of it."
@@ -197,6 +221,11 @@ class Recipe(BaseModel):
     )
     tune_database: Path | None = option(
         None, "File of measurements, read and added to; in the store where left out.", panel=SEARCH
+    )
+    consistency: Consistency = option(
+        "quick",
+        "How each engine is held against itself: quick within the time that its samples take; full, however long it takes, "
+        "and against one of the same graph built as plainly as there is; off.",
     )
     samples: str | Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = option(
         SAMPLES,

@@ -159,6 +159,22 @@ class Coverage(BaseModel):
         return f"not exercised: {count} {'node' if count == 1 else 'nodes'}" if count else ""
 
 
+class SelfCheck(BaseModel):
+    """Answers of one engine held against each other."""
+
+    check: str
+    """`repeated`, `interleaved`, `permuted rows`, `equal rows`, `batch sizes`, `lowest level`, `without TF32`."""
+    of: str
+    """Label of the engine."""
+    verdict: Literal["pass", "fail", "by design", "not run"]
+    """`by design`: the graph itself answers so in ONNX Runtime, such as one that draws numbers at random."""
+    reason: str = ""
+    calls: int = 0
+    """Of the engine."""
+    seconds: float = 0.0
+    """Of the processor, with those of what had to be opened for it."""
+
+
 class Comparison(BaseModel):
     """A stage's outputs held against those of the stage before."""
 
@@ -166,8 +182,11 @@ class Comparison(BaseModel):
     """Label of the side before: `torch`, `onnxruntime (export)`, ..."""
     found: str
     verdict: Verdict
+    """`fail` too where a check of `consistency` fails."""
     reason: str = ""
     samples: list[SampleComparison] = Field(default_factory=list)
+    consistency: list[SelfCheck] = Field(default_factory=list)
+    """What the newer side answers held against itself; empty where that wasn't looked at."""
 
 
 class Latency(BaseModel):

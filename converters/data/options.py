@@ -110,12 +110,16 @@ class MetricOptions(Options):
         """What a recipe is judged by."""
         return cls(spec=recipe.metric, sources=metric_sources(recipe.metric))
 
-    def load(self, task: str, labelled: bool) -> Metric:
-        """Raises UserError for one that can't be had on such data."""
+    def load(self, task: str, labelled: bool, graph: Path) -> Metric:
+        """For what a graph gives out. Raises UserError for one that can't be had on such data."""
+        import onnx
+
         from enginesmith.converters.data.metrics import load_metric
 
+        outputs = onnx.load(graph, load_external_data=False).graph.output
+        kinds = [onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).kind for value in outputs]
         with unchanged(self.sources):
-            return load_metric(self.spec, task, labelled)
+            return load_metric(self.spec, task, labelled, whole=all(kind in "iu" for kind in kinds))
 
 
 def described(samples: Path) -> SampleSet:
@@ -136,6 +140,6 @@ def open_evaluator(data: DataOptions, metric: MetricOptions, inputs: Mapping[str
     """
     from enginesmith.converters.data.evaluation import Evaluator
 
-    dataset = data.open(inputs["samples"])
-    judge = metric.load(described(inputs["samples"]).task, dataset.labelled)
-    return Evaluator(inputs.get("original", inputs["model"]) / MODEL, dataset, judge, context.progress)
+    dataset, graph = data.open(inputs["samples"]), inputs.get("original", inputs["model"]) / MODEL
+    judge = metric.load(described(inputs["samples"]).task, dataset.labelled, graph)
+    return Evaluator(graph, dataset, judge, context.progress)

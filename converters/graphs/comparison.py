@@ -307,22 +307,25 @@ def reason(failed: Sequence[SampleComparison]) -> str:
     """Why the first of the samples that failed did, in one line; empty when none failed."""
     if not failed:
         return ""
-    first = failed[0]
-    if first.retyped:
-        detail = f"output {', '.join(first.retyped)}"
-    elif first.detections:
-        match = first.detections
-        detail = (
+    more = f"; {len(failed)} samples in all" if len(failed) > 1 else ""
+    return f"sample {failed[0].sample!r}: {detail(failed[0])}{more}"
+
+
+def detail(failed: SampleComparison) -> str:
+    """In what a sample that failed does differ."""
+    if failed.retyped:
+        return f"output {', '.join(failed.retyped)}"
+    if match := failed.detections:
+        return (
             f"{match.matched} of {match.expected} boxes matched, {match.found} found, "
             f"largest score difference {match.worst_score_difference:.2e}"
         )
-    else:
-        worst = next((output for output in first.outputs if not output.passed), None)
-        detail = _detail(worst) if worst else "the best classes differ"
-    return f"sample {first.sample!r}: {detail}" + (f"; {len(failed)} samples in all" if len(failed) > 1 else "")
+    worst = next((output for output in failed.outputs if not output.passed), None)
+    return describe_output(worst) if worst else "the best classes differ"
 
 
-def _detail(output: OutputDifference) -> str:
+def describe_output(output: OutputDifference) -> str:
+    """By how much an output differs, and what is allowed."""
     if output.worst_abs >= LOST:
         return f"output {output.name} is NaN or infinite where the other side isn't"
     rounding = "" if output.rounding_abs is None else f", rounding alone does {output.rounding_abs:.2e}"

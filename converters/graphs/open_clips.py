@@ -12,7 +12,7 @@ def open_clips(model: ir.Model) -> int:
     """Max or Min in their place, in place: those of floats, with the line of the model that they are for. Returns how many."""
     count = 0
     for node in ordered(model.graph):
-        inputs = [*node.inputs, None, None][:3]
+        inputs = [*node.inputs, None, None, None][:3]
         data, bounds = inputs[0], [(bound, op) for bound, op in zip(inputs[1:], ("Max", "Min"), strict=True) if bound]
         if node.op_type != "Clip" or not is_standard(node) or len(bounds) != 1 or node.graph is None:
             continue

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.base import Backend
+from enginesmith.converters.backends.plainer import plainer
 from enginesmith.converters.bisect.sides import runner_of
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
-from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
+from enginesmith.converters.core.recipe import AUTO, FP32, FULL, OFF, Consistency, Recipe
 from enginesmith.converters.core.records import Comparison
-from enginesmith.converters.core.samples import TRIED, WITNESS, SampleSet, load_beside, load_results, save_results
+from enginesmith.converters.core.samples import TRIED, WITNESS, Feed, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
+from enginesmith.converters.graphs.answers import Infer
 from enginesmith.converters.graphs.comparison import (
     ONNXRUNTIME,
     compare_samples,
@@ -31,6 +36,13 @@ from enginesmith.converters.graphs.comparison import (
     worst_figures,
 )
 from enginesmith.converters.graphs.difference import as_close
+from enginesmith.converters.graphs.self_checks import (
+    LEAST_SECONDS,
+    note_contradictions,
+    reference_of,
+    self_checks,
+    told,
+)
 from enginesmith.converters.graphs.tolerances import tolerance_of
 from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
 
@@ -44,6 +56,9 @@ class CompareOptions(Options):
     precision: str
     expected: str
     judged_by: str = ""
+    target: str = ""
+    consistency: Consistency = "quick"
+    """How the engine is held against itself."""
 
 
 class Compare(Stage[CompareOptions]):
@@ -74,15 +89,18 @@ class Compare(Stage[CompareOptions]):
             precision="int8" if precision == AUTO else precision,
             expected=so_far.expected_label,
             judged_by="accuracy" if lowered and not engine else "",
+            target=engine.target if engine and recipe.consistency == FULL else "",
+            consistency=recipe.consistency,
         )
         needs = {"candidate": candidate, **so_far.needs("samples", "expected")}
         if engine is None:
             yield PlannedStage(id, self.name, options, needs=needs)
             so_far.roles["expected"] = so_far.gate = id
             return
-        wide = {"wide": so_far.roles["exact"]} if lowered else {}
+        needs |= {"wide": so_far.roles["exact"]} if lowered else {}
+        needs |= so_far.needs("model")
         blocked = get_backend(engine.backend).runnable(engine.target) or ""
-        yield PlannedStage(id, self.name, options, {**needs, **wide}, (), engine.backend, engine.target, blocked)
+        yield PlannedStage(id, self.name, options, needs, (), engine.backend, engine.target, blocked)
         so_far.gate = id
 
     def run(self, inputs: Mapping[str, Path], options: CompareOptions, context: Context) -> ComparedFacts:
@@ -97,7 +115,9 @@ class Compare(Stage[CompareOptions]):
         file = graph if options.backend == ONNXRUNTIME else get_backend(options.backend).engine_file
         runner = runner_of(options.backend, folder / file)
         tried = [dict(outputs) for outputs in load_beside(folder, TRIED)]  # the ordinary samples, which come first
+        start = time.monotonic()
         found = tried + run_samples(runner, options.backend, named[len(tried) :], context, interface.load(folder))
+        took = time.monotonic() - start
         save_results(context.out, runner_label(options.backend), found)
         results = load_results(context.out)[0][1]
         before = [expected[0][1][index] for index in chosen]
@@ -133,7 +153,37 @@ class Compare(Stage[CompareOptions]):
             ):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
+        checks = []
+        if options.consistency != OFF:
+            context.progress("holding it against itself")
+            source = inputs.get("model", folder)
+            source /= STAND_IN if (source / STAND_IN).exists() else MODEL
+            engines = None if options.backend == ONNXRUNTIME else get_backend(options.backend)
+            full = options.consistency == FULL
+            checks = self_checks(
+                runner_of(options.backend, folder / file),
+                label,
+                source,
+                samples,
+                [feeds[index] for index in chosen],
+                options.precision,
+                steady=engines is None or not engines.gpu,
+                changed=interface.load(folder),
+                seconds=math.inf if full else max(took, LEAST_SECONDS),
+                others=_others(engines, options.target, source, samples, feeds, context) if full else {},
+            )
+            note_contradictions(comparison, checks)
         silent = [*silent_outputs(compared), *(f"{lost_nan} of {label}" for lost_nan in lost)]
         for warning in silent:
             context.warn(warning)
-        return ComparedFacts(comparison=comparison, note=worst_figures(compared), warnings=silent)
+        note = ", ".join(filter(None, (worst_figures(compared), told(checks))))
+        return ComparedFacts(comparison=comparison, note=note, warnings=silent)
+
+
+def _others(
+    engines: Backend | None, target: str, graph: Path, samples: SampleSet, feeds: list[Feed], context: Context
+) -> Mapping[str, Callable[[], Infer]]:
+    """The same graph otherwise built; of ONNX Runtime, without its optimizations."""
+    if engines is None:
+        return {"lowest level": reference_of(graph)}
+    return plainer(engines, target, graph, samples, feeds, context)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import OBSERVED, BuildRequest, Profile
+from enginesmith.converters.backends.base import OBSERVED, Profile
 from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
-from enginesmith.converters.backends.profile import observed_values, profile_of, values_of
+from enginesmith.converters.backends.request import request_for
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
-from enginesmith.converters.core.inputs import listed_shapes, written
+from enginesmith.converters.core.inputs import written
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, Recipe
@@ -21,6 +22,7 @@ from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
 from enginesmith.converters.graphs import interface
+from enginesmith.converters.graphs.alter import keep_altered, write_altered
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.products import shortfall
 
@@ -39,6 +41,8 @@ class CompileOptions(Options):
     """The graph may be changed where the backend refuses it."""
     workarounds: bool = False
     """The graph is changed where the backend is known to compute it wrongly."""
+    alter: str = ""
+    """Changes to the graph that keep what it computes."""
     sparse: bool = False
     """The weights are meant to be 2:4 sparse."""
     kernels: bool = True
@@ -77,6 +81,7 @@ class Compile(Stage[CompileOptions]):
             expected=so_far.expected_label,
             repair=recipe.repair,
             workarounds=recipe.workarounds,
+            alter=recipe.alter,
             sparse=recipe.sparse,
             # of no other backend are the kernels ours
             kernels=recipe.kernels if tunable else True,
@@ -89,14 +94,12 @@ class Compile(Stage[CompileOptions]):
 
     def run(self, inputs: Mapping[str, Path], options: CompileOptions, context: Context) -> CompileFacts:
         samples, feeds = SampleSet.load(inputs["samples"])
-        request = BuildRequest(
-            onnx=inputs["model"] / MODEL,
-            target=options.target,
-            profile=profile_of(samples.specs),
-            out=context.out,
-            shapes=listed_shapes(samples.specs),
-            values=values_of(samples.specs),
-            observed=observed_values(samples, feeds),
+        request = request_for(
+            inputs["model"] / MODEL,
+            options.target,
+            samples,
+            feeds,
+            context.out,
             cache=context.cache,
             sparse=options.sparse,
             kernels=options.kernels,
@@ -104,6 +107,10 @@ class Compile(Stage[CompileOptions]):
             schedules=inputs["tuned"] / SCHEDULES if "tuned" in inputs else None,
         )
         backend = get_backend(options.backend)
+        if options.alter:
+            request = replace(
+                request, onnx=write_altered(request.onnx, context.scratch, options.alter, backend.rules(request.target))
+            )
         zeros = _sparsity(request.onnx) if options.sparse else None
         model = context.out / MODEL
         built = build(
@@ -151,7 +158,11 @@ class Compile(Stage[CompileOptions]):
             "warnings": warnings,
             "note": f"{engine.layers} layers, {engine.size / 1e6:.1f} MB",
         }
-        if built.changed:
+        if options.alter:
+            engine.details["alterations"] = options.alter
+            if not built.changed:
+                keep_altered(built.onnx, context.out / MODEL)
+        if built.changed or options.alter:
             from enginesmith.converters.graphs.comparison import compare_graph
 
             context.progress("comparing the repaired graph")
@@ -161,7 +172,9 @@ class Compile(Stage[CompileOptions]):
                 **facts,
                 "repairs": built.attempts,
                 "comparison": compare_graph(built.onnx, *before, context, fixed=built.fixed),
-                "note": f"{facts['note']}; {built.told}",
+                "note": "; ".join(
+                    filter(None, (facts["note"], built.told, options.alter and f"altered: {options.alter}"))
+                ),
             }
         return CompileFacts(**facts)
 

@@ -74,7 +74,7 @@ class MeasureSensitivity(Stage[SensitivityOptions]):
         samples = described(inputs["samples"])
         shapes = {spec.name: spec.opt for spec in samples.specs}
         dataset = options.data.open(inputs["samples"])
-        metric = options.metric.load(samples.task, dataset.labelled)
+        metric = options.metric.load(samples.task, dataset.labelled, inputs["model"] / MODEL)
         ground = Ground.load(inputs["calibration"])
         layers = layers_of(ground.model, with_shapes(ground.model, shapes), options.target)
         barred = {layer.name: layer.barred for layer in layers if layer.barred and options.precision == "int8"}

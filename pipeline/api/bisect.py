@@ -51,6 +51,7 @@ def bisect(
     *,
     stages: str | None = None,
     timeout: float = TIMEOUT,
+    time: float | None = None,
     out: str | Path | None = None,
     store: str | Path | None = None,
     progress: bool | Listener | None = None,
@@ -77,13 +78,15 @@ def bisect(
         reduction = enginesmith.bisect("model.onnx", "build on tensorrt-rtx")
         divergences = enginesmith.bisect(result)
 
-    With `fails`, a condition (`parse on tvm`, `differs between onnxruntime and tvm by 1e-3`, `command: CMD {}`), `subject`
-    is an .onnx file or a ModelProto; the smallest part is written to `out`, NAME-reduced.onnx where left out. `target` is
-    what a backend builds for, `shape` that of dynamic inputs; with `any_failure` a part may fail in another way.
-    A reduction without a `failure` says that the graph doesn't fail.
+    With `fails`, a condition (`parse on tvm`, `inconsistent on tvm`, `differs between onnxruntime and tvm by 1e-3`,
+    `command: CMD {}`), `subject` is an .onnx file or a ModelProto; the smallest part is written to `out`, NAME-reduced.onnx
+    where left out. `target` is what a backend builds for, `shape` that of dynamic inputs; with `any_failure` a part may fail
+    in another way. A reduction without a `failure` says that the graph doesn't fail.
 
     Without `fails`, `subject` is a `Result` or a build's output folder; `stages` names two, such as `export,simplify`; the
     folder `out`, the build's own where left out, gets the plot. A divergence whose `first` is None says that both agree.
+    Of an engine that doesn't, the smallest change is searched for with which it does (`time`: 900 s where left out), and
+    `out` gets a recipe with it; `workaround` has its keys, `command` builds it.
 
     `timeout`: seconds of one test; `memory`: GB of one, 3 and more for a large file where left out. `time`:
     seconds of the search; the best so far is saved then.
@@ -95,7 +98,7 @@ def bisect(
                 "give a condition (fails='build on tvm') for a graph, or a build's output folder without one"
             )
         folder = subject.folder if isinstance(subject, Result) else Path(subject)
-        return _diverges(folder, stages, timeout, Path(out or folder), store, progress)
+        return _diverges(folder, stages, timeout, time, Path(out or folder), store, progress)
     if isinstance(subject, Result):
         raise UserError("a condition is for a graph; without one two stages of the build are held against each other")
     if stages is not None:
@@ -148,11 +151,13 @@ def _diverges(
     folder: Path,
     stages: str | None,
     timeout: float,
+    seconds: float | None,
     out: Path,
     store: str | Path | None,
     progress: bool | Listener | None,
 ) -> list[Divergence]:
-    from enginesmith.pipeline.job.divergence import find_divergences
+    from enginesmith.pipeline.job.divergence import WORKAROUND, find_divergences
+    from enginesmith.pipeline.job.workaround import write_recipe
     from enginesmith.pipeline.report.error_path import write
 
     with listening(progress) as tell:
@@ -161,6 +166,10 @@ def _diverges(
         def listen(text: str) -> None:
             tell(Event(event="progress", stage=STAGE, text=text))
 
-        compared = find_divergences(Run.open(folder, Store(store)), stages, timeout, listen)
+        run = Run.open(folder, Store(store))
+        compared = find_divergences(run, stages, timeout, WORKAROUND if seconds is None else seconds, listen)
+    for divergence in compared:
+        if divergence.workaround:
+            divergence.command = write_recipe(run, divergence.workaround, out)
     write(compared, out)
     return compared

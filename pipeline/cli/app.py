@@ -98,11 +98,15 @@ def bisect(
         str | None,
         typer.Option(
             help="'build on tensorrt-rtx', 'parse on tvm', 'load in onnxruntime', 'run in onnxruntime', 'check', "
-            "'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
+            "'inconsistent on tvm', 'differs between onnxruntime and tvm by 1e-3', 'command: CMD {}'."
         ),
     ] = None,
     diverges: Annotated[
-        bool, typer.Option("--diverges", help="Find the first tensor at which two stages of a build differ.")
+        bool,
+        typer.Option(
+            "--diverges",
+            help="Find the first tensor at which two stages of a build differ, and with what change an engine agrees.",
+        ),
     ] = False,
     stages: Annotated[
         str | None, typer.Option(help="The two stages to hold against each other, such as export,simplify.")
@@ -116,7 +120,13 @@ def bisect(
     memory: Annotated[
         float | None, typer.Option(min=0, help="GB that a test may use; 3 and more for a large file where left out.")
     ] = None,
-    time: Annotated[float | None, typer.Option(min=1, help="Seconds for all; the best so far is saved then.")] = None,
+    time: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds for all; the best so far is saved then. With --diverges, of a change: 900 where left out.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The reduced model's file; with --diverges, the folder of the results.")
     ] = None,
@@ -151,7 +161,15 @@ def compare(
         Path,
         typer.Argument(help="A build's output folder or its manifest.json, an .onnx file, or an engine's file in it."),
     ],
-    b: Annotated[Path, typer.Argument(help="The same, to hold against it.")],
+    b: Annotated[Path | None, typer.Argument(help="The same, to hold against it.")] = None,
+    for_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            help="Of an .onnx file alone: two versions, tensorrt=10.3,tensorrt=11.1 or jetpack=6.1, the one that you have "
+            "first. What the second breaks, mends or makes unknown; neither need be here.",
+        ),
+    ] = None,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Run both on the same samples, where they can.")] = True,
     shape: Annotated[str | None, typer.Option(help="Of a graph's dynamic inputs: x:1..4..16x3x224x224.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one side may take to run.")] = 600.0,
@@ -159,9 +177,18 @@ def compare(
     store: options.Store = None,
     json: options.Json = False,
 ) -> None:
-    """What differs between two builds, two graphs, or a graph and an engine. Exit 1 where it matters."""
+    """What differs between two builds, two graphs, a graph and an engine, or two versions of TensorRT for a graph. Exit 1
+    where it matters."""
+    from enginesmith.converters.core.errors import UserError
     from enginesmith.pipeline.cli.compare import run_compare
+    from enginesmith.pipeline.cli.upgrade import run_upgrade
 
+    if for_:
+        if b is not None:
+            raise UserError("--for holds two versions against each other for one graph: leave the second file out")
+        raise typer.Exit(run_upgrade(a, ",".join(for_), shape=shape, timeout=timeout, as_json=json))
+    if b is None:
+        raise UserError("give a second build, graph or engine, or two versions: --for tensorrt=10.3,tensorrt=11.1")
     raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, trust=trust, store=store, as_json=json))
 
 
@@ -273,6 +300,25 @@ def explain(
     from enginesmith.pipeline.cli.explain import run_explain
 
     raise typer.Exit(run_explain(log, model=model, for_=for_, fix=fix, as_json=json))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def migrate(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|COMMAND...",
+            help="A Python script, a notebook or a file with commands; or a command of trtexec, polygraphy, onnx2trt or "
+            "python, as it is typed.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the recipe here; several with numbers.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Say what a build of another tool is in TensorRT 11 and here, with a recipe; nothing is run. Exit 1 where something was not read."""
+    from enginesmith.pipeline.cli.migrate import run_migrate
+
+    raise typer.Exit(run_migrate(words, out=out, as_json=json))
 
 
 @cache_app.command("ls")

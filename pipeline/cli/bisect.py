@@ -37,7 +37,7 @@ def run(
     if fails is None:
         from enginesmith.pipeline.cli.divergence import run_diverges
 
-        return run_diverges(subject, stages, timeout=timeout, out=out, store=store, as_json=as_json)
+        return run_diverges(subject, stages, timeout=timeout, seconds=seconds, out=out, store=store, as_json=as_json)
     if stages is not None:
         raise UserError("--stages goes with --diverges")
     console = open_console(stderr=as_json)

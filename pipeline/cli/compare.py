@@ -12,6 +12,7 @@ from rich.table import Table
 from enginesmith.converters.bisect.sides import Node
 from enginesmith.converters.core.records import Comparison, milliseconds
 from enginesmith.converters.graphs.comparison import worst_figures
+from enginesmith.converters.graphs.self_checks import told
 from enginesmith.pipeline.api.compare import compare
 from enginesmith.pipeline.api.console import escape, open_console, print_json
 from enginesmith.pipeline.api.progress import Progress
@@ -71,7 +72,7 @@ def show(console: Console, contrast: Contrast) -> None:
 
 
 def _outputs(console: Console, each: Comparison) -> None:
-    figures = "; ".join(filter(None, (each.reason, worst_figures(each.samples))))
+    figures = "; ".join(filter(None, (each.reason, worst_figures(each.samples), told(each.consistency))))
     colour = COLOURS[each.verdict]
     console.print(
         f"  [{colour}]{each.verdict}[/] {escape(each.expected)}, {escape(each.found)}: {escape(figures)}",

@@ -1,4 +1,4 @@
-"""`enginesmith bisect --diverges`: the first tensor at which two stages of a build differ, in the terminal."""
+"""`enginesmith bisect --diverges`: the first tensor at which two stages of a build differ, and what makes an engine agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ SHOWN = 8
 
 
 def run_diverges(
-    folder: Path, stages: str | None, *, timeout: float, out: Path | None, store: str | None, as_json: bool
+    folder: Path,
+    stages: str | None,
+    *,
+    timeout: float,
+    seconds: float | None,
+    out: Path | None,
+    store: str | None,
+    as_json: bool,
 ) -> int:
     """Compare, write and show; the exit status: 0 a divergence was found, 1 nothing differs."""
     target = out or folder
@@ -28,6 +35,7 @@ def run_diverges(
             folder,
             stages=stages,
             timeout=timeout,
+            time=seconds,
             out=target,
             store=store,
             progress=lambda event: status.update(escape(event.text)),
@@ -57,6 +65,25 @@ def show(console: Console, divergence: Divergence) -> None:
         console.print(f"  without a counterpart: {len(divergence.unmatched)} ({escape(some)})", highlight=False)
     for note in divergence.notes[:SHOWN]:
         console.print(f"  {escape(note)}", highlight=False)
+    if divergence.trials:
+        _show_trials(console, divergence)
+
+
+def _show_trials(console: Console, divergence: Divergence) -> None:
+    """What was tried to make the engine agree, the last ones, and how to build it so."""
+    left = len(divergence.trials) - SHOWN
+    for trial in divergence.trials[-SHOWN:]:
+        verdict = trial.reason if trial.excess is None else f"{trial.excess:.3g} times what is allowed"
+        colour = "green" if trial.excess is not None and trial.excess <= 1 else "dim"
+        console.print(f"  [{colour}]{escape(trial.change or 'no change')}: {escape(verdict)}[/]", highlight=False)
+    if left > 0:
+        console.print(f"  and {left} before these, in divergence.json")
+    if divergence.workaround:
+        told = ", ".join(f"{key}: {value}" for key, value in divergence.workaround.items())
+        console.print(f"[green]it agrees with[/] {escape(told)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]build[/] {escape(divergence.command)}", highlight=False, soft_wrap=True)
+    else:
+        console.print("[yellow]nothing that was tried makes it agree[/]", highlight=False)
 
 
 def _table(differing: Sequence[Layer]) -> Table:

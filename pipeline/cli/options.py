@@ -67,11 +67,12 @@ def _parameter(name: str, about: str) -> inspect.Parameter:
     else:
         flag = f"--{name.replace('_', '-')}"
         both = f"{flag}/--no-{flag.removeprefix('--')}" if field.annotation is bool else flag
+        flags = [both, *([f"--{also}"] if (also := shown(name).also) else [])]
         default = _default(name)
         kind = Annotated[
             _type(name) | None,
             typer.Option(
-                both, help=f"{about} [{default}]" if default else about, rich_help_panel=shown(name).panel or None
+                *flags, help=f"{about} [{default}]" if default else about, rich_help_panel=shown(name).panel or None
             ),
         ]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

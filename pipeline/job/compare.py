@@ -64,9 +64,9 @@ class Subject:
 
     def form(self, engine: EngineRecord | None = None) -> Form:
         if engine is None:
-            return Form(f"{self.name}: graph", ONNXRUNTIME, "", self.runs)
+            return Form(f"{self.name}: graph", ONNXRUNTIME, "", self.runs, graph=self.runs)
         name = f"{self.name}: {records.engine_name(engine)}"
-        return Form(name, engine.backend, engine.target, self.folder / engine.path, self.trust)
+        return Form(name, engine.backend, engine.target, self.folder / engine.path, self.trust, self.runs)
 
 
 def compare(

@@ -12,10 +12,11 @@ from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.bisect.sides import JUDGE, RUN, SAMPLES
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.isolated import FAILED, Isolated
-from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.records import Comparison, SelfCheck
 from enginesmith.converters.core.samples import SAMPLES as SAMPLES_FILE
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME
+from enginesmith.converters.graphs.self_checks import note_contradictions
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.trusted import was_built_here
 
@@ -30,6 +31,8 @@ class Form:
     target: str
     file: Path | None
     trust: bool = False
+    graph: Path | None = None
+    """The graph that it stands for, which is asked where its answers contradict each other."""
 
     @property
     def blocked(self) -> str:
@@ -92,15 +95,25 @@ def compare_outputs(
             taken = [not static or each.optimum or each.listed for each in names.samples]
             indices = [index for index in names.held(pair.precision) if taken[index]]
             folders = [work / f"{number}{side}" for side in "ab"]
-            broken = []
+            broken, checks = [], list[SelfCheck]()
             for form, folder in zip((pair.a, pair.b), folders, strict=True):
                 listen(f"running {form.name}")
                 folder.mkdir()
                 try:
                     with Isolated(without_torch=True) as process:
-                        process.call(
-                            RUN, form.backend, str(form.file), str(samples), indices, str(folder), timeout=timeout
+                        told = process.call(
+                            RUN,
+                            form.name,
+                            form.backend,
+                            str(form.file),
+                            str(form.graph or ""),
+                            str(samples),
+                            indices,
+                            pair.precision,
+                            str(folder),
+                            timeout=timeout,
                         )
+                        checks += [SelfCheck.model_validate(each) for each in told]
                 except FAILED as error:
                     broken.append(f"{form.name}: {error}")
             if len(broken) == 2:
@@ -108,7 +121,9 @@ def compare_outputs(
             elif broken:
                 yield _not_run(pair, broken[0]).model_copy(update={"verdict": "fail"})
             else:
-                yield _judged(pair, samples, indices, folders, timeout)
+                comparison = _judged(pair, samples, indices, folders, timeout)
+                note_contradictions(comparison, checks)
+                yield comparison
 
 
 def _judged(pair: Pair, samples: Path, indices: Sequence[int], folders: Sequence[Path], timeout: float) -> Comparison:

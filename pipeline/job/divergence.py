@@ -8,25 +8,34 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from enginesmith.converters.bisect import between_graph_and_engine, between_graphs, between_torch_and_graph
+from enginesmith.converters.backends import get_backend
+from enginesmith.converters.bisect import between_graph_and_engine, between_graphs, between_torch_and_graph, workaround
 from enginesmith.converters.bisect.divergence import Divergence
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.isolated import FAILED, Isolated
 from enginesmith.converters.core.recipe import AUTO
 from enginesmith.converters.core.samples import SampleSet
+from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance
 from enginesmith.converters.torch_models.prepare import PrepareOptions
 from enginesmith.converters.torch_models.source import LIVE
 from enginesmith.pipeline.job.finished import TORCH, Run, Side, graph_name
 
 MOST_SAMPLES = 3
+WORKAROUND = 900.0
+"""Seconds for the search of what makes an engine agree."""
 
 
 def find_divergences(
-    run: Run, stages: str | None, timeout: float, listen: Callable[[str], None] = lambda text: None
+    run: Run,
+    stages: str | None,
+    timeout: float,
+    seconds: float = WORKAROUND,
+    listen: Callable[[str], None] = lambda text: None,
 ) -> list[Divergence]:
-    """The pairs that `choose` names, up to the first that differs. `timeout` is in seconds, for each pair.
+    """The pairs that `choose` names, up to the first that differs; of an engine that does, what makes it agree. `timeout` is in
+    seconds, for each pair and for each engine that is tried, `seconds` for all of these.
 
     Raises UserError for unknown stages, ConversionError where a pair that was named can't be compared.
     """
@@ -36,6 +45,8 @@ def find_divergences(
         listen(f"{expected.name} against {found.name}")
         try:
             compared.append(compare(run, expected, found, timeout, listen))
+            if found.is_engine and compared[-1].first is not None:
+                compared[-1] = mend(run, found, compared[-1], timeout, seconds, listen)
         except (ConversionError, UserError) as error:
             if not all_of_them:
                 raise
@@ -124,6 +135,7 @@ def compare(
                     Path(work),
                     scale=limits[0],
                     relative=limits[1],
+                    settings=_settings(run, found),
                     timeout=timeout,
                     listen=listen,
                 )
@@ -132,6 +144,35 @@ def compare(
     except FAILED as error:
         raise ConversionError(f"{expected.name} and {found.name} can't be compared tensor by tensor: {error}") from None
     return divergence.model_copy(update={"expected": expected.name, "found": found.name})
+
+
+def mend(
+    run: Run, found: Side, divergence: Divergence, timeout: float, seconds: float, listen: Callable[[str], None]
+) -> Divergence:
+    """With the smallest change after which the engine agrees, and what else was tried."""
+    before = str(run.manifest.recipe.get("alter", ""))
+    answer = workaround.search(
+        run.artifact(run.record(found.record.needs["model"])) / MODEL,
+        run.samples(),
+        _indices(run),
+        found.record.backend,
+        found.record.target,
+        divergence,
+        alter=before,
+        settings=_settings(run, found),
+        timeout=timeout,
+        seconds=seconds,
+        listen=listen,
+    )
+    keys = answer.change.keys(before) if answer.change else {}
+    notes = [*divergence.notes, *([answer.note] if answer.note else [])]
+    return divergence.model_copy(update={"trials": answer.trials, "workaround": keys, "notes": notes})
+
+
+def _settings(run: Run, engine: Side) -> dict[str, bool]:
+    """What the recipe says of how the engine is built, where that isn't the backend's own way."""
+    names = {name for level in get_backend(engine.record.backend).levels for name in level}
+    return {name: bool(value) for name, value in run.manifest.recipe.items() if name in names}
 
 
 def _tolerance(run: Run) -> Tolerance:

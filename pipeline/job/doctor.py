@@ -82,6 +82,8 @@ def wanted(text: str) -> list[Wanted]:
     Raises UserError for a backend, version or GPU that nothing is known of.
     """
     from enginesmith.compat import platforms, support
+    from enginesmith.pipeline.job.platform import is_platform
+    from enginesmith.pipeline.job.platform import shipped as on_record
 
     words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
@@ -89,9 +91,10 @@ def wanted(text: str) -> list[Wanted]:
         asked_for, at, gpu = word.partition("@")
         name, given, version = asked_for.partition("=")
         shipped = ""
-        if name in platforms.platforms():
-            shipped = f" (which {platforms.platforms()[name].title} {version} ships)"
-            name, version = "tensorrt", _shipped(name, version)
+        if is_platform(name):
+            there = on_record(name, version, ". Or give the version itself, such as tensorrt=10.3")
+            shipped = f" (which {there.name} ships)"
+            name, version = "tensorrt", there.release.tensorrt
         if name not in BACKENDS:
             raise unknown("backend", name, [*BACKENDS, *platforms.platforms()])
         backend = get_backend(name)
@@ -110,23 +113,6 @@ def wanted(text: str) -> list[Wanted]:
         target = "" if reason else backend.resolve_target(gpu or "auto")
         found.append(Wanted(name, installed if not reason else asked, target, reason, gpu))
     return list(dict.fromkeys(found))
-
-
-def _shipped(platform: str, release: str) -> str:
-    from enginesmith.compat import platforms
-
-    found = platforms.shipped(platform, release)
-    if found is None:
-        known = platforms.platforms()[platform]
-        asked = (
-            f"which TensorRT {known.title} {release} ships is not on record"
-            if release
-            else f"{platform}: give a release"
-        )
-        raise UserError(
-            f"{asked}; known are {', '.join(known.releases)}. Or give the version itself, such as tensorrt=10.3"
-        )
-    return found.tensorrt
 
 
 def _capability(word: str, gpu: str, known: bool) -> str:

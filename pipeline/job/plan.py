@@ -13,6 +13,7 @@ from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import followers, load_stage, warnings
 from enginesmith.pipeline.job.environment import machine_id
 from enginesmith.pipeline.job.ignored import watched
+from enginesmith.pipeline.job.platform import check
 from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.source import resolve_source
 from enginesmith.pipeline.job.zoo import with_own_data
@@ -73,7 +74,8 @@ def _plan(draft: Draft, recipe: Recipe) -> Plan:
             raise UserError(lacking)
         if reason := backend.buildable(engine.target):
             raise UserError(f"{backend.name} can't build for {engine.target} here: {reason}")
-    return Plan(draft.source, tuple(draft.stages), draft.roles["model"], (*_left_out(recipe), *warnings()))
+    told = (*_left_out(recipe), *check(recipe, draft.engines), *warnings())
+    return Plan(draft.source, tuple(draft.stages), draft.roles["model"], told)
 
 
 def _add(draft: Draft, recipe: Recipe, order: Sequence[str]) -> None:

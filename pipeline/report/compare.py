@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from enginesmith.converters.core.records import ClassMatch, Comparison, OutputDifference, SampleComparison, Verdict
+from enginesmith.converters.core.records import (
+    ClassMatch,
+    Comparison,
+    OutputDifference,
+    SampleComparison,
+    SelfCheck,
+    Verdict,
+)
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import spread, text
 from enginesmith.pipeline.report.charts import Chart
@@ -20,6 +27,7 @@ VERDICTS: Mapping[Verdict, str] = {
     "differs": "differs",
     "proves nothing": "proves nothing",
 }
+SELF_CHECK_TONE: Mapping[str, Tone] = {"pass": "good", "fail": "bad", "by design": "warn", "not run": "mute"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,7 @@ class ComparisonView:
     samples: list[SampleRow]
     detections: DetectionSummary | None
     classes: ClassSummary | None
+    consistency: list[tuple[SelfCheck, Tone]]
     charts: list[Chart]
 
 
@@ -110,6 +119,7 @@ def _view(side: Sides, href: str) -> ComparisonView:
         samples=[_sample(sample) for sample in samples],
         detections=_detections(samples),
         classes=_classes([sample.classes for sample in samples if sample.classes]),
+        consistency=[(check, SELF_CHECK_TONE[check.verdict]) for check in comparison.consistency],
         charts=spread.charts(anchor, comparison),
     )
 

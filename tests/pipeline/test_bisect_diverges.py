@@ -105,9 +105,12 @@ def test_tvm_is_asked_for_ever_shorter_graphs(enginesmith, run, monkeypatch):
 
     nothing = replace(tolerances.TOLERANCES["fp32"], scale=0.0, relative=1e-12)
     monkeypatch.setitem(tolerances.TOLERANCES, "fp32", nothing)
-    answer = bisect(enginesmith, run, "--stages", "simplify,tvm", "--json")
+    answer = bisect(enginesmith, run, "--stages", "simplify,tvm", "--json", "--time", "1")
     (found,) = json.loads(answer.out)
     assert answer.status == 0
+    assert found["trials"][0]["change"] == "", "first the engine as it was"
+    assert not found["workaround"]
+    assert any("give more --time" in note for note in found["notes"])
     assert found["first"]["op"] in ("Conv", "Gemm")
     assert found["compared"] > 3
 

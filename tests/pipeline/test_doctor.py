@@ -63,7 +63,7 @@ def test_a_platform_stands_for_the_tensorrt_that_it_ships(enginesmith: Doctor, w
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("jetpack=99.1", "which TensorRT JetPack 99.1 ships is not on record; known are 4.4.1"),
+        ("jetpack=99.1", "which TensorRT JetPack 99.1 ships is not on record; known are 4.2.2"),
         ("drive", "drive: give a release"),
         ("jetpak=6.1", "jetpack"),
     ],

@@ -22,6 +22,7 @@ SOMETHING = {
     "precision": "fp16",
     "rest": "bf16",
     "method": "minmax",
+    "consistency": "full",
     "pixels": "bytes",
     "exporter": "dynamo",
     "opset": "17",
@@ -35,6 +36,7 @@ def parameters(command: str) -> dict[str, typer.core.TyperOption]:
 
 def test_every_field_is_a_flag_with_the_fields_help():
     flags = parameters("build")
+    assert {"--platform", "--for"} <= set(flags["platform"].opts)  # a second name, as doctor has it
     for name, field in Recipe.model_fields.items():
         assert (field.description or "?") in (flags[name].help or ""), name
 

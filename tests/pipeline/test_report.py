@@ -16,7 +16,7 @@ import report_manifests as manifests
 from report_pages import HOSTILE, MANIFESTS, Page, hostile
 
 from enginesmith.converters.core.facts import ModelFacts
-from enginesmith.converters.core.records import Comparison, Coverage, TunedKernel, Tuning, Unexercised
+from enginesmith.converters.core.records import Comparison, Coverage, SelfCheck, TunedKernel, Tuning, Unexercised
 from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import charts, compare, render, sides, summary, write
@@ -227,6 +227,18 @@ def test_differences_that_are_no_numbers() -> None:
     assert "∞" in page.text
     figures = json.loads(page.scripts[0], parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert figures
+
+
+def test_what_an_engine_answers_held_against_itself_is_shown() -> None:
+    manifest = manifests.detector()
+    comparison = next(stage.comparison for stage in manifest.stages if stage.comparison)
+    comparison.consistency = [
+        SelfCheck(check="repeated", of="tvm", verdict="pass", calls=17),
+        SelfCheck(check="equal rows", of="tvm", verdict="fail", calls=3, reason="row 0 among others: output y differs"),
+    ]
+    text = Page(render(manifest)).text
+    assert "Held against itself" in text
+    assert "equal rows 3 ✗ fail row 0 among others: output y differs" in text
 
 
 def test_comparisons_without_samples_or_outputs_have_empty_states() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enginesmith.compat.findings import Finding
+from enginesmith.compat.platforms import Release
+from enginesmith.compat.target import Target
 from enginesmith.converters.backends.base import OBSERVED, Backend, BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
@@ -44,6 +46,7 @@ ENGINE = "engine.trt"
 FIRST_BF16 = FIRST_SPARSE = 80
 """Compute capability from which a GPU has bfloat16, and tensor cores for sparse weights: Ampere's."""
 NO_GPU = "no GPU"
+ELSEWHERE = "build it there, or with --backend tensorrt where that version is installed"
 NO_GPU_HERE = f"{NO_GPU} on this machine"
 NO_GPU_TO_BUILD = f"{NO_GPU}: it builds only for the GPU of the machine"
 
@@ -54,6 +57,7 @@ class TensorRTBackend(Backend):
     engine_file = ENGINE
     gpu = True
     dynamic_shapes = True
+    levels: tuple[Mapping[str, int], ...] = ({"level": 0},)
     rest: Rest = "fp16"
 
     def __init__(self, product: Product) -> None:
@@ -108,6 +112,21 @@ class TensorRTBackend(Backend):
             return f"{self.name}: {target} has no bfloat16, which begins with sm_{FIRST_BF16}; ask for fp16"
         return ""
 
+    def unloadable(self, target: str, platform: str, release: Release) -> str:
+        """A plan is loaded by the TensorRT of its own version only, and on the GPUs that the platform has."""
+        if self.product is not DATACENTER:
+            return (
+                f"{platform} ships TensorRT {release.tensorrt}, which can't load an engine of {self.name}: {ELSEWHERE}"
+            )
+        if not Target(self.name, self.version()).within(f"=={release.tensorrt}"):
+            return (
+                f"{platform} ships TensorRT {release.tensorrt}, which can't load an engine of {self.version()}, the version "
+                f"installed here: {ELSEWHERE}"
+            )
+        if not release.runs_on(divmod(int(target.removeprefix("sm_")), 10)):
+            return f"{platform} runs on GPUs of compute capability {release.gpus}, and the engine is for {target}"
+        return ""
+
     def sparse_kernels(self, target: str) -> bool:
         return int(target.removeprefix("sm_")) >= FIRST_SPARSE
 
@@ -143,7 +162,15 @@ class TensorRTBackend(Backend):
         if parsed.errors:
             raise self._failure(request, context, parsed.errors[0].message)
         values = {**request.observed, **request.values}
-        config = config_for(parsed, request.profile, request.target, values=values, sparse=request.sparse)
+        config = config_for(
+            parsed,
+            request.profile,
+            request.target,
+            request.level,
+            values=values,
+            sparse=request.sparse,
+            tf32=request.tf32,
+        )
         asked, built = products_of(request.onnx), parsed.products()
         if lacking := shortfall(asked, built):
             raise ConversionError(

@@ -238,10 +238,12 @@ def config_for(
     level: int | None = None,
     values: Values | None = None,
     sparse: bool = False,
+    tf32: bool = True,
 ) -> Any:
     """A builder configuration: the `target` (`sm_89`) for a product that builds for any, the profile's ranges,
     builder optimization `level` (0 fastest build .. 5; None: the product's default), the `values` that inputs
-    which decide on shapes may have, from lowest to highest, and with `sparse` the kernels for weights that are 2:4 sparse.
+    which decide on shapes may have, from lowest to highest, with `sparse` the kernels for weights that are 2:4 sparse, and
+    without `tf32` products of float32 whose factors are not rounded.
 
     Raises UserError where the profile does not fit the network's inputs, or nothing says what values those have.
     """
@@ -254,6 +256,8 @@ def config_for(
         config.set_compute_capability(_capability(trt, capability), 0)
     if sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    if not tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
     _check_profile(parsed, profile)
     dynamic = [tensor for tensor in parsed.inputs if -1 in tuple(tensor.shape)]
     steering = steering_inputs(parsed)

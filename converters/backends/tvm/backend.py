@@ -47,6 +47,7 @@ class TvmBackend(Backend):
     engine_file = ENGINE
     table = "tvm"
     preload: tuple[str, ...] = ("tvm", f"{__package__}.check", f"{__package__}.kernels.apply")
+    levels: tuple[Mapping[str, int], ...] = ({"winograd": False}, {"kernels": False})
     tunable = True
 
     def available(self) -> str | None:

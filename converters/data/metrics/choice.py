@@ -11,20 +11,29 @@ from enginesmith.converters.core.user_code import CODE, called, check_defined, f
 from enginesmith.converters.data.metrics.base import Metric
 from enginesmith.converters.data.metrics.cosine import Cosine
 from enginesmith.converters.data.metrics.detection import MeanAP
+from enginesmith.converters.data.metrics.segmentation import MeanIoU
 from enginesmith.converters.data.metrics.top1 import Top1
 from enginesmith.converters.data.metrics.user import UserMetric
 
-BUILT_IN: dict[str, type[Top1] | type[MeanAP] | type[Cosine]] = {"top1": Top1, "map": MeanAP, "cosine": Cosine}
-OF_TASK = {"classification": "top1", "detection": "map", "tensor": "cosine"}
+BUILT_IN: dict[str, type[Top1] | type[MeanAP] | type[MeanIoU] | type[Cosine]] = {
+    "top1": Top1,
+    "map": MeanAP,
+    "miou": MeanIoU,
+    "cosine": Cosine,
+}
+OF_TASK = {"classification": "top1", "detection": "map"}
 
 
-def load_metric(spec: str, task: str, labelled: bool) -> Metric:
-    """`top1`, `map`, `cosine` or `file.py:function`; "" takes the task's own. Raises UserError."""
+def load_metric(spec: str, task: str, labelled: bool, whole: bool = False) -> Metric:
+    """One by its name or `file.py:function`; "" takes the task's own. `whole`: every output is of integers, as of a segmenter
+    that ends in ArgMax. Raises UserError.
+    """
     if not spec and task == "tensor" and labelled:
         raise UserError(
-            "the data has labels, and what they mean isn't known; give METRIC=top1, map, cosine or file.py:function"
+            "the data has labels, and what they mean isn't known; "
+            f"give METRIC={', '.join(BUILT_IN)} or file.py:function"
         )
-    name = spec or OF_TASK.get(task, "cosine")
+    name = spec or OF_TASK.get(task, "miou" if whole else "cosine")
     if name in BUILT_IN:
         return BUILT_IN[name]()
     path, function = _locate(spec)

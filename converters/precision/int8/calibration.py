@@ -54,21 +54,21 @@ class Calibration:
     rounded: dict[str, NDArray[np.float64]]
     """The same of at most ROUNDED samples, and below it of what they are in int8: a row for each of METHODS."""
     samples: int
-    trained: dict[str, float] = field(default_factory=dict)
-    """Thresholds that the weights were trained with, which stand whatever the method."""
+    fixed: dict[str, float] = field(default_factory=dict)
+    """Thresholds that stand whatever the method: the weights were trained with them, or a calibration cache has them."""
     _thresholds: dict[tuple[str, str], float] = field(default_factory=dict, repr=False)
 
     def threshold(self, name: str, method: Method) -> float:
         """The magnitude that int8's largest number stands for; 0 for a tensor of zeros. KeyError where none is known."""
-        if name in self.trained:
-            return self.trained[name]
+        if name in self.fixed:
+            return self.fixed[name]
         if (name, method) not in self._thresholds:
             self._thresholds[name, method] = threshold(self.histograms[name], self.peaks[name], method)
         return self._thresholds[name, method]
 
     def mean_error(self, name: str, method: Method) -> NDArray[np.float64] | None:
         """By how much rounding and clipping raise the mean of each channel; None where that was not measured."""
-        if name not in self.rounded or name in self.trained:
+        if name not in self.rounded or name in self.fixed:
             return None
         exact, *rounded = self.rounded[name]
         return np.asarray(rounded[METHODS.index(method)] - exact)
@@ -85,7 +85,7 @@ class Calibration:
             "negative": self.negative,
             "means": channels,
             "rounded": sorted(self.rounded),
-            "trained": self.trained,
+            "fixed": self.fixed,
         }
         (folder / JSON).write_text(json.dumps(text, indent=1, sort_keys=True))
         arrays: dict[str, NDArray[Any]] = {
@@ -103,7 +103,7 @@ class Calibration:
             means = {name: arrays[f"mean{index}"] for index, name in enumerate(text["means"])}
             rounded = {name: arrays[f"rounded{index}"] for index, name in enumerate(text["rounded"])}
         peaks = {name: float(peak) for name, peak in text["peaks"].items()}
-        return cls(peaks, histograms, text["negative"], means, rounded, text["samples"], text["trained"])
+        return cls(peaks, histograms, text["negative"], means, rounded, text["samples"], text["fixed"])
 
 
 def calibrate(

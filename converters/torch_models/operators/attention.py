@@ -28,7 +28,13 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Under a boolean mask alone, float[..., queries, size]."""
+    """Under a boolean mask alone, float[..., queries, size]. The exporter knows queries of four axes only: others get them."""
+    if query.ndim < 4:
+        wide = [each if each is None else each[(None,) * (4 - query.ndim)] for each in (query, key, value, attn_mask)]
+        found = aten.scaled_dot_product_attention.default(
+            *wide, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa and query.ndim > 2
+        )
+        return found.reshape(*query.shape[:-1], value.shape[-1])  # type: ignore[no-any-return]
     if attn_mask is None or attn_mask.dtype != torch.bool or dropout_p or is_causal:
         return NotImplemented  # type: ignore[no-any-return]
     if enable_gqa:
@@ -37,8 +43,7 @@ def scaled_dot_product_attention(
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     scores = torch.matmul(query, key.transpose(-2, -1)) * factor
     weights = torch.softmax(torch.where(attn_mask, scores, torch.finfo(scores.dtype).min), -1)
-    found: Tensor = torch.matmul(torch.where(attn_mask, weights, 0.0), value)
-    return found
+    return torch.matmul(torch.where(attn_mask, weights, 0.0), value)
 
 
 @decomposes(aten._scaled_dot_product_flash_attention_for_cpu.default, tolerance=2e-6, normwise=True)

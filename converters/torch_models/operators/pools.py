@@ -6,6 +6,7 @@ before `ceil((i + 1) n / m)`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -137,6 +138,52 @@ def _greatest(x: Tensor, output_size: int | Sequence[int | None], rank: int) -> 
     read = read.index_select(-1, places.reshape(-1)).reshape(*leading, *places.shape)
     best = _first_best(torch.where(inside, read, torch.full_like(read, -torch.inf)), places)
     return values, best.reshape(*leading, *wanted)
+
+
+@decomposes(aten.avg_pool2d.default, tolerance=2e-6, normwise=True)
+def avg_pool2d(x: Tensor, *window: Any, **named: Any) -> Tensor:
+    """`x` is [N x] C x H x W."""
+    return _divided(2, x, *window, **named)
+
+
+@decomposes(aten.avg_pool3d.default, tolerance=2e-6, normwise=True)
+def avg_pool3d(x: Tensor, *window: Any, **named: Any) -> Tensor:
+    """`x` is [N x] C x D x H x W."""
+    return _divided(3, x, *window, **named)
+
+
+def _divided(
+    axes: int,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Sums over a divisor of one's own: means of whole windows, times their size. A last window that `ceil_mode` lets stand out
+    has zeros there.
+    """
+    sizes = x.shape[-axes:]
+    if divisor_override is None or (ceil_mode and not all(map(static, sizes))):
+        return NotImplemented  # type: ignore[no-any-return]
+    kernel, pads = _each(kernel_size, axes), _each(padding, axes)
+    steps = _each(stride, axes) if stride else kernel
+    borders: list[int] = []
+    for size, width, step, pad in reversed(list(zip(sizes, kernel, steps, pads, strict=True))):
+        beyond = pad
+        if ceil_mode:
+            count = -(-(int(size) + 2 * pad - width) // step) + 1
+            count -= (count - 1) * step >= int(size) + pad  # no window begins in the padding
+            beyond = max((count - 1) * step + width - int(size) - pad, pad)
+        borders += [pad, beyond]
+    pool = F.avg_pool2d if axes == 2 else F.avg_pool3d
+    return pool(F.pad(x, borders), kernel, steps) * (math.prod(kernel) / divisor_override)
+
+
+def _each(numbers: Sequence[int], axes: int) -> list[int]:
+    return [*numbers] * axes if len(numbers) == 1 else [*numbers]
 
 
 @decomposes(aten.adaptive_max_pool1d.default)

@@ -111,6 +111,13 @@ def _edges(x: Tensor, bins: int, low: Tensor, high: Tensor) -> Tensor:
     return torch.where(number < (bins + 1) // 2, low + step * number, high - step * (bins - number))
 
 
+@decomposes(aten.isin.Tensor_Tensor)
+def isin(elements: Tensor, test_elements: Tensor, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Each element compared with each that is looked for; PyTorch's own way sorts them."""
+    found = (elements[..., None] == test_elements.reshape(-1)).any(-1)
+    return torch.logical_not(found) if invert else found
+
+
 @decomposes(aten.histc.default)
 def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """Between the extremes of the data where both limits are 0."""

@@ -185,3 +185,116 @@ def test_each_step_says_what_to_look_at_next():
     assert step_of("ImportError: libodd.so")[0] == "loading libraries"
     assert step_of("nothing of the kind")[0] == ""
     assert all(advice for _, advice in [step_of(""), *((step, advice) for step, _, advice in STEPS)])
+
+
+def test_an_exception_without_a_message_is_told_by_the_code_that_raised_it():
+    """With its place in the package, whatever the folder that it is installed in."""
+    explanation = diagnose(
+        "Traceback (most recent call last):\n"
+        '  File "run.py", line 3, in <module>\n    quantize(model)\n'
+        '  File "/opt/my env/lib/python3.12/site-packages/odd/qdq.py", line 7, in _convert\n'
+        "    assert scale.shape == weight.shape\n           ^^^^^^^^^^^\nAssertionError"
+    )
+    assert explanation.cause is not None
+    assert explanation.cause.id == "python-assertion"
+    assert explanation.cause.details["condition"] == "scale.shape == weight.shape"
+    assert (explanation.cause.details["file"], explanation.cause.details["function"]) == ("odd/qdq.py", "_convert")
+
+
+def test_an_assertion_of_what_an_earlier_error_left_out_explains_nothing():
+    explanation = diagnose(
+        "[E] [TRT] Error Code 2: Internal Error (odd thing)\nTraceback (most recent call last):\n"
+        '  File "run.py", line 3, in <module>\n    assert engine is not None\nAssertionError'
+    )
+    assert explanation.cause is None
+    assert explanation.headline is not None
+    assert explanation.headline.message == "odd thing"
+
+
+@pytest.mark.parametrize(("level", "is_error"), [("  ERROR", True), ("WARNING", False), ("INTERNAL_ERROR", True)])
+def test_the_level_that_onnx_runtime_passes_on_counts(level, is_error):
+    """It calls every line of TensorRT's a warning."""
+    explanation = diagnose(
+        f"2024-01-02 03:04:05.678 [W:onnxruntime:Default, tensorrt_execution_provider.h:28 log] [2024-01-02 03:04:05 {level}] odd thing"
+    )
+    assert (explanation.headline is not None) == is_error
+    if explanation.headline is not None:
+        assert (explanation.headline.tool, explanation.headline.message) == ("TensorRT", "odd thing")
+
+
+@pytest.mark.parametrize(
+    ("line", "node", "number"),
+    [
+        (
+            "(Unnamed Layer* 0) [ElementWise]: elementwise inputs must not be Int32",
+            "(Unnamed Layer* 0) [ElementWise]",
+            None,
+        ),
+        (
+            "Error Code 10: Internal Error (Could not find any implementation for node {ForeignNode[a...b]}.)",
+            "ForeignNode[a...b]",
+            None,
+        ),
+        ("In node 2 (convert_axis): UNSUPPORTED_NODE: Assertion failed: axis >= 0 && axis < nbDims", "", "2"),
+    ],
+)
+def test_layers_without_a_name_in_the_model_are_named_as_tensorrt_does(line, node, number):
+    cause = diagnose(line).cause
+    assert cause is not None
+    assert (cause.node, cause.details.get("node number")) == (node, number)
+
+
+@pytest.mark.parametrize(
+    ("line", "cause", "details"),
+    [
+        (
+            "[TensorRT-LLM][ERROR] Assertion failed: The number of context tokens (8195) exceeds the limit value (8192)",
+            "trtllm-length",
+            {"what": "context tokens", "given": "8195", "limit": "8192"},
+        ),
+        (
+            "[TRT] [E] Error Code 4: Internal Error (x: kMIN dimensions in profile 0 are [1,9,3] but input has static dimensions [1,8,3].)",
+            "trt-profile-static-input",
+            {"profile": "0", "given": "[1,9,3]", "shape": "[1,8,3]"},
+        ),
+        (
+            "failed to load 'm' version 1: Invalid argument: model output must specify 'dims' for m",
+            "triton-configuration",
+            {"what": "output", "field": "dims"},
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_with_both_sides(line, cause, details):
+    found = diagnose(line).cause
+    assert found is not None
+    assert (found.id, found.details) == (cause, details)
+
+
+@pytest.mark.parametrize(
+    ("file", "cause"),
+    [("/env/lib/python3.12/site-packages/onnxruntime/odd/calibrate.py", "python-fault"), ("/home/me/convert.py", None)],
+)
+def test_a_fault_in_the_code_of_a_package_is_told_with_the_code(file, cause):
+    """In a program's own code it is the program's, and the line says all that is known."""
+    explanation = diagnose(
+        f'Traceback (most recent call last):\n  File "{file}", line 7, in scale_of\n'
+        "    low = node.attribute[0].f\nIndexError: list index (0) out of range"
+    )
+    assert (explanation.cause.id if explanation.cause else None) == cause
+    if explanation.cause is not None:
+        details = explanation.cause.details
+        assert (details["code"], details["file"]) == ("low = node.attribute[0].f", "onnxruntime/odd/calibrate.py")
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "yolo.cpp:74: ICudaEngine* createEngine(IBuilder*): Assertion `engine != nullptr' failed.",
+        "TypeError: build() got an unexpected keyword argument 'engine'",
+    ],
+)
+def test_what_stops_the_program_later_does_not_hide_an_unknown_error(later):
+    explanation = diagnose(f"[TRT] [E] Error Code 2: Internal Error (odd thing)\n{later}")
+    assert explanation.cause is None
+    assert explanation.headline is not None
+    assert explanation.headline.message == "odd thing"

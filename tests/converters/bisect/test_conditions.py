@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enginesmith.converters.backends import get_backend
 from enginesmith.converters.bisect.conditions import forms, parse_condition
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.graphs.tolerances import TOLERANCES
@@ -22,6 +23,8 @@ from enginesmith.converters.graphs.tolerances import TOLERANCES
             "differs between onnxruntime and reference",
             {"expected": "onnxruntime", "scale": TOLERANCES["fp32"].scale, "target": ""},
         ),
+        ("inconsistent on tvm", {"kind": "inconsistent", "found": "tvm", "backend": "tvm", "needs_sizes": True}),
+        ("inconsistent on onnxruntime", {"kind": "inconsistent", "found": "onnxruntime", "backend": ""}),
         ("command: My Tool --x {}", {"kind": "command", "command": "My Tool --x {}"}),
     ],
 )
@@ -46,6 +49,7 @@ def test_the_target_goes_to_the_backend():
         ("differs between onnxruntime and tvm by much", ["'much' is no tolerance"]),
         ("differs between onnxruntime and tvm by -1", ["must be 0 or more"]),
         ("differs between onnxruntime and tvm by nan", ["must be 0 or more"]),
+        ("inconsistent on reference", ["did you mean 'inconsistent on"]),
         ("command: mytool", ["needs {}"]),
         ("it is bad", ["unknown condition", "'check'", "command: CMD {}"]),
         ("", ["unknown condition"]),
@@ -62,3 +66,10 @@ def test_every_form_that_is_offered_parses():
     for form in forms():
         if "on tensorrt" not in form or form.endswith("rtx"):  # that one needs a GPU
             assert parse_condition(form).text == form
+
+
+def test_an_engine_that_runs_nowhere_here_contradicts_nothing(monkeypatch):
+    backend = get_backend("tensorrt-rtx")
+    monkeypatch.setattr(type(backend), "runnable", lambda self, target: "no GPU")
+    with pytest.raises(UserError, match=r"can't be asked here: an engine for sm_89 doesn't run \(no GPU\)"):
+        parse_condition("inconsistent on tensorrt-rtx")

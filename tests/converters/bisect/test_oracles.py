@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import onnx
 import pytest
 from bisect_graphs import FLOAT, INT64, chain, constant, model_of, value
 from onnx import helper
+from polygraphy.backend.base import BaseRunner
+from polygraphy.common import TensorMetadata
 
+from enginesmith.converters.bisect import oracles
 from enginesmith.converters.bisect.conditions import parse_condition
 from enginesmith.converters.bisect.feeds import RANGE, VALUE, make_feed
 from enginesmith.converters.bisect.judge import EXAMINE, STANDARD
@@ -131,3 +135,37 @@ def test_inputs_are_what_is_on_record(tmp_path: Path):
 def test_inputs_without_sizes_can_not_be_made():
     with pytest.raises(ValueError, match="dynamic"):
         make_feed(model_of([node("Relu", ["x"], ["y"])], [value("x", ("n", 2))], [value("y", ("n", 2))]))
+
+
+def test_what_contradicts_itself(ask):
+    """A graph that draws at random means it."""
+    assert ask(single("Relu"), "inconsistent on onnxruntime") is None
+    assert ask(single("RandomNormalLike"), "inconsistent on onnxruntime") is None
+
+
+def test_an_engine_that_keeps_state_is_inconsistent(tmp_path, monkeypatch):
+    path = tmp_path / "asked.onnx"
+    onnx.save(single("Relu"), path)
+
+    class Counting(BaseRunner):
+        def activate_impl(self):
+            self.calls = 0
+
+        def infer_impl(self, feed_dict):
+            self.calls += 1
+            self.inference_time = 0.0
+            return {"y": np.maximum(feed_dict["x"], 0) + np.float32(0.1 * self.calls)}
+
+        def get_input_metadata_impl(self):
+            return TensorMetadata().add("x", np.float32, (2, 3))
+
+    monkeypatch.setattr(oracles, "built", lambda *arguments: nullcontext(Counting()))
+    failure = oracles.ask(path, parse_condition("inconsistent on tvm"), {})
+    assert failure is not None
+    assert failure["step"] == "inconsistent"
+    assert "call 2 with the same input: output y differs" in failure["message"]
+
+
+def test_whether_what_can_not_run_is_inconsistent_is_not_known(ask):
+    with pytest.raises(UserError, match="can't be asked"):
+        ask(single("Celu"), "inconsistent on tvm")

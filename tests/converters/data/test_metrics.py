@@ -144,9 +144,9 @@ def test_labels_of_unknown_meaning() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("top2", r"METRIC=top2 is none of top1, map, cosine and no file.py:function; did you mean top1\?"),
+        ("top2", r"METRIC=top2 is none of top1, map, miou, cosine and no file.py:function; did you mean top1\?"),
         ("MAP", "did you mean map"),
-        ("zzz", "is none of top1, map, cosine and no file.py:function$"),
+        ("zzz", "is none of top1, map, miou, cosine and no file.py:function$"),
         ("nothing.py:metric", "METRIC=nothing.py:metric: there is no file nothing.py"),
     ],
 )
@@ -155,3 +155,43 @@ def test_no_metrics(spec: str, message: str) -> None:
         load_metric(spec, "tensor", False)
     with pytest.raises(UserError, match=message):
         metric_sources(spec)
+
+
+LABELS = np.array([[[0, 0, 1], [1, 1, 2]]])
+
+
+def test_miou_of_labels_and_of_scores() -> None:
+    """Class 0: 1 of 2, class 1: 3 of 4, class 2: 1 of 1."""
+    found = np.array([[[0, 1, 1], [1, 1, 2]]])
+    expected = (1 / 2 + 3 / 4 + 1) / 3
+    assert metric("miou", ({"y": found}, {"y": LABELS}, None)).value() == pytest.approx(expected)
+    scores = {
+        name: {"y": np.eye(3, dtype=np.float32)[of].transpose(0, 3, 1, 2)} for name, of in (("a", found), ("b", LABELS))
+    }
+    assert metric("miou", (scores["a"], scores["b"], None)).value() == pytest.approx(expected)
+    assert metric("miou", ({"y": found}, {"y": found}, LABELS)).value() == pytest.approx(expected)
+    assert metric("miou", ({"y": found[:, None]}, {"y": found[:, None]}, LABELS[0])).value() == pytest.approx(expected)
+
+
+def test_miou_is_of_all_examples_together_and_without_what_is_ignored() -> None:
+    right, wrong = ({"y": LABELS}, {"y": LABELS}, LABELS), ({"y": LABELS}, {"y": LABELS}, np.full_like(LABELS, 2))
+    assert metric("miou", right, wrong).value() == pytest.approx((2 / 4 + 3 / 6 + 2 / 7) / 3)
+    target = np.where(LABELS == 1, 255, LABELS)
+    assert metric("miou", ({"y": LABELS}, {"y": LABELS}, target)).value() == 1
+    broken = np.eye(3, dtype=np.float32)[LABELS].transpose(0, 3, 1, 2).copy()
+    broken[0, 0] = np.nan
+    assert metric("miou", ({"y": broken}, {"y": LABELS}, None)).value() == 0
+
+
+def test_miou_refuses_what_has_no_labels() -> None:
+    with pytest.raises(UserError, match=r"needs labels \(integers\) \[N, H, W\].*there is y float32 \[1, 3\]"):
+        metric("miou", ({"y": np.ones((1, 3), np.float32)}, {"y": np.ones((1, 3), np.float32)}, None))
+    with pytest.raises(
+        UserError, match=r"takes a class number for each pixel, \[1, 2, 3\], and a target is int64 \[2\]"
+    ):
+        metric("miou", ({"y": LABELS}, {"y": LABELS}, [0, 1]))
+
+
+def test_whole_numbers_of_which_nothing_is_known_are_labels() -> None:
+    assert load_metric("", "tensor", labelled=False, whole=True).name == "mIoU"
+    assert load_metric("", "tensor", labelled=False).name == "cosine"

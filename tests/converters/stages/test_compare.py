@@ -228,6 +228,30 @@ def test_stage(tmp_path: Path) -> None:
     assert Comparison.model_validate_json(wrong.model_dump_json()) == wrong
 
 
+def test_the_graph_is_held_against_itself_on_its_samples(tmp_path: Path) -> None:
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    checks = compare(tmp_path / "out", samples, graph(tmp_path / "graph", 2)).consistency
+    assert {check.check: check.verdict for check in checks} == dict.fromkeys(
+        ("repeated", "interleaved", "permuted rows", "equal rows", "batch sizes"), "pass"
+    )
+    assert all(check.calls and check.of == "ONNX Runtime" for check in checks)
+
+
+def test_a_contradiction_fails_a_stage_whose_samples_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs after the samples gives the rows in the order of their size."""
+    from enginesmith.converters.graphs import self_checks
+
+    def sorting(runner: Any, changed: Any = None) -> Any:
+        return lambda feed: {"y": F(2) * np.sort(feed["x"], axis=0)}
+
+    monkeypatch.setattr(self_checks, "infer_with", sorting)
+    samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
+    comparison = compare(tmp_path / "out", samples, graph(tmp_path / "graph", 2))
+    assert comparison.verdict == "fail"
+    assert "ONNX Runtime contradicts itself: " in comparison.reason
+    assert all(sample.passed for sample in comparison.samples)
+
+
 def test_the_outputs_are_kept_for_the_next_comparison(tmp_path: Path) -> None:
     samples = write_samples(tmp_path / "samples", "x:1..2..4x3", twice)
     kept = tmp_path / "kept"

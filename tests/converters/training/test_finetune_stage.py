@@ -155,9 +155,9 @@ def to_int8(graph: Path, folder: Path, record: FineTuning | None) -> float:
         model, lambda: ({name: pictures[at : at + 8].numpy()} for at in range(0, 256, 8)), folder, observed(model)
     )
     if record is not None:
-        calibration.trained, lost = trained_ranges(model, record)
+        calibration.fixed, lost = trained_ranges(model, record)
         assert lost == []
-        assert len(calibration.trained) == 4
+        assert len(calibration.fixed) == 4
         calibration.save(folder)
         calibration = Calibration.load(folder)
     assert len(quantize(model, None, calibration, Int8Options(equalize=False)).nodes) == 4

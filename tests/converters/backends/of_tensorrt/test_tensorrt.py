@@ -11,7 +11,7 @@ from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import OBSERVED, BuildRequest
 from enginesmith.converters.backends.tensorrt.capabilities import GPUS
 from enginesmith.converters.backends.tensorrt.product import RTX
-from enginesmith.converters.backends.tensorrt.session import builder_session, load
+from enginesmith.converters.backends.tensorrt.session import builder_session, config_for, load, parse
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.stage import Context
 
@@ -80,6 +80,18 @@ def test_every_target_of_the_table_is_known_to_the_product():
 def test_builds_for_a_range_of_batches(tmp_path, context):
     asked = request(convnet(tmp_path / "m.onnx", batch="N"), tmp_path, BATCHES)
     assert BACKEND.check(asked, context) == []
+    assert BACKEND.build(asked, context).size > 1000
+
+
+def test_plainer_engines_are_built_otherwise(tmp_path, context):
+    """As an engine is held against: the lowest level, and products of float32 that are not rounded."""
+    parsed = parse(builder_session(RTX), convnet(tmp_path / "m.onnx"))
+    tf32 = builder_session(RTX).trt.BuilderFlag.TF32
+    usual, plain = config_for(parsed, {}, "sm_89"), config_for(parsed, {}, "sm_89", 0, tf32=False)
+    assert usual.get_flag(tf32)
+    assert not plain.get_flag(tf32)
+    assert plain.builder_optimization_level == 0
+    asked = replace(request(tmp_path / "m.onnx", tmp_path), **BACKEND.levels[-1], tf32=False)
     assert BACKEND.build(asked, context).size > 1000
 
 

@@ -60,13 +60,13 @@ def test_tensors_are_fetched_in_portions(net, monkeypatch):
 def test_it_is_saved_and_loaded(net, tmp_path):
     found = calibrated(net, FEEDS)
     found.peaks |= {"endless": np.inf, "nothing": np.nan}
-    found.trained["x"] = 0.5
+    found.fixed["x"] = 0.5
     found.save(tmp_path)
     loaded = Calibration.load(tmp_path)
     assert np.isinf(loaded.peaks.pop("endless"))
     assert np.isnan(loaded.peaks.pop("nothing"))
     assert loaded.peaks == {name: peak for name, peak in found.peaks.items() if np.isfinite(peak)}
-    assert (loaded.samples, loaded.negative, loaded.trained) == (found.samples, found.negative, found.trained)
+    assert (loaded.samples, loaded.negative, loaded.fixed) == (found.samples, found.negative, found.fixed)
     for name in found.histograms:
         assert (loaded.histograms[name] == found.histograms[name]).all()
         for method in METHODS:
@@ -110,7 +110,7 @@ def test_it_measures_what_int8_does_to_the_mean_of_a_channel(net, monkeypatch):
         assert np.allclose(found.mean_error("x", method), expected, atol=1e-6)
         assert np.abs(expected).max() > 1e-4
     assert found.mean_error("y", "mse") is None
-    found.trained["x"] = 1.0
+    found.fixed["x"] = 1.0
     assert found.mean_error("x", "mse") is None, "it was trained for another scale"
 
 

@@ -1,6 +1,8 @@
 """Attention under masks, against PyTorch's own: queries that may see no key among them."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operators_support import exported_holds, holds
@@ -47,3 +49,14 @@ def test_flash_attention_gives_the_logarithm_of_its_sums():
     holds(operator, query, key, value)
     holds(operator, query, key, value, attn_mask=torch.randn(5, 7), scale=0.3)
     holds(operator, query, key[:, :, :5], value[:, :, :5], is_causal=True)
+
+
+@pytest.mark.parametrize("lead", [(), (4,)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_queries_of_fewer_axes(lead, causal):
+    class Attends(nn.Module):
+        def forward(self, q, k, v):
+            return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    sizes = [(*lead, 3, 8), (*lead, 6, 8), (*lead, 6, 5)]
+    exported_holds(Attends(), *(torch.randn(size) for size in sizes), tolerance=1e-5, normwise=True)

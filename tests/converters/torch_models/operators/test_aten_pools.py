@@ -47,3 +47,16 @@ def test_adaptive_of_any_size():
     h, w = torch.export.Dim("h", max=20), torch.export.Dim("w", max=30)
     others = [(torch.randn(1, 2, *size),) for size in ((7, 11), (2, 4), (1, 5))]
     exported_holds(Pyramid(), torch.randn(1, 2, 8, 10), dynamic_shapes=({2: h, 3: w},), others=others)
+
+
+@pytest.mark.parametrize(
+    "form", [([3, 3], [1, 1], [1, 1]), ([4, 4], [2, 3], [1, 1]), ([2], [3], [0]), ([3, 2], [], [1, 0])]
+)
+@pytest.mark.parametrize("ceil", [False, True])
+def test_means_by_a_divisor_of_ones_own(form, ceil):
+    kernel, stride, padding = form
+    for axes, operator in ((2, aten.avg_pool2d.default), (3, aten.avg_pool3d.default)):
+        wide = [[*part, *part[:1]] if axes == 3 and len(part) == 2 else part for part in (kernel, stride, padding)]
+        for include in (False, True):
+            holds(operator, torch.randn(1, 2, *[9, 8, 7][:axes]), *wide, ceil, include, 5)
+            holds(operator, torch.randn(2, *[6, 9, 5][:axes]), *wide, ceil, include, 1)

@@ -100,3 +100,11 @@ def test_combinations_as_a_graph():
             return torch.combinations(x, r=2)
 
     exported_holds(Pairs(), torch.randn(5), tolerance=0)
+
+
+def test_which_elements_are_among_others():
+    """More of them than PyTorch compares one by one, and fewer."""
+    few, many = torch.randint(0, 9, (3, 4)), torch.randint(0, 9, (40,))
+    for elements, sought in ((few, many), (many, few), (few.float(), torch.tensor([torch.nan, 3.0]))):
+        holds(torch.ops.aten.isin.Tensor_Tensor, elements, sought)
+        holds(torch.ops.aten.isin.Tensor_Tensor, elements, sought, invert=True)

@@ -1,0 +1,330 @@
+"""Further models of transformers and sentence-transformers, as `real_model_cases.py` has them."""
+
+from __future__ import annotations
+
+import torch
+from real_model_cases import SMALL, Made, hugging, ids, picture, registered
+from torch import nn
+
+CASES: dict[str, str] = {}
+"""The package of each factory, by its name."""
+case = registered(CASES)
+
+
+@case("transformers")
+def albert() -> Made:
+    return (
+        hugging("AlbertModel", "AlbertConfig", vocab_size=99, embedding_size=16, **SMALL),
+        (),
+        {"input_ids": ids(batch=2)},
+    )
+
+
+@case("transformers")
+def deberta() -> Made:
+    m = hugging(
+        "DebertaV2ForSequenceClassification",
+        "DebertaV2Config",
+        vocab_size=99,
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        position_buckets=16,
+        **SMALL,
+    )
+    g = ids()
+    return m, (), {"input_ids": g, "attention_mask": torch.ones_like(g)}
+
+
+@case("transformers")
+def electra_qa() -> Made:
+    g = ids()
+    return (
+        hugging("ElectraForQuestionAnswering", "ElectraConfig", vocab_size=99, embedding_size=16, **SMALL),
+        (),
+        {"input_ids": g, "token_type_ids": torch.zeros_like(g), "attention_mask": torch.ones_like(g)},
+    )
+
+
+@case("transformers")
+def t5() -> Made:
+    m = hugging(
+        "T5ForConditionalGeneration",
+        "T5Config",
+        vocab_size=99,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=1,
+        num_heads=4,
+        decoder_start_token_id=0,
+    )
+    return m, (), {"input_ids": ids(), "decoder_input_ids": ids(4)}
+
+
+@case("transformers")
+def bart() -> Made:
+    m = hugging(
+        "BartModel",
+        "BartConfig",
+        vocab_size=99,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+    )
+    return m, (), {"input_ids": ids(), "decoder_input_ids": ids(5)}
+
+
+@case("transformers")
+def llama() -> Made:
+    m = hugging("LlamaForCausalLM", "LlamaConfig", vocab_size=99, num_key_value_heads=2, **SMALL)
+    g = ids()
+    return m, (), {"input_ids": g, "attention_mask": torch.ones_like(g)}
+
+
+@case("transformers")
+def qwen_moe() -> Made:
+    m = hugging(
+        "Qwen2MoeForCausalLM",
+        "Qwen2MoeConfig",
+        vocab_size=99,
+        num_key_value_heads=2,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=32,
+        use_cache=False,
+        **SMALL,
+    )
+    return m, (), {"input_ids": ids()}
+
+
+@case("transformers")
+def gemma() -> Made:
+    m = hugging(
+        "Gemma2ForCausalLM",
+        "Gemma2Config",
+        vocab_size=99,
+        num_key_value_heads=2,
+        head_dim=8,
+        use_cache=False,
+        sliding_window=8,
+        **SMALL,
+    )
+    return m, (), {"input_ids": ids()}
+
+
+@case("transformers")
+def mamba() -> Made:
+    m = hugging(
+        "MambaForCausalLM",
+        "MambaConfig",
+        vocab_size=99,
+        hidden_size=16,
+        num_hidden_layers=1,
+        state_size=4,
+        use_cache=False,
+    )
+    return m, (), {"input_ids": ids(8)}
+
+
+@case("transformers")
+def detr() -> Made:
+    m = hugging(
+        "DetrForObjectDetection",
+        "DetrConfig",
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        num_queries=10,
+        num_labels=5,
+        backbone_config={
+            "model_type": "resnet",
+            "embedding_size": 16,
+            "hidden_sizes": [16, 32, 48, 64],
+            "depths": [1, 1, 1, 1],
+        },
+    )
+    return m, (), {"pixel_values": picture(96), "pixel_mask": torch.ones(1, 96, 96, dtype=torch.int64)}
+
+
+@case("transformers")
+def layoutlm() -> Made:
+    m = hugging("LayoutLMModel", "LayoutLMConfig", vocab_size=99, **SMALL)
+    g = ids()
+    a = torch.randint(0, 400, (1, 12, 2))
+    return (
+        m,
+        (),
+        {
+            "input_ids": g,
+            "bbox": torch.cat([a, a + torch.randint(1, 500, (1, 12, 2))], -1),
+            "attention_mask": torch.ones_like(g),
+        },
+    )
+
+
+@case("transformers")
+def hubert() -> Made:
+    m = hugging(
+        "HubertModel",
+        "HubertConfig",
+        conv_dim=[16, 16],
+        conv_stride=[5, 4],
+        conv_kernel=[10, 8],
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        **SMALL,
+    )
+    return m, (torch.randn(1, 2000),), {"attention_mask": torch.ones(1, 2000, dtype=torch.long)}
+
+
+@case("transformers")
+def whisper() -> Made:
+    m = hugging(
+        "WhisperForConditionalGeneration",
+        "WhisperConfig",
+        vocab_size=128,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_source_positions=50,
+        max_target_positions=32,
+        num_mel_bins=16,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=3,
+    )
+    return m, (), {"input_features": torch.randn(1, 16, 100), "decoder_input_ids": ids(4)}
+
+
+@case("transformers")
+def videomae() -> Made:
+    m = hugging("VideoMAEModel", "VideoMAEConfig", image_size=32, patch_size=16, num_frames=4, **SMALL)
+    return m, (torch.randn(1, 4, 3, 32, 32),), {}
+
+
+@case("transformers")
+def swin2sr() -> Made:
+    m = hugging(
+        "Swin2SRForImageSuperResolution",
+        "Swin2SRConfig",
+        image_size=32,
+        embed_dim=12,
+        depths=[1],
+        num_heads=[2],
+        window_size=4,
+        upscale=2,
+    )
+    return m, (picture(32),), {}
+
+
+@case("transformers")
+def mask2former_like() -> Made:
+    m = hugging(
+        "MaskFormerSwinModel",
+        "MaskFormerSwinConfig",
+        image_size=64,
+        embed_dim=16,
+        depths=[1, 1],
+        num_heads=[2, 2],
+        window_size=4,
+    )
+    return m, (picture(64),), {}
+
+
+@case("transformers")
+def informer() -> Made:
+    m = hugging(
+        "PatchTSTForPrediction",
+        "PatchTSTConfig",
+        num_input_channels=2,
+        context_length=32,
+        patch_length=8,
+        patch_stride=8,
+        prediction_length=6,
+        d_model=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        ffn_dim=32,
+    )
+    return m, (), {"past_values": torch.randn(2, 32, 2)}
+
+
+@case("transformers")
+def xlnet() -> Made:
+    m = hugging("XLNetModel", "XLNetConfig", vocab_size=99, d_model=32, n_layer=1, n_head=4, d_inner=64)
+    return m, (), {"input_ids": ids()}
+
+
+@case("transformers")
+def longformer() -> Made:
+    m = hugging("LongformerModel", "LongformerConfig", vocab_size=99, attention_window=8, **SMALL)
+    g = ids(16)
+    return m, (), {"input_ids": g, "attention_mask": torch.ones_like(g)}
+
+
+@case("transformers")
+def siglip() -> Made:
+    m = hugging("SiglipVisionModel", "SiglipVisionConfig", image_size=32, patch_size=8, **SMALL)
+    return m, (), {"pixel_values": picture(32) * 2 - 1}
+
+
+@case("transformers")
+def sam() -> Made:
+    import transformers
+    from hub_models import SAM
+
+    m = transformers.SamModel(transformers.SamConfig(**SAM)).eval()
+    return m, (), {"pixel_values": picture(128), "input_points": torch.tensor([[[[30.0, 40.0]]]])}
+
+
+@case("transformers")
+def grounding_text() -> Made:
+    m = hugging(
+        "OwlViTModel",
+        "OwlViTConfig",
+        text_config={**SMALL, "vocab_size": 99, "eos_token_id": 98},
+        vision_config={**SMALL, "image_size": 32, "patch_size": 8},
+    )
+    g = ids()
+    return m, (), {"input_ids": g, "pixel_values": picture(32), "attention_mask": torch.ones_like(g)}
+
+
+@case("sentence-transformers")
+def sentence() -> Made:
+    from sentence_transformers.models import Normalize, Pooling
+
+    bert = hugging("BertModel", "BertConfig", vocab_size=99, **SMALL)
+
+    class T(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.auto_model = bert
+
+        def forward(self, features):
+            out = self.auto_model(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
+            features["token_embeddings"] = out.last_hidden_state
+            return features
+
+    m = nn.Sequential(T(), Pooling(32), Normalize()).eval()
+    g = ids(batch=2)
+    mask = torch.ones_like(g)
+    mask[1, 8:] = 0
+    return m, ({"input_ids": g, "attention_mask": mask},), {}
