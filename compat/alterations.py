@@ -11,6 +11,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from enginesmith.compat.graphs import infer, named
+from enginesmith.compat.interface import record_barrier
 from enginesmith.compat.repairs.local import apply, cut_out
 from enginesmith.compat.repairs.repair import REPAIRS, NotApplicable
 from enginesmith.compat.target import Target
@@ -93,7 +94,7 @@ def add_barrier(model: ir.Model, tensor: str) -> None:
         raise NotApplicable("it is an output already")
     if dtype(value) is None:
         raise NotApplicable("its type is not known")
-    model.graph.outputs.append(value)
+    record_barrier(model, value, "which keeps the builder from a fusion")
 
 
 def widen(node: ir.Node) -> None:
