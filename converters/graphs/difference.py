@@ -62,12 +62,13 @@ def compare_outputs(
         if sample.picture:
             record.drawn, record.drawn_expected = drawable(after[0]), drawable(before[0])
         return record
-    record.outputs = _differences(expected, found, tolerance, alone)
+    record.outputs, judged = _differences(expected, found, tolerance, alone)
     note_vacuous(record)
     if task == "classification":
-        logits = [(expected[name], found[name]) for name in expected if expected[name].ndim == 2]
-        if logits:
-            record.classes = match_classes(*logits[0], tolerance)
+        logits = next((name for name in expected if expected[name].ndim == 2), None)
+        if logits is not None:
+            allowed = judged[logits].allowed if logits in judged else None
+            record.classes = match_classes(expected[logits], found[logits], tolerance, allowed)
     record.passed = (
         not record.retyped
         and all(output.passed for output in record.outputs)
@@ -118,8 +119,10 @@ def _check_names(expected: IterationResult, found: IterationResult) -> None:
 
 def _differences(
     expected: IterationResult, found: IterationResult, tolerance: Tolerance, alone: Alone | None
-) -> list[OutputDifference]:
-    """Of every output; integers must be equal. Raises ConversionError for other shapes."""
+) -> tuple[list[OutputDifference], dict[str, Judgement]]:
+    """Of every output; integers must be equal. And the judgement of each that has one shape. Raises ConversionError for other
+    shapes.
+    """
     differences: dict[str, OutputDifference] = {}
     judged: dict[str, Judgement] = {}
     for name in expected:
@@ -141,7 +144,7 @@ def _differences(
     for name, each in judged.items():
         if not each.passed and ties_explain(name, judged, arrays, found):
             differences[name].passed = True
-    return list(differences.values())
+    return list(differences.values()), judged
 
 
 def _ill_posed(name: str) -> OutputDifference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -69,6 +69,20 @@ class Exercised:
     feeds: list[Feed]
     results: list[Outputs]
     coverage: Coverage | None = None
+
+    def without(self, left_out: Collection[int], why: str) -> Exercised:
+        """The same without some of the samples, which the coverage tells with the reason."""
+        if not left_out:
+            return self
+        kept = [index for index in range(len(self.feeds)) if index not in left_out]
+        if self.coverage is not None:
+            self.coverage.refused += [f"{self.samples.samples[index].name}: {why}" for index in left_out]
+        return Exercised(
+            self.samples.model_copy(update={"samples": [self.samples.samples[index] for index in kept]}),
+            [self.feeds[index] for index in kept],
+            [self.results[index] for index in kept],
+            self.coverage,
+        )
 
 
 @dataclass

@@ -132,10 +132,11 @@ def merge(matches: list[DetectionMatch]) -> DetectionMatch:
     )
 
 
-def match_classes(expected: Floats, found: Floats, tolerance: Tolerance) -> ClassMatch:
+def match_classes(expected: Floats, found: Floats, tolerance: Tolerance, allowed: Floats | None = None) -> ClassMatch:
     """Agreement of the best class, and of the five best as sets, over the rows of [N, classes].
 
-    A row whose two best classes are closer than the tolerance is no disagreement: rounding decides it.
+    A row whose two best classes are closer than the tolerance is no disagreement: rounding decides it. `allowed` is what is
+    known to be of each element, where rounding does more.
     """
     import numpy as np
 
@@ -143,7 +144,8 @@ def match_classes(expected: Floats, found: Floats, tolerance: Tolerance) -> Clas
     best, best_found = expected.argmax(axis=1), found.argmax(axis=1)
     margin = expected[rows, best] - expected[rows, best_found]
     apart = Apart.of(expected, found, tolerance.step)
-    near = margin <= np.broadcast_to(apart.allowed(tolerance.scale, tolerance.relative), expected.shape)[rows, best]
+    least = np.broadcast_to(apart.allowed(tolerance.scale, tolerance.relative), expected.shape)
+    near = margin <= (least if allowed is None else np.maximum(least, allowed))[rows, best]
     top1 = float(np.mean((best == best_found) | near))
     k = min(5, expected.shape[1])
     five = np.argsort(-expected, axis=1)[:, :k]

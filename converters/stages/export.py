@@ -217,6 +217,14 @@ class Export(Stage[ExportOptions]):
                 )
                 for rerun in (exact_results, shaken_results)
             )
+            if any(shaken):  # a probe whose rounding there was no time to see would fail a right graph
+                probes = range(len(exercised.samples.ordinary()), len(shaken))
+                unseen = [index for index in probes if not shaken[index]]
+                exercised = exercised.without(unseen, "no time to see what rounding does to it")
+                exact, shaken = (
+                    [result for index, result in enumerate(found_again) if index not in unseen]
+                    for found_again in (exact, shaken)
+                )
         save_results(context.out, "PyTorch", exercised.results)
         if len(found.trial.outputs) == len(ordinary):
             save_results(context.out, "ONNX Runtime", found.trial.outputs, TRIED)

@@ -230,6 +230,11 @@ def test_another_best_class() -> None:
 def test_a_tie_is_no_disagreement() -> None:
     tie = np.array([[1.0, 1.00001, 0.5]], np.float32)
     assert match_classes(tie, tie[:, [1, 0, 2]], FP32).passed
+    apart = np.array([[5, 4, 0]], np.float32)
+    assert not match_classes(apart, apart[:, [1, 0, 2]], FP32).passed
+    assert match_classes(apart, apart[:, [1, 0, 2]], FP32, np.full((1, 3), 1.5)).passed, (
+        "rounding is known to do as much"
+    )
 
 
 def test_the_five_best_as_sets() -> None:
