@@ -20,7 +20,8 @@ from enginesmith.compat.values import argument, attribute, rank, shape, static_s
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
 either (bool c, float[2] x, float[1, 2] z) => (float y) {
-  y = If (c) <then_branch = t () => (float[2] a) { a = Neg (x) }, else_branch = e () => (float[1, 2] b) { b = Neg (z) }>
+  i = If (c) <then_branch = t () => (float[2] a) { a = Neg (x) }, else_branch = e () => (float[1, 2] b) { b = Neg (z) }>
+  y = ReduceSum <keepdims = 0> (i)
 }
 """,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["Platform", "Release", "find", "platforms"]
@@ -56,6 +55,8 @@ class Platform(BaseModel):
 
 @cache
 def platforms() -> dict[str, Platform]:
+    import yaml
+
     content = yaml.safe_load(files(__package__).joinpath("table.yaml").read_text(encoding="utf-8"))
     return {name: Platform.model_validate(value) for name, value in content.items()}
 

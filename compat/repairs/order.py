@@ -11,6 +11,7 @@ GRAPHS = (
     "blocked-layout",
     # A branch that is never taken need not be mended.
     "if-constant",
+    "if-same-rank",
     # The patterns of detectors are recognized as they were exported, before folding changes them. Those of masks and
     # pyramids have known sizes only when the selections before them have bounds.
     "bounded-sizes",

@@ -215,7 +215,7 @@ def test_tvm_against_a_graph_that_it_was_not_made_from(folder, monkeypatch):
     onnx.save(convolutions(), folder / "model.onnx")
     compiled = []
 
-    def call(self, function, path, samples, indices, backend, target, scale, relative, *, timeout):
+    def call(self, function, path, samples, indices, backend, target, scale, relative, settings, *, timeout):
         model = onnx.load(path)
         compiled.append(len(model.graph.node))
         for tensor in model.graph.initializer:
@@ -226,9 +226,11 @@ def test_tvm_against_a_graph_that_it_was_not_made_from(folder, monkeypatch):
         monkeypatch.setattr(
             between_graph_and_engine,
             "run_engine",
-            lambda backend, path, feed, target: between_graph_and_engine.run_onnxruntime(spoilt, feed),
+            lambda backend, path, feed, target, settings: between_graph_and_engine.run_onnxruntime(spoilt, feed),
         )
-        return between_graph_and_engine.compare_outputs(path, samples, indices, backend, target, scale, relative)
+        return between_graph_and_engine.compare_outputs(
+            path, samples, indices, backend, target, scale, relative, settings
+        )
 
     monkeypatch.setattr(between_graph_and_engine.Isolated, "call", call)
     found = between_graph_and_engine.search(

@@ -41,7 +41,7 @@ def test_the_mean_error_is_gone(form):
 
     def mean_error(options: Int8Options) -> float:
         calibration = calibrated(given, feeds)
-        calibration.trained = {"x": 1000.0, "f": 1000.0}  # activations as they are: their scale is put back below
+        calibration.fixed = {"x": 1000.0, "f": 1000.0}  # activations as they are: their scale is put back below
         made = copy(given)
         quantize(made, None, calibration, options)
         for node in list(made.graph):  # leave the rounding of weights alone

@@ -74,7 +74,7 @@ def test_int8_needs_no_bound_for_each_channel(tmp_path):
     with_min = copy(equalized)
     chosen = [node.name for node in equalized.graph if node.op_type == "Conv"]
     for value in calibration.peaks:
-        calibration.trained[value] = calibration.peaks[value] * 1.5  # beyond the bounds
+        calibration.fixed[value] = calibration.peaks[value] * 1.5  # beyond the bounds
     quantize(with_min, chosen, calibration, MINMAX)
     assert any(node.op_type == "Min" for node in with_min.graph)
     (before,), (after,) = run(model, FEEDS[0]), run(made, FEEDS[0])

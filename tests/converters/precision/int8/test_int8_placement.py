@@ -136,7 +136,7 @@ def test_what_only_moves_elements_keeps_the_scale(mover, shared):
         twice=np.array([1, 1, 2, 2], np.float32),
     )
     calibration = calibrated(given, IMAGE)
-    calibration.trained["m"] = calibration.peaks["r"] * 2  # so that they would differ
+    calibration.fixed["m"] = calibration.peaks["r"] * 2  # so that they would differ
     made = copy(given)
     quantize(made, None, calibration, MINMAX)
     assert (scale_of(made, "r") == scale_of(made, "m")) == shared
