@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from enginesmith.converters.core.inputs import InputSpec, at, listed_shapes, written
 from enginesmith.converters.core.samples import Array, Feed, Pixels, Sample, SampleSet
@@ -93,14 +93,17 @@ def make_samples(
     return made, [feed for _, feed in found]
 
 
-def finite(made: SampleSet, feeds: Sequence[Feed]) -> tuple[SampleSet, list[Feed]]:
-    """Without the probes that hold NaN or infinities."""
+def finite(made: SampleSet, feeds: Sequence[Feed], *, infinite: bool = False) -> tuple[SampleSet, list[Feed]]:
+    """Without the probes that hold NaN or infinities; `infinite`: only without those that hold NaN."""
     import numpy as np
+
+    def fine(array: Array) -> Any:
+        return ~np.isnan(array) if infinite else np.isfinite(array)
 
     kept = [
         index
         for index, (sample, feed) in enumerate(zip(made.samples, feeds, strict=True))
-        if not sample.probe or all(array.dtype.kind != "f" or np.isfinite(array).all() for array in feed.values())
+        if not sample.probe or all(array.dtype.kind != "f" or fine(array).all() for array in feed.values())
     ]
     return made.model_copy(update={"samples": [made.samples[index] for index in kept]}), [feeds[i] for i in kept]
 

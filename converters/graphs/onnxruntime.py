@@ -14,7 +14,7 @@ def is_quantized(model: Path) -> bool:
     """Whether the graph in an ONNX file holds Q/DQ nodes or products of integers; weights beside it are not read."""
     import onnx
 
-    from enginesmith.converters.graphs.saturation import integer
+    from enginesmith.converters.graphs.faithful import integer
 
     graph = onnx.load(str(model), load_external_data=False).graph
     return integer({node.op_type for node in graph.node})
@@ -27,6 +27,7 @@ def session(
     optimize: bool = True,
     profile: Path | None = None,
     written: Path | None = None,
+    shipped: bool = False,
 ) -> Any:
     """An `onnxruntime.InferenceSession` for an ONNX file, its external data beside it, or for the bytes of a small one.
 
@@ -34,9 +35,10 @@ def session(
     the fused U8S8 kernels for Q/DQ models saturate on AVX2 without VNNI (measured: 0.7 off), so that
     an optimized session is no reference for them. `profile` is the start of the name of a file for the times of
     all kernels, which `end_profiling` returns; `written` takes the graph that runs, its weights beside it. What it has no
-    kernel for in a type is computed in float32; see `opened`.
+    kernel for in a type is computed in float32; see `opened`. What it computes too coarsely a file is given in other operators,
+    see `faithful`; `shipped` leaves it as it is, for who takes the time.
     """
-    return opened(model, threads=threads, optimize=optimize, profile=profile, written=written).session
+    return opened(model, threads=threads, optimize=optimize, profile=profile, written=written, shipped=shipped).session
 
 
 class Opened(NamedTuple):
@@ -53,11 +55,12 @@ def opened(
     optimize: bool = True,
     profile: Path | None = None,
     written: Path | None = None,
+    shipped: bool = False,
 ) -> Opened:
     """As `session`, and what had to be widened for want of a kernel."""
     options = _options(threads, optimize, profile, written)
     try:
-        return Opened(_session(model, options) if optimize else _exact(model, options), [])
+        return Opened(_session(model, options) if shipped else _exact(model, options), [])
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         from enginesmith.converters.graphs.kernels import lacking
 
@@ -90,8 +93,8 @@ def _widened(model: Path, options: Any, error: Exception) -> Opened:
 
 
 def _exact(model: Path | bytes, options: Any) -> Any:
-    """A session in which no product of integers saturates."""
-    from enginesmith.converters.graphs.saturation import exact
+    """A session of a graph in operators that are computed well."""
+    from enginesmith.converters.graphs.faithful import exact
 
     if isinstance(model, bytes):
         return _session(model, options)
@@ -130,14 +133,17 @@ def _options(threads: int | None, optimize: bool, profile: Path | None, written:
     return options
 
 
-def runner(model: Path, *, threads: int | None = None, optimize: bool | None = None, name: str = "") -> OnnxrtRunner:
+def runner(
+    model: Path, *, threads: int | None = None, optimize: bool | None = None, name: str = "", shipped: bool = False
+) -> OnnxrtRunner:
     """A Polygraphy runner over `session`, which it makes when it is activated.
 
-    `optimize=None` decides by the graph: off for Q/DQ models, on for all others.
+    `optimize=None` decides by the graph: off for Q/DQ models, on for all others. `shipped` as for a session.
     """
     from polygraphy.backend.onnxrt import OnnxrtRunner
 
     def load() -> Any:
-        return session(model, threads=threads, optimize=not is_quantized(model) if optimize is None else optimize)
+        optimized = not is_quantized(model) if optimize is None else optimize
+        return session(model, threads=threads, optimize=optimized, shipped=shipped)
 
     return OnnxrtRunner(load, name=name or "onnxruntime")

@@ -19,7 +19,7 @@ from enginesmith.compat.findings import Proof
 from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.interface import fed, fetched
 from enginesmith.compat.interface import outputs as told
-from enginesmith.converters.graphs.saturation import unsaturated
+from enginesmith.converters.graphs.faithful import faithful
 from enginesmith.converters.graphs.tolerances import Apart
 
 Array = NDArray[Any]
@@ -204,7 +204,7 @@ def session(model: onnx.ModelProto) -> Any:
     options.inter_op_num_threads = 1
     providers = ["CPUExecutionProvider"]
     whole = ir.from_proto(model)
-    if unsaturated(whole):
+    if faithful(whole):
         model = ir.to_proto(whole)
     if weight_bytes(whole) <= saving.LARGE:
         return ort.InferenceSession(model.SerializeToString(), options, providers=providers)

@@ -93,9 +93,7 @@ def judge(
         typical = np.maximum(typical, _typical(Apart.of(alone[1], shaken, tolerance.step).each, apart))
     known = tolerance.floor if whole else None
     floor = (tolerance.scale, tolerance.relative) if known is None else (known, known)
-    # ONNX Runtime's sigmoid ends at 1.5e-8, where it ought to go on to 0: SiLU of -250 is 4e-6 off, among numbers of any size.
-    ends = (known or 0.0) * min(1.0, float(apart.scales.max(initial=0.0))) * (not apart.exact)
-    allowed = np.broadcast_to(np.maximum(np.maximum(apart.allowed(*floor), ends), MARGIN * typical), expected.shape)
+    allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
     jumps = (moves > allowed) & whole
     # A few elements are worse conditioned than most of their level: of a detector's boxes, say, one in twenty.
     if whole:

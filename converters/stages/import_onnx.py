@@ -93,10 +93,10 @@ class OnnxImport(Stage[ImportOptions]):
         import onnx_ir as ir
 
         from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.graphs.faithful import quantizes, ranks
         from enginesmith.converters.graphs.index_ranges import index_ranges
         from enginesmith.converters.graphs.kernels import told as told_widened
         from enginesmith.converters.graphs.plugin_nodes import write_out
-        from enginesmith.converters.graphs.saturation import quantizes
 
         sizes = {spec.name: [dim.max for dim in spec.dims] for spec in options.inputs}
         with unchanged({options.path: options.sha256}):
@@ -122,7 +122,9 @@ class OnnxImport(Stage[ImportOptions]):
 
         def make(way: Way) -> tuple[SampleSet, list[Feed]]:
             made = make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
-            return finite(*made) if quantizes(facts.ops) else made
+            if quantizes(facts.ops):
+                return finite(*made)
+            return finite(*made, infinite=True) if ranks(facts.ops) else made
 
         with second_witness(given.path, context.out, context.scratch) as witness:
             specs, steering = with_values(specs, own, task, run)

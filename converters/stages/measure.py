@@ -86,7 +86,7 @@ class Measure(Stage[MeasureOptions]):
         timed = []
         with (
             backend.runner(inputs["engine"] / backend.engine_file, threads=threads) as engine,
-            onnxruntime.runner(inputs["model"] / MODEL, threads=threads) as reference,
+            onnxruntime.runner(inputs["model"] / MODEL, threads=threads, shipped=True) as reference,
         ):
             for feed in (feeds[index] for index in chosen):
                 sides = ((engine, interface.fed(changed, feed)), (reference, feed))

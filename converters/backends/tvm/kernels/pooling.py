@@ -15,6 +15,8 @@ from enginesmith.converters.backends.tvm.kernels.layout import NO_HALO, Blocked,
 from enginesmith.converters.backends.tvm.kernels.output import BlockedOutput
 
 Kind = Literal["max", "mean", "mean_with_pads"]
+MOST_READS = 1024
+"""That are written out one after the other, those of each column near an edge apart: 2,200 take TVM 45 s, 3,400 twice that."""
 SUMS = 8
 """Partial sums of a plane's mean: they hide the latency of the additions, and lose fewer digits than one long sum."""
 
@@ -35,6 +37,9 @@ class Pool:
     @staticmethod
     def refusal(kind: Kind, window: Window, source: tuple[int, int], target: tuple[int, int]) -> str:
         """Why a pool isn't covered, empty where it is."""
+        first, last = _inner(window, source[1], target[1])
+        if window.taps * (1 + target[1] - (last - first)) > MOST_READS:
+            return f"a window of {' x '.join(map(str, window.kernel))}"
         for axis, (size, count) in enumerate(zip(source, target, strict=True)):
             if not all(any(0 <= tap < size for tap in window.along(axis, place)) for place in range(count)):
                 return "a window beyond the input"
@@ -48,10 +53,7 @@ class Pool:
         rows = target.height if target.blocks >= 8 else tiles.divisor(target.height, -(-target.height // 4))
         parts = target.height // rows
         reach = self.window.reach((self.source.height, self.source.width), (target.height, target.width))
-        stride, left = self.window.strides[1], self.window.pads[1]
-        inside = [x for x in range(target.width)
-                  if x * stride - left >= 0 and self.window.along(1, x)[-1] < self.source.width]  # fmt: skip
-        first, last = (inside[0], inside[-1] + 1) if inside else (0, 0)
+        first, last = _inner(self.window, self.source.width, target.width)
 
         def body() -> None:
             data = argument("source", self.source.shape, self.source.dtype)
@@ -108,6 +110,12 @@ class Pool:
         above = T.Bind(T.max(0, tirx.floordiv(step - 1 - first, step)))
         below = tirx.floordiv(self.source.height - 1 - first, step) + 1
         return T.Bind(first + above * step), T.Bind(T.min(below, self.window.kernel[0]) - above)
+
+
+def _inner(window: Window, source: int, target: int) -> tuple[int, int]:
+    """The columns of the result, from the first to before the last, whose window lies within the width of the source."""
+    inside = [x for x in range(target) if window.along(1, x)[0] >= 0 and window.along(1, x)[-1] < source]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
 
 class PlaneMean:

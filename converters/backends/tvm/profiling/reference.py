@@ -37,6 +37,7 @@ class KernelTimes:
                 optimize=not onnxruntime.is_quantized(model),
                 profile=scratch / "onnxruntime",
                 written=written,
+                shipped=True,
             )
         except (state.Fail, state.InvalidArgument, state.NotImplemented, state.RuntimeException) as error:
             raise ConversionError(f"ONNX Runtime can't write its own graph: {str(error).splitlines()[0]}") from error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ def exported_holds(
     tolerance: float = 1e-6,
     normwise: bool = False,
     others: Sequence[tuple[torch.Tensor, ...]] = (),
-) -> None:
+) -> onnx.ModelProto:
     """The module's ONNX graph gives in ONNX Runtime what the module gives, on other inputs of its dynamic shapes too."""
     program = torch.onnx.export(capture(module.eval(), inputs, dynamic_shapes), dynamo=True, verbose=False)
     assert program is not None
@@ -72,6 +73,7 @@ def exported_holds(
         with torch.no_grad():
             expected = tuple(pytree.tree_leaves(module(*feed)))
         _same(expected, found, tolerance, normwise)
+    return program.model_proto
 
 
 def _same(expected: Any, results: Any, tolerance: float, normwise: bool) -> None:

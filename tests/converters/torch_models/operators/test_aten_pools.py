@@ -32,6 +32,12 @@ def test_adaptive(shape, size):
     holds(greatest, x, size)
 
 
+def test_a_mean_of_planes_is_no_window():
+    """Squeeze and excitation: as a window it was unrolled element by element by what compiles engines."""
+    model = exported_holds(nn.AdaptiveAvgPool2d(1), torch.randn(1, 3, 8, 9))
+    assert not any("AveragePool" in node.op_type for node in model.graph.node)
+
+
 def test_fractional():
     holds(aten.fractional_max_pool2d.default, torch.randn(2, 3, 7, 9), [2, 3], [3, 4], torch.rand(2, 3, 2))
     holds(aten.fractional_max_pool2d.default, torch.randn(3, 7, 9), [2, 3], [3, 1], torch.rand(1, 3, 2))

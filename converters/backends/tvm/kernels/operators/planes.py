@@ -19,6 +19,8 @@ def _pool(kind: str) -> Callable[..., Anchor]:
         if shape is None or given is None or attrs.layout != "NCHW":
             raise NotCovered("not float32 of a fixed shape")
         window = window_of(tuple(int(size) for size in attrs.pool_size), attrs)
+        if kind == "mean" and shape[2:] == (1, 1) and window.kernel == given[2:] and not any(window.pads):
+            return _plane_mean(given, source, settings)
         exact: Kind = "max" if kind == "max" else "mean_with_pads" if attrs.count_include_pad else "mean"
         if refusal := Pool.refusal(exact, window, given[2:], shape[2:]):
             raise NotCovered(refusal)
@@ -40,6 +42,10 @@ def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any],
             return None
     elif node.attrs.axis is None or sorted(int(axis) % 4 for axis in node.attrs.axis) != [2, 3]:
         return None
+    return _plane_mean(given, source, settings)
+
+
+def _plane_mean(given: tuple[int, int, int, int], source: Any, settings: Settings) -> Anchor:
     sources = [(source, settings.simd.lanes, NO_HALO)]
     return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e),
                   linear=True)  # fmt: skip

@@ -53,3 +53,20 @@ def test_a_dilated_mean_counts_its_own_numbers_alone(agrees: Any) -> None:
         opset=20,
     )
     assert told["kernels"]["mean pool"] == 1
+
+
+def test_a_mean_of_the_whole_plane_is_no_window(agrees: Any) -> None:
+    """1,024 reads in a row took LLVM minutes, and then its stack."""
+    told = agrees(
+        "(float[1, 19, 32, 32] x) => (float[1, 19, 1, 1] y) { y = AveragePool <kernel_shape = [32, 32]> (x) }", opset=20
+    )
+    assert told["kernels"]["mean"] == 1
+
+
+def test_wide_windows_with_pads_are_left_to_loops(agrees: Any) -> None:
+    told = agrees(
+        "(float[1, 19, 20, 20] x) => (float[1, 19, 20, 20] y)"
+        " { y = MaxPool <kernel_shape = [13, 13], pads = [6, 6, 6, 6]> (x) }",
+        opset=20,
+    )
+    assert "a window of 13 x 13" in told["left"][0]
