@@ -71,3 +71,16 @@ def test_a_sigmoid_goes_on_to_0(from_file: bool, tmp_path: Path) -> None:
     x = np.array([-np.inf, -80, -18, -17, -1, 0, 1, 17, 200, np.inf, np.nan], np.float32)
     for found in made.run(None, {"x": x, "c": np.array(True)}):
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-x.astype(np.float64))), rtol=3e-7)
+
+
+PLANES = """
+<ir_version: 9, opset_import: ["" : %d]>
+main (float[n,2,112,112] x) => (float[n,2,1,1] y) { y = GlobalAveragePool (x) }
+"""
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_a_mean_of_equal_numbers_is_that_number(opset: int) -> None:
+    x = np.full((1, 2, 112, 112), 0.7, np.float32)
+    (found,) = session(onnx.parser.parse_model(PLANES % opset)).run(None, {"x": x})
+    np.testing.assert_array_equal(found, x[:, :, :1, :1])

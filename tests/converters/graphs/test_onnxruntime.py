@@ -29,9 +29,9 @@ def test_quantized_models_run_as_written(tmp_path, monkeypatch):
     asked = []
     original = reference.session
 
-    def session(model, *, threads=None, optimize=True):
+    def session(model, *, threads=None, optimize=True, shipped=False):
         asked.append(optimize)
-        return original(model, threads=threads, optimize=optimize)
+        return original(model, threads=threads, optimize=optimize, shipped=shipped)
 
     monkeypatch.setattr(reference, "session", session)
     for model in (quantized(tmp_path / "q.onnx"), convnet(tmp_path / "c.onnx")):

@@ -83,3 +83,13 @@ def test_roundings_that_happen_to_be_none_are_seen_where_they_are_shaken():
         assert shaken_results(module, lambda module: module, feeds, own, 1) == [{}], "an ordinary one"
     assert np.abs(exact["y"] - own[0]["y"]).max() == 0
     assert np.abs(shaken["y"] - exact["y"]).max() > 1e-3
+
+
+def test_a_sum_is_shaken_by_all_its_additions():
+    """The mean of 112 x 112 equal numbers drifts: every partial sum is rounded the same way."""
+    feeds = [OrderedDict(x=np.full((1, 8, side, side), 0.7, np.float32)) for side in (1, 112)]
+    module = nn.AdaptiveAvgPool2d(1)
+    own = [{"y": feed["x"].mean((2, 3), keepdims=True)} for feed in feeds]
+    one, many = shaken_results(module, lambda module: module, feeds, own, 0)
+    assert 1e-8 < np.abs(one["y"] / 0.7 - 1).max() < 1e-6
+    assert 5e-6 < np.abs(many["y"] / 0.7 - 1).max() < 1e-4
