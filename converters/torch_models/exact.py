@@ -125,9 +125,11 @@ def _everywhere(dtype: torch.dtype, shake: bool) -> Iterator[None]:
             asked = kwargs.get("dtype")
             if isinstance(asked, torch.dtype) and asked.is_floating_point:
                 kwargs["dtype"] = dtype
-            if func in inner:
+            if shake:
                 with self:
-                    return inner[func](*args, **kwargs)
+                    made = inner.get(func, func.decompose)(*args, **kwargs)
+                if made is not NotImplemented:
+                    return made
             made = func(*args, **kwargs)
             return shaken(made, func, args, drawn) if shake else made
 

@@ -110,7 +110,8 @@ def test_normalizations_are_shaken_by_what_they_subtract(module: nn.Module):
         own = [{"y": module(torch.from_numpy(feed["x"])).numpy()} for feed in feeds]
         (exact,) = exact_results(module, lambda module: module, feeds, own, 0)
         (shaken,) = shaken_results(module, lambda module: module, feeds, own, 0)
-    assert 1e-5 < np.abs(shaken["y"] - exact["y"]).max() < 1
+    many = not isinstance(module, nn.BatchNorm2d)  # of which one is subtracted, and no mean of all
+    assert (1e-2 if many else 1e-5) < np.abs(shaken["y"] - exact["y"]).max() < (10 if many else 1e-3)
 
 
 def test_a_deviation_of_equal_numbers_is_one_of_their_mean():
