@@ -1,4 +1,4 @@
-"""Pooling of blocked planes: windows of maxima and means, and the mean of a whole plane."""
+"""Pooling of blocked planes: windows of maxima and means, and the maximum and the mean of a whole plane."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from enginesmith.converters.backends.tvm.kernels.output import BlockedOutput
 Kind = Literal["max", "mean", "mean_with_pads"]
 MOST_READS = 1024
 """That are written out one after the other, those of each column near an edge apart: 2,200 take TVM 45 s, 3,400 twice that."""
-SUMS = 8
-"""Partial sums of a plane's mean: they hide the latency of the additions, and lose fewer digits than one long sum."""
+MOST_TAPS = 256
+"""Of a window, each of which TVM nests in the one before: 256 take it 4 s, 484 16 s."""
+PARTS = 8
+"""Partial results of a plane: they hide the latency of the additions, and lose fewer digits than one long sum."""
 
 
 class Pool:
@@ -38,7 +40,7 @@ class Pool:
     def refusal(kind: Kind, window: Window, source: tuple[int, int], target: tuple[int, int]) -> str:
         """Why a pool isn't covered, empty where it is."""
         first, last = _inner(window, source[1], target[1])
-        if window.taps * (1 + target[1] - (last - first)) > MOST_READS:
+        if window.taps > MOST_TAPS or window.taps * (1 + target[1] - (last - first)) > MOST_READS:
             return f"a window of {' x '.join(map(str, window.kernel))}"
         for axis, (size, count) in enumerate(zip(source, target, strict=True)):
             if not all(any(0 <= tap < size for tap in window.along(axis, place)) for place in range(count)):
@@ -118,36 +120,49 @@ def _inner(window: Window, source: int, target: int) -> tuple[int, int]:
     return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
 
-class PlaneMean:
-    """The mean of each plane. Parameters of `kernel()`: source, operands of the expression, result."""
+class Plane:
+    """The maximum or the mean of each plane. Parameters of `kernel()`: source, operands of the expression, result."""
 
-    def __init__(self, simd: Simd, source: Blocked, target: Blocked, expression: Expression) -> None:
-        self.simd, self.source, self.target, self.expression = simd, source, target, expression
+    def __init__(
+        self, simd: Simd, kind: Literal["max", "mean"], source: Blocked, target: Blocked, expression: Expression
+    ) -> None:
+        self.simd, self.kind = simd, kind
+        self.source, self.target, self.expression = source, target, expression
 
     def kernel(self, name: str) -> Any:
         simd = self.simd
         source = self.source.flat() if self.source.halo == NO_HALO else self.source
-        steps = min(SUMS, source.width)
+        parts = min(PARTS, source.width)
 
         def body() -> None:
             data = argument("source", self.source.shape, self.source.dtype)
             output = BlockedOutput(simd, self.target, self.expression)
             with tasks(source.batch * source.blocks, source.size) as task:
                 image, block = task // source.blocks, task % source.blocks
-                sums = simd.zeros(steps)
+                found = T.alloc_buffer((parts * simd.lanes,), "float32", scope="local")
+                for part in range(parts):
+                    simd.store(found, simd.splat(0.0 if self.kind == "mean" else -math.inf), part * simd.lanes)
 
-                def add(y: Any, x: Any, step: int) -> None:
+                def add(y: Any, x: Any, part: int) -> None:
                     value = source.read(simd, data, image, block, y, x)
-                    simd.store(sums, simd.load(sums, step * simd.lanes) + value, step * simd.lanes)
+                    simd.store(found, self._join(value, simd.load(found, part * simd.lanes)), part * simd.lanes)
 
                 with T.serial(source.height) as y:
-                    with T.serial(source.width // steps) as run:
-                        for step in range(steps):
-                            add(y, run * steps + step, step)
-                    for step in range(source.width % steps):
-                        add(y, source.width // steps * steps + step, step)
-                mean = simd.total(sums, 0, 1, steps) * simd.splat(1.0 / (source.height * source.width))
-                output.write(mean, image, block, 0, 0)
+                    with T.serial(source.width // parts) as run:
+                        for part in range(parts):
+                            add(y, run * parts + part, part)
+                    for part in range(source.width % parts):
+                        add(y, source.width // parts * parts + part, part)
+                value = simd.load(found, 0)
+                for part in range(1, parts):
+                    value = self._join(value, simd.load(found, part * simd.lanes))
+                if self.kind == "mean":
+                    value = value * simd.splat(1.0 / (source.height * source.width))
+                output.write(value, image, block, 0, 0)
                 output.clear_halo(image, block, 0, 1, True, True)
 
         return function(name, body)
+
+    def _join(self, value: Any, found: Any) -> Any:
+        """Of a maximum the second number comes out beside NaN, which counts for none."""
+        return value + found if self.kind == "mean" else T.max(value, found)

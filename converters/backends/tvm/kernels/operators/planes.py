@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from enginesmith.converters.backends.tvm.kernels.anchors import Anchor, Match, Settings
 from enginesmith.converters.backends.tvm.kernels.graph import Graph, Node, NotCovered, planes_of, shape_of
 from enginesmith.converters.backends.tvm.kernels.layout import NO_HALO, window_of
 from enginesmith.converters.backends.tvm.kernels.pointwise import Concat
-from enginesmith.converters.backends.tvm.kernels.pooling import Kind, PlaneMean, Pool
+from enginesmith.converters.backends.tvm.kernels.pooling import Kind, Plane, Pool
 
 
-def _pool(kind: str) -> Callable[..., Anchor]:
+def _pool(kind: Literal["max", "mean"]) -> Callable[..., Anchor]:
     def match(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any], bool]) -> Anchor:
         attrs, source, shape = node.attrs, node.inputs[0], planes_of(node.var)
         given = planes_of(source)
         if shape is None or given is None or attrs.layout != "NCHW":
             raise NotCovered("not float32 of a fixed shape")
         window = window_of(tuple(int(size) for size in attrs.pool_size), attrs)
-        if kind == "mean" and shape[2:] == (1, 1) and window.kernel == given[2:] and not any(window.pads):
-            return _plane_mean(given, source, settings)
+        if shape[2:] == (1, 1) and window.kernel == given[2:] and not any(window.pads):
+            return _plane(kind, given, source, settings)
         exact: Kind = "max" if kind == "max" else "mean_with_pads" if attrs.count_include_pad else "mean"
         if refusal := Pool.refusal(exact, window, given[2:], shape[2:]):
             raise NotCovered(refusal)
@@ -42,12 +42,13 @@ def _mean(graph: Graph, node: Node, settings: Settings, blocked: Callable[[Any],
             return None
     elif node.attrs.axis is None or sorted(int(axis) % 4 for axis in node.attrs.axis) != [2, 3]:
         return None
-    return _plane_mean(given, source, settings)
+    return _plane("mean", given, source, settings)
 
 
-def _plane_mean(given: tuple[int, int, int, int], source: Any, settings: Settings) -> Anchor:
+def _plane(kind: Literal["max", "mean"], given: tuple[int, int, int, int], source: Any, settings: Settings) -> Anchor:
     sources = [(source, settings.simd.lanes, NO_HALO)]
-    return Anchor("mean", (given[0], given[1], 1, 1), sources, lambda s, t, e: PlaneMean(settings.simd, s[0], t, e),
+    name = "mean" if kind == "mean" else "maximum"
+    return Anchor(name, (given[0], given[1], 1, 1), sources, lambda s, t, e: Plane(settings.simd, kind, s[0], t, e),
                   linear=True)  # fmt: skip
 
 

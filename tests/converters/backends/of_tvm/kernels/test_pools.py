@@ -63,6 +63,24 @@ def test_a_mean_of_the_whole_plane_is_no_window(agrees: Any) -> None:
     assert told["kernels"]["mean"] == 1
 
 
+@pytest.mark.parametrize("size", [(22, 22), (3, 5), (1, 40)])
+def test_a_maximum_of_the_whole_plane_is_no_window(agrees: Any, size: tuple[int, int]) -> None:
+    """484 reads in a row took LLVM 16 s. Numbers below zero alone, so that what isn't in the plane is seen."""
+    height, width = size
+    told = agrees(
+        f"(float[2, 19, {height}, {width}] x) => (float[2, 19, 1, 1] y)"
+        f" {{ e = Exp (x) n = Neg (e) y = MaxPool <kernel_shape = [{height}, {width}]> (n) }}"
+    )
+    assert told["kernels"]["maximum"] == 1
+
+
+def test_large_windows_are_left_to_loops(agrees: Any) -> None:
+    told = agrees(
+        "(float[1, 3, 60, 60] x) => (float[1, 3, 2, 2] y) { y = AveragePool <kernel_shape = [30, 30], strides = [30, 30]> (x) }"
+    )
+    assert "a window of 30 x 30" in told["left"][0]
+
+
 def test_wide_windows_with_pads_are_left_to_loops(agrees: Any) -> None:
     told = agrees(
         "(float[1, 19, 20, 20] x) => (float[1, 19, 20, 20] y)"
