@@ -33,6 +33,36 @@ OTHERS = {
 }
 
 
+NORM = (
+    "(float[2, 8, 16, 17] x) => (float[2, 8, 16, 17] y) <float[1] scale = {1}, float[1] shift = {0}>"
+    " { y = LayerNormalization <axis = 1> (x, scale, shift) }"
+)
+
+
+def test_a_layer_norm_of_planes_keeps_its_digits(tmp_path: Path) -> None:
+    """As the mean of squares less the mean's square it was 5e-5 off where numbers lie around 200."""
+    rng = np.random.default_rng(0)
+    x = (200 + rng.standard_normal((2, 8, 16, 17))).astype(np.float32)
+    scale, shift = rng.random((2, 8, 16, 17)).astype(np.float32)
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 18]> main {NORM}')
+    for tensor, array in zip(model.graph.initializer, (scale, shift), strict=True):
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, tmp_path / "norm.onnx")
+    np.save(tmp_path / "x.npy", x)
+    ask(
+        tmp_path,
+        """
+backend.build(request("norm"), context)
+with backend.runner(folder / "norm.out" / "module.so") as runner:
+    np.save(folder / "y.npy", runner.infer({"x": np.load(folder / "x.npy")})["y"])
+""",
+    )
+    wide = x.astype(np.float64)
+    mean, variance = (f(wide, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
+    wanted = (wide - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), wanted, rtol=0, atol=1e-5)
+
+
 def test_sums_do_not_drift_and_tails_do_not_end(tmp_path: Path) -> None:
     feeds = {name: np.full(given, 0.7, np.float32) for name, (_, given, _) in SUMS.items()}
     feeds |= {name: np.array([-np.inf, -80, -20, -1, 0, 30, np.inf], np.float32) for name in OTHERS}
