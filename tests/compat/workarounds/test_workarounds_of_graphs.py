@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginesmith.compat import interface
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.checks import findings
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.miscompiles import Miscompilation, table
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.compat.workarounds import WORKAROUNDS, rewrites
 from enginesmith.converters.backends.trial import TRIAL
@@ -182,7 +182,7 @@ def test_a_vector_is_put_there_twice_whatever_the_form_of_its_product(operands, 
     before = parsed(text if not sizes else text.replace("float[1, 4] o, ", ""))
     after = before.clone()
     node = next(node for node in after.graph if node.outputs[0].name == "y")
-    from enginesmith.compat.repairs.local import replace
+    from enginesmith.compat.building import replace
     from enginesmith.compat.workarounds.workaround import Around
 
     builder = Around(node, Target("tensorrt", "10.1"), after)
