@@ -48,6 +48,11 @@ class Builder:
         self.nodes.append(node)
         return node.outputs
 
+    def again(self, node: ir.Node, *inputs: Any, **changed: Any) -> ir.Value:
+        """The one output of a node like this one, of other inputs; of its attributes those that are `changed` to None go."""
+        attributes: dict[str, Any] = {**node.attributes, **changed}
+        return self.op(node.op_type, *inputs, domain=node.domain, **attributes)
+
     def constant(self, value: Any) -> ir.Value:
         """A constant: an array, an onnx_ir tensor, or Python numbers, which become int64, float32 or bool."""
         tensor = value if isinstance(value, ir.TensorProtocol) else ir.tensor(to_array(value))
