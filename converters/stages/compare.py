@@ -10,12 +10,12 @@ from pathlib import Path
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.plainer import plainer
 from enginesmith.converters.bisect.sides import runner_of, steady
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, FULL, OFF, Consistency, Recipe
-from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import TRIED, WITNESS, Feed, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface

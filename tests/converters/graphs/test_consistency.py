@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.samples import Feed
 from enginesmith.converters.graphs.answers import Infer, Subject, again
 from enginesmith.converters.graphs.batches import batch_of, picked, rows_of, smaller
