@@ -45,6 +45,11 @@ class Builder:
         self.nodes.append(node)
         return node.outputs
 
+    def again(self, node: ir.Node, *inputs: Any, **changed: Any) -> ir.Value:
+        """The one output of a node like this one, of other inputs; of its attributes those that are `changed` to None go."""
+        attributes: dict[str, Any] = {**node.attributes, **changed}
+        return self.op(node.op_type, *inputs, domain=node.domain, **attributes)
+
     def constant(self, value: Any) -> ir.Value:
         """A constant: an array, an onnx_ir tensor, or Python numbers, which become int64, float32 or bool."""
         tensor = value if isinstance(value, ir.TensorProtocol) else ir.tensor(to_array(value))
@@ -64,8 +69,6 @@ Replacement = ir.Value | Sequence[ir.Value | None]
 def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
     """Put what the builder holds in the node's place, `results` for its outputs. Raises NotApplicable before it does."""
     replacement = _sequence(results)[: len(node.outputs)]
-    graph = node.graph
-    assert graph is not None
     if len(replacement) < len(node.outputs):
         replacement = [*replacement, *[None] * (len(node.outputs) - len(replacement))]
     for index, new in enumerate(replacement):
@@ -76,12 +79,7 @@ def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
         if new is not None and (new not in made or replacement.index(new) != index):
             # A value that was there before, or one that stands for two outputs, can't take over a name.
             replacement[index] = builder.op("Identity", new)
-    prefix = node.name or next((value.name for value in node.outputs if value.name), "node")
-    for count, inner in enumerate(builder.nodes):
-        inner.name = f"{prefix}/{inner.op_type}_{count}"
-        for place, value in enumerate(inner.outputs):
-            value.name = f"{inner.name}:{place}"
-    graph.insert_before(node, builder.nodes)
+    insert(node, builder)
     for old, new in zip(node.outputs, replacement, strict=True):
         if new is None:
             continue
@@ -91,7 +89,19 @@ def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
         name, old.name = old.name, f"{old.name}/replaced"
         new.name = name
         old.replace_all_uses_with(new, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
+
+
+def insert(node: ir.Node, builder: Builder) -> None:
+    """Put what the builder holds before the node, whose name its names begin with."""
+    prefix = node.name or next((value.name for value in node.outputs if value.name), "node")
+    for count, inner in enumerate(builder.nodes):
+        inner.name = f"{prefix}/{inner.op_type}_{count}"
+        for place, value in enumerate(inner.outputs):
+            value.name = f"{inner.name}:{place}"
+    assert node.graph is not None
+    node.graph.insert_before(node, builder.nodes)
 
 
 def _sequence(replacement: Replacement) -> list[ir.Value | None]:

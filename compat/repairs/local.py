@@ -44,14 +44,18 @@ def cut_out(node: ir.Node, model: ir.Model) -> onnx.ModelProto:
 
 def applicable(node: ir.Node, model: ir.Model, target: Target) -> str:
     """Id of the first repair that applies to a node, empty if none does. Tried on a copy; nothing is proved."""
-    for repair in candidates(qualified(node), target.backend):
-        try:
-            alone = infer(ir.from_proto(cut_out(node, model)))
-            apply(repair, next(iter(alone.graph)), target)
-        except Exception:  # noqa: BLE001 - NotApplicable, or a bug in one of many repairs
-            continue
-        return repair.id
-    return ""
+    found = candidates(qualified(node), target.backend)
+    return next((repair.id for repair in found if applies(repair, node, model, target)), "")
+
+
+def applies(repair: Repair, node: ir.Node, model: ir.Model, target: Target) -> bool:
+    """Does a repair apply to a node of the model? Tried on a copy."""
+    try:
+        alone = infer(ir.from_proto(cut_out(node, model)))
+        apply(repair, next(iter(alone.graph)), target)
+    except Exception:  # noqa: BLE001 - NotApplicable, or a bug in one of many repairs
+        return False
+    return True
 
 
 def fixed(model: onnx.ModelProto, contents: Mapping[str, Array]) -> onnx.ModelProto:

@@ -68,9 +68,9 @@ def _mean(build: Builder, x: ir.Value) -> ir.Value | None:
         return None
     axes = [*range(2, len(dims))]
     wide = build.op("Cast", x, to=ir.DataType.DOUBLE)
-    newer = build.opset >= 18
-    mean = build.op("ReduceMean", wide, *[axes] * newer, axes=None if newer else axes, keepdims=1)
-    return build.op("Cast", mean, to=ir.DataType.FLOAT)
+    if build.opset < 18:  # axes are an attribute
+        return build.op("Cast", build.op("ReduceMean", wide, axes=axes, keepdims=1), to=ir.DataType.FLOAT)
+    return build.op("Cast", build.op("ReduceMean", wide, axes, keepdims=1), to=ir.DataType.FLOAT)
 
 
 COARSE = {"Sigmoid": _sigmoid, "GlobalAveragePool": _mean}

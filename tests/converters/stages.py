@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.recipe import Consistency
-from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import SampleSet, save_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.data.samples import make_samples

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from polygraphy.comparator import IterationResult
 from stages import compare, write_samples
 
+from enginesmith.converters.core.comparisons import Comparison, SampleComparison
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.core.records import Comparison, SampleComparison
 from enginesmith.converters.core.samples import Sample, SampleSet
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.difference import DECADES, as_close, compare_outputs
