@@ -155,6 +155,27 @@ def test_what_shaken_roundings_do_is_allowed_and_more_is_not():
     assert not judge(expected, F(expected + 1e-2), FP32, (expected, expected), shaken=shaken).passed
 
 
+def test_an_element_may_differ_by_what_shaken_roundings_do_to_itself():
+    """One of a hundred is what large numbers leave of each other."""
+    expected = F(np.linspace(0.5, 1, 100))
+    shaken, found = expected.copy(), expected.copy()
+    shaken[7] += F(1e-3)
+    found[7] += F(5e-3)
+    assert judge(expected, found, FP32, (expected, expected), shaken=shaken).passed
+    found[8] += F(5e-3)
+    assert not judge(expected, found, FP32, (expected, expected), shaken=shaken).passed
+
+
+def test_zeros_that_shaken_roundings_move_are_judged_by_that():
+    """The deviation of a plane of one color is 0 in PyTorch, and what its mean is off by elsewhere."""
+    zeros, shaken = np.zeros(8, np.float32), F(np.linspace(1e-7, 1e-6, 8))
+    assert not judge(zeros, shaken, FP32, (zeros, zeros)).passed
+    judged = judge(zeros, shaken, FP32, (zeros, zeros), shaken=shaken)
+    assert judged.passed
+    assert judged.ill_posed == 0
+    assert not judge(zeros, shaken + F(1e-4), FP32, (zeros, zeros), shaken=shaken).passed
+
+
 def test_an_element_may_differ_by_what_rounding_did_to_itself():
     """One in twenty is worse conditioned than the others, and no others may differ as much."""
     expected = F(np.linspace(0.5, 1, 100))
