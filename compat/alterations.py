@@ -10,10 +10,11 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.interface import record_barrier
 from enginesmith.compat.repairs.local import applies, apply
-from enginesmith.compat.repairs.repair import REPAIRS, NotApplicable
+from enginesmith.compat.repairs.repair import REPAIRS
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import dtype, label, qualified
 

@@ -14,10 +14,10 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from enginesmith.compat.building import Builder, NotApplicable, insert, replace
 from enginesmith.compat.checks.types import MAX_DIMENSIONS
 from enginesmith.compat.operators import BROADCASTING, REDUCTIONS, UNARY
-from enginesmith.compat.repairs.local import insert, replace
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant, rank, shape
 from enginesmith.compat.walk import graphs

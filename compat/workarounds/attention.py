@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable, Replacement
 from enginesmith.compat.miscompiles.patterns.around import MOVING, following, is_one, maker
 from enginesmith.compat.repairs import REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable, Replacement
 from enginesmith.compat.values import argument, dtype, required
 from enginesmith.compat.workarounds.workaround import EXACT, ROUNDED, Around, workaround
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable, Replacement
 from enginesmith.compat.graphs import ELEMENTWISE
 from enginesmith.compat.miscompiles.patterns.around import maker, weighted
 from enginesmith.compat.repairs import REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable, Replacement
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, required, static_shape
 from enginesmith.compat.walk import subgraphs
 from enginesmith.compat.workarounds.workaround import EXACT, ROUNDED, Around, workaround

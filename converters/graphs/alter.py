@@ -22,7 +22,7 @@ def write_altered(given: Path, folder: Path, alterations: str, target: Target) -
     import onnx_ir as ir
 
     from enginesmith.compat.alterations import altered, read_all
-    from enginesmith.compat.repairs.repair import NotApplicable
+    from enginesmith.compat.building import NotApplicable
     from enginesmith.compat.saving import save
 
     try:

@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, replace
 from enginesmith.compat.graphs import infer
-from enginesmith.compat.repairs.local import replace
-from enginesmith.compat.repairs.repair import Builder
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, argument, constant, dtype, shape

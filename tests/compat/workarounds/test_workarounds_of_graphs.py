@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginesmith.compat import interface
+from enginesmith.compat.building import NotApplicable, replace
 from enginesmith.compat.checks import findings
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.miscompiles import Miscompilation, table
-from enginesmith.compat.repairs.local import replace
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.compat.workarounds import WORKAROUNDS, rewrites
 from enginesmith.compat.workarounds.workaround import Around
