@@ -14,7 +14,7 @@ from one_node import one_node, proof, repaired
 from onnx.reference import ReferenceEvaluator
 from onnxruntime import InferenceSession
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 
 def weights(*sizes: int) -> np.ndarray:

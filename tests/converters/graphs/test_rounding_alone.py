@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polygraphy.comparator import IterationResult
 
-from enginesmith.converters.core.records import OutputDifference, SampleComparison
+from enginesmith.converters.core.comparisons import OutputDifference, SampleComparison
 from enginesmith.converters.core.samples import Sample
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.difference import compare_outputs
