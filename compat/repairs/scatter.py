@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.selections import summed
 from enginesmith.compat.target import TENSORRT
 from enginesmith.compat.values import argument, attribute, dtype, required, static_shape
 
@@ -154,12 +155,12 @@ def scatter_nd_compared(node: ir.Node, build: Builder) -> Replacement:
     (data, (rows, width)), (places, (count,)), updates = _rows(node, build)
     binary, reduce = _reduction(node)
     kind = dtype(data)
-    by_product = reduce == "ReduceSum" and kind is not None and kind.is_floating_point()
-    if rows * count * (1 if by_product else width) > MAX_COMPARED:
+    summing = kind if reduce == "ReduceSum" and kind is not None and kind.is_floating_point() else None
+    if rows * count * (1 if summing else width) > MAX_COMPARED:
         raise NotApplicable(f"{rows} places and {count} updates are too many to compare")
     met = build.op("Equal", np.arange(rows).reshape(rows, 1), places)
-    if by_product:
-        taken = build.op("MatMul", build.op("Cast", met, to=kind), updates)
+    if summing:
+        taken = summed(build, met, updates, summing)
     else:
         taken = _selected(build, build.op("Unsqueeze", met, [2]), updates, node, kind, 1, reduce)
     flat = build.op("Reshape", data, np.array([rows, width]))

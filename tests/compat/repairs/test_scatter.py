@@ -98,6 +98,22 @@ def test_scatter_nd(data: st.DataObject, reduction: str, kind: int, seed: int) -
     same("scatter-nd-by-comparison", model, *arrays, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["add", "mul", "max", "min"])
+def test_infinite_updates_spoil_no_other_place(reduction: str) -> None:
+    rng = np.random.default_rng(1)
+    data, updates = (rng.standard_normal(sizes).astype(np.float32) for sizes in ([6, 4], [30, 4]))
+    places = rng.integers(-6, 6, [30, 1])
+    updates[0, 0], updates[1, 1], updates[[3, 4], 3] = np.inf, -np.inf, (np.inf, -np.inf)
+    if reduction == "add":  # which of a number and a NaN is larger depends on their order, in ONNX Runtime
+        updates[2, 2] = np.nan
+    places[4] = places[3]
+    model = one_node(
+        "ScatterND", *([6, 4], [30, 1], [30, 4]), dtypes=[FLOAT, INT64, FLOAT], outputs=[(FLOAT, [6, 4])],
+        reduction=reduction,
+    )  # fmt: skip
+    same("scatter-nd-by-comparison", model, data, places, updates, tolerance=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), mode=st.sampled_from(["linear", "circular"]), seed=st.integers(0, 999))
 def test_scatter_into_a_cache(data: st.DataObject, mode: str, seed: int) -> None:
