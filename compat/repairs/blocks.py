@@ -100,12 +100,15 @@ def col2im_by_gather(node: ir.Node, build: Builder) -> Replacement:
     blocks = Blocks(node, build)
     if blocks.block is None:
         raise NotApplicable("the block's size is known at run time only")
+    kind = dtype(node.inputs[0])
+    if kind is None:
+        raise NotApplicable("its dtype is unknown")
     block = [int(size) for size in blocks.block]
     sources = blocks.sources(block)
     count = blocks.elements * math.prod(blocks.counts(block))
     x = build.op("Reshape", node.inputs[0], np.asarray([-1, count]))
     if (sources == count).any():
-        x = build.op("Pad", x, np.asarray([0, 0, 0, 1]), build.op("CastLike", 0.0, node.inputs[0]))
+        x = build.op("Pad", x, np.asarray([0, 0, 0, 1]), np.zeros((), kind.numpy()))
     y = build.op("Gather", x, sources, axis=1)
     y = build.op("ReduceSum", y, np.asarray([2]), keepdims=0)
     return build.op("Reshape", y, np.asarray([-1, blocks.channels, *blocks.image]))

@@ -11,7 +11,7 @@ from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
 from enginesmith.compat.repairs.selections import summed
 from enginesmith.compat.target import TENSORRT
-from enginesmith.compat.values import argument, attribute, dtype, required, shape, static_shape
+from enginesmith.compat.values import Array, argument, attribute, dtype, required, shape, static_shape
 
 REDUCE = {
     "add": ("Add", "ReduceSum"),
@@ -40,7 +40,8 @@ sums (float[2, 5] x, int64[2, 3] where, float[2, 3] u) => (float[2, 5] y) {
 def scatter_elements(node: ir.Node, build: Builder) -> Replacement:
     """The updates along the axis are made one after the other: read the place, combine, write it back."""
     data, indices, updates = required(node, 3)
-    binary, _ = _reduction(node)
+    binary, reduce = _reduction(node)
+    updates = _without_nan(build, updates, reduce, dtype(data))
     axis = _axis(node)
     count = _known(indices)[axis]
     if count is None or count > MAX_STEPS:
@@ -72,7 +73,10 @@ def scatter_elements_compared(node: ir.Node, build: Builder) -> Replacement:
     axis = _axis(node)
     _check_compared(data, indices, axis)
     met = _met(build, indices, data, axis)
-    taken = _selected(build, met, _unsqueezed(build, updates, axis), node, dtype(data), axis + 1, reduce)
+    kind = dtype(data)
+    updates = _without_nan(build, updates, reduce, kind)
+    chosen = build.op("Where", met, _unsqueezed(build, updates, axis), _neutral(reduce, kind))
+    taken = build.op(reduce, chosen, np.array([axis + 1]), keepdims=0)
     return build.op(binary, data, taken)
 
 
@@ -156,7 +160,7 @@ def scatter_nd_compared(node: ir.Node, build: Builder) -> Replacement:
     if summing:
         taken = summed(build, met, rows.updates, summing)
     else:
-        taken = _selected(build, build.op("Unsqueeze", met, [2]), rows.updates, node, kind, 1, reduce)
+        taken = _selected(build, build.op("Unsqueeze", met, [2]), rows.updates, kind, 1, reduce)
     return rows.restored(build.op(binary, rows.data, taken))
 
 
@@ -253,16 +257,37 @@ def _unsqueezed(build: Builder, value: ir.Value, axis: int) -> ir.Value:
     return build.op("Unsqueeze", value, [axis])
 
 
-def _selected(
-    build: Builder, met: ir.Value, updates: ir.Value, node: ir.Node, kind: ir.DataType | None, axis: int, reduce: str
-) -> ir.Value:
-    """The updates that are met, reduced along `axis`; what changes nothing where none is."""
+def _neutral(reduce: str, kind: ir.DataType | None) -> Array:
+    """What a reduction leaves as it is. Raises NotApplicable where the dtype is unknown."""
     if kind is None:
         raise NotApplicable("its dtype is unknown")
     low, high = (-np.inf, np.inf) if kind.is_floating_point() else (kind.min, kind.max)
-    neutral = {"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": low, "ReduceMin": high}[reduce]
-    chosen = build.op("Where", met, updates, np.asarray(neutral).astype(kind.numpy()))
-    return build.op(reduce, chosen, np.array([axis]), keepdims=0)
+    return np.asarray({"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": low, "ReduceMin": high}[reduce], kind.numpy())
+
+
+def _loses_nan(reduce: str, kind: ir.DataType | None) -> bool:
+    return reduce in ("ReduceMax", "ReduceMin") and kind is not None and kind.is_floating_point()
+
+
+def _without_nan(build: Builder, updates: ir.Value, reduce: str, kind: ir.DataType | None) -> ir.Value:
+    """Updates of a ScatterElements, in which ONNX's reference takes no NaN for the larger or the smaller."""
+    if not _loses_nan(reduce, kind):
+        return updates
+    return build.op("Where", build.op("Equal", updates, updates), updates, _neutral(reduce, kind))
+
+
+def _selected(
+    build: Builder, met: ir.Value, updates: ir.Value, kind: ir.DataType | None, axis: int, reduce: str
+) -> ir.Value:
+    """The updates that are met, reduced along `axis`; what changes nothing where none is. NaN where one is met."""
+    chosen = build.op("Where", met, updates, _neutral(reduce, kind))
+    result = build.op(reduce, chosen, np.array([axis]), keepdims=0)
+    if not _loses_nan(reduce, kind) or kind is None:
+        return result
+    # ReduceMax may forget NaN, where Max of two keeps it, as the reference of ScatterND does.
+    nan = build.op("Cast", build.op("Not", build.op("Equal", chosen, chosen)), to=ir.DataType.INT32)
+    lost = build.op("Greater", build.op("ReduceMax", nan, np.array([axis]), keepdims=0), np.int32(0))
+    return build.op("Where", lost, np.asarray(np.nan, kind.numpy()), result)
 
 
 @repair(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from one_node import one_node, repaired
 
 from enginesmith.compat.repairs.repair import NotApplicable
-from enginesmith.converters.graphs.proof import difference, runner
+from enginesmith.converters.graphs.proof import compared, difference, runner
 
 FLOAT, INT32, INT64 = 1, 6, 7
 REDUCTIONS = st.sampled_from(["add", "mul", "max", "min"])
@@ -96,6 +96,28 @@ def test_scatter_nd(data: st.DataObject, reduction: str, kind: int, seed: int) -
     )
     same("scatter-nd-by-steps", model, *arrays)
     same("scatter-nd-by-comparison", model, *arrays, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["max", "min"])
+@pytest.mark.parametrize("by", ["steps", "comparison"])
+@pytest.mark.parametrize("op", ["ScatterND", "ScatterElements"])
+def test_nan_as_one_of_two_witnesses_has_it(op: str, by: str, reduction: str) -> None:
+    """ONNX Runtime forgets NaN where a number comes after it, and the reference keeps it, or ignores it in updates."""
+    attributes: dict[str, Any] = {"reduction": reduction} | ({"axis": 0} if op == "ScatterElements" else {})
+    places = [6, 1] if op == "ScatterND" else [6]
+    told: dict[str, Any] = {"dtypes": [FLOAT, INT64, FLOAT], "outputs": [(FLOAT, [5])]}
+    model = one_node(op, [5], places, [6], **told, **attributes)
+    id = f"scatter-{'nd' if op == 'ScatterND' else 'elements'}-by-{by}"
+    after, _ = repaired(id, model)
+    feed = {
+        "x0": np.array([0, 5, 0, np.nan, 5], np.float32),
+        "x1": np.array([0, 2, 3, 4, 4, 1]).reshape(places),
+        "x2": np.array([np.nan, np.nan, 1, np.nan, 9, 2], np.float32),
+    }
+    found = compared(model, ir.to_proto(after), 0.0, [feed])
+    assert found.agrees, found.reason
+    wrong = one_node(op, [5], places, [6], **told, **{**attributes, "reduction": "add"})
+    assert not compared(model, wrong, 0.0, [feed]).agrees
 
 
 @settings(max_examples=20, deadline=None)
