@@ -11,6 +11,34 @@ CASES: dict[str, str] = {}
 case = registered(CASES)
 
 
+def small_unet() -> nn.Module:
+    from diffusers import UNet2DModel
+
+    return UNet2DModel(
+        sample_size=16,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    ).eval()
+
+
+def doctr_model(name: str, x: torch.Tensor) -> Made:
+    """One of doctr's models as it is exported: logits alone."""
+    from doctr import models
+
+    m = getattr(models, name)(pretrained=False, pretrained_backbone=False)
+    m.exportable = True
+    return m.eval(), (x,), {}
+
+
+def line() -> torch.Tensor:
+    """Of text, in 0..1."""
+    return torch.rand(1, 3, 32, 128)
+
+
 @case("ultralytics")
 def yolo_pose() -> Made:
     return yolo("yolo11n-pose.yaml")
@@ -48,40 +76,12 @@ def yolo26() -> Made:
 
 @case("diffusers")
 def unet2d() -> Made:
-    from diffusers import UNet2DModel
-
-    return (
-        UNet2DModel(
-            sample_size=16,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            norm_num_groups=8,
-            attention_head_dim=4,
-            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        ).eval(),
-        (torch.randn(2, 3, 16, 16), torch.tensor(10)),
-        {},
-    )
+    return small_unet(), (torch.randn(2, 3, 16, 16), torch.tensor(10)), {}
 
 
 @case("diffusers")
 def unet_timestep_number() -> Made:
-    from diffusers import UNet2DModel
-
-    return (
-        UNet2DModel(
-            sample_size=16,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            norm_num_groups=8,
-            attention_head_dim=4,
-            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        ).eval(),
-        (torch.randn(2, 3, 16, 16), 7),
-        {},
-    )
+    return small_unet(), (torch.randn(2, 3, 16, 16), 7), {}
 
 
 @case("diffusers")
@@ -326,20 +326,12 @@ def kornia_quaternion() -> Made:
 
 @case("python-doctr")
 def vitstr() -> Made:
-    from doctr.models import vitstr_small
-
-    m = vitstr_small(pretrained=False, pretrained_backbone=False)
-    m.exportable = True
-    return m.eval(), (torch.rand(1, 3, 32, 128),), {}
+    return doctr_model("vitstr_small", line())
 
 
 @case("python-doctr")
 def linknet() -> Made:
-    from doctr.models import linknet_resnet18
-
-    m = linknet_resnet18(pretrained=False, pretrained_backbone=False)
-    m.exportable = True
-    return m.eval(), (picture(128),), {}
+    return doctr_model("linknet_resnet18", picture(128))
 
 
 @case("python-doctr")
@@ -348,18 +340,14 @@ def crnn_raw() -> Made:
 
     return (
         crnn_vgg16_bn(pretrained=False, pretrained_backbone=False).eval(),
-        (torch.rand(1, 3, 32, 128),),
+        (line(),),
         {"return_model_output": True},
     )
 
 
 @case("python-doctr")
 def sar() -> Made:
-    from doctr.models import sar_resnet31
-
-    m = sar_resnet31(pretrained=False, pretrained_backbone=False)
-    m.exportable = True
-    return m.eval(), (torch.rand(1, 3, 32, 128),), {}
+    return doctr_model("sar_resnet31", line())
 
 
 @case("python-doctr")
@@ -427,7 +415,7 @@ def smp_aux() -> Made:
 
     return (
         smp.Unet(
-            "timm-mobilenetv3_small_075" if 0 else "resnet18",
+            "resnet18",
             encoder_weights=None,
             aux_params={"classes": 4, "pooling": "max"},
             decoder_attention_type="scse",
@@ -450,12 +438,12 @@ def timm_swin() -> Made:
 
 
 @case("timm")
-def timm_beit() -> Made:
+def timm_evonorm() -> Made:
     return timm_model("test_efficientnet_evos", 64)
 
 
 @case("timm")
-def timm_naflex() -> Made:
+def timm_byobnet() -> Made:
     return timm_model("test_byobnet", 64)
 
 
@@ -465,7 +453,7 @@ def timm_edgenext() -> Made:
 
 
 @case("timm")
-def timm_mvit() -> Made:
+def timm_mobilevit() -> Made:
     return timm_model("mobilevitv2_050", 64)
 
 
@@ -491,14 +479,14 @@ def compact() -> Made:
 
 
 @case("spandrel")
-def hat_like() -> Made:
+def nafnet() -> Made:
     from spandrel.architectures.NAFNet.__arch.NAFNet_arch import NAFNet
 
     return NAFNet(width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]).eval(), (picture(32),), {}
 
 
 @case("torchvision")
-def tv_maskrcnn() -> Made:
+def tv_ssdlite() -> Made:
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
     return (
@@ -509,7 +497,7 @@ def tv_maskrcnn() -> Made:
 
 
 @case("torchvision")
-def tv_swin3d() -> Made:
+def tv_maxvit() -> Made:
     from torchvision.models import maxvit_t
 
     return maxvit_t(input_size=(224, 224)).eval(), (picture(224),), {}

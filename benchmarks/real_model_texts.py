@@ -9,15 +9,28 @@ from torch import nn
 CASES: dict[str, str] = {}
 """The package of each factory, by its name."""
 case = registered(CASES)
+BOTH_SIDES = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
+"""Of a small encoder and a decoder."""
+
+
+def masked(tokens: int = 12) -> dict[str, torch.Tensor]:
+    """Ids, and a mask of them all."""
+    given = ids(tokens)
+    return {"input_ids": given, "attention_mask": torch.ones_like(given)}
 
 
 @case("transformers")
 def albert() -> Made:
-    return (
-        hugging("AlbertModel", "AlbertConfig", vocab_size=99, embedding_size=16, **SMALL),
-        (),
-        {"input_ids": ids(batch=2)},
-    )
+    m = hugging("AlbertModel", "AlbertConfig", vocab_size=99, embedding_size=16, **SMALL)
+    return m, (), {"input_ids": ids(batch=2)}
 
 
 @case("transformers")
@@ -31,18 +44,14 @@ def deberta() -> Made:
         position_buckets=16,
         **SMALL,
     )
-    g = ids()
-    return m, (), {"input_ids": g, "attention_mask": torch.ones_like(g)}
+    return m, (), masked()
 
 
 @case("transformers")
 def electra_qa() -> Made:
-    g = ids()
-    return (
-        hugging("ElectraForQuestionAnswering", "ElectraConfig", vocab_size=99, embedding_size=16, **SMALL),
-        (),
-        {"input_ids": g, "token_type_ids": torch.zeros_like(g), "attention_mask": torch.ones_like(g)},
-    )
+    m = hugging("ElectraForQuestionAnswering", "ElectraConfig", vocab_size=99, embedding_size=16, **SMALL)
+    given = masked()
+    return m, (), {**given, "token_type_ids": torch.zeros_like(given["input_ids"])}
 
 
 @case("transformers")
@@ -67,13 +76,7 @@ def bart() -> Made:
         "BartModel",
         "BartConfig",
         vocab_size=99,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
+        **BOTH_SIDES,
     )
     return m, (), {"input_ids": ids(), "decoder_input_ids": ids(5)}
 
@@ -81,8 +84,7 @@ def bart() -> Made:
 @case("transformers")
 def llama() -> Made:
     m = hugging("LlamaForCausalLM", "LlamaConfig", vocab_size=99, num_key_value_heads=2, **SMALL)
-    g = ids()
-    return m, (), {"input_ids": g, "attention_mask": torch.ones_like(g)}
+    return m, (), masked()
 
 
 @case("transformers")
@@ -133,45 +135,17 @@ def mamba() -> Made:
 
 @case("transformers")
 def detr() -> Made:
-    m = hugging(
-        "DetrForObjectDetection",
-        "DetrConfig",
-        use_timm_backbone=False,
-        use_pretrained_backbone=False,
-        backbone=None,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        num_queries=10,
-        num_labels=5,
-        backbone_config={
-            "model_type": "resnet",
-            "embedding_size": 16,
-            "hidden_sizes": [16, 32, 48, 64],
-            "depths": [1, 1, 1, 1],
-        },
-    )
+    from hub_models import DETR, RESNET
+
+    m = hugging("DetrForObjectDetection", "DetrConfig", **DETR, backbone_config=RESNET)
     return m, (), {"pixel_values": picture(96), "pixel_mask": torch.ones(1, 96, 96, dtype=torch.int64)}
 
 
 @case("transformers")
 def layoutlm() -> Made:
     m = hugging("LayoutLMModel", "LayoutLMConfig", vocab_size=99, **SMALL)
-    g = ids()
     a = torch.randint(0, 400, (1, 12, 2))
-    return (
-        m,
-        (),
-        {
-            "input_ids": g,
-            "bbox": torch.cat([a, a + torch.randint(1, 500, (1, 12, 2))], -1),
-            "attention_mask": torch.ones_like(g),
-        },
-    )
+    return m, (), {**masked(), "bbox": torch.cat([a, a + torch.randint(1, 500, (1, 12, 2))], -1)}
 
 
 @case("transformers")
@@ -196,13 +170,7 @@ def whisper() -> Made:
         "WhisperForConditionalGeneration",
         "WhisperConfig",
         vocab_size=128,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
+        **BOTH_SIDES,
         max_source_positions=50,
         max_target_positions=32,
         num_mel_bins=16,
@@ -236,7 +204,7 @@ def swin2sr() -> Made:
 
 
 @case("transformers")
-def mask2former_like() -> Made:
+def maskformer_swin() -> Made:
     m = hugging(
         "MaskFormerSwinModel",
         "MaskFormerSwinConfig",
@@ -250,7 +218,7 @@ def mask2former_like() -> Made:
 
 
 @case("transformers")
-def informer() -> Made:
+def patch_tst() -> Made:
     m = hugging(
         "PatchTSTForPrediction",
         "PatchTSTConfig",
@@ -276,8 +244,7 @@ def xlnet() -> Made:
 @case("transformers")
 def longformer() -> Made:
     m = hugging("LongformerModel", "LongformerConfig", vocab_size=99, attention_window=8, **SMALL)
-    g = ids(16)
-    return m, (), {"input_ids": g, "attention_mask": torch.ones_like(g)}
+    return m, (), masked(16)
 
 
 @case("transformers")
@@ -296,15 +263,14 @@ def sam() -> Made:
 
 
 @case("transformers")
-def grounding_text() -> Made:
+def owlvit() -> Made:
     m = hugging(
         "OwlViTModel",
         "OwlViTConfig",
         text_config={**SMALL, "vocab_size": 99, "eos_token_id": 98},
         vision_config={**SMALL, "image_size": 32, "patch_size": 8},
     )
-    g = ids()
-    return m, (), {"input_ids": g, "pixel_values": picture(32), "attention_mask": torch.ones_like(g)}
+    return m, (), {**masked(), "pixel_values": picture(32)}
 
 
 @case("sentence-transformers")

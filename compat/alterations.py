@@ -10,10 +10,11 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.interface import record_barrier
-from enginesmith.compat.repairs.local import apply, cut_out
-from enginesmith.compat.repairs.repair import REPAIRS, NotApplicable
+from enginesmith.compat.repairs.local import applies, apply
+from enginesmith.compat.repairs.repair import REPAIRS
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import dtype, label, qualified
 
@@ -132,14 +133,8 @@ def _cast(graph: ir.Graph, node: ir.Node, value: ir.Value, to: ir.DataType, name
 def other_forms(node: ir.Node, model: ir.Model, target: Target) -> Iterator[Alteration]:
     """Ways to write a node of the model with other operators: the repairs that apply to it, of whatever backend."""
     for repair in REPAIRS.values():
-        if qualified(node) not in repair.ops:
-            continue
-        try:
-            alone = infer(ir.from_proto(cut_out(node, model)))
-            apply(repair, next(iter(alone.graph)), target)
-        except Exception:  # noqa: BLE001 - NotApplicable, or a bug in one of many repairs
-            continue
-        yield Alteration("form", label(node), repair.id)
+        if qualified(node) in repair.ops and applies(repair, node, model, target):
+            yield Alteration("form", label(node), repair.id)
 
 
 def _node(model: ir.Model, name: str) -> ir.Node:

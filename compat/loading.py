@@ -150,7 +150,7 @@ def _order(graph: onnx.GraphProto, outer: str) -> list[Finding]:
             if name:
                 written[name] = index
     needs = [{written[name] for name in _reads(node) if name in written} - {i} for i, node in enumerate(graph.node)]
-    itself = [i for i, node in enumerate(graph.node) if set(node.output) & set(node.input) - {""}]
+    itself = [i for i, node in enumerate(graph.node) if set(node.output) & _reads(node) - {""}]
     if any(need > index for index, found in enumerate(needs) for need in found) or itself:
         order = _sorted(needs)
         if len(order) < len(needs) or itself:
@@ -176,16 +176,13 @@ def _order(graph: onnx.GraphProto, outer: str) -> list[Finding]:
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
-    """Every name that a node or a graph within it reads."""
-    read = set(node.input)
-    inside = proto_subgraphs(node)
-    while inside:
-        graph = inside.pop()
-        read.update(value.name for value in graph.output)
-        for inner in graph.node:
-            read.update(inner.input)
-        inside += _subgraphs(graph)
-    return read
+    """Every name that a node reads, or a graph within it that has no value of that name itself."""
+    return {*node.input}.union(*map(_free, proto_subgraphs(node)))
+
+
+def _free(graph: onnx.GraphProto) -> set[str]:
+    own = {value.name for value in (*graph.input, *graph.initializer)}.union(*(node.output for node in graph.node))
+    return {value.name for value in graph.output}.union(*map(_reads, graph.node)) - own
 
 
 def _sorted(needs: list[set[int]]) -> list[int]:

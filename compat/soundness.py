@@ -126,6 +126,8 @@ def _nodes(
             return
         if not node.op_type:
             yield finding("a node has no operator", node=_label(node))
+        if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS and len(node.attribute) != 1:
+            yield finding(f"a constant has {len(node.attribute)} values", "give it one", _label(node), node.op_type)
         for name in node.output:
             if name and name in given:
                 yield finding(

@@ -34,10 +34,9 @@ steps (float a, float b, float c) => (float[n] y) { y = Range (a, b, c) }
 def float_decides_on_shape(node: ir.Node, target: Target) -> str | None:
     """What decides on the shape of a result may come from constants, from shapes, and from inputs of the network that
     are integers. It may not come from other inputs, however it is computed."""
-    for index in SHAPE_OPERANDS[node.op_type]:
-        for value in _content_behind(argument(node, index)):
-            if dtype(value) not in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, None):
-                return f"its input {index} follows from the content of {value.name}, which is no integer"
+    for index, value in _content_behind(node):
+        if dtype(value) not in (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL, None):
+            return f"its input {index} follows from the content of {value.name}, which is no integer"
     return None
 
 
@@ -55,18 +54,19 @@ shaped (float[4] x, int64[2] size) => (float[a, b] y) { y = Reshape (x, size) }
 )
 def shape_input(node: ir.Node, target: Target) -> str | None:
     """What an integer input holds decides on a shape: the builder must be told the range of its values."""
-    for index in SHAPE_OPERANDS[node.op_type]:
-        for value in _content_behind(argument(node, index)):
-            if dtype(value) in (ir.DataType.INT32, ir.DataType.INT64):
-                return f"the values of {value.name} decide on its shape"
+    for _, value in _content_behind(node):
+        if dtype(value) in (ir.DataType.INT32, ir.DataType.INT64):
+            return f"the values of {value.name} decide on its shape"
     return None
 
 
-def _content_behind(value: ir.Value | None) -> list[ir.Value]:
-    """Inputs of the network whose content decides on a value, in the order of their names."""
-    if value is None or origin(value) == "constant":
-        return []
-    return sorted(inputs_behind(value), key=lambda found: found.name or "")
+def _content_behind(node: ir.Node) -> Iterator[tuple[int, ir.Value]]:
+    """Inputs of the network whose content decides on the shape of a node's result, with the node's own input that they do it by;
+    for each in the order of their names."""
+    for index in SHAPE_OPERANDS[node.op_type]:
+        operand = argument(node, index)
+        if operand is not None and origin(operand) != "constant":
+            yield from ((index, value) for value in sorted(inputs_behind(operand), key=lambda found: found.name or ""))
 
 
 class Layer(NamedTuple):

@@ -107,7 +107,7 @@ def severity(line: Line) -> str:
     if line.level in ("E", "F"):
         return "error"
     if inner := _INNER.search(line.text):
-        return {"E": "error", "I": "error", "W": "warning"}[inner[1][0]]
+        return "warning" if inner[1] == "WARNING" else "error"
     if line.level == "W" or (
         ("arn" in line.text or "WARN" in line.text or "[W" in line.text) and _WARNING.search(line.text)
     ):

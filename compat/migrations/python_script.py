@@ -192,10 +192,8 @@ class _Reader:
             if reason:
                 self._unread(parent, reason)
             self._add(parent, fact, conditions, said=said)
-        elif fact.means and fact.means != "profile":
-            self._add(node, fact, conditions, sets=False)
         elif fact.means != "profile":
-            self._add(node, fact, conditions)
+            self._add(node, fact, conditions, sets=False)
 
     def _assigned(
         self, node: ast.Attribute, value: ast.expr | None, fact: Fact, scope: Scope, conditions: tuple[Condition, ...]
@@ -215,9 +213,9 @@ class _Reader:
             said = () if known is None else python_values.calibrator(value, scope, self.constants)
             self._add(node, fact, conditions, text=statement, said=said)
         elif fact.means.startswith(("precision=", "constraints=")):
-            unsure = value is not None and known is UNKNOWN
-            more = (*conditions, Condition(value, True, UNKNOWN)) if unsure and value else conditions
-            self._add(node, fact, more, text=statement, sets=known is UNKNOWN or bool(known))
+            if value is not None and known is UNKNOWN:
+                conditions = (*conditions, Condition(value, True, UNKNOWN))
+            self._add(node, fact, conditions, text=statement, sets=known is UNKNOWN or bool(known))
         elif fact.means == "batch" and isinstance(known, int):
             self._add(node, fact, conditions, text=statement, said=(("batch", str(known)),))
         else:
@@ -242,10 +240,10 @@ class _Reader:
     ) -> None:
         shown = text or ast.unparse(node)
         meaning = fact.means_value
-        if said is None:
-            said = (meaning,) if sets and meaning is not None and meaning[1] else ()
         if not sets:
             said = ()
+        elif said is None:
+            said = (meaning,) if meaning is not None and meaning[1] else ()
         where = " and ".join(each.text for each in conditions)
         arms = tuple((ast.unparse(each.test), each.arm) for each in conditions)
         taken = all(each.holds is UNKNOWN or bool(each.holds) is each.arm for each in conditions)

@@ -54,8 +54,8 @@ def merge(low: Mapping[str, Dims], best: Mapping[str, Dims], high: Mapping[str, 
     """
     ranges: Ranges = {}
     for name in dict.fromkeys((*best, *high, *low)):
-        middle = best.get(name) or high.get(name) or low[name] if name not in best else best[name]
-        three = (low.get(name, best.get(name, high.get(name, middle))), middle, high.get(name, middle))
+        middle = next(given[name] for given in (best, high, low) if name in given)
+        three = (low.get(name, middle), middle, high.get(name, middle))
         if len({len(each) for each in three}) > 1:
             raise ValueError(f"the sizes of {name} differ in rank: {', '.join(map(_joined, three))}")
         if any(not a <= b <= c for a, b, c in zip(*three, strict=True)):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["Platform", "Release", "find", "platforms"]
 
+REGISTRY = "nvcr.io/nvidia/"
 IMAGES = "nvcr"
 """The platform that any of NVIDIA's images is asked for by, as `nvcr=tritonserver:26.07-py3`; a tag alone is of its own image."""
 
@@ -38,7 +39,7 @@ class Platform(BaseModel):
 
     title: str
     image: str = ""
-    """Name of its image in nvcr.io/nvidia; empty for what is no container."""
+    """Name of its image in REGISTRY; empty for what is no container."""
     tag: str = ""
     """What the image's tag has after the release."""
     releases: dict[str, Release]
@@ -46,11 +47,7 @@ class Platform(BaseModel):
 
     def name(self, release: str) -> str:
         """As people call it."""
-        return (
-            f"nvcr.io/nvidia/{self.image}:{release}{self.tag}"
-            if self.title.endswith(f"/{self.image}")
-            else f"{self.title} {release}"
-        )
+        return f"{self.title}:{release}{self.tag}" if self.title.startswith(REGISTRY) else f"{self.title} {release}"
 
 
 @cache
@@ -67,20 +64,17 @@ def find(platform: str, release: str) -> tuple[Platform, str]:
     """
     found = platforms()[platform]
     if platform == IMAGES:
-        image, given, tag = release.removeprefix("nvcr.io/nvidia/").rpartition(":")
+        image, given, tag = release.removeprefix(REGISTRY).rpartition(":")
         of_image = [
             each for each in platforms().values() if each.image and each.image == (image if given else found.image)
         ]
         if not of_image:
             raise KeyError(image)
         # the longest ending first: …-trtllm-python-py3 ends in -py3 too
-        found = next((each for each in sorted(of_image, key=_length) if tag.endswith(each.tag)), of_image[0])
+        by_length = sorted(of_image, key=lambda each: -len(each.tag))
+        found = next((each for each in by_length if tag.endswith(each.tag)), of_image[0])
         release = tag
     return found, release.removesuffix(found.tag) if found.tag else release
-
-
-def _length(platform: Platform) -> int:
-    return -len(platform.tag)
 
 
 def _capability(word: str) -> tuple[int, int]:

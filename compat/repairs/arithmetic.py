@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.reference import evaluate
-from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.values import Array, constant, shape, to_array
 
 Operand = ir.Value | Array

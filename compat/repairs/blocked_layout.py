@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement, replace
 from enginesmith.compat.repairs.fused_activations import activated
 from enginesmith.compat.repairs.fused_products import CONV, given
-from enginesmith.compat.repairs.local import replace
 from enginesmith.compat.repairs.quantized_operators import channels
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, argument, attribute, constant, required, shape
 from enginesmith.compat.walk import graphs

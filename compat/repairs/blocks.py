@@ -8,8 +8,9 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.repairs.selections import summed
 from enginesmith.compat.values import Array, attribute, constant, dtype, shape, static_shape
 

@@ -59,7 +59,9 @@ def if_same_rank(model: ir.Model, target: Target) -> int:
     for graph in graphs(model):
         for node in list(graph):
             if node.op_type == "If" and not node.domain and len(node.outputs) == 1:
-                while changes < MOST_READERS and _ranks_differ(node) and _sink(graph, node):
+                for _ in range(MOST_READERS):
+                    if not _ranks_differ(node) or not _sink(graph, node):
+                        break
                     changes += 1
                     infer(model)
     return changes

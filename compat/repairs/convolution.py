@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.arithmetic import modern
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, constant, shape
 
 
@@ -98,8 +99,7 @@ def conv_explicit_pads(node: ir.Node, build: Builder) -> Replacement:
             total = max((-(-size[i] // strides[i]) - 1) * strides[i] + span - size[i], 0)
             small, large = total // 2, total - total // 2
             before[i], after[i] = (small, large) if auto == "SAME_UPPER" else (large, small)
-    kept = {name: item.value for name, item in node.attributes.items() if name not in ("auto_pad", "pads")}
-    return build.op("Conv", *node.inputs, **kept, pads=[*before, *after])
+    return build.again(node, *node.inputs, auto_pad=None, pads=[*before, *after])
 
 
 @repair(
@@ -148,5 +148,4 @@ def conv_transpose_undilated(node: ir.Node, build: Builder) -> Replacement:
     spread = [(size - 1) * dilation + 1 for size, dilation in zip(kernel.shape[2:], dilations, strict=True)]
     wide = np.zeros((*kernel.shape[:2], *spread), kernel.dtype)
     wide[(slice(None), slice(None), *(slice(None, None, dilation) for dilation in dilations))] = kernel
-    kept = {name: item.value for name, item in node.attributes.items() if name not in ("dilations", "kernel_shape")}
-    return build.op("ConvTranspose", node.inputs[0], wide, *node.inputs[2:], **kept)
+    return build.again(node, node.inputs[0], wide, *node.inputs[2:], dilations=None, kernel_shape=None)

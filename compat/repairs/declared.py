@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, required, static_shape
 
 UNKNOWN = "the shape of its output is not declared"

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from enginesmith.compat.repairs.repair import Builder, graph_repair
+from enginesmith.compat.building import Builder
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute, constant, label, opset_of, rank
 from enginesmith.compat.walk import captured, graphs

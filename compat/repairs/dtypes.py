@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, replace
 from enginesmith.compat.graphs import infer, opset
 from enginesmith.compat.interface import record
 from enginesmith.compat.operators import QUANTIZING
 from enginesmith.compat.repairs.graph_form import MODERN
 from enginesmith.compat.repairs.integers import bitwise, wrapped
-from enginesmith.compat.repairs.local import replace
 from enginesmith.compat.repairs.quantized import dequantized_linear, quantized_linear
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, attribute, constant_tensor, dtype, required
 from enginesmith.compat.walk import graphs

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 import onnx
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.checks import problems
 from enginesmith.compat.findings import BUG, Attempted, Finding, Proof
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import local
-from enginesmith.compat.repairs.repair import GraphRepair, NotApplicable, Repair, candidates, graph_repairs
+from enginesmith.compat.repairs.repair import GraphRepair, Repair, candidates, graph_repairs
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, label, qualified
 from enginesmith.compat.walk import subgraphs

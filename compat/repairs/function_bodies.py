@@ -9,7 +9,8 @@ import onnx_ir as ir
 from onnx import defs
 from onnx_ir.passes import common
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import label, qualified, used
 from enginesmith.compat.walk import subgraphs
 

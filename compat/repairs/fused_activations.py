@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, dtype, required
 
 MICROSOFT = "com.microsoft::"

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.fused_activations import MICROSOFT
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, dtype, rank, required, shape, static_shape, used
 
 FILTER = -10000.0

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.fused_activations import MICROSOFT, PARAMETERS, activated
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, dtype, rank, required
 
 CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")

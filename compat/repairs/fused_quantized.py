@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.fused_activations import MICROSOFT
 from enginesmith.compat.repairs.fused_attention import attended
 from enginesmith.compat.repairs.quantized import positive, saturated
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import Array, argument, attribute, constant, dtype, required, static_shape
 
 FLOAT = ir.DataType.FLOAT

@@ -7,8 +7,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import opset, weight_bytes
-from enginesmith.compat.repairs.repair import NotApplicable, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.saving import MAX_PROTO
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import attribute

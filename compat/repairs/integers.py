@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder
+from enginesmith.compat.building import Builder
 from enginesmith.compat.values import Array
 
 DIGIT = 16

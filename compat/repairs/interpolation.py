@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
-from enginesmith.compat.repairs.repair import NotApplicable
 
 TIE = 1e-6
 """Positions that are nearer than this to the middle of two elements lie in the middle, as in ONNX Runtime 1.31."""

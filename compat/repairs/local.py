@@ -8,8 +8,9 @@ import onnx
 import onnx_ir as ir
 from onnx import helper
 
+from enginesmith.compat.building import Builder, NotApplicable, replace
 from enginesmith.compat.graphs import infer
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Repair, Replacement, candidates
+from enginesmith.compat.repairs.repair import Repair, candidates
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, constant_tensor, qualified, used
 from enginesmith.compat.walk import captured
@@ -43,14 +44,18 @@ def cut_out(node: ir.Node, model: ir.Model) -> onnx.ModelProto:
 
 def applicable(node: ir.Node, model: ir.Model, target: Target) -> str:
     """Id of the first repair that applies to a node, empty if none does. Tried on a copy; nothing is proved."""
-    for repair in candidates(qualified(node), target.backend):
-        try:
-            alone = infer(ir.from_proto(cut_out(node, model)))
-            apply(repair, next(iter(alone.graph)), target)
-        except Exception:  # noqa: BLE001 - NotApplicable, or a bug in one of many repairs
-            continue
-        return repair.id
-    return ""
+    found = candidates(qualified(node), target.backend)
+    return next((repair.id for repair in found if applies(repair, node, model, target)), "")
+
+
+def applies(repair: Repair, node: ir.Node, model: ir.Model, target: Target) -> bool:
+    """Does a repair apply to a node of the model? Tried on a copy."""
+    try:
+        alone = infer(ir.from_proto(cut_out(node, model)))
+        apply(repair, next(iter(alone.graph)), target)
+    except Exception:  # noqa: BLE001 - NotApplicable, or a bug in one of many repairs
+        return False
+    return True
 
 
 def fixed(model: onnx.ModelProto, contents: Mapping[str, Array]) -> onnx.ModelProto:
@@ -70,40 +75,3 @@ def apply(repair: Repair, node: ir.Node, target: Target) -> Builder:
     builder = Builder(node, target)
     replace(node, builder, repair.rewrite(node, builder))
     return builder
-
-
-def replace(node: ir.Node, builder: Builder, results: Replacement) -> None:
-    """Put what the builder holds in the node's place, `results` for its outputs. Raises NotApplicable before it does."""
-    replacement = _sequence(results)[: len(node.outputs)]
-    graph = node.graph
-    assert graph is not None
-    if len(replacement) < len(node.outputs):
-        replacement = [*replacement, *[None] * (len(node.outputs) - len(replacement))]
-    for index, new in enumerate(replacement):
-        if new is None and used(node, index):
-            raise NotApplicable(f"its output {index} is used")
-    made = {value for inner in builder.nodes for value in inner.outputs}
-    for index, new in enumerate(replacement):
-        if new is not None and (new not in made or replacement.index(new) != index):
-            # A value that was there before, or one that stands for two outputs, can't take over a name.
-            replacement[index] = builder.op("Identity", new)
-    prefix = node.name or next((value.name for value in node.outputs if value.name), "node")
-    for count, inner in enumerate(builder.nodes):
-        inner.name = f"{prefix}/{inner.op_type}_{count}"
-        for place, value in enumerate(inner.outputs):
-            value.name = f"{inner.name}:{place}"
-    graph.insert_before(node, builder.nodes)
-    for old, new in zip(node.outputs, replacement, strict=True):
-        if new is None:
-            continue
-        new.type = old.type or new.type
-        # The shape of a scalar is empty, and so counts as false.
-        new.shape = new.shape if old.shape is None else old.shape
-        name, old.name = old.name, f"{old.name}/replaced"
-        new.name = name
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
-
-
-def _sequence(replacement: Replacement) -> list[ir.Value | None]:
-    return [replacement] if isinstance(replacement, ir.Value) else list(replacement)

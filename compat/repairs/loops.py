@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.reference import evaluate
 from enginesmith.compat.repairs.folding import CHANCE
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.target import TENSORRT
 from enginesmith.compat.values import Array, argument, attribute, constant, dtype, shape, static_shape, used
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from enginesmith.compat.building import Builder, NotApplicable, insert, replace
 from enginesmith.compat.checks.types import MAX_DIMENSIONS
 from enginesmith.compat.operators import BROADCASTING, REDUCTIONS, UNARY
-from enginesmith.compat.repairs.local import replace
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import TENSORRT, Target
 from enginesmith.compat.values import argument, attribute, constant, rank, shape
 from enginesmith.compat.walk import graphs
@@ -63,7 +62,7 @@ def many_axes(model: ir.Model, target: Target) -> int:
             except NotApplicable:
                 continue
             if node.graph is not None:
-                _insert(node, build)
+                insert(node, build)
                 few[node.outputs[0]] = result
             changes += 1
     if changes:
@@ -73,16 +72,6 @@ def many_axes(model: ir.Model, target: Target) -> int:
 
 def _too_many(value: ir.Value | None) -> bool:
     return (rank(value) or 0) > MAX_DIMENSIONS
-
-
-def _insert(node: ir.Node, build: Builder) -> None:
-    """The nodes stand before the one whose result they have in fewer axes."""
-    assert node.graph is not None
-    for count, inner in enumerate(build.nodes):
-        inner.name = f"{node.name or node.outputs[0].name}/few_{inner.op_type}_{count}"
-        for place, value in enumerate(inner.outputs):
-            value.name = f"{inner.name}:{place}"
-    node.graph.insert_before(node, build.nodes)
 
 
 class _Rewrite:
@@ -144,19 +133,14 @@ class _Rewrite:
             raise NotApplicable("too many axes are left")
         return self.reshaped(self.data(value), [_product([own[axis] for axis in group]) for group in groups])
 
-    def again(self, *inputs: ir.Value | None, **changed: int) -> ir.Value:
-        """The operator with other inputs."""
-        given: dict[str, Any] = {**self.node.attributes, **changed}
-        return self.build.op(self.node.op_type, *inputs, **given)
-
     def unary(self) -> ir.Value:
-        return self.again(self.data(self.node.inputs[0]), *self.node.inputs[1:])
+        return self.build.again(self.node, self.data(self.node.inputs[0]), *self.node.inputs[1:])
 
     def broadcast(self) -> ir.Value:
         axes = max(len(self.sizes(value)) for value in self.node.inputs)
         groups = self.alike([self.sizes(value) for value in self.node.inputs], axes)
         inputs = [self.merged(value, groups, axes) for value in self.node.inputs]
-        return self.again(*inputs)
+        return self.build.again(self.node, *inputs)
 
     def expanded(self) -> ir.Value:
         whole = self.sizes(self.node.outputs[0])
@@ -213,7 +197,7 @@ class _Rewrite:
             inputs.append(self.build.constant(np.array(1, np.int64)))
         elif node.op_type == "Gather":
             inputs.append(self.data(node.inputs[1]))
-        return self.again(*inputs, **({} if node.op_type == "CumSum" else {"axis": 1}))
+        return self.build.again(node, *inputs, **({} if node.op_type == "CumSum" else {"axis": 1}))
 
     def transposed(self) -> ir.Value:
         """Axes that stay neighbours are one. Where too many are left, a few at a time are put in their places."""

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.arithmetic import modern
 from enginesmith.compat.repairs.ml_scores import ML, floats
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import Array, attribute, dtype, rank, required, static_shape
 
 FLOAT = ir.DataType.FLOAT

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.repairs.arithmetic import modern
-from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.values import Array, attribute, rank, used
 
 ML = "ai.onnx.ml::"

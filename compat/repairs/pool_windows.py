@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.values import Array, attribute, shape
 
 LOWEST = float(np.finfo(np.float32).min)

@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import attribute, dtype, rank, shape, static_shape
 
 MAX_DETERMINANT = 4

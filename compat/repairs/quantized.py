@@ -7,7 +7,8 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.target import TENSORRT, TVM
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, required, shape, static_shape
 

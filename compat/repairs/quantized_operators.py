@@ -7,10 +7,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.fused_activations import MICROSOFT
 from enginesmith.compat.repairs.quantized import dequantized_linear, quantized_linear, reshaped
 from enginesmith.compat.repairs.quantized_kernels import LEVEL
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, dtype, rank, required, shape
 
 BYTES = (ir.DataType.INT8, ir.DataType.UINT8)

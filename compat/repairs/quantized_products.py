@@ -7,8 +7,9 @@ from math import ceil
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.quantized import as_float, centred, positive, reshaped, saturated
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.target import TVM
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, required, shape, static_shape
 

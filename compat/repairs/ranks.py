@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.checks.types import LEAST_DIMENSIONS
 from enginesmith.compat.operators import REDUCTIONS
 from enginesmith.compat.repairs.arithmetic import modern
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.target import TENSORRT
 from enginesmith.compat.values import argument, attribute, rank
 

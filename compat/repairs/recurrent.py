@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.recurrent_cell import (
     GATES,
     Direction,
@@ -23,7 +24,7 @@ from enginesmith.compat.repairs.recurrent_cell import (
     lstm_step,
     rnn_step,
 )
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.target import EVERY
 from enginesmith.compat.values import argument, attribute, constant, dtype, static_shape, used
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder, NotApplicable
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.values import attribute
 
 DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}

@@ -8,9 +8,10 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.operators import REDUCTIONS
 from enginesmith.compat.repairs.arithmetic import modern
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import argument, attribute, constant, dtype, shape, static_shape
 
 MAX_RANK = 8

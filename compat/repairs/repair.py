@@ -4,64 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from enginesmith.compat import plugins
+from enginesmith.compat.building import Builder, Replacement
 from enginesmith.compat.repairs import order
 from enginesmith.compat.target import EVERY, Target
-from enginesmith.compat.values import Array, opset_of, to_array
 
-
-class NotApplicable(Exception):
-    """A repair can't be made here; the text says why, in a few words that a user understands."""
-
-
-class Builder:
-    """Collects the nodes that replace one node. Operators have the meaning of the graph's own opset (18 or later)."""
-
-    def __init__(self, node: ir.Node, target: Target) -> None:
-        self.node = node
-        self.target = target
-        self.opset = opset_of(node.graph)
-        self.nodes: list[ir.Node] = []
-        self.cases: list[dict[str, Array]] = []
-
-    def assume(self, value: ir.Value, *contents: Any) -> None:
-        """State what an input may contain, each possibility in turn: the declared shapes leave no other.
-
-        The repair is proved for each of them, since generated inputs would hardly meet one.
-        """
-        known = self.cases or [{}]
-        self.cases = [{**case, value.name or "": to_array(content)} for content in contents for case in known]
-
-    def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> ir.Value:
-        """A new node's one output. An input that is no ir.Value or None becomes a constant, as `constant` makes it."""
-        return self.ops(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
-
-    def ops(self, op_type: str, *inputs: Any, outputs: int, domain: str = "", **attributes: Any) -> Sequence[ir.Value]:
-        """A new node's outputs."""
-        values = [item if item is None or isinstance(item, ir.Value) else self.constant(item) for item in inputs]
-        given = {name: value for name, value in attributes.items() if value is not None}
-        node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs)
-        self.nodes.append(node)
-        return node.outputs
-
-    def constant(self, value: Any) -> ir.Value:
-        """A constant: an array, an onnx_ir tensor, or Python numbers, which become int64, float32 or bool."""
-        tensor = value if isinstance(value, ir.TensorProtocol) else ir.tensor(to_array(value))
-        node = ir.node("Constant", [], {"value": tensor})
-        output = node.outputs[0]
-        output.const_value = tensor
-        output.dtype = tensor.dtype
-        output.shape = ir.Shape(tensor.shape.numpy())
-        self.nodes.append(node)
-        return output
-
-
-Replacement = ir.Value | Sequence[ir.Value | None]
-"""What takes the place of a node's outputs, in their order; None for one that nothing reads."""
 Rewrite = Callable[[ir.Node, Builder], Replacement]
 GraphRewrite = Callable[[ir.Model, Target], int]
 

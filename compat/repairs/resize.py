@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.interpolation import Axis, Method, indices, number, outside, positions, weights
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.values import FLOATS, argument, attribute, constant, dtype, shape, static_shape
 
 
@@ -152,8 +153,7 @@ def resize_plain(node: ir.Node, build: Builder) -> Replacement:
         scales[request.axes] = known
         if (scales * np.asarray(old, np.float32)).astype(np.int64).tolist() != new:
             raise NotApplicable("no scale gives its output size")
-    kept = {name: item.value for name, item in node.attributes.items() if name not in ("axes", _POLICY)}
-    return build.op("Resize", request.x, None, scales, sizes, **kept)
+    return build.again(node, request.x, None, scales, sizes, axes=None, keep_aspect_ratio_policy=None)
 
 
 def _assumed(build: Builder, request: Request) -> None:
@@ -161,9 +161,6 @@ def _assumed(build: Builder, request: Request) -> None:
     new = [request.new[axis] for axis in request.axes]
     if request.sizes is not None and None not in new:
         build.assume(request.sizes, np.asarray(new))
-
-
-_POLICY = "keep_aspect_ratio_policy"
 
 
 @repair(

@@ -7,8 +7,9 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.repairs.selections import summed
 from enginesmith.compat.target import TENSORRT
 from enginesmith.compat.values import Array, argument, attribute, dtype, required, shape, static_shape

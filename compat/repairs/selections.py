@@ -11,7 +11,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import Builder
+from enginesmith.compat.building import Builder
 
 
 def summed(build: Builder, chosen: ir.Value, values: ir.Value, kind: ir.DataType) -> ir.Value:

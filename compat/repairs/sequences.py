@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.repairs.loops import inlined, unrolled
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import argument, attribute, constant, label, shape
 

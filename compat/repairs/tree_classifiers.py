@@ -6,8 +6,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.repairs.ml_scores import both, chosen, decided, labels, transformed
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement, repair
+from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.repairs.trees import emit, forest_of, numbers
 from enginesmith.compat.values import attribute
 

@@ -12,12 +12,12 @@ from pkgutil import iter_modules
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable, replace
 from enginesmith.compat.checks import RULES
 from enginesmith.compat.graphs import infer, named, opset
 from enginesmith.compat.miscompiles import Miscompilation, table
 from enginesmith.compat.miscompiles.patterns import PATTERNS
-from enginesmith.compat.repairs.local import replace
-from enginesmith.compat.repairs.repair import GraphRepair, NotApplicable
+from enginesmith.compat.repairs.repair import GraphRepair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import qualified
 from enginesmith.compat.workarounds.workaround import WORKAROUNDS, Around

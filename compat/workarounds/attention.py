@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable, Replacement
 from enginesmith.compat.miscompiles.patterns.around import MOVING, following, is_one, maker
 from enginesmith.compat.repairs import REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable, Replacement
 from enginesmith.compat.values import argument, dtype, required
 from enginesmith.compat.workarounds.workaround import EXACT, ROUNDED, Around, workaround
 
@@ -79,7 +79,6 @@ def _in_float32(build: Around, chain: list[ir.Node]) -> ir.Value:
     half = dtype(chain[-1].outputs[0])
     wider: dict[ir.Value, ir.Value] = {}
     for node in chain:
-        given = {name: item.value for name, item in node.attributes.items()}
         if node.op_type == "Cast":
             wider[node.outputs[0]] = build.op("Cast", wider[required(node, 1)[0]], to=ir.DataType.FLOAT)
             continue
@@ -91,6 +90,6 @@ def _in_float32(build: Around, chain: list[ir.Node]) -> ir.Value:
             else value
             for value in node.inputs
         ]
-        wider[node.outputs[0]] = build.op(node.op_type, *operands, **given)
+        wider[node.outputs[0]] = build.again(node, *operands)
     build.node = chain[-1]
     return build.op("Cast", wider[chain[-1].outputs[0]], to=half)

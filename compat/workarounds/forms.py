@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable, Replacement
 from enginesmith.compat.graphs import ELEMENTWISE
 from enginesmith.compat.miscompiles.patterns.around import maker, weighted
 from enginesmith.compat.repairs import REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable, Replacement
 from enginesmith.compat.values import argument, attribute, constant, dtype, rank, required, static_shape
 from enginesmith.compat.walk import subgraphs
 from enginesmith.compat.workarounds.workaround import EXACT, ROUNDED, Around, workaround
@@ -44,11 +44,10 @@ def two_rows(node: ir.Node, build: Around) -> Replacement:
     turned = attribute(node, "transA" if row else "transB", 0)
     axis = -1 if row == bool(turned) else -2
     twice = build.op("Concat", *([x, x] if row else [w, w]), axis=axis)
-    given = {name: item.value for name, item in node.attributes.items()}
     rest = node.inputs[2:]
     if not row and rest and rest[0] is not None and (static_shape(rest[0]) or [0])[-1] != 1:
         raise NotApplicable("the sizes of its operands aren't known")
-    product = build.op(node.op_type, *((twice, w) if row else (x, twice)), *rest, **given)
+    product = build.again(node, *((twice, w) if row else (x, twice)), *rest)
     place = len(sizes) - (2 if row else 1)
     return build.op("Slice", product, np.array([0]), np.array([1]), np.array([place]))
 
@@ -65,10 +64,9 @@ def transposed_in_branches(node: ir.Node, build: Around) -> None:
     if len(value.uses()) > 1 or value.is_graph_output():
         raise NotApplicable("what the If returns is read elsewhere too")
     place = list(chosen.outputs).index(value)
-    given = {name: item.value for name, item in turned.attributes.items()}
     ends = [_elementwise_end(branch.outputs[place]) for branch in subgraphs(chosen)]
     for branch, end in zip(subgraphs(chosen), ends, strict=True):
-        inner = ir.node("Transpose", [end[0].inputs[0]], given)
+        inner = ir.node("Transpose", [end[0].inputs[0]], dict(turned.attributes))
         inner.outputs[0].name = f"{end[0].outputs[0].name}/transposed"
         branch.insert_before(end[0], inner)
         end[0].replace_input_with(0, inner.outputs[0])

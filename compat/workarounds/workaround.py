@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable, Replacement
 from enginesmith.compat.interface import record_barrier
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, Replacement
 from enginesmith.compat.target import Target
 
 EXACT = 0.0

@@ -94,6 +94,14 @@ def runner_of(backend: str, path: Path) -> BaseRunner:
     return onnxruntime.runner(path, optimize=False if path.name == STAND_IN else None)
 
 
+def steady(backend: str) -> bool:
+    """Does it add in the same order each time? A GPU needn't."""
+    from enginesmith.converters.backends import get_backend
+    from enginesmith.converters.graphs.comparison import ONNXRUNTIME
+
+    return backend == ONNXRUNTIME or not get_backend(backend).gpu
+
+
 def run(
     name: str, backend: str, file: str, graph: str, samples: str, indices: Sequence[int], precision: str, out: str
 ) -> list[dict[str, Any]]:
@@ -104,7 +112,6 @@ def run(
     """
     import time
 
-    from enginesmith.converters.backends import get_backend
     from enginesmith.converters.core.samples import SampleSet, save_results
     from enginesmith.converters.core.stage import Context
     from enginesmith.converters.graphs import interface
@@ -128,7 +135,7 @@ def run(
         names,
         [feeds[index] for index in indices],
         precision,
-        steady=backend == ONNXRUNTIME or not get_backend(backend).gpu,
+        steady=steady(backend),
         changed=changed,
         seconds=max(took, LEAST_SECONDS),
     )

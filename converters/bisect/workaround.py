@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ def search(
 
 def _inner(model: ir.Model, names: Iterable[str]) -> list[str]:
     """Barriers at those of the tensors that are no outputs of the graph."""
-    return [str(Alteration("barrier", name)) for name in names if name not in {out.name for out in model.graph.outputs}]
+    outputs = {out.name for out in model.graph.outputs}
+    return [str(Alteration("barrier", name)) for name in names if name not in outputs]
 
 
 def _narrowed(barriers: list[str], agrees: Callable[[Change], bool]) -> list[str]:
@@ -180,7 +182,7 @@ def candidates(model: ir.Model, divergence: Divergence, backend: str, settings: 
     """Changes to try, the smallest ones first: one tensor, one node, several tensors, the whole engine."""
     engines = get_backend(backend)
     suspects = _suspects(model, divergence)
-    barriers = list(dict.fromkeys(f"barrier:{name}" for node in suspects for name in _around(node)))
+    barriers = [str(Alteration("barrier", name)) for name in dict.fromkeys(chain.from_iterable(map(_around, suspects)))]
     yield from (Change(alter=(barrier,)) for barrier in barriers)
     for node in suspects:
         yield from (Change(alter=(str(form),)) for form in other_forms(node, model, engines.rules()))

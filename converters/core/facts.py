@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from enginesmith.compat.findings import Attempted, Finding
-from enginesmith.converters.core.records import Accuracy, Attempt, Comparison, Coverage, TensorInfo, Weights
+from enginesmith.converters.core.comparisons import Comparison, Coverage
+from enginesmith.converters.core.records import Accuracy, Attempt, TensorInfo, Weights
 from enginesmith.converters.core.trees import Signature
 
 

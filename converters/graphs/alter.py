@@ -22,7 +22,7 @@ def write_altered(given: Path, folder: Path, alterations: str, target: Target) -
     import onnx_ir as ir
 
     from enginesmith.compat.alterations import altered, read_all
-    from enginesmith.compat.repairs.repair import NotApplicable
+    from enginesmith.compat.building import NotApplicable
     from enginesmith.compat.saving import save
 
     try:
@@ -31,12 +31,3 @@ def write_altered(given: Path, folder: Path, alterations: str, target: Target) -
         raise UserError(f"alter: {error}") from None
     save(changed, folder / FILE)
     return folder / FILE
-
-
-def keep_altered(made: Path, out: Path) -> None:
-    """Write the altered graph where the record looks for it."""
-    import onnx_ir as ir
-
-    from enginesmith.compat.saving import save
-
-    save(ir.load(made), out)

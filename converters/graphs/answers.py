@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from enginesmith.converters.core.comparisons import SelfCheck
 from enginesmith.converters.core.errors import ConversionError, first_line
-from enginesmith.converters.core.records import SelfCheck
 from enginesmith.converters.core.samples import Array, Feed, Sample
 from enginesmith.converters.graphs.batches import Outputs
 from enginesmith.converters.graphs.comparison import describe_output, detail

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from enginesmith.converters.core.comparisons import Comparison, OutputDifference, SampleComparison
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.recipe import FP32
-from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
 from enginesmith.converters.core.samples import (
     EXACT,
     MOVED,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from enginesmith.converters.core.comparisons import SelfCheck
 from enginesmith.converters.core.errors import first_line
-from enginesmith.converters.core.records import SelfCheck
 from enginesmith.converters.core.samples import Feed
 from enginesmith.converters.graphs.answers import Clock, Infer, Pair, Subject, judged
 from enginesmith.converters.graphs.batches import batch_of, picked, rows_of, smaller

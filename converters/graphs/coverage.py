@@ -15,8 +15,8 @@ from onnx_ir.passes.common import ShapeInferencePass
 from enginesmith.compat.saving import save
 from enginesmith.compat.values import constant, dtype, label, qualified
 from enginesmith.compat.walk import captured
+from enginesmith.converters.core.comparisons import Coverage, Unexercised
 from enginesmith.converters.core.errors import ConversionError, first_line
-from enginesmith.converters.core.records import Coverage, Unexercised
 from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.bounds import UNKNOWN, bounds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from enginesmith.converters.core.comparisons import DetectionMatch, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.core.records import DetectionMatch, Histogram, OutputDifference, SampleComparison
 from enginesmith.converters.core.samples import Array, Feed, Sample
 from enginesmith.converters.graphs.matching import drawable, match_classes, match_detections, merge, pictures_of
 from enginesmith.converters.graphs.rounding import Alone, Judgement, judge

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from enginesmith.compat.walk import ordered
 from enginesmith.converters.core.bounded import TooLong, bounded
+from enginesmith.converters.core.comparisons import Coverage
 from enginesmith.converters.core.errors import ConversionError, first_line
-from enginesmith.converters.core.records import Coverage
 from enginesmith.converters.core.samples import Array, Feed, Sample, SampleSet, telling
 from enginesmith.converters.graphs.conditions import FAR
 from enginesmith.converters.graphs.coverage import Observer, Wanted

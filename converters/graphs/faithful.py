@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, replace
 from enginesmith.compat.graphs import infer
-from enginesmith.compat.repairs.local import replace
-from enginesmith.compat.repairs.repair import Builder
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, argument, constant, dtype, shape
@@ -69,9 +68,9 @@ def _mean(build: Builder, x: ir.Value) -> ir.Value | None:
         return None
     axes = [*range(2, len(dims))]
     wide = build.op("Cast", x, to=ir.DataType.DOUBLE)
-    newer = build.opset >= 18
-    mean = build.op("ReduceMean", wide, *[axes] * newer, axes=None if newer else axes, keepdims=1)
-    return build.op("Cast", mean, to=ir.DataType.FLOAT)
+    if build.opset < 18:  # axes are an attribute
+        return build.op("Cast", build.op("ReduceMean", wide, axes=axes, keepdims=1), to=ir.DataType.FLOAT)
+    return build.op("Cast", build.op("ReduceMean", wide, axes, keepdims=1), to=ir.DataType.FLOAT)
 
 
 COARSE = {"Sigmoid": _sigmoid, "GlobalAveragePool": _mean}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from enginesmith.converters.core.records import ClassMatch, DetectionMatch, Detections
+from enginesmith.converters.core.comparisons import ClassMatch, DetectionMatch, Detections
 from enginesmith.converters.graphs.rounding import JUMPS, LOST, MARGIN
 from enginesmith.converters.graphs.tolerances import Apart, Tolerance
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import REPAIRS, local
 from enginesmith.compat.repairs.plugin_nodes import DOMAINS
-from enginesmith.compat.repairs.repair import NotApplicable, candidates
+from enginesmith.compat.repairs.repair import candidates
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import label, qualified

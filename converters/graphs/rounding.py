@@ -88,17 +88,18 @@ def judge(
         ratio = excesses(apart.each, allowed)
         return Judgement(expected, apart, ratio, allowed, None, not (ratio > 1).any(), 0.0)
     moves = Apart.of(*alone, tolerance.step).each
-    typical = _typical(moves, apart)
+    own, typical = moves, _typical(moves, apart)
     if shaken is not None and shaken.shape == expected.shape:
-        typical = np.maximum(typical, _typical(Apart.of(alone[1], shaken, tolerance.step).each, apart))
+        own = Apart.of(alone[1], shaken, tolerance.step).each
+        typical = np.maximum(typical, _typical(own, apart))
     known = tolerance.floor if whole else None
     floor = (tolerance.scale, tolerance.relative) if known is None else (known, known)
     allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
     jumps = (moves > allowed) & whole
     # A few elements are worse conditioned than most of their level: of a detector's boxes, say, one in twenty.
     if whole:
-        allowed = np.maximum(allowed, MARGIN * moves)
-    drowned = (MARGIN * typical > DROWNED * apart.scales) & np.isfinite(apart.each)
+        allowed = np.maximum(allowed, MARGIN * np.maximum(moves, own))
+    drowned = (MARGIN * typical > DROWNED * apart.scales) & (apart.scales > 0) & np.isfinite(apart.each)
     ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
     over = ratio > 1
     few = int(over.sum()) <= min(JUMPS * int(jumps.sum()), LOST * over.size)
@@ -108,7 +109,8 @@ def judge(
 
 
 def _typical(moves: NDArray[Any], apart: Apart) -> NDArray[Any]:
-    """What rounding did to most of the elements of a level, for each element; 0 for exact ones."""
+    """What rounding did to most of the elements of a level, for each element; 0 for exact ones. A zero that it leaves, as most are of
+    a ReLU, is exact."""
     import numpy as np
 
     if apart.exact or not moves.size:
@@ -117,7 +119,7 @@ def _typical(moves: NDArray[Any], apart: Apart) -> NDArray[Any]:
     typical = np.zeros(moves.shape)
     for scale in np.unique(apart.scales):
         level = scales == scale
-        counted = moves[level & (apart.magnitudes > 0) & np.isfinite(moves)]
+        counted = moves[level & ((apart.magnitudes > 0) | (moves > 0)) & np.isfinite(moves)]
         if counted.size:
             typical[level] = np.quantile(counted, TYPICAL, method="higher")
     return typical

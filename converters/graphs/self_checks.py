@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from enginesmith.converters.core.comparisons import Comparison, SelfCheck
 from enginesmith.converters.core.recipe import FP32
-from enginesmith.converters.core.records import Comparison, SelfCheck
 from enginesmith.converters.core.samples import Array, Feed, SampleSet
 from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.answers import Infer, Subject, again

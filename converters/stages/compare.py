@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
-from enginesmith.converters.backends.base import Backend
 from enginesmith.converters.backends.plainer import plainer
-from enginesmith.converters.bisect.sides import runner_of
+from enginesmith.converters.bisect.sides import runner_of, steady
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.options import Options
 from enginesmith.converters.core.plan import Draft, PlannedStage
 from enginesmith.converters.core.recipe import AUTO, FP32, FULL, OFF, Consistency, Recipe
-from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import TRIED, WITNESS, Feed, SampleSet, load_beside, load_results, save_results
 from enginesmith.converters.core.stage import MODEL, Context, Stage
 from enginesmith.converters.graphs import interface
@@ -155,12 +154,12 @@ class Compare(Stage[CompareOptions]):
                 comparison.verdict = "differs"
                 comparison.reason += f"; it is as close to the results in float32 as {options.expected}"
         checks = []
-        if options.consistency != OFF:
+        full = options.consistency == FULL
+        # ONNX Runtime's answers are held against another's at each stage; only what will be shipped is asked for more at once.
+        if full or (options.consistency != OFF and options.backend != ONNXRUNTIME):
             context.progress("holding it against itself")
             source = inputs.get("model", folder)
             source /= STAND_IN if (source / STAND_IN).exists() else MODEL
-            engines = None if options.backend == ONNXRUNTIME else get_backend(options.backend)
-            full = options.consistency == FULL
             checks = self_checks(
                 runner_of(options.backend, folder / file),
                 label,
@@ -168,10 +167,10 @@ class Compare(Stage[CompareOptions]):
                 samples,
                 [feeds[index] for index in chosen],
                 options.precision,
-                steady=engines is None or not engines.gpu,
+                steady=steady(options.backend),
                 changed=interface.load(folder),
                 seconds=math.inf if full else max(took, LEAST_SECONDS),
-                others=_others(engines, options.target, source, samples, feeds, context) if full else {},
+                others=_others(options.backend, options.target, source, samples, feeds, context) if full else {},
             )
             note_contradictions(comparison, checks)
         silent = [*silent_outputs(compared), *(f"{lost_nan} of {label}" for lost_nan in lost)]
@@ -182,9 +181,9 @@ class Compare(Stage[CompareOptions]):
 
 
 def _others(
-    engines: Backend | None, target: str, graph: Path, samples: SampleSet, feeds: list[Feed], context: Context
+    backend: str, target: str, graph: Path, samples: SampleSet, feeds: list[Feed], context: Context
 ) -> Mapping[str, Callable[[], Infer]]:
     """The same graph otherwise built; of ONNX Runtime, without its optimizations."""
-    if engines is None:
+    if backend == ONNXRUNTIME:
         return {"lowest level": reference_of(graph)}
-    return plainer(engines, target, graph, samples, feeds, context)
+    return plainer(get_backend(backend), target, graph, samples, feeds, context)

@@ -22,7 +22,7 @@ from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import MODEL, SCHEDULES, Context, Stage
 from enginesmith.converters.graphs import interface
-from enginesmith.converters.graphs.alter import keep_altered, write_altered
+from enginesmith.converters.graphs.alter import write_altered
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.products import shortfall
 
@@ -68,7 +68,7 @@ class Compile(Stage[CompileOptions]):
     without_torch = True
 
     def packages_of(self, options: CompileOptions) -> tuple[str, ...]:
-        changes = options.repair or options.workarounds
+        changes = options.repair or options.workarounds or options.alter
         return (*get_backend(options.backend).packages, *(REPAIR_PACKAGES if changes else ()))
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
@@ -160,8 +160,12 @@ class Compile(Stage[CompileOptions]):
         }
         if options.alter:
             engine.details["alterations"] = options.alter
-            if not built.changed:
-                keep_altered(built.onnx, context.out / MODEL)
+            if not built.changed:  # scratch, which is not kept
+                import onnx_ir as ir
+
+                from enginesmith.compat.saving import save
+
+                save(ir.load(built.onnx), model)
         if built.changed or options.alter:
             from enginesmith.converters.graphs.comparison import compare_graph
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.core.samples import Array, Feed
 from enginesmith.converters.torch_models.outputs import flatten
+from enginesmith.converters.torch_models.shaking import parts, shaken
 
 if TYPE_CHECKING:
     import torch
@@ -23,11 +24,6 @@ ordinary is far from ordinary rounding too.
 """
 SHAKING = 2.0
 """Of the processors' time, for probes whose rounding is seen by chance."""
-STEP = 2**-22
-"""Relative, of float32 after a few operations."""
-SUMS = ("aten::mean", "aten::sum", "aten::avg_pool", "aten::_adaptive_avg_pool")
-"""One operator that is many additions. On a plane of one color their roundings go one way: the mean of 112 x 112 equal numbers is
-up to 2e-5 off in ONNX Runtime, in eight partial sums; the root of the terms, in steps, is above that at all sizes up to there."""
 
 
 def exact_results(
@@ -56,8 +52,8 @@ def shaken_results(
     ordinary: int,
     seconds: float = SHAKING,
 ) -> list[dict[str, Array]]:
-    """The same of the probes alone, with each operator's floats moved by up to one rounding step of float32, at random: Monte Carlo
-    arithmetic (Parker 1997). What roundings do to a plane of one colour, on which PyTorch's own happen to be none, is seen so.
+    """The same of the probes alone, with each operator's floats moved by what their roundings in float32 may do, at random. What
+    roundings do to a plane of one colour, on which PyTorch's own happen to be none, is seen so.
     """
     return _again(module, forward, feeds, results, range(ordinary, len(feeds)), seconds, shake=True)
 
@@ -116,19 +112,12 @@ def _equal(feed: Feed, other: Feed) -> bool:
 @contextmanager
 def _everywhere(dtype: torch.dtype, shake: bool) -> Iterator[None]:
     """Floating-point tensors are made in `dtype`, whatever type is asked for: many a model says float32 itself, or bfloat16 for a
-    part of it, and rounds to that in float64 too. With `shake` what an operator makes is moved by a step of float32."""
+    part of it, and rounds to that in float64 too. With `shake` what an operator makes is moved by what rounding may do to it."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     drawn = torch.Generator().manual_seed(0)
-
-    def shaken(made: Any, step: float) -> Any:
-        if isinstance(made, tuple):
-            return tuple(shaken(each, step) for each in made)
-        if not (isinstance(made, torch.Tensor) and made.is_floating_point()):
-            return made
-        steps = torch.rand(made.shape, generator=drawn, dtype=made.dtype) * 2 - 1
-        return made * (1 + steps * step)
+    inner = parts() if shake else {}
 
     class Everywhere(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -136,11 +125,13 @@ def _everywhere(dtype: torch.dtype, shake: bool) -> Iterator[None]:
             asked = kwargs.get("dtype")
             if isinstance(asked, torch.dtype) and asked.is_floating_point:
                 kwargs["dtype"] = dtype
+            if shake:
+                with self:
+                    made = inner.get(func, func.decompose)(*args, **kwargs)
+                if made is not NotImplemented:
+                    return made
             made = func(*args, **kwargs)
-            # what shares memory with an argument is no result of its own, or is seen through it
-            fresh = not any(each.alias_info for each in func._schema.returns)
-            terms = args[0].numel() / max(1, made.numel()) if func._schema.name.startswith(SUMS) else 1
-            return shaken(made, STEP * max(1, terms) ** 0.5) if shake and fresh else made
+            return shaken(made, func, args, drawn) if shake else made
 
     with Everywhere():  # type: ignore[no-untyped-call]
         yield

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from enginesmith.converters.bisect.sides import Node
-from enginesmith.converters.core.records import Comparison, milliseconds
+from enginesmith.converters.core.comparisons import Comparison
+from enginesmith.converters.core.records import milliseconds
 from enginesmith.converters.graphs.comparison import worst_figures
 from enginesmith.converters.graphs.self_checks import told
 from enginesmith.pipeline.api.compare import compare

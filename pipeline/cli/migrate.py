@@ -66,7 +66,7 @@ def write(migration: Migration, out: Path) -> list[Path]:
         path = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
         notes = "".join(f"# {note}\n" for note in job.notes)
         try:
-            path.write_text(notes + job.yaml)
+            path.write_text(notes + job.yaml, encoding="utf-8")
         except OSError as error:
             raise UserError(f"can't write {path}: {error.strerror}") from None
         written.append(path)

@@ -8,8 +8,8 @@ from pathlib import Path
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of, values_of
+from enginesmith.converters.core.comparisons import OutputDifference
 from enginesmith.converters.core.facts import ComparedFacts
-from enginesmith.converters.core.records import OutputDifference
 from enginesmith.converters.core.samples import INPUTS, SAMPLES, SampleSet
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.graphs import interface

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.bisect.sides import JUDGE, RUN, SAMPLES
+from enginesmith.converters.core.comparisons import Comparison, SelfCheck
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.isolated import FAILED, Isolated
-from enginesmith.converters.core.records import Comparison, SelfCheck
 from enginesmith.converters.core.samples import SAMPLES as SAMPLES_FILE
 from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from pydantic import BaseModel, computed_field
 
 from enginesmith.converters.bisect.sides import Node
-from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.comparisons import Comparison
 
 Value: TypeAlias = int | float | str | None
 

@@ -30,6 +30,7 @@ from enginesmith.converters.core.isolated import FAILED, Died, Isolated, Stopped
 from enginesmith.converters.core.limits import limits_for, size_of
 from enginesmith.converters.core.names import unknown
 from enginesmith.converters.core.records import RepairReport
+from enginesmith.pipeline.job.platform import is_platform, shipped
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 
@@ -82,18 +83,16 @@ def wanted(text: str) -> list[Wanted]:
     Raises UserError for a backend, version or GPU that nothing is known of.
     """
     from enginesmith.compat import platforms, support
-    from enginesmith.pipeline.job.platform import is_platform
-    from enginesmith.pipeline.job.platform import shipped as on_record
 
     words = [word.strip() for word in text.split(",") if word.strip()] or list(BACKENDS)
     found = []
     for word in words:
         asked_for, at, gpu = word.partition("@")
         name, given, version = asked_for.partition("=")
-        shipped = ""
+        ships = ""
         if is_platform(name):
-            there = on_record(name, version, ". Or give the version itself, such as tensorrt=10.3")
-            shipped = f" (which {there.name} ships)"
+            there = shipped(name, version, ". Or give the version itself, such as tensorrt=10.3")
+            ships = f" (which {there.name} ships)"
             name, version = "tensorrt", there.release.tensorrt
         if name not in BACKENDS:
             raise unknown("backend", name, [*BACKENDS, *platforms.platforms()])
@@ -107,7 +106,7 @@ def wanted(text: str) -> list[Wanted]:
         if version and not (installed and Target(name, installed).within(f"=={version}")):
             if not backend.table:
                 raise UserError(f"{word}: {name} {installed} is installed, and of other versions nothing is on record")
-            reason = f"{name} {version}{shipped} is not installed" + (f" ({installed} is)" if installed else "")
+            reason = f"{name} {version}{ships} is not installed" + (f" ({installed} is)" if installed else "")
         else:
             reason = backend.available() or ""
         target = "" if reason else backend.resolve_target(gpu or "auto")
@@ -115,11 +114,11 @@ def wanted(text: str) -> list[Wanted]:
     return list(dict.fromkeys(found))
 
 
-def _capability(word: str, gpu: str, known: bool) -> str:
+def _capability(word: str, gpu: str, on_gpu: bool) -> str:
     """`sm_89` for any of `sm_89`, `sm89`, `8.9`."""
     match = re.fullmatch(r"(?:sm_?)?([0-9]{1,2})\.?([0-9])", gpu.strip().lower())
-    if match is None or not known:
-        way = "give a compute capability, such as tensorrt=10.3@sm_89" if known else "it runs on no GPU; leave @ out"
+    if match is None or not on_gpu:
+        way = "give a compute capability, such as tensorrt=10.3@sm_89" if on_gpu else "it runs on no GPU; leave @ out"
         raise UserError(f"{word}: {way}")
     return f"sm_{match[1]}{match[2]}"
 

@@ -8,10 +8,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.engine_layers import Layer, Profile
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ComparedFacts
-from enginesmith.converters.core.records import Comparison, Latency, TensorInfo, Verified, Weights
+from enginesmith.converters.core.records import Latency, TensorInfo, Verified, Weights
 from enginesmith.converters.core.trees import Signature
 from enginesmith.pipeline.job.told import FactsT, Told
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from enginesmith.compat.migrations import calibration_cache, sizes
+from enginesmith.compat.migrations.python_values import TYPES
 from enginesmith.compat.migrations.reading import Job, Part
+from enginesmith.compat.migrations.trtexec import UNKNOWN
 from enginesmith.converters.core.errors import UserError
 from enginesmith.pipeline.job.shapes import parse_shapes
 
@@ -17,7 +19,6 @@ HALVES = ("fp16", "bf16")
 NARROW = ("fp8", "int4", "fp4")
 """Precisions that no recipe has."""
 Parse = Callable[[str], dict[str, sizes.Dims]]
-FLOATS = {"float32": "fp32", "float": "fp32", "float16": "fp16", "half": "fp16"}
 
 
 class Asked:
@@ -31,9 +32,10 @@ class Asked:
         made: dict[str, Any] = {"model": self._model(), "backend": "tensorrt", **self._precision()}
         if shape := self._shape():
             made["shape"] = shape
-        if self.job.told("sparse") and self.job.told("sparse")[-1].lower() in ("enable", "force"):
+        sparse = self.job.told("sparse")[-1:]
+        if sparse and (how := sparse[0].lower()) in ("enable", "force"):
             made["sparse"] = True
-            if self.job.told("sparse")[-1].lower() == "force":
+            if how == "force":
                 self.notes.append(
                     "--sparsity=force overwrote the weights; `sparse` prunes PyTorch models and trains them"
                 )
@@ -51,7 +53,7 @@ class Asked:
         if len(found) > 1:
             self.notes.append(f"it has several models, and the recipe the first; the others: {', '.join(found[1:])}")
         name = found[0] if found else PLACEHOLDER
-        if "\N{HORIZONTAL ELLIPSIS}" in name:
+        if UNKNOWN in name:
             self.notes.append(f"only running it would tell all of the model's name: {name}")
         return name
 
@@ -143,7 +145,7 @@ class Asked:
         for text in self.job.told("layers"):
             for word in text.replace(" ", ",").split(","):
                 name, _, kind = word.rpartition(":")
-                wide = FLOATS.get(kind.split("+")[0], kind)
+                wide = TYPES.get(kind.split("+")[0], kind)
                 above = wide == "fp32" if precision in HALVES else wide in ("fp32", *HALVES)
                 if above and name and name != "*":
                     patterns.append(name)
@@ -227,10 +229,6 @@ def _parse_bracketed(text: str) -> dict[str, sizes.Dims]:
 
 def _method(text: str) -> str:
     lowered = text.lower()
-    return (
-        "minmax"
-        if "minmax" in lowered
-        else "percentile"
-        if "legacy" in lowered or lowered == "percentile"
-        else "entropy"
-    )
+    if "minmax" in lowered:
+        return "minmax"
+    return "percentile" if "legacy" in lowered or lowered == "percentile" else "entropy"

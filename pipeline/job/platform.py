@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from enginesmith.compat.platforms import Release, find, platforms
+from enginesmith.compat.platforms import REGISTRY, Release, find, platforms
 from enginesmith.converters.backends import AUTO, get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.names import unknown
@@ -36,7 +36,7 @@ def shipped(name: str, release: str, instead: str = "") -> Shipped:
         platform, number = find(name, release)
     except KeyError as error:
         images = sorted({each.image for each in platforms().values() if each.image})
-        raise unknown("image of nvcr.io/nvidia", error.args[0], images) from None
+        raise unknown(f"image of {REGISTRY.rstrip('/')}", error.args[0], images) from None
     if found := platform.releases.get(number):
         return Shipped(platform.name(number), found)
     what = f"which TensorRT {platform.name(number)} ships is not on record" if number else f"{name}: give a release"
@@ -50,10 +50,10 @@ def check(recipe: Recipe, engines: Sequence[EngineTarget]) -> tuple[str, ...]:
     Raises UserError where a backend was asked for whose engine can't be loaded, or where no engine of the build can.
     """
     needing = [engine for engine in engines if get_backend(engine.backend).gpu]
-    if not needing or not recipe.platform.strip():
+    if not needing or not recipe.platform.strip(" ,"):
         return ()
     refused: dict[EngineTarget, str] = {}
-    for word in (word.strip() for word in recipe.platform.split(",")):
+    for word in filter(None, map(str.strip, recipe.platform.split(","))):
         name, _, release = word.partition("=")
         there = shipped(name, release)
         for engine in needing:

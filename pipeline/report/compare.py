@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from enginesmith.converters.core.records import (
+from enginesmith.converters.core.comparisons import (
     ClassMatch,
     Comparison,
     OutputDifference,

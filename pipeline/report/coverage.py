@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from enginesmith.converters.core.comparisons import Coverage, Unexercised
 from enginesmith.converters.core.facts import ModelFacts
-from enginesmith.converters.core.records import Coverage, Unexercised
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.summary import Tone

@@ -7,7 +7,7 @@ import io
 import math
 from dataclasses import dataclass, field
 
-from enginesmith.converters.core.records import Detections, SampleComparison
+from enginesmith.converters.core.comparisons import Detections, SampleComparison
 from enginesmith.converters.data import pictures
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import text

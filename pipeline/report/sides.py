@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.pipeline.job.manifest import Manifest, StageRecord
 
 

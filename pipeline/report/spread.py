@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from enginesmith.converters.core.records import Comparison, OutputDifference, SampleComparison
+from enginesmith.converters.core.comparisons import Comparison, OutputDifference, SampleComparison
 from enginesmith.pipeline.report import text
 from enginesmith.pipeline.report.charts import SERIES, Chart, Figure, axis, figure, finite, plain
 

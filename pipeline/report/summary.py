@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from enginesmith.converters.core.records import TensorInfo, Verdict, Verified
+from enginesmith.converters.core.comparisons import Verdict
+from enginesmith.converters.core.records import TensorInfo, Verified
 from enginesmith.pipeline.job.manifest import EngineRecord, Manifest, Status
 from enginesmith.pipeline.report import text
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginesmith.compat.alterations import Alteration, altered, other_forms, read_all
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 
 TVM = Target("tvm", "0.27.0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -79,6 +80,33 @@ def test_a_cycle_is_named_by_a_node_in_it(tmp_path: Path) -> None:
     (finding,) = said(tmp_path / "m.onnx")
     assert "cycle" in finding.message
     assert finding.node in ("in", "it")
+
+
+LOOP = """
+<ir_version: 9, opset_import: ["" : 18]>
+main (float[2] x) => (float[2] y) <int64 n = {{3}}, bool t = {{1}}> {{
+  y = Loop (n, t, x) <body = b (int64 i, bool c, float[2] v) => (bool d, float[2] w) {{ d = Identity (c) {inner} }}>
+}}
+"""
+
+
+def test_a_node_whose_graph_reads_what_the_node_makes(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(LOOP.format(inner="w = Add (v, y)")), tmp_path / "m.onnx")
+    assert "cycle" in only(tmp_path / "m.onnx")
+
+
+def test_a_graph_within_may_call_its_own_values_as_the_node_does(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(LOOP.format(inner="y = Neg (v) w = Add (v, y)")), tmp_path / "m.onnx")
+    loaded, findings = load(tmp_path / "m.onnx")
+    assert loaded is not None
+    assert not findings
+
+
+@pytest.mark.parametrize("values", [{}, {"value_float": 1.0, "value_int": 1}])
+def test_a_constant_has_one_value(tmp_path: Path, values: dict[str, Any]) -> None:
+    nodes = [helper.make_node("Constant", [], ["c"], **values), helper.make_node("Add", ["x", "c"], ["y"])]
+    onnx.save(model(nodes, "x", "y"), tmp_path / "m.onnx")
+    assert f"a constant has {len(values)} values" in only(tmp_path / "m.onnx")
 
 
 def test_a_node_that_reads_itself(tmp_path: Path) -> None:

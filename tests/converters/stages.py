@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import hash_file
-from enginesmith.converters.core.records import Comparison
+from enginesmith.converters.core.recipe import Consistency
 from enginesmith.converters.core.samples import SampleSet, save_results
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.data.samples import make_samples
@@ -56,11 +57,19 @@ def import_onnx(folder: Path, path: Path, shape: str = "", **options: Any) -> Fa
 
 
 def compare(
-    folder: Path, first: Path, candidate: Path | None = None, judged_by: str = "", precision: str = "fp32", **more: Path
+    folder: Path,
+    first: Path,
+    candidate: Path | None = None,
+    judged_by: str = "",
+    precision: str = "fp32",
+    consistency: Consistency = "quick",
+    **more: Path,
 ) -> Comparison:
     """`candidate` (by default `first`, which also holds the samples) in ONNX Runtime, against the results of `first`."""
     inputs = {"samples": first, "expected": first, "candidate": candidate or first, **more}
-    options = CompareOptions(backend="onnxruntime", precision=precision, expected="PyTorch", judged_by=judged_by)
+    options = CompareOptions(
+        backend="onnxruntime", precision=precision, expected="PyTorch", judged_by=judged_by, consistency=consistency
+    )
     comparison = Compare().run(inputs, options, context(folder)).comparison
     assert comparison is not None
     return comparison

@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from enginesmith.compat.findings import Finding
-from enginesmith.converters.core.facts import ComparedFacts, Facts, GraphFacts, JudgedFacts, ModelFacts
-from enginesmith.converters.core.records import (
-    Attempt,
+from enginesmith.converters.core.comparisons import (
     ClassMatch,
     Comparison,
     DetectionMatch,
     Detections,
     Histogram,
-    Latency,
-    Lowering,
     OutputDifference,
     SampleComparison,
-    TensorInfo,
-    Weights,
 )
+from enginesmith.converters.core.facts import ComparedFacts, Facts, GraphFacts, JudgedFacts, ModelFacts
+from enginesmith.converters.core.records import Attempt, Latency, Lowering, TensorInfo, Weights
 from enginesmith.converters.precision.facts import LoweredFacts
 from enginesmith.converters.stages.measure import MeasureFacts
 from enginesmith.converters.stages.search import SearchFacts

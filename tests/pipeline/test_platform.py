@@ -26,7 +26,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("platform", ["jetpack=6.2", "jetpack=6.1,jetpack=6.2", ""])
+@pytest.mark.parametrize("platform", ["jetpack=6.2", "jetpack=6.1,jetpack=6.2", "jetpack=6.2,", " ,", ""])
 def test_the_platforms_own_version_is_built(platform: str) -> None:
     assert asked(platform, [ORIN]) == ()
 

@@ -15,8 +15,9 @@ import pytest
 import report_manifests as manifests
 from report_pages import HOSTILE, MANIFESTS, Page, hostile
 
+from enginesmith.converters.core.comparisons import Comparison, Coverage, SelfCheck, Unexercised
 from enginesmith.converters.core.facts import ModelFacts
-from enginesmith.converters.core.records import Comparison, Coverage, SelfCheck, TunedKernel, Tuning, Unexercised
+from enginesmith.converters.core.records import TunedKernel, Tuning
 from enginesmith.converters.stages.tune import TuneFacts
 from enginesmith.pipeline.job.manifest import Manifest
 from enginesmith.pipeline.report import charts, compare, render, sides, summary, write

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from enginesmith.converters.core.comparisons import Comparison, Coverage, SampleComparison, Unexercised
 from enginesmith.converters.core.facts import ComparedFacts, Doubt, Facts, ModelFacts
-from enginesmith.converters.core.records import Comparison, Coverage, SampleComparison, Unexercised, Weights
+from enginesmith.converters.core.records import Weights
 from enginesmith.converters.graphs.comparison import conclude
 from enginesmith.pipeline.job.manifest import StageRecord
 from enginesmith.pipeline.job.results import verified

@@ -12,6 +12,7 @@ from importlib import import_module
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.interface import missing, record_rows
 from enginesmith.compat.repairs.bounded.branches import join_branches
@@ -19,7 +20,7 @@ from enginesmith.compat.repairs.bounded.dims import Dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.filters import counted
 from enginesmith.compat.repairs.bounded.rewriter import SOURCES, Rewriter
 from enginesmith.compat.repairs.bounded.values import Bounded
-from enginesmith.compat.repairs.repair import Builder, NotApplicable, graph_repair
+from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import opset_of, static_shape
 

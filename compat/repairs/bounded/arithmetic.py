@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.operators import BROADCASTING, UNARY
 from enginesmith.compat.repairs.bounded.dims import Dim, Least, bound, dim, is_static
 from enginesmith.compat.repairs.bounded.filters import counted, flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, inferred_shape, rule
 from enginesmith.compat.repairs.bounded.shapes import added, broadcast, filtered, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import argument, attribute, constant
 
 

@@ -12,7 +12,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 
 @dataclass(frozen=True, eq=False)

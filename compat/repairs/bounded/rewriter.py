@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Factor, Least, bound, dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.filters import counted
 from enginesmith.compat.repairs.bounded.values import Bounded, Size
-from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import Array, constant, label, opset_of, qualified, shape, static_shape
 from enginesmith.compat.walk import captured

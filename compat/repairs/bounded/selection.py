@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs.bounded.arithmetic import highest, lowest
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.filters import flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import broadcast, filtered, reshaped, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import argument, attribute
 
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.repairs.bounded.dims import Axis, is_static
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
-from enginesmith.compat.repairs.repair import Builder, NotApplicable
 from enginesmith.compat.target import TVM
 from enginesmith.compat.values import argument, attribute, constant, static_shape
 

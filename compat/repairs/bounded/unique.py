@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs.bounded.dims import bound, dim
 from enginesmith.compat.repairs.bounded.filters import flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import filtered, reshaped
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.values import attribute
 
 MOST = 1 << 12

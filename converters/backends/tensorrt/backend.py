@@ -20,6 +20,7 @@ from enginesmith.converters.backends.base import OBSERVED, Backend, BuildRequest
 from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
 from enginesmith.converters.backends.tensorrt.product import DATACENTER, RTX, Product
+from enginesmith.converters.backends.tensorrt.progress import watch
 from enginesmith.converters.backends.tensorrt.session import (
     Network,
     Session,
@@ -31,7 +32,6 @@ from enginesmith.converters.backends.tensorrt.session import (
     open_session,
     parse,
     steering_inputs,
-    watch,
 )
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.recipe import Rest

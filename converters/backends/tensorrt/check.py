@@ -15,6 +15,7 @@ from enginesmith.compat.target import Target
 from enginesmith.converters.backends.base import BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.probe import Refusal, probe_nodes
 from enginesmith.converters.backends.scope import label, qualified_op
+from enginesmith.converters.backends.tensorrt.progress import watch
 from enginesmith.converters.backends.tensorrt.session import (
     ParseError,
     Session,
@@ -22,7 +23,6 @@ from enginesmith.converters.backends.tensorrt.session import (
     config_for,
     parse,
     plain,
-    watch,
 )
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.stage import Context

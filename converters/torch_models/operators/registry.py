@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -66,23 +67,32 @@ def impossible(operator: str, reason: str, instead: str) -> None:
     _impossible[operator] = Impossible(reason, instead)
 
 
+OF_LIBRARIES = {"regions": "torchvision"}
+"""Modules for a library's operators, which only a model has that imported it."""
+
+
+def _load() -> None:
+    _loaded(*(name for name, library in OF_LIBRARIES.items() if library not in sys.modules))
+
+
 @cache
-def _loaded() -> None:
+def _loaded(*without: str) -> None:
     from enginesmith.converters.torch_models import operators
 
     for module in pkgutil.walk_packages(operators.__path__, f"{operators.__name__}."):
-        importlib.import_module(module.name)
+        if module.name.rpartition(".")[2] not in without:
+            importlib.import_module(module.name)
 
 
 def decompositions() -> dict[OpOverload, Decomposition]:
     """All of them."""
-    _loaded()
+    _load()
     return _decompositions
 
 
 def why_impossible(operator: str) -> Impossible | None:
     """What is known of an operator that can't be exported, such as `aten.nonzero_static`."""
-    _loaded()
+    _load()
     return _impossible.get(operator)
 
 

@@ -55,6 +55,12 @@ def erfinv(x: Tensor) -> Tensor:
     return torch.where(end, x * torch.inf, found)
 
 
+@decomposes(aten.log_sigmoid.default, tolerance=2e-7)
+def log_sigmoid(x: Tensor) -> Tensor:
+    """log(1 / (1 + e^-x)), which the exporter writes as the logarithm of a sigmoid: of -104 and less that one is 0."""
+    return -torch.nn.functional.softplus(-x)
+
+
 @decomposes(aten.signbit.default)
 def signbit(x: Tensor) -> Tensor:
     """A zero's sign is its reciprocal's (ONNX Runtime's Where loses it). A NaN counts as positive: no graph can tell."""

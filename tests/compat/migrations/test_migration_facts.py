@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enginesmith.compat.migrations.facts import MEANINGS, TOOLS, facts, same_names
+from enginesmith.compat.migrations.facts import TOOLS, facts, same_names
 from enginesmith.compat.target import numbers
 
 ENTRIES = [(tool, name) for tool in TOOLS for name in facts(tool)]
@@ -32,11 +32,6 @@ def test_no_name_of_the_api_is_both_gone_and_the_same() -> None:
     same = {f"{owner}.{name}" for owner, names in same_names().items() for name in names}
     gone = {name for name, fact in facts("python").items() if fact.last}
     assert not same & gone
-
-
-def test_meanings_are_known() -> None:
-    used = {fact.means.partition("=")[0] for tool in TOOLS for fact in facts(tool).values()} - {""}
-    assert used <= set(MEANINGS)
 
 
 def test_another_tool_has_no_table() -> None:

@@ -30,6 +30,7 @@ def test_what_trtexec_and_polygraphy_say_is_the_same_in_ours(dims: list[list[int
         ("x:1x3", "", "x:8x3", "x:1..8..8x3"),
         ("x:1x3", "x:2x3", "", "x:1..2..2x3"),
         ("x:1", "x:2", "x:4", "x:1..2..4"),
+        ("", "", "scale:scalar", "scale:scalar"),
         ("", "'in:0':1x3,mask:scalar", "", "in:0:1x3 mask:scalar"),
     ],
 )

@@ -11,7 +11,7 @@ from one_node import Shape, one_node, repaired
 from onnx.reference import ReferenceEvaluator
 from onnxruntime import InferenceSession
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,10 +12,10 @@ from bounded_graphs import RTX, TVM, agree, floats, repaired, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.repairs.bounded import bounded_sizes
 from enginesmith.compat.repairs.bounded.dims import Axis, bound, dim, regroup
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 
 

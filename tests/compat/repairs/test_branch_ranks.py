@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -9,7 +11,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from enginesmith.compat.graphs import infer
-from enginesmith.compat.repairs.branches import if_same_rank
+from enginesmith.compat.repairs.branches import MOST_READERS, if_same_rank
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import rank
 from enginesmith.compat.walk import subgraphs
@@ -52,3 +54,21 @@ def test_a_result_that_two_read_is_left() -> None:
         MODEL.format(middle="s = Size (some) z = Cast <to = 1> (s) f = Reshape (some, line) flat = Add (f, z)")
     )
     assert if_same_rank(infer(ir.from_proto(given)), Target("tvm", "0.27")) == 0
+
+
+def test_each_if_has_a_count_of_its_own() -> None:
+    chains = []
+    for name in ("one", "other"):
+        tensors = [name, *(f"{name}_{count}" for count in range(MOST_READERS - 1))]
+        chains.append(
+            f"""{name} = If (c) <then_branch = {name}_then () => (float[6] {name}_a) {{ {name}_a = Neg (x) }},
+                             else_branch = {name}_else () => (float[1, 6] {name}_b) {{ {name}_b = Unsqueeze (x, zero) }}>
+            {" ".join(f"{after} = Neg ({before})" for before, after in pairwise(tensors))}
+            {name}_flat = Reshape ({tensors[-1]}, line)"""
+        )
+    given = f"""<ir_version: 9, opset_import: ["" : 18]>
+    main (bool c, float[6] x) => (float[6] y) <int64[1] zero = {{0}}, int64[1] line = {{-1}}> {{
+        {" ".join(chains)} y = Mul (one_flat, other_flat)
+    }}"""
+    model = infer(ir.from_proto(onnx.parser.parse_model(given)))
+    assert if_same_rank(model, Target("tvm", "0.27")) == 2 * MOST_READERS

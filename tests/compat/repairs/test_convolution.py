@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 from onnxruntime import InferenceSession
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 
 def weights(*sizes: int) -> np.ndarray:

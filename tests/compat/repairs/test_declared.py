@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.families.topk import MAX_K
 from enginesmith.compat.findings import Finding
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.converters.graphs.proof import runner
 from enginesmith.converters.graphs.repair import repair_file

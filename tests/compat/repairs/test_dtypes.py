@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from one_node import RTX
 from onnx import helper
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.interface import changed, fed, fetched
 from enginesmith.compat.repairs import GRAPH_REPAIRS
 from enginesmith.compat.repairs.dtypes import CARRIERS
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.graphs.proof import prove, runner
 
 KINDS = sorted(CARRIERS, key=int)

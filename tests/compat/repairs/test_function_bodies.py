@@ -11,10 +11,10 @@ import pytest
 from one_node import RTX, one_node, proof, repaired
 from onnx import TensorProto
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.repairs import REPAIRS, Engine, local
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.graphs.proof import prove
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from one_node import RTX, proof, repaired
 from onnx import helper
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs import Engine
 from enginesmith.compat.repairs.loops import MAX_NODES, SMALL
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.graphs.proof import prove
 
 BODIES = {

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from one_node import repaired
 from onnx import TensorProto, helper, numpy_helper
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs import GRAPH_REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.converters.graphs.proof import difference, runner
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, repaired
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 from enginesmith.converters.graphs.proof import runner
 
 INT32, INT64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 SIZES = {"a": 2, "b": 3, "c": 4, "D": 5, "e": 1}
 EQUATIONS = {

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import RTX, one_node, proof, repaired
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs import GRAPH_REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.graphs.proof import prove, runner
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6

@@ -6,7 +6,7 @@ import pytest
 from one_node import one_node, proof, repaired
 from onnx import TensorProto
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 
 @pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])

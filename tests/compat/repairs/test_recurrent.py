@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs.recurrent import MAX_STEPS
 from enginesmith.compat.repairs.recurrent_cell import DEFAULTS, GATES, PARAMETERS, WITH_BETA
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.graphs.proof import feeds, runner
 
 REPAIR = {"RNN": "rnn-steps", "GRU": "gru-steps", "LSTM": "lstm-steps"}

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs.reductions import EMPTY, MAX_CHOICES, REDUCTIONS
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.converters.graphs.proof import runner
 
 FLOAT, INT64, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from one_node import one_node, repaired
 from onnxruntime import InferenceSession
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs import adaptive_rois
-from enginesmith.compat.repairs.repair import NotApplicable
 
 
 def regions(rng: np.random.Generator, count: int, width: float, height: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, repaired
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 from enginesmith.converters.graphs.proof import compared, difference, runner
 
 FLOAT, INT32, INT64 = 1, 6, 7

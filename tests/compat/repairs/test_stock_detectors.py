@@ -14,10 +14,10 @@ import pytest
 import torch
 from torchvision.models import detection
 
+from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.interface import fetched
 from enginesmith.compat.repairs import GRAPH_REPAIRS
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.converters.backends.trial import TRIAL
 from enginesmith.converters.core.isolated import Isolated

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import one_node, proof, repaired
 
-from enginesmith.compat.repairs.repair import NotApplicable
+from enginesmith.compat.building import NotApplicable
 
 
 @settings(max_examples=40, deadline=None)

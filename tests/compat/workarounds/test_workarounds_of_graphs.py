@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enginesmith.compat import interface
+from enginesmith.compat.building import NotApplicable, replace
 from enginesmith.compat.checks import findings
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.miscompiles import Miscompilation, table
-from enginesmith.compat.repairs.repair import NotApplicable
 from enginesmith.compat.target import Target
 from enginesmith.compat.workarounds import WORKAROUNDS, rewrites
+from enginesmith.compat.workarounds.workaround import Around
 from enginesmith.converters.backends.trial import TRIAL
 from enginesmith.converters.core.isolated import Isolated
 from enginesmith.converters.graphs.proof import prove, runner
@@ -176,15 +177,9 @@ def test_a_running_sum_by_a_triangular_matrix_is_the_sum(axis, exclusive, revers
     ],
 )
 def test_a_vector_is_put_there_twice_whatever_the_form_of_its_product(operands, product):
-    sizes = "float[1, 4] u, float[4, 4] v, " if product.startswith("MatMul (x, w)") and "[1, 4] x" in operands else ""
-    first = "p = MatMul (u, v)  x = Relu (p)" if sizes else "x = Identity (o)"
-    text = f"{HEADER} g ({sizes or ''}{operands.replace('x', 'o', 1)}) => (y) {{ {first}  y = {product} }}"
-    before = parsed(text if not sizes else text.replace("float[1, 4] o, ", ""))
+    before = parsed(f"{HEADER} g ({operands}) => (y) {{ y = {product} }}")
     after = before.clone()
-    node = next(node for node in after.graph if node.outputs[0].name == "y")
-    from enginesmith.compat.repairs.local import replace
-    from enginesmith.compat.workarounds.workaround import Around
-
+    (node,) = after.graph
     builder = Around(node, Target("tensorrt", "10.1"), after)
     result = WORKAROUNDS["two_rows"].rewrite(node, builder)
     assert result is not None

@@ -44,8 +44,8 @@ def divergence(graph: Path, wrong: str, barriers: tuple[str, ...] = ()) -> Diver
     """As a search finds it, where the tensor `wrong` is the first that differs."""
     names = ["a", "b", "n", "c", "y"]
     figures = {
-        name: Figures(excess=9.0 * (name >= wrong if wrong != "n" else name in "ncy"), max_abs=1, scale=1)
-        for name in names
+        name: Figures(excess=9.0 * (place >= names.index(wrong)), max_abs=1, scale=1)
+        for place, name in enumerate(names)
     }
     model = infer(ir.load(graph))
     return Divergence(

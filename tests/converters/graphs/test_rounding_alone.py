@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polygraphy.comparator import IterationResult
 
-from enginesmith.converters.core.records import OutputDifference, SampleComparison
+from enginesmith.converters.core.comparisons import OutputDifference, SampleComparison
 from enginesmith.converters.core.samples import Sample
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.difference import compare_outputs
@@ -153,6 +153,27 @@ def test_what_shaken_roundings_do_is_allowed_and_more_is_not():
     assert not judge(expected, F(expected + 1e-3), FP32, (expected, expected)).passed
     assert judge(expected, F(expected + 1e-3), FP32, (expected, expected), shaken=shaken).passed
     assert not judge(expected, F(expected + 1e-2), FP32, (expected, expected), shaken=shaken).passed
+
+
+def test_an_element_may_differ_by_what_shaken_roundings_do_to_itself():
+    """One of a hundred is what large numbers leave of each other."""
+    expected = F(np.linspace(0.5, 1, 100))
+    shaken, found = expected.copy(), expected.copy()
+    shaken[7] += F(1e-3)
+    found[7] += F(5e-3)
+    assert judge(expected, found, FP32, (expected, expected), shaken=shaken).passed
+    found[8] += F(5e-3)
+    assert not judge(expected, found, FP32, (expected, expected), shaken=shaken).passed
+
+
+def test_zeros_that_shaken_roundings_move_are_judged_by_that():
+    """The deviation of a plane of one color is 0 in PyTorch, and what its mean is off by elsewhere."""
+    zeros, shaken = np.zeros(8, np.float32), F(np.linspace(1e-7, 1e-6, 8))
+    assert not judge(zeros, shaken, FP32, (zeros, zeros)).passed
+    judged = judge(zeros, shaken, FP32, (zeros, zeros), shaken=shaken)
+    assert judged.passed
+    assert judged.ill_posed == 0
+    assert not judge(zeros, shaken + F(1e-4), FP32, (zeros, zeros), shaken=shaken).passed
 
 
 def test_an_element_may_differ_by_what_rounding_did_to_itself():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from polygraphy.comparator import IterationResult
 
+from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.records import Comparison
 from enginesmith.converters.core.samples import Sample, SampleSet
 from enginesmith.converters.graphs.comparison import compare_samples, conclude, silent_outputs
 from enginesmith.converters.graphs.tolerances import TOLERANCES

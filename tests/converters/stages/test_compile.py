@@ -129,3 +129,11 @@ def test_a_backend_of_fixed_sizes_is_given_a_graph_that_has_them(compiled):
     assert "at fixed sizes" in facts.note
     assert facts.comparison is not None
     assert facts.comparison.verdict == "pass"
+
+
+@pytest.mark.parametrize("change", [{"repair": True}, {"workarounds": True}, {"alter": "barrier:x"}])
+def test_whatever_changes_the_graph_makes_its_tools_part_of_the_key(change):
+    options = CompileOptions(**{"backend": "tensorrt-rtx", "target": "sm_89", "repair": False, **change})
+    untouched = CompileOptions(backend="tensorrt-rtx", target="sm_89", repair=False)
+    assert "onnx-ir" in Compile().packages_of(options)
+    assert "onnx-ir" not in Compile().packages_of(untouched)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -93,3 +94,36 @@ def test_a_sum_is_shaken_by_all_its_additions():
     one, many = shaken_results(module, lambda module: module, feeds, own, 0)
     assert 1e-8 < np.abs(one["y"] / 0.7 - 1).max() < 1e-6
     assert 5e-6 < np.abs(many["y"] / 0.7 - 1).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nn.GroupNorm(2, 8), nn.InstanceNorm2d(8), nn.LayerNorm([64, 64]), nn.BatchNorm2d(8).eval()],
+    ids=lambda module: type(module).__name__,
+)
+def test_normalizations_are_shaken_by_what_they_subtract(module: nn.Module):
+    """The result on a plane of one color is 0, or its shift, and nothing of that is what rounding does."""
+    feeds = [OrderedDict(x=np.full((1, 8, 64, 64), 200, np.float32))]
+    if isinstance(module, nn.BatchNorm2d):
+        module.running_mean.fill_(200)
+    with torch.no_grad():
+        own = [{"y": module(torch.from_numpy(feed["x"])).numpy()} for feed in feeds]
+        (exact,) = exact_results(module, lambda module: module, feeds, own, 0)
+        (shaken,) = shaken_results(module, lambda module: module, feeds, own, 0)
+    many = not isinstance(module, nn.BatchNorm2d)  # of which one is subtracted, and no mean of all
+    assert (1e-2 if many else 1e-5) < np.abs(shaken["y"] - exact["y"]).max() < (10 if many else 1e-3)
+
+
+def test_a_deviation_of_equal_numbers_is_one_of_their_mean():
+    class Deviation(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.std(1), x.std((1,), correction=0), x.var(1) ** 0.5, torch.var_mean(x, 1)[0] ** 0.5])
+
+    feeds = [OrderedDict(x=np.full((4, 4096), 0.7, np.float32)), OrderedDict(x=np.eye(4, 4096, dtype=np.float32))]
+    with torch.no_grad():
+        own = [{"y": Deviation()(torch.from_numpy(feed["x"])).numpy()} for feed in feeds]
+        exact = exact_results(Deviation(), lambda module: module, feeds, own, 0)
+        shaken = shaken_results(Deviation(), lambda module: module, feeds, own, 0)
+    equal, other = ((np.abs(one["y"] - two["y"])).max(1) for one, two in zip(shaken, exact, strict=True))
+    assert ((equal > 1e-7) & (equal < 1e-4)).all()
+    assert (other < 2e-5 * exact[1]["y"].max(1)).all()

@@ -31,6 +31,16 @@ def _array(expression: Any) -> np.ndarray[Any, Any] | None:
     return expression.value.numpy() if isinstance(expression, tvm.ir.GenericConst) else None
 
 
+def with_axes(op_name: str, inputs: Sequence[Any]) -> list[Any]:
+    """Axes given as a single number, in a list: PyTorch's exporter writes such, and ONNX Runtime and TensorRT read them."""
+    given = list(inputs)
+    if len(given) > 1 and (op_name in ("Squeeze", "Unsqueeze") or op_name.startswith("Reduce")):
+        axes = _array(given[1])
+        if axes is not None and axes.ndim == 0:
+            given[1] = relax.const(axes.reshape(1))
+    return given
+
+
 def _thresholded_relu(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
     """Chosen, not multiplied by 0, which makes NaN of infinities."""
     x = inputs[0]
@@ -68,6 +78,20 @@ def _log_sum_exp(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual
     total = bb.normalize(relax.op.log(bb.normalize(relax.op.sum(powers, axes, True))))
     result = bb.normalize(relax.op.add(total, shift))
     return result if attrs.get("keepdims", 1) else relax.op.squeeze(result, axes)
+
+
+def _softplus(bb: Any, inputs: Sequence[Any], attrs: Mapping[str, Any], usual: Usual) -> Any:
+    """max(x, 0) + log(1 + t) of t = e^-|x|, plus what 1 + t has lost of t: without it all is 0 below -17, where the logarithm or
+    the reciprocal of it is asked for."""
+    x = inputs[0]
+    if not _floats(x):
+        return usual()
+    one = _const(1.0, x)
+    t = bb.normalize(relax.op.exp(bb.normalize(relax.op.negative(relax.op.abs(x)))))
+    more = bb.normalize(relax.op.add(one, t))
+    lost = bb.normalize(relax.op.subtract(t, bb.normalize(relax.op.subtract(more, one))))
+    small = bb.normalize(relax.op.add(relax.op.log(more), bb.normalize(relax.op.divide(lost, more))))
+    return relax.op.add(relax.op.maximum(x, _const(0.0, x)), small)
 
 
 def _axes(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[int] | None:
@@ -210,5 +234,6 @@ CONVERTERS: dict[str, Converter] = {
     "ReduceLogSumExp": _log_sum_exp,
     "ReduceMean": _mean,
     "ReduceSumSquare": _reduction(relax.op.square),
+    "Softplus": _softplus,
     "ThresholdedRelu": _thresholded_relu,
 }

@@ -118,11 +118,12 @@ def legalize(module: Any, target: Any) -> Any:
     import tvm
     from tvm.relax import transform
 
-    from enginesmith.converters.backends.tvm.frontend.legalize import legalizations
+    from enginesmith.converters.backends.tvm.frontend import legalize as extremes
+    from enginesmith.converters.backends.tvm.frontend import sums
     from enginesmith.converters.backends.tvm.kernels import traces
 
     with _refusals(), target, tvm.transform.PassContext(opt_level=3):
-        legal = traces.through(module, transform.LegalizeOps(legalizations()))
+        legal = traces.through(module, transform.LegalizeOps(extremes.legalizations() | sums.legalizations()))
         return tvm.transform.Sequential([transform.AnnotateTIROpPattern(), transform.FoldConstant()])(legal)
 
 

@@ -8,7 +8,7 @@ import onnx
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, onnx_input
 
-from enginesmith.converters.backends.tvm.frontend.converters import CONVERTERS
+from enginesmith.converters.backends.tvm.frontend.converters import CONVERTERS, with_axes
 from enginesmith.converters.backends.tvm.kernels import traces
 
 
@@ -20,12 +20,14 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]
         self.converted: list[Any] = []
 
     def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
+        inputs = with_axes(op_name, inputs)
+
         def usual(given: Any = inputs) -> Any:
             # The frontend's own list has None for whatever lies behind its end.
             return super(Importer, self)._convert_operator(op_name, onnx_input(given), attrs, opset)
 
         convert = CONVERTERS.get(op_name)
-        result = usual() if convert is None else convert(self.bb, list(inputs), attrs, usual)
+        result = usual() if convert is None else convert(self.bb, inputs, attrs, usual)
         if isinstance(result, relax.Expr):
             result = self.bb.normalize(result)
         self.converted.append(result)

@@ -25,8 +25,9 @@ _MANTISSA = 23
 _LOG2_E = 1.44269504088896341
 _LN2 = 0.69314718055994531
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # the first times any n below 2^14 is exact
-# Eigen, MathFunctionsImpl.h, ptanh_float: odd and even coefficients, highest first
-_TANH_LIMIT = 7.90531110763549805
+# Eigen, MathFunctionsImpl.h, ptanh_float: odd and even coefficients, highest first. At the limit it is 1 with and without
+# fused multiplication: half of x (1 + tanh) has to be 0 for a large negative x
+_TANH_LIMIT = 9.0
 _TANH_ODD = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
              1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03)  # fmt: skip
 _TANH_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)

@@ -105,3 +105,10 @@ def test_special_functions_as_a_graph():
     shape = {0: torch.export.Dim("n", max=99)}
     x, y = torch.randn(30, 4) * 3, torch.rand(30, 4) * 1.9 - 0.95
     exported_holds(Functions(), x, y, dynamic_shapes=(shape, shape), tolerance=1e-5, normwise=True)
+
+
+def test_log_sigmoid_of_large_negative_numbers_is_finite():
+    """As the logarithm of a sigmoid it is infinite there."""
+    x = torch.cat([EDGES, torch.linspace(-300, 80, 77)])
+    holds(aten.log_sigmoid.default, x)
+    exported_holds(torch.nn.LogSigmoid(), x)
