@@ -26,7 +26,7 @@ from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
 from enginesmith.converters.graphs.matching import merge
 from enginesmith.converters.graphs.rounding import Alone, judge
-from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance, nearer, tolerance_of
+from enginesmith.converters.graphs.tolerances import TOLERANCES, Apart, Tolerance, nearer, tolerance_of
 
 if TYPE_CHECKING:
     import onnx
@@ -224,6 +224,8 @@ def settle_probes(
                 mine = found[index][output.name]
                 either = nearer(expected[index][output.name], other[output.name], mine)
                 output.passed = _agrees(either, mine, tolerance)
+                if output.passed:
+                    output.max_abs = output.worst_abs = float(Apart.of(either, mine).each.max(initial=0.0))
         record.passed = all(output.passed for output in failed) and (record.classes is None or record.classes.passed)
 
 

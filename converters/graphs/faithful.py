@@ -124,9 +124,10 @@ def exact(path: Path) -> Iterator[Path]:
 
 
 def quantizes(operators: Collection[str]) -> bool:
-    """Are there operators among these, with or without their domain, that make integers of floats? What they make of NaN is
-    anybody's."""
-    return any("Quantize" in (name := each.rpartition(".")[2]) and name != "DequantizeLinear" for each in operators)
+    """Are there operators among these, with or without their domain, that make integers of floats? What they make of NaN and of
+    infinite scales is anybody's."""
+    names = {each.rpartition(".")[2] for each in operators} - {"DequantizeLinear"}
+    return any("Quantize" in name or name.startswith("QLinear") for name in names)
 
 
 def ranks(operators: Collection[str]) -> bool:
