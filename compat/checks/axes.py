@@ -156,7 +156,7 @@ def run_time_range(node: ir.Node, target: Target) -> str | None:
     "eyelike-dynamic",
     ops="EyeLike",
     backends=TENSORRT,
-    remedy="give the input a static shape",
+    remedy="let `doctor --fix` compare the numbers of rows and columns, or give the input a static shape",
     source="onnx-tensorrt docs/operators.md of 10.1",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx_ir as ir
 
 from enginesmith.compat.building import Builder, NotApplicable
 from enginesmith.compat.reference import evaluate
-from enginesmith.compat.values import Array, constant, to_array
+from enginesmith.compat.values import Array, constant, shape, to_array
 
 Operand = ir.Value | Array
 """A value that is known at run time only, or a constant."""
@@ -43,6 +44,27 @@ class Arithmetic:
     def known(self, operand: Any) -> Array | None:
         """The operand's content, None where only the run tells it."""
         return constant(operand) if isinstance(operand, ir.Value) else to_array(operand)
+
+    def size(self, value: ir.Value, axis: int) -> Operand:
+        """The size along an axis, an int64 scalar. The rank must be known."""
+        sizes = shape(value)
+        known = None if sizes is None else sizes[axis]
+        return np.array(known) if known is not None else self.op("Gather", self.op("Shape", value), np.array(axis))
+
+    def product(self, sizes: Sequence[Operand]) -> Operand:
+        """Of int64 scalars; 1 of none."""
+        result: Operand = np.array(1)
+        for size in sizes:
+            result = self.op("Mul", result, size)
+        return result
+
+    def vector(self, sizes: Sequence[Operand]) -> Operand:
+        """Scalars one behind the other, int64[n]."""
+        return self.op("Concat", *(self.op("Reshape", size, np.array([1])) for size in sizes), axis=0)
+
+    def counted(self, size: Operand) -> Operand:
+        """0, 1, 2, … below an int64 scalar, int64[size]."""
+        return self.op("Range", np.array(0), size, np.array(1))
 
     def value(self, operand: Operand) -> ir.Value:
         """The operand as an input of a node."""

@@ -6,9 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.arithmetic import Arithmetic
 from enginesmith.compat.repairs.repair import repair
 from enginesmith.compat.target import TENSORRT, TVM
-from enginesmith.compat.values import attribute, dtype, required, static_shape
+from enginesmith.compat.values import attribute, dtype, rank, required
 
 FLOAT, DOUBLE, INT32 = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT32
 
@@ -79,7 +80,7 @@ def isinf(node: ir.Node, build: Builder) -> Replacement:
 
 
 @repair(
-    "eyelike-as-constant",
+    "eyelike-by-comparison",
     ops="EyeLike",
     example="""
 <ir_version: 10, opset_import: ["" : 18]>
@@ -87,9 +88,10 @@ diagonal (int32[3, 4] x) => (float[3, 4] y) { y = EyeLike <dtype = 1, k = 1> (x)
 """,
 )
 def eyelike(node: ir.Node, build: Builder) -> Replacement:
-    """The shape alone decides: a constant."""
-    sizes, kind = static_shape(node.inputs[0]), dtype(node.outputs[0])
-    if sizes is None or kind is None:
-        raise NotApplicable("the shape of its input is not known")
-    rows, columns = sizes
-    return build.constant(np.eye(rows, columns, attribute(node, "k", 0)).astype(kind.numpy()))
+    """Where the number of the row, and that of the diagonal, is that of the column: a constant where the sizes are known."""
+    (x,), kind, calc = required(node, 1), dtype(node.outputs[0]), Arithmetic(build)
+    if rank(x) != 2 or kind is None:
+        raise NotApplicable("the rank or the dtype of its input is not known")
+    rows, columns = (calc.counted(calc.size(x, axis)) for axis in (0, 1))
+    diagonal = calc.op("Add", calc.op("Unsqueeze", rows, [1]), np.array(attribute(node, "k", 0)))
+    return calc.value(calc.op("Cast", calc.op("Equal", diagonal, calc.op("Unsqueeze", columns, [0])), to=kind))

@@ -69,7 +69,7 @@ NODES = (
     "pad-by-gather",
     "resize-plain",
     "resize-by-matrix",
-    "col2im-by-convolution",
+    "col2im-by-gather",
     "col2im-by-matrix",
     # A backend's own integer kernels are faster than exact sums in floats.
     "qlinear-conv-by-qdq",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.arithmetic import Arithmetic, Operand
 from enginesmith.compat.repairs.repair import repair
+from enginesmith.compat.repairs.selections import summed
 from enginesmith.compat.target import TENSORRT
-from enginesmith.compat.values import argument, attribute, dtype, required, static_shape
+from enginesmith.compat.values import Array, argument, attribute, dtype, required, shape, static_shape
 
 REDUCE = {
     "add": ("Add", "ReduceSum"),
@@ -40,15 +41,14 @@ sums (float[2, 5] x, int64[2, 3] where, float[2, 3] u) => (float[2, 5] y) {
 def scatter_elements(node: ir.Node, build: Builder) -> Replacement:
     """The updates along the axis are made one after the other: read the place, combine, write it back."""
     data, indices, updates = required(node, 3)
-    binary, _ = _reduction(node)
-    places, sizes = static_shape(indices), static_shape(data)
-    if places is None or sizes is None:
-        raise NotApplicable("the shapes of its inputs are not known")
-    axis = attribute(node, "axis", 0) % len(sizes)
-    if places[axis] > MAX_STEPS:
-        raise NotApplicable(f"it has {places[axis]} updates along its axis")
-    indices = _wrapped(build, indices, sizes[axis])
-    for step in range(places[axis]):
+    binary, reduce = _reduction(node)
+    updates = _without_nan(build, updates, reduce, dtype(data))
+    axis = _axis(node)
+    count = _known(indices)[axis]
+    if count is None or count > MAX_STEPS:
+        raise NotApplicable(f"it has {_number(count)} updates along its axis")
+    indices = _wrapped(build, indices, Arithmetic(build).size(data, axis))
+    for step in range(count):
         place, update = (build.op("Slice", value, [step], [step + 1], [axis]) for value in (indices, updates))
         there = build.op("GatherElements", data, place, axis=axis)
         data = build.op("ScatterElements", data, place, build.op(binary, there, update), axis=axis)
@@ -71,13 +71,13 @@ def scatter_elements_compared(node: ir.Node, build: Builder) -> Replacement:
     """Every place is compared with every update along the axis, and those that meet are reduced at once."""
     data, indices, updates = required(node, 3)
     binary, reduce = _reduction(node)
-    sizes, places = static_shape(data), static_shape(indices)
-    if sizes is None or places is None:
-        raise NotApplicable("the shapes of its inputs are not known")
-    axis = attribute(node, "axis", 0) % len(sizes)
-    _check_compared(sizes, places, axis)
-    met = _met(build, indices, sizes, axis)
-    taken = _selected(build, met, _unsqueezed(build, updates, axis), node, dtype(data), axis + 1, reduce)
+    axis = _axis(node)
+    _check_compared(data, indices, axis)
+    met = _met(build, indices, data, axis)
+    kind = dtype(data)
+    updates = _without_nan(build, updates, reduce, kind)
+    chosen = build.op("Where", met, _unsqueezed(build, updates, axis), _neutral(reduce, kind))
+    taken = build.op(reduce, chosen, np.array([axis + 1]), keepdims=0)
     return build.op(binary, data, taken)
 
 
@@ -101,8 +101,8 @@ def scatter_elements_last(node: ir.Node, build: Builder) -> Replacement:
     axis = attribute(node, "axis", 0) % len(sizes)
     if attribute(node, "reduction", "none") != "none" or places[axis] <= sizes[axis]:
         raise NotApplicable("it has a reduction, or no more updates than places")
-    _check_compared(sizes, places, axis)
-    met = _met(build, indices, sizes, axis)
+    _check_compared(data, indices, axis)
+    met = _met(build, indices, data, axis)
     turns = [1] * (len(sizes) + 1)
     turns[axis + 1] = places[axis]
     numbers = np.arange(places[axis]).reshape(turns)
@@ -124,18 +124,17 @@ sums (float[4, 3] x, int64[2, 1] where, float[2, 3] u) => (float[4, 3] y) {
 )
 def scatter_nd(node: ir.Node, build: Builder) -> Replacement:
     """The updates are made one after the other: read the place, combine, write it back."""
-    data, places, updates = _rows(node, build)
     binary, _ = _reduction(node)
-    count = places[1][0]
-    if count > MAX_STEPS:
-        raise NotApplicable(f"it has {count} updates")
-    result = build.op("Reshape", data[0], np.array(data[1]))
-    for step in range(count):
-        place = build.op("Unsqueeze", build.op("Slice", places[0], [step], [step + 1], [0]), [1])
+    rows = Rows(node, build)
+    if rows.count is None or rows.count > MAX_STEPS:
+        raise NotApplicable(f"it has {_number(rows.count)} updates")
+    updates, result = rows.updates, rows.data
+    for step in range(rows.count):
+        place = build.op("Unsqueeze", build.op("Slice", rows.places, [step], [step + 1], [0]), [1])
         update = build.op("Slice", updates, [step], [step + 1], [0])
         there = build.op("GatherND", result, place)
         result = build.op("ScatterND", result, place, build.op(binary, there, update))
-    return build.op("Reshape", result, np.array(static_shape(node.inputs[0])))
+    return rows.restored(result)
 
 
 @repair(
@@ -152,38 +151,68 @@ sums (float[4, 3] x, int64[40, 1] where, float[40, 3] u) => (float[4, 3] y) {
 )
 def scatter_nd_compared(node: ir.Node, build: Builder) -> Replacement:
     """Every place is compared with every update; floats are summed by one matrix product, all else reduced at once."""
-    (data, (rows, width)), (places, (count,)), updates = _rows(node, build)
     binary, reduce = _reduction(node)
-    kind = dtype(data)
-    by_product = reduce == "ReduceSum" and kind is not None and kind.is_floating_point()
-    if rows * count * (1 if by_product else width) > MAX_COMPARED:
-        raise NotApplicable(f"{rows} places and {count} updates are too many to compare")
-    met = build.op("Equal", np.arange(rows).reshape(rows, 1), places)
-    if by_product:
-        taken = build.op("MatMul", build.op("Cast", met, to=kind), updates)
+    rows, kind = Rows(node, build), dtype(node.inputs[0])
+    summing = kind if reduce == "ReduceSum" and kind is not None and kind.is_floating_point() else None
+    if rows.compared * (1 if summing else rows.width) > MAX_COMPARED:
+        raise NotApplicable(f"{rows.compared} pairs of a place and an update are too many to compare")
+    numbers = rows.calc.op("Unsqueeze", rows.calc.counted(rows.many), [1])
+    met = build.op("Equal", numbers, rows.places)
+    if summing:
+        taken = summed(build, met, rows.updates, summing)
     else:
-        taken = _selected(build, build.op("Unsqueeze", met, [2]), updates, node, kind, 1, reduce)
-    flat = build.op("Reshape", data, np.array([rows, width]))
-    return build.op("Reshape", build.op(binary, flat, taken), np.array(static_shape(data)))
+        taken = _selected(build, build.op("Unsqueeze", met, [2]), rows.updates, kind, 1, reduce)
+    return rows.restored(build.op(binary, rows.data, taken))
 
 
-Shaped = tuple[ir.Value, list[int]]
+class Rows:
+    """A ScatterND as one of whole rows. A size that only the run tells counts as 1 where the work is estimated."""
+
+    def __init__(self, node: ir.Node, build: Builder) -> None:
+        data, indices, updates = required(node, 3)
+        sizes, places, calc = _known(data), _known(indices), Arithmetic(build)
+        if (depth := places[-1]) is None:
+            raise NotApplicable("over how many axes its indices go is not known")
+        self.calc, self._whole = calc, data
+        limits = [calc.size(data, axis) for axis in range(depth)]
+        self.many = calc.product(limits)
+        """Of the data, an int64 scalar."""
+        self.count = prod(known) if None not in (known := places[:-1]) else None  # type: ignore[arg-type]
+        """Of the updates, None where only the run tells."""
+        self.width = prod(size or 1 for size in sizes[depth:])
+        self.compared = prod(size or 1 for size in (*sizes[:depth], *places[:-1]))
+        """How many pairs of a row and an update there are."""
+        shape = [np.array(-1), calc.product([calc.size(data, axis) for axis in range(depth, len(sizes))])]
+        self.data = build.op("Reshape", data, calc.vector(shape))
+        """[rows, width]"""
+        self.updates = build.op("Reshape", updates, calc.vector(shape))
+        """[updates, width]"""
+        flat = build.op("Reshape", indices, np.array([-1, depth]))
+        extent = calc.vector(limits)
+        flat = build.op("Where", build.op("Less", flat, np.int64(0)), build.op("Add", flat, extent), flat)
+        strides = calc.vector([calc.product(limits[axis + 1 :]) for axis in range(depth)])
+        self.places = build.op("ReduceSum", build.op("Mul", flat, strides), np.array([1]), keepdims=0)
+        """The row that each update is for, int64[updates]."""
+
+    def restored(self, rows: ir.Value) -> ir.Value:
+        """[rows, width] in the data's own shape."""
+        return self.calc.build.op("Reshape", rows, self.calc.op("Shape", self._whole))
 
 
-def _rows(node: ir.Node, build: Builder) -> tuple[Shaped, Shaped, ir.Value]:
-    """A ScatterND as one of whole rows: the data with the shape it has as rows, each update's row number, the updates."""
-    data, indices, updates = required(node, 3)
-    sizes, places = static_shape(data), static_shape(indices)
-    if sizes is None or places is None:
-        raise NotApplicable("the shapes of its inputs are not known")
-    depth = places[-1]
-    rows, width, count = prod(sizes[:depth]), prod(sizes[depth:]), prod(places[:-1])
-    limits = np.array(sizes[:depth])
-    strides = np.array([prod(sizes[axis + 1 : depth]) for axis in range(depth)])
-    flat = build.op("Reshape", indices, np.array([count, depth]))
-    flat = build.op("Where", build.op("Less", flat, np.int64(0)), build.op("Add", flat, limits), flat)
-    numbers = build.op("ReduceSum", build.op("Mul", flat, strides), np.array([1]), keepdims=0)
-    return (data, [rows, width]), (numbers, [count]), build.op("Reshape", updates, np.array([count, width]))
+def _known(value: ir.Value) -> list[int | None]:
+    sizes = shape(value)
+    if sizes is None:
+        raise NotApplicable("the ranks of its inputs are not known")
+    return sizes
+
+
+def _axis(node: ir.Node) -> int:
+    axis: int = attribute(node, "axis", 0)
+    return axis % len(_known(required(node, 1)[0]))
+
+
+def _number(count: int | None) -> str:
+    return "an unknown number of" if count is None else str(count)
 
 
 def _reduction(node: ir.Node) -> tuple[str, str]:
@@ -195,41 +224,71 @@ def _reduction(node: ir.Node) -> tuple[str, str]:
     return REDUCE[reduction]
 
 
-def _check_compared(sizes: Sequence[int], places: Sequence[int], axis: int) -> None:
-    if [*places[:axis], *places[axis + 1 :]] != [*sizes[:axis], *sizes[axis + 1 :]]:
-        raise NotApplicable("its updates cover a part of the other axes only")
-    if prod(sizes) * places[axis] > MAX_COMPARED:
-        raise NotApplicable(f"{prod(sizes)} places and {places[axis]} updates for each are too many to compare")
+def _check_compared(data: ir.Value, indices: ir.Value, axis: int) -> None:
+    """Raises NotApplicable where the two aren't known to have equal sizes but along the axis, or have too many elements."""
+    sizes, places = _known(data), _known(indices)
+    assert data.shape is not None
+    assert indices.shape is not None
+    for place, (size, other) in enumerate(zip(data.shape, indices.shape, strict=True)):
+        if place != axis and (size != other or size == ir.SymbolicDim(None)):
+            raise NotApplicable("its updates cover a part of the other axes only")
+    every = prod(size or 1 for size in sizes)
+    if every * (places[axis] or 1) > MAX_COMPARED:
+        raise NotApplicable(f"{every} places and {places[axis]} updates for each are too many to compare")
 
 
-def _met(build: Builder, indices: ir.Value, sizes: Sequence[int], axis: int) -> ir.Value:
+def _met(build: Builder, indices: ir.Value, data: ir.Value, axis: int) -> ir.Value:
     """Which updates are meant for which places: these have an axis of their own behind that of the places."""
-    shape = [1] * (len(sizes) + 1)
-    shape[axis] = sizes[axis]
-    numbers = np.arange(sizes[axis]).reshape(shape)
-    return build.op("Equal", _unsqueezed(build, _wrapped(build, indices, sizes[axis]), axis), numbers)
+    calc = Arithmetic(build)
+    size = calc.size(data, axis)
+    along = [1] * (len(_known(data)) + 1)
+    along[axis] = -1
+    numbers = calc.op("Reshape", calc.counted(size), np.array(along))
+    return build.op("Equal", _unsqueezed(build, _wrapped(build, indices, size), axis), numbers)
 
 
-def _wrapped(build: Builder, indices: ir.Value, size: int) -> ir.Value:
-    """Indices from the end, as those from the start."""
-    kind = (dtype(indices) or ir.DataType.INT64).numpy().type
-    return build.op("Where", build.op("Less", indices, kind(0)), build.op("Add", indices, kind(size)), indices)
+def _wrapped(build: Builder, indices: ir.Value, size: Operand) -> ir.Value:
+    """Indices from the end, as those from the start, in int64."""
+    if dtype(indices) != ir.DataType.INT64:
+        indices = build.op("Cast", indices, to=ir.DataType.INT64)
+    return build.op("Where", build.op("Less", indices, np.int64(0)), build.op("Add", indices, size), indices)
 
 
 def _unsqueezed(build: Builder, value: ir.Value, axis: int) -> ir.Value:
     return build.op("Unsqueeze", value, [axis])
 
 
-def _selected(
-    build: Builder, met: ir.Value, updates: ir.Value, node: ir.Node, kind: ir.DataType | None, axis: int, reduce: str
-) -> ir.Value:
-    """The updates that are met, reduced along `axis`; what changes nothing where none is."""
+def _neutral(reduce: str, kind: ir.DataType | None) -> Array:
+    """What a reduction leaves as it is. Raises NotApplicable where the dtype is unknown."""
     if kind is None:
         raise NotApplicable("its dtype is unknown")
     low, high = (-np.inf, np.inf) if kind.is_floating_point() else (kind.min, kind.max)
-    neutral = {"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": low, "ReduceMin": high}[reduce]
-    chosen = build.op("Where", met, updates, np.asarray(neutral).astype(kind.numpy()))
-    return build.op(reduce, chosen, np.array([axis]), keepdims=0)
+    return np.asarray({"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": low, "ReduceMin": high}[reduce], kind.numpy())
+
+
+def _loses_nan(reduce: str, kind: ir.DataType | None) -> bool:
+    return reduce in ("ReduceMax", "ReduceMin") and kind is not None and kind.is_floating_point()
+
+
+def _without_nan(build: Builder, updates: ir.Value, reduce: str, kind: ir.DataType | None) -> ir.Value:
+    """Updates of a ScatterElements, in which ONNX's reference takes no NaN for the larger or the smaller."""
+    if not _loses_nan(reduce, kind):
+        return updates
+    return build.op("Where", build.op("Equal", updates, updates), updates, _neutral(reduce, kind))
+
+
+def _selected(
+    build: Builder, met: ir.Value, updates: ir.Value, kind: ir.DataType | None, axis: int, reduce: str
+) -> ir.Value:
+    """The updates that are met, reduced along `axis`; what changes nothing where none is. NaN where one is met."""
+    chosen = build.op("Where", met, updates, _neutral(reduce, kind))
+    result = build.op(reduce, chosen, np.array([axis]), keepdims=0)
+    if not _loses_nan(reduce, kind) or kind is None:
+        return result
+    # ReduceMax may forget NaN, where Max of two keeps it, as the reference of ScatterND does.
+    nan = build.op("Cast", build.op("Not", build.op("Equal", chosen, chosen)), to=ir.DataType.INT32)
+    lost = build.op("Greater", build.op("ReduceMax", nan, np.array([axis]), keepdims=0), np.int32(0))
+    return build.op("Where", lost, np.asarray(np.nan, kind.numpy()), result)
 
 
 @repair(

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING
 from enginesmith.converters.core.comparisons import Comparison, OutputDifference, SampleComparison
 from enginesmith.converters.core.errors import ConversionError, UserError, first_line
 from enginesmith.converters.core.recipe import FP32
-from enginesmith.converters.core.samples import EXACT, MOVED, SHAKEN, Array, Feed, SampleSet, load_beside, load_results
+from enginesmith.converters.core.samples import (
+    EXACT,
+    MOVED,
+    SHAKEN,
+    WITNESS,
+    Array,
+    Feed,
+    SampleSet,
+    load_beside,
+    load_results,
+)
 from enginesmith.converters.core.stage import Context
 from enginesmith.converters.graphs import interface, onnxruntime
 from enginesmith.converters.graphs.difference import LOST, compare_outputs, note_vacuous
 from enginesmith.converters.graphs.matching import merge
 from enginesmith.converters.graphs.rounding import Alone, judge
-from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance, tolerance_of
+from enginesmith.converters.graphs.tolerances import TOLERANCES, Tolerance, nearer, tolerance_of
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +63,11 @@ def compare_graph(
     results = load_results(expected)[0][1]
     before = [results[index] for index in chosen]
     alone = rounding_alone(samples, sample_set, feeds)
-    compared = compare_samples(sample_set, chosen, feeds, before, found, tolerance_of(precision, sample_set.own), alone)
+    tolerance = tolerance_of(precision, sample_set.own)
+    compared = compare_samples(sample_set, chosen, feeds, before, found, tolerance, alone)
+    own, other = (dict(zip(chosen, results, strict=True)) for results in (before, found))
+    witnesses = dict(enumerate(load_beside(samples, WITNESS)))
+    settle_probes(sample_set, dict(zip(chosen, compared, strict=True)), own, other, witnesses, tolerance)
     return conclude(compared, label, "the repaired graph in ONNX Runtime", excuse(sample_set, precision))
 
 
@@ -192,12 +206,13 @@ def conclude(compared: list[SampleComparison], expected: str, found: str, excuse
 def settle_probes(
     samples: SampleSet,
     compared: Mapping[int, SampleComparison],
+    expected: Mapping[int, IterationResult],
     found: Mapping[int, IterationResult],
     contrary: Mapping[int, IterationResult],
     tolerance: Tolerance,
 ) -> None:
-    """A probe on which two witnesses disagree is passed by whoever agrees with one of them. By index of a sample: `contrary` has
-    the second witness's outputs where it contradicts the reference.
+    """A probe on which two witnesses disagree is passed by whoever agrees with one of them in each element. By index of a sample:
+    `contrary` has the second witness's outputs where it contradicts the reference, whose are `expected`.
     """
     for index, record in compared.items():
         other = contrary.get(index, {})
@@ -205,7 +220,10 @@ def settle_probes(
         if record.passed or record.retyped or not failed or not samples.samples[index].probe:
             continue
         for output in failed:
-            output.passed = output.name in other and _agrees(other[output.name], found[index][output.name], tolerance)
+            if output.name in other:
+                mine = found[index][output.name]
+                either = nearer(expected[index][output.name], other[output.name], mine)
+                output.passed = _agrees(either, mine, tolerance)
         record.passed = all(output.passed for output in failed) and (record.classes is None or record.classes.passed)
 
 

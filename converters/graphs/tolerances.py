@@ -135,6 +135,17 @@ class Apart:
         return float(excesses(self.each, self.allowed(scale, relative)).max(initial=0.0))
 
 
+def nearer(expected: NDArray[Any], other: NDArray[Any], found: NDArray[Any]) -> NDArray[Any]:
+    """Of what two witnesses expect, element by element what `found` is nearer to; the first's where their shapes differ."""
+    import numpy as np
+
+    if not expected.shape == other.shape == found.shape:
+        return expected
+    return np.where(Apart.of(other, found).each < Apart.of(expected, found).each, other, expected).astype(
+        expected.dtype
+    )
+
+
 def excesses(each: NDArray[Any], allowed: NDArray[Any]) -> NDArray[Any]:
     """Differences in units of what is allowed; infinite for any where nothing is."""
     import numpy as np

@@ -138,8 +138,9 @@ class Compare(Stage[CompareOptions]):
         witnesses = {index: contrary[index] for index in chosen} if contrary else {}
         by_index = dict(zip(chosen, results, strict=True))
         records = dict(zip(chosen, compared, strict=True))
-        settle_probes(samples, records, by_index, witnesses, tolerance)
-        lost = tell_lost_nan(samples, records, feeds, dict(zip(chosen, before, strict=True)), by_index, tolerance)
+        own = dict(zip(chosen, before, strict=True))
+        settle_probes(samples, records, own, by_index, witnesses, tolerance)
+        lost = tell_lost_nan(samples, records, feeds, own, by_index, tolerance)
         comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
             doubt_the_reference(comparison, by_index, witnesses, tolerance)

@@ -91,11 +91,17 @@ def test_infinities_of_one_sign(signs: tuple[int, int]) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)), k=st.integers(-4, 4), kind=st.sampled_from([1, 7, 9]))
-def test_an_eye_is_a_constant(sizes: tuple[int, int], k: int, kind: int) -> None:
+@given(
+    sizes=st.tuples(*[st.one_of(st.integers(1, 4), st.sampled_from(["n", "m"]))] * 2),
+    k=st.integers(-4, 4), kind=st.sampled_from([1, 7, 9]),
+)  # fmt: skip
+def test_an_eye_is_a_constant_or_follows_from_the_sizes(sizes: tuple[int | str, int | str], k: int, kind: int) -> None:
     model = one_node("EyeLike", sizes, dtypes=[INT32], outputs=[(kind, ())], k=k, dtype=kind)
-    found = proof("eyelike-as-constant", model, TVM)
+    found = proof("eyelike-by-comparison", model, TVM)
     assert found.agrees, found.reason
+    after, _ = repaired("eyelike-by-comparison", model, TVM)
+    known = all(isinstance(size, int) for size in sizes)
+    assert known == all(node.op_type in ("Constant", "Identity") for node in after.graph)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginesmith.converters.graphs.tolerances import TOLERANCES, Apart, tolerance_of
+from enginesmith.converters.graphs.tolerances import TOLERANCES, Apart, nearer, tolerance_of
 
 INF, NAN = float("inf"), float("nan")
 
@@ -65,3 +65,11 @@ def test_a_model_in_16_bits_is_held_to_their_rounding():
     assert tolerance_of("int8", "fp16") == TOLERANCES["int8"]
     both = tolerance_of("int8", "bf16")
     assert (both.scale, both.step) == (TOLERANCES["bf16"].scale, TOLERANCES["int8"].step)
+
+
+def test_each_element_has_the_witness_that_it_is_nearer_to() -> None:
+    nan = np.nan
+    expected, other = np.array([1, nan, 3, 4], np.float32), np.array([1, 2, nan, 8], np.float32)
+    found = np.array([1, nan, nan, 5], np.float32)
+    np.testing.assert_array_equal(nearer(expected, other, found), np.array([1, nan, nan, 4], np.float32))
+    np.testing.assert_array_equal(nearer(expected, other[:2], found), expected)
