@@ -15,6 +15,8 @@ CHANCE = 1e-6
 """How unlikely it must be that so few elements are so small, or so large, by chance."""
 SENTINEL = 1e4
 """A level of one single magnitude, this large or larger, is a mark, such as a mask's -1e9."""
+CHANNEL = 64
+"""Elements of a channel from which it is told whether its small ones are of a level of their own."""
 MOST = 1 << 17
 """Elements that levels are looked for in; of more, as many at even distances."""
 
@@ -24,8 +26,20 @@ def local_scales(magnitudes: NDArray[Any], step: float) -> NDArray[Any]:
 
     `magnitudes` is float64, not negative; NaN and infinity are of no level, and don't count. Next to anything but a
     sentinel, numbers smaller by more than `step`, the relative rounding step, are what rounding left, and no level. A
-    zero is of the highest level that isn't a sentinel's.
+    zero is of the highest level that isn't a sentinel's. Where a gate makes a channel (axis 1 of three or more) small, what is as
+    small in another one is of that one's level: it is a sum of its large terms.
     """
+    import numpy as np
+
+    scales = _scales(magnitudes, step)
+    if scales.ndim > 2 and magnitudes[:, :1].size >= CHANNEL:
+        mixed = scales.min((0, *range(2, scales.ndim))) < scales.max((0, *range(2, scales.ndim)))
+        for channel in np.flatnonzero(mixed):
+            scales[:, channel] = np.maximum(scales[:, channel], _scales(magnitudes[:, channel], step))
+    return scales
+
+
+def _scales(magnitudes: NDArray[Any], step: float) -> NDArray[Any]:
     import numpy as np
 
     numbers = magnitudes[np.isfinite(magnitudes) & (magnitudes > 0)]

@@ -93,3 +93,22 @@ def test_large_tensors_are_looked_at_in_part():
     found = scales(values)
     assert found[12345] == 1e9
     assert np.delete(found, 12345).max() <= 1
+
+
+def test_a_gated_channel_makes_no_level_of_what_is_small_in_others():
+    values = np.random.default_rng(0).random((1, 8, 12, 12))
+    values[:, 3] *= 2.0**-12
+    values[0, 5, 0, 0] = 1e-4
+    scales = local_scales(values, STEP)
+    assert scales[:, 3].max() < 1e-3
+    assert np.delete(scales, 3, axis=1).min() > 0.9
+
+
+def test_a_mark_or_a_score_in_a_channel_stretches_nothing():
+    """Every channel is half a mask; rows of boxes are too short to tell."""
+    values = np.random.default_rng(0).random((1, 4, 8, 16))
+    values[:, :, :4] = 1e9
+    assert local_scales(values, STEP)[:, :, 4:].max() < 1
+    boxes = np.random.default_rng(0).random((1, 300, 6))
+    boxes[:, :, :4] = 100 + 1e4 * boxes[:, :, :4]
+    assert local_scales(boxes, STEP)[:, :, 4:].max() < 2
