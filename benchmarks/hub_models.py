@@ -19,6 +19,16 @@ from pathlib import Path
 from typing import Any
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+BOTH_SIDES = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
+"""Of a small encoder and a decoder."""
 TEXT = "input_ids:1x{s=2..16..32}:int64 attention_mask:1x{s}:int64"
 PROMPT = "input_ids:1x{s=2..16..32}:int64 attention_mask:1x{s}:int64 position_ids:1x{s}:int64"
 
@@ -63,26 +73,15 @@ DETR = {
     "use_timm_backbone": False,
     "use_pretrained_backbone": False,
     "backbone": None,
-    "d_model": 32,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
+    **BOTH_SIDES,
     "num_queries": 10,
     "num_labels": 5,
 }
 RESNET = {"model_type": "resnet", "embedding_size": 16, "hidden_sizes": [16, 32, 48, 64], "depths": [1, 1, 1, 1]}
 WHISPER = {
     "vocab_size": 128,
-    "d_model": 32,
-    "encoder_layers": 1,
+    **BOTH_SIDES,
     "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
     "max_source_positions": 50,
     "max_target_positions": 64,
     "pad_token_id": 0,

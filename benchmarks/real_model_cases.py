@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from hub_models import SMALL
 from torch import nn
 
 Made = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
@@ -48,9 +49,6 @@ def hugging(architecture: str, config: str, **values: Any) -> Any:
     import transformers
 
     return getattr(transformers, architecture)(getattr(transformers, config)(**values)).eval()
-
-
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 
 
 # transformers

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import torch
+from hub_models import BOTH_SIDES, DETR, RESNET, SAM
 from real_model_cases import SMALL, Made, hugging, ids, picture, registered
 from torch import nn
 
 CASES: dict[str, str] = {}
 """The package of each factory, by its name."""
 case = registered(CASES)
-BOTH_SIDES = {
-    "d_model": 32,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-}
-"""Of a small encoder and a decoder."""
 
 
 def masked(tokens: int = 12) -> dict[str, torch.Tensor]:
@@ -135,8 +126,6 @@ def mamba() -> Made:
 
 @case("transformers")
 def detr() -> Made:
-    from hub_models import DETR, RESNET
-
     m = hugging("DetrForObjectDetection", "DetrConfig", **DETR, backbone_config=RESNET)
     return m, (), {"pixel_values": picture(96), "pixel_mask": torch.ones(1, 96, 96, dtype=torch.int64)}
 
@@ -256,7 +245,6 @@ def siglip() -> Made:
 @case("transformers")
 def sam() -> Made:
     import transformers
-    from hub_models import SAM
 
     m = transformers.SamModel(transformers.SamConfig(**SAM)).eval()
     return m, (), {"pixel_values": picture(128), "input_points": torch.tensor([[[[30.0, 40.0]]]])}

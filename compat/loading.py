@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from enginesmith.compat import interface
 from enginesmith.compat.findings import Finding
 from enginesmith.compat.footprint import Need, footprint
-from enginesmith.compat.soundness import finding, problems
+from enginesmith.compat.soundness import finding, problems, unlike_operators
 from enginesmith.compat.walk import proto_subgraphs
 
 MAX_DEPTH = 24
@@ -56,7 +56,7 @@ def read(
         return None, [finding(f"{depth} subgraphs lie within each other", f"flatten it to {MAX_DEPTH} at most")]
     findings = [problem for problem, _ in zip(problems(proto, path.parent), range(MOST_FINDINGS), strict=False)]
     if not findings:
-        findings += _order(proto.graph, "")
+        findings += [*unlike_operators(proto), *_order(proto.graph, "")]
     if any(problem.severity == "error" for problem in findings):
         return None, findings
     if reason := _refused(path):

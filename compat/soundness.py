@@ -8,12 +8,12 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx import TensorProto, ValueInfoProto
+from onnx import AttributeProto, TensorProto, ValueInfoProto
 
 from enginesmith.compat import external
 from enginesmith.compat.findings import Finding, Severity
 from enginesmith.compat.values import DEFAULT_DOMAINS
-from enginesmith.compat.walk import proto_subgraphs
+from enginesmith.compat.walk import proto_nodes, proto_subgraphs
 
 LONGEST = 4096
 """Characters of a name."""
@@ -127,7 +127,7 @@ def _nodes(
         if not node.op_type:
             yield finding("a node has no operator", node=_label(node))
         if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS and len(node.attribute) != 1:
-            yield finding(f"a constant has {len(node.attribute)} values", "give it one", _label(node), node.op_type)
+            yield finding(f"a constant has {len(node.attribute)} values, not one", EXPORT, _label(node), node.op_type)
         for name in node.output:
             if name and name in given:
                 yield finding(
@@ -145,6 +145,42 @@ def _nodes(
     for name in outputs:
         if name and name not in known:
             yield finding(f"the output {name} of {label} is made by nothing")
+
+
+def unlike_operators(model: onnx.ModelProto) -> Iterator[Finding]:
+    """Nodes that their operators' schemas don't allow, of a model with no `problems`: how many inputs, which attributes.
+
+    ONNX's own checker stops at the first node that is out of order or unknown, and says nothing of those after it.
+    """
+    for holder, graph in ((model, model.graph), *((function, function) for function in model.functions)):
+        versions = {"" if each.domain in DEFAULT_DOMAINS else each.domain: each.version for each in holder.opset_import}
+        for node in proto_nodes(graph):
+            domain = "" if node.domain in DEFAULT_DOMAINS else node.domain
+            try:
+                schema = onnx.defs.get_schema(node.op_type, versions.get(domain, 0), domain)
+            except onnx.defs.SchemaError:
+                continue
+            if said := _unlike(node, schema):
+                yield finding(said, EXPORT, _label(node), node.op_type)
+
+
+def _unlike(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> str:
+    least, most = schema.min_input, schema.max_input
+    if not least <= len(node.input) <= most:
+        return f"it has {len(node.input)} inputs, not {least if least == most else f'{least} to {most}'}"
+    known = schema.attributes
+    given = [attribute for attribute in node.attribute if not attribute.name.startswith("__")]
+    names = [attribute.name for attribute in given]
+    for name, attribute in zip(names, given, strict=True):
+        if name not in known:
+            return f"it has an attribute {name}, which the operator has not"
+        if names.count(name) > 1:
+            return f"it has an attribute {name} twice"
+        kind, wanted = AttributeProto.AttributeType.Name(attribute.type), str(known[name].type)
+        if attribute.type and wanted != f"AttrType.{kind}":
+            return f"its attribute {name} is of the type {kind}, not {wanted.partition('.')[2]}"
+    missing = [name for name, attribute in known.items() if attribute.required and name not in names]
+    return f"it has no attribute {missing[0]}" if missing else ""
 
 
 def _label(node: onnx.NodeProto) -> str:

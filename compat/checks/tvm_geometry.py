@@ -151,7 +151,8 @@ def resize_outer(node: ir.Node, target: Target) -> str | None:
     before, after = shape(node.inputs[0]), shape(node.outputs[0])
     if before is None or after is None or len(before) != len(after):
         return None
-    changed = [axis for axis in (0, 1) if None not in (before[axis], after[axis]) and before[axis] != after[axis]]
+    sizes = enumerate(zip(before[:2], after[:2], strict=True))
+    changed = [axis for axis, both in sizes if None not in both and both[0] != both[1]]
     return f"axis {changed[0]} is resized, which TVM leaves out" if changed else None
 
 

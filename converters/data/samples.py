@@ -93,12 +93,12 @@ def make_samples(
     return made, [feed for _, feed in found]
 
 
-def finite(made: SampleSet, feeds: Sequence[Feed], *, infinite: bool = False) -> tuple[SampleSet, list[Feed]]:
-    """Without the probes that hold NaN or infinities; `infinite`: only without those that hold NaN."""
+def finite(made: SampleSet, feeds: Sequence[Feed], *, keep_infinite: bool = False) -> tuple[SampleSet, list[Feed]]:
+    """Without the probes that hold NaN or infinities; with `keep_infinite` those that hold infinities stay."""
     import numpy as np
 
     def fine(array: Array) -> Any:
-        return ~np.isnan(array) if infinite else np.isfinite(array)
+        return ~np.isnan(array) if keep_infinite else np.isfinite(array)
 
     kept = [
         index

@@ -127,7 +127,7 @@ def quantizes(operators: Collection[str]) -> bool:
     """Are there operators among these, with or without their domain, that make integers of floats? What they make of NaN and of
     infinite scales is anybody's."""
     names = {each.rpartition(".")[2] for each in operators} - {"DequantizeLinear"}
-    return any("Quantize" in name or name.startswith("QLinear") for name in names)
+    return any("Quantize" in name or name.startswith("Q") for name in names)
 
 
 def ranks(operators: Collection[str]) -> bool:

@@ -72,10 +72,10 @@ def compared(
         new = runner(after, reference=False)
     except Exception as error:  # noqa: BLE001
         return Proof(agrees=False, reason=f"ONNX Runtime refuses the repaired graph: {_line(error)}")
-    alone = len(before.graph.node) == 1
-    inputs = list(inputs) if alone else inputs
+    single = len(before.graph.node) == 1
+    inputs = list(inputs) if single else inputs
     proof = _run_both(before, after, (old, new), tolerance, inputs, seconds)
-    if alone and not proof.ran:
+    if single and not proof.ran:
         # ONNX Runtime has kernels that refuse what ONNX allows, whatever the inputs are.
         proof = _run_both(before, after, (_reference(before), new), tolerance, inputs, seconds)
     return proof
@@ -90,7 +90,7 @@ def _run_both(
     seconds: float,
 ) -> Proof:
     old, new = runs
-    alone = len(before.graph.node) == 1
+    single = len(before.graph.node) == 1
     samples, worst, refusal = 0, 0.0, ""
     end = time.monotonic() + seconds
     for feed in inputs:
@@ -101,8 +101,10 @@ def _run_both(
         except Exception as error:  # noqa: BLE001
             refusal = _line(error)
             continue
+        found: list[Any] = []
         try:
-            apart, reason = difference(expected, new(dict(feed)), tolerance)
+            found = new(dict(feed))
+            apart, reason = difference(expected, found, tolerance)
         except Exception as error:  # noqa: BLE001
             apart, reason = 0.0, f"the repaired graph fails: {_line(error)}"
         if reason and not _as_declared(before, expected):
@@ -112,7 +114,7 @@ def _run_both(
         if reason and 0 < apart <= MARGIN * _sensitivity(old, feed, expected, tolerance):
             refusal = "the results change as much when the inputs change by one rounding step"
             continue
-        if reason and alone and not _finite(feed) and _also_right(before, after, runs, feed, tolerance):
+        if reason and single and not _finite(feed) and _also_right(before, after, feed, expected, found, tolerance):
             refusal = "ONNX Runtime and ONNX's reference make different things of NaN or infinity"
             continue
         samples += 1
@@ -130,13 +132,18 @@ def _finite(feed: Feed) -> bool:
 
 
 def _also_right(
-    before: onnx.ModelProto, after: onnx.ModelProto, runs: tuple[Run, Run], feed: Feed, tolerance: float
+    before: onnx.ModelProto,
+    after: onnx.ModelProto,
+    feed: Feed,
+    expected: Sequence[Any],
+    found: Sequence[Any],
+    tolerance: float,
 ) -> bool:
     """Has the repaired graph what ONNX's reference has, in each element where ONNX Runtime has something else?"""
     try:
-        told, other = (_as_repaired(before, after, run(dict(feed))) for run in (runs[0], _reference(before)))
-        found = runs[1](dict(feed))
-        return not difference(list(map(nearer, told, other, found)), found, tolerance)[1]
+        other = _as_repaired(before, after, _reference(before)(dict(feed)))
+        either = [nearer(*each) for each in zip(expected, other, found, strict=True)]
+        return not difference(either, found, tolerance)[1]
     except Exception:  # noqa: BLE001 - it can't be run, or gives no tensors
         return False
 

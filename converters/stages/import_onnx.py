@@ -124,7 +124,7 @@ class OnnxImport(Stage[ImportOptions]):
             made = make_samples(specs, task, options.samples, options.seed, pixels=pixels, own=own, way=way)
             if quantizes(facts.ops):
                 return finite(*made)
-            return finite(*made, infinite=True) if ranks(facts.ops) else made
+            return finite(*made, keep_infinite=True) if ranks(facts.ops) else made
 
         with second_witness(given.path, context.out, context.scratch) as witness:
             specs, steering = with_values(specs, own, task, run)

@@ -198,3 +198,28 @@ def test_a_bomb_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert found[0].message == "ConstantOfShape b would need 37.3 GB of memory, and 4 GB are allowed"
     assert "--memory" in found[0].remedy
     assert load(tmp_path / "m.onnx", 2**36)[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda node: node.input.append("a"), "it has 2 inputs, not 1"),
+        (lambda node: node.attribute.append(onnx.helper.make_attribute("axis", 1)), "it has an attribute axis, which the operator has not"),
+        (lambda node: setattr(node, "op_type", "Concat"), "it has no attribute axis"),
+        (lambda node: node.MergeFrom(onnx.helper.make_node("Celu", [], [], alpha=1)), "its attribute alpha is of the type INT, not FLOAT"),
+        (lambda node: node.MergeFrom(onnx.helper.make_node("Neg", [], [], __a=1)), None),
+    ],
+)  # fmt: skip
+def test_schemas_count_behind_a_node_that_nobody_knows(
+    tmp_path: Path, change: Callable[..., object], message: str
+) -> None:
+    """At which ONNX's own checker stops; in a branch, too."""
+
+    def changed(model: onnx.ModelProto) -> None:
+        model.graph.node[0].op_type = "Magic"
+        branch = next(item for item in model.graph.node[1].attribute if item.name == "else_branch")
+        change(branch.g.node[0])
+
+    loaded, findings = load(written(tmp_path, changed))
+    assert (loaded is None) == (message is not None)
+    assert [each.message for each in findings if each.severity == "error"] == ([message] if message else [])

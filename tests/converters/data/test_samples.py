@@ -185,6 +185,6 @@ def test_probes_of_what_quantizes_are_finite() -> None:
     assert len(kept.samples) == len(held) < len(feeds)
     assert all(np.isfinite(feed["x"]).all() for feed in held)
     assert kept.ordinary() == made.ordinary()
-    _, held = finite(made, feeds, infinite=True)
+    _, held = finite(made, feeds, keep_infinite=True)
     assert any(np.isinf(feed["x"]).any() for feed in held)
     assert not any(np.isnan(feed["x"]).any() for feed in held)

@@ -48,7 +48,7 @@ def test_graphs_of_integers_are_told_from_others() -> None:
     assert integer({"Relu", "MatMulInteger"})
     assert not integer({"Relu", "MatMul"})
     assert quantizes({"Relu", "com.microsoft.DynamicQuantizeMatMul"})
-    assert quantizes({"QLinearMatMul"}), "its scales may be inputs"
+    assert all(quantizes({name}) for name in ("QLinearMatMul", "com.microsoft.QGemm")), "their scales may be inputs"
     assert not quantizes({"DequantizeLinear", "MatMul"})
     assert ranks({"Relu", "MaxPool"})
     assert not ranks({"AveragePool", "Max"})

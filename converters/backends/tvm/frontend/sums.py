@@ -81,8 +81,15 @@ def _mean(data: Any, axes: Sequence[int], keepdims: bool) -> Any:
 
 def _variance(data: Any, axes: Sequence[int], keepdims: bool) -> Any:
     """In a second pass, over the differences from the mean."""
-    difference = topi.subtract(data, _mean(data, axes, True))
-    return _mean(topi.multiply(difference, difference), axes, keepdims)
+    return _mean_square(_centred(data, axes), axes, keepdims)
+
+
+def _centred(data: Any, axes: Sequence[int]) -> Any:
+    return topi.subtract(data, _mean(data, axes, True))
+
+
+def _mean_square(data: Any, axes: Sequence[int], keepdims: bool) -> Any:
+    return _mean(topi.multiply(data, data), axes, keepdims)
 
 
 def _layer_norm(builder: Any, call: Any) -> Any:
@@ -97,9 +104,8 @@ def _layer_norm(builder: Any, call: Any) -> Any:
     epsilon = float(call.attrs.epsilon)
 
     def compute(data: Any, scale: Any, shift: Any) -> Any:
-        difference = topi.subtract(data, _mean(data, axes, True))
-        variance = _mean(topi.multiply(difference, difference), axes, True)
-        factor = topi.rsqrt(topi.add(variance, tirx.const(epsilon, data.dtype)))
+        difference = _centred(data, axes)
+        factor = topi.rsqrt(topi.add(_mean_square(difference, axes, True), tirx.const(epsilon, data.dtype)))
         return topi.add(topi.multiply(topi.multiply(difference, factor), scale), shift)
 
     return builder.call_te(compute, data, scale, shift, primfunc_name_hint="layer_norm")
