@@ -29,9 +29,11 @@ from enginesmith.compat.values import DEFAULT_DOMAINS, argument, constant, dtype
 PRODUCTS = {
     "MatMulInteger": (0, 1, 2, 3), "ConvInteger": (0, 1, 2, 3), "QLinearMatMul": (0, 3, 2, 5), "QLinearConv": (0, 3, 2, 5),
     "QGemm": (0, 3, 2, 5), "MatMulIntegerToFloat": (0, 1, 4, 5), "QAttention": (0, 1, 6, 7),
-    "DynamicQuantizeMatMul": (-1, 1, -1, 3),
+    "DynamicQuantizeMatMul": (-1, 1, -1, 3), "DynamicQuantizeLSTM": (-1, 1, -1, 9),
 }  # fmt: skip
 """The places of the data (-1: it is quantized within), the weights, and their zero points."""
+STATES = {"DynamicQuantizeLSTM": (-1, 2, -1, 11)}
+"""The same of what multiplies the state."""
 
 
 FEW = 64
@@ -84,11 +86,13 @@ def unsaturated(model: ir.Model) -> int:
     if not signed:
         return 0
     infer(model)
-    return sum(map(_raise, signed))
+    return sum(
+        _raise(node, places[node.op_type]) for node in signed for places in (PRODUCTS, STATES) if node.op_type in places
+    )
 
 
-def _raise(node: ir.Node) -> int:
-    data, place, data_zero, zero_place = PRODUCTS[node.op_type]
+def _raise(node: ir.Node, places: tuple[int, int, int, int]) -> int:
+    data, place, data_zero, zero_place = places
     kinds = {dtype(argument(node, index)) for index in (data, data_zero) if index >= 0}
     weight, zero = constant(node.inputs[place]), constant(argument(node, zero_place))
     if weight is None or (zero is None and argument(node, zero_place) is not None):

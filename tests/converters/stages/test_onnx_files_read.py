@@ -184,8 +184,12 @@ def test_scales_that_fit_another_axis_are_told_with_the_axis(tmp_path: Path) -> 
         numpy_helper.from_array(np.ones((5, 3, 1, 1), np.int8), "w"),
         numpy_helper.from_array(np.ones(5, np.float32), "s"),
     ]
-    path = save(model(nodes, [tensor("x", FLOAT, [1, 3, 4, 4])], [tensor("y", FLOAT, [1, 5, 4, 4])], held), tmp_path / "in")
-    with pytest.raises(UserError, match=r"node weights .*: it has 5 scales for the 3 elements of axis 1; they fit axis 0: set axis=0"):
+    path = save(
+        model(nodes, [tensor("x", FLOAT, [1, 3, 4, 4])], [tensor("y", FLOAT, [1, 5, 4, 4])], held), tmp_path / "in"
+    )
+    with pytest.raises(
+        UserError, match=r"node weights .*: it has 5 scales for the 3 elements of axis 1; they fit axis 0: set axis=0"
+    ):
         import_onnx(tmp_path / "out", path)
 
 
@@ -196,6 +200,6 @@ def test_a_node_that_fails_on_constants_alone_is_no_matter_of_shapes(tmp_path: P
         numpy_helper.from_array(np.array([4, 2]), "to"),
     ]
     path = save(model(nodes, [tensor("x", FLOAT, [4, 2])], [tensor("y", FLOAT, [4, 2])], held), tmp_path / "in")
-    with pytest.raises(UserError, match="node again .*reads constants alone") as caught:
+    with pytest.raises(UserError, match=r"node again .*reads constants alone") as caught:
         import_onnx(tmp_path / "out", path)
     assert "SHAPE" not in str(caught.value)
