@@ -126,6 +126,8 @@ def _nodes(
             return
         if not node.op_type:
             yield finding("a node has no operator", node=_label(node))
+        if untyped := [attribute.name for attribute in node.attribute if not attribute.type]:
+            yield finding(f"its attribute {untyped[0]} has no type", EXPORT, _label(node), node.op_type)
         if node.op_type == "Constant" and node.domain in DEFAULT_DOMAINS and len(node.attribute) != 1:
             yield finding(f"a constant has {len(node.attribute)} values, not one", EXPORT, _label(node), node.op_type)
         for name in node.output:
@@ -177,7 +179,7 @@ def _unlike(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> str:
         if names.count(name) > 1:
             return f"it has an attribute {name} twice"
         kind, wanted = AttributeProto.AttributeType.Name(attribute.type), str(known[name].type)
-        if attribute.type and wanted != f"AttrType.{kind}":
+        if wanted != f"AttrType.{kind}":
             return f"its attribute {name} is of the type {kind}, not {wanted.partition('.')[2]}"
     missing = [name for name, attribute in known.items() if attribute.required and name not in names]
     return f"it has no attribute {missing[0]}" if missing else ""

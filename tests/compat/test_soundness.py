@@ -207,6 +207,7 @@ def test_a_bomb_is_told_with_what_to_do(tmp_path: Path) -> None:
         (lambda node: node.attribute.append(onnx.helper.make_attribute("axis", 1)), "it has an attribute axis, which the operator has not"),
         (lambda node: setattr(node, "op_type", "Concat"), "it has no attribute axis"),
         (lambda node: node.MergeFrom(onnx.helper.make_node("Celu", [], [], alpha=1)), "its attribute alpha is of the type INT, not FLOAT"),
+        (lambda node: node.attribute.add(name="alpha", f=1.0), "its attribute alpha has no type"),
         (lambda node: node.MergeFrom(onnx.helper.make_node("Neg", [], [], __a=1)), None),
     ],
 )  # fmt: skip
