@@ -125,8 +125,9 @@ def quantized_embed_layer_normalization(node: ir.Node, build: Builder) -> Replac
     scales, zeros = ([argument(node, place) for place in range(start, start + 5)] for start in (8, 13))
     for index, (table, scale, zero) in enumerate(zip(tables, scales, zeros, strict=True)):
         if table is not None:
-            tables[index] = build.op("DequantizeLinear", table, scale, zero)
-            tables[index].dtype, tables[index].shape = dtype(scale), table.shape
+            real = build.op("DequantizeLinear", table, scale, zero)
+            real.dtype, real.shape = (None if scale is None else scale.dtype), table.shape
+            tables[index] = real
     return _embedded(node, build, tables, None)
 
 
