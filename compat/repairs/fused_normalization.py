@@ -124,10 +124,13 @@ def quantized_embed_layer_normalization(node: ir.Node, build: Builder) -> Replac
     tables = [argument(node, place) for place in range(2, 7)]
     scales, zeros = ([argument(node, place) for place in range(start, start + 5)] for start in (8, 13))
     for index, (table, scale, zero) in enumerate(zip(tables, scales, zeros, strict=True)):
-        if table is not None:
-            real = build.op("DequantizeLinear", table, scale, zero)
-            real.dtype, real.shape = (None if scale is None else scale.dtype), table.shape
-            tables[index] = real
+        if table is None:
+            continue
+        if scale is None or scale.dtype is None:
+            raise NotApplicable("a scale is missing, or of unknown type")
+        real = build.op("DequantizeLinear", table, scale, zero)
+        real.dtype, real.shape = scale.dtype, table.shape
+        tables[index] = real
     return _embedded(node, build, tables, None)
 
 
