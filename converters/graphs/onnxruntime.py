@@ -17,12 +17,9 @@ largest of negative numbers and a 0 is then negative (measured with onnxruntime 
 
 def is_quantized(model: Path) -> bool:
     """Whether the graph in an ONNX file holds Q/DQ nodes or products of integers; weights beside it are not read."""
-    import onnx
+    from enginesmith.converters.graphs.coarse import integer, operators
 
-    from enginesmith.converters.graphs.faithful import integer
-
-    graph = onnx.load(str(model), load_external_data=False).graph
-    return integer({node.op_type for node in graph.node})
+    return integer(operators(model))
 
 
 def session(
@@ -99,10 +96,12 @@ def _widened(model: Path, options: Any, error: Exception) -> Opened:
 
 def _exact(model: Path | bytes, options: Any) -> Any:
     """A session of a graph in operators that are computed well."""
+    from enginesmith.converters.graphs.coarse import coarse, operators
+
+    if isinstance(model, bytes) or not coarse(operators(model)):
+        return _session(model, options, WRONG)
     from enginesmith.converters.graphs.faithful import exact
 
-    if isinstance(model, bytes):
-        return _session(model, options, WRONG)
     with exact(model) as path:
         return _session(path, options, WRONG)
 

@@ -92,8 +92,8 @@ class OnnxImport(Stage[ImportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
         import onnx_ir as ir
 
+        from enginesmith.converters.graphs.coarse import quantizes, ranks
         from enginesmith.converters.graphs.exercise import exercise
-        from enginesmith.converters.graphs.faithful import quantizes, ranks
         from enginesmith.converters.graphs.index_ranges import index_ranges
         from enginesmith.converters.graphs.kernels import told as told_widened
         from enginesmith.converters.graphs.plugin_nodes import write_out
