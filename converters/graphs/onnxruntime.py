@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from polygraphy.backend.onnxrt import OnnxrtRunner
+
+WRONG = ("Pad_Fusion",)
+"""Optimizers that change what a graph computes. This one lets a MaxPool do the Pad of zeros before it, which it does with -inf: the
+largest of negative numbers and a 0 is then negative (measured with onnxruntime 1.31)."""
 
 
 def is_quantized(model: Path) -> bool:
@@ -80,7 +85,7 @@ def _widened(model: Path, options: Any, error: Exception) -> Opened:
             done += found
             save(graph, Path(folder) / model.name)
             try:
-                made = _session(Path(folder) / model.name, options)
+                made = _session(Path(folder) / model.name, options, WRONG)
             except Exception as other:  # noqa: BLE001 - as above
                 error = other
             else:
@@ -94,18 +99,21 @@ def _exact(model: Path | bytes, options: Any) -> Any:
     from enginesmith.converters.graphs.coarse import coarse, operators
 
     if isinstance(model, bytes) or not coarse(operators(model)):
-        return _session(model, options)
+        return _session(model, options, WRONG)
     from enginesmith.converters.graphs.faithful import exact
 
     with exact(model) as path:
-        return _session(path, options)
+        return _session(path, options, WRONG)
 
 
-def _session(model: Path | bytes, options: Any) -> Any:
+def _session(model: Path | bytes, options: Any, without: Sequence[str] = ()) -> Any:
     import onnxruntime
 
     return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+        model if isinstance(model, bytes) else str(model),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=[*without],
     )
 
 
