@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import onnx
-import onnx_ir as ir
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
 
 
 def subgraphs(node: ir.Node) -> list[ir.Graph]:
     """The graphs that are attributes of a node, in the order of its attributes."""
+    import onnx_ir as ir  # not with this module: who reads protobuf alone needn't wait for it
+
     found: list[ir.Graph] = []
     for attribute in node.attributes.values():
         if attribute.is_ref():

@@ -40,5 +40,6 @@ class Miscompilation(BaseModel):
 
 @cache
 def table() -> tuple[Miscompilation, ...]:
-    content = yaml.safe_load(files(__package__).joinpath("table.yaml").read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # it is read whenever a backend's rules are: 30 ms, or 250
+    content = yaml.load(files(__package__).joinpath("table.yaml").read_text(encoding="utf-8"), Loader=loader)
     return tuple(TypeAdapter(list[Miscompilation]).validate_python(content))

@@ -95,17 +95,16 @@ many (float[2, 3] x, int64[2, 6] where, float[2, 6] u) => (float[2, 3] y) {
 def scatter_elements_last(node: ir.Node, build: Builder) -> Replacement:
     """Of more updates than places each place takes the last that is meant for it, as ONNX Runtime does: the largest number of one."""
     data, indices, updates = required(node, 3)
-    sizes, places = static_shape(data), static_shape(indices)
-    if sizes is None or places is None:
-        raise NotApplicable("the shapes of its inputs are not known")
-    axis = attribute(node, "axis", 0) % len(sizes)
-    if attribute(node, "reduction", "none") != "none" or places[axis] <= sizes[axis]:
+    axis, calc = _axis(node), Arithmetic(build)
+    size, count = _known(data)[axis], _known(indices)[axis]
+    few = size is not None and count is not None and count <= size
+    if attribute(node, "reduction", "none") != "none" or few:
         raise NotApplicable("it has a reduction, or no more updates than places")
     _check_compared(data, indices, axis)
     met = _met(build, indices, data, axis)
-    turns = [1] * (len(sizes) + 1)
-    turns[axis + 1] = places[axis]
-    numbers = np.arange(places[axis]).reshape(turns)
+    turns = [1] * (len(_known(data)) + 1)
+    turns[axis + 1] = -1
+    numbers = calc.op("Reshape", calc.counted(calc.size(indices, axis)), np.array(turns))
     last = build.op("ReduceMax", build.op("Where", met, numbers, np.int64(-1)), np.array([axis + 1]), keepdims=0)
     taken = build.op("GatherElements", updates, build.op("Max", last, np.int64(0)), axis=axis)
     return build.op("Where", build.op("Less", last, np.int64(0)), data, taken)

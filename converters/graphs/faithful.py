@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,14 +25,7 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, argument, constant, dtype, shape
-
-PRODUCTS = {
-    "MatMulInteger": (0, 1, 2, 3), "ConvInteger": (0, 1, 2, 3), "QLinearMatMul": (0, 3, 2, 5), "QLinearConv": (0, 3, 2, 5),
-    "QGemm": (0, 3, 2, 5), "MatMulIntegerToFloat": (0, 1, 4, 5), "QAttention": (0, 1, 6, 7),
-    "DynamicQuantizeMatMul": (-1, 1, -1, 3),
-}  # fmt: skip
-"""The places of the data (-1: it is quantized within), the weights, and their zero points."""
-
+from enginesmith.converters.graphs.coarse import PRODUCTS, STATES, WRITTEN_OUT
 
 FEW = 64
 """Numbers whose mean is right: of 49 equal ones it is 7e-7 off."""
@@ -45,14 +38,14 @@ def faithful(model: ir.Model) -> int:
 
 def precise(model: ir.Model) -> int:
     """Sigmoids of float32 as 1 / (1 + e^-x), means of large planes in float64, in place; returns how many there were."""
-    nodes = [node for node in model.graph.all_nodes() if node.op_type in COARSE and node.domain in DEFAULT_DOMAINS]
+    nodes = [node for node in model.graph.all_nodes() if node.op_type in WRITTEN_OUT and node.domain in DEFAULT_DOMAINS]
     if any(shape(node.inputs[0]) is None or dtype(node.inputs[0]) is None for node in nodes):
         infer(model)
     changed = 0
     for node in nodes:
         build = Builder(node, Target("onnxruntime", ""))
         x = argument(node, 0)
-        if x is not None and dtype(x) == ir.DataType.FLOAT and (made := COARSE[node.op_type](build, x)) is not None:
+        if x is not None and dtype(x) == ir.DataType.FLOAT and (made := FORMS[node.op_type](build, x)) is not None:
             replace(node, build, made)
             changed += 1
     return changed
@@ -73,7 +66,7 @@ def _mean(build: Builder, x: ir.Value) -> ir.Value | None:
     return build.op("Cast", build.op("ReduceMean", wide, axes, keepdims=1), to=ir.DataType.FLOAT)
 
 
-COARSE = {"Sigmoid": _sigmoid, "GlobalAveragePool": _mean}
+FORMS = dict(zip(WRITTEN_OUT, (_sigmoid, _mean), strict=True))
 
 
 def unsaturated(model: ir.Model) -> int:
@@ -84,11 +77,19 @@ def unsaturated(model: ir.Model) -> int:
     if not signed:
         return 0
     infer(model)
-    return sum(map(_raise, signed))
+    return sum(map(_raised, signed))
 
 
-def _raise(node: ir.Node) -> int:
-    data, place, data_zero, zero_place = PRODUCTS[node.op_type]
+def _raised(node: ir.Node) -> int:
+    """1 where the node's weights were changed: all of them, which are of one type, or none."""
+    places = [table[node.op_type] for table in (PRODUCTS, STATES) if node.op_type in table]
+    if any(constant(argument(node, weight)) is None for _, weight, _, _ in places):
+        return 0
+    return max(_raise(node, each) for each in places)
+
+
+def _raise(node: ir.Node, places: tuple[int, int, int, int]) -> int:
+    data, place, data_zero, zero_place = places
     kinds = {dtype(argument(node, index)) for index in (data, data_zero) if index >= 0}
     weight, zero = constant(node.inputs[place]), constant(argument(node, zero_place))
     if weight is None or (zero is None and argument(node, zero_place) is not None):
@@ -121,20 +122,3 @@ def exact(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="enginesmith-") as folder:
         save(model, Path(folder) / path.name)
         yield Path(folder) / path.name
-
-
-def quantizes(operators: Collection[str]) -> bool:
-    """Are there operators among these, with or without their domain, that make integers of floats? What they make of NaN and of
-    infinite scales is anybody's."""
-    names = {each.rpartition(".")[2] for each in operators} - {"DequantizeLinear"}
-    return any("Quantize" in name or name.startswith("Q") for name in names)
-
-
-def ranks(operators: Collection[str]) -> bool:
-    """Is there a pool of maxima among these? Which of its two kernels runs decides on what ONNX Runtime makes of NaN."""
-    return any(each.rpartition(".")[2] in ("MaxPool", "GlobalMaxPool") for each in operators)
-
-
-def integer(operators: Collection[str]) -> bool:
-    """Are there operators among these that compute in integers of 8 bits?"""
-    return any(name in PRODUCTS or name in ("QuantizeLinear", "DequantizeLinear") for name in operators)

@@ -39,6 +39,7 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.refused_nodes import wrong
 from enginesmith.converters.graphs.rounding import moved
 from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
@@ -92,8 +93,8 @@ class OnnxImport(Stage[ImportOptions]):
     def run(self, inputs: Mapping[str, Path], options: ImportOptions, context: Context) -> ModelFacts:
         import onnx_ir as ir
 
+        from enginesmith.converters.graphs.coarse import quantizes, ranks
         from enginesmith.converters.graphs.exercise import exercise
-        from enginesmith.converters.graphs.faithful import quantizes, ranks
         from enginesmith.converters.graphs.index_ranges import index_ranges
         from enginesmith.converters.graphs.kernels import told as told_widened
         from enginesmith.converters.graphs.plugin_nodes import write_out
@@ -214,7 +215,16 @@ def _runner(model: Path, name: str) -> tuple[Callable[[Feed], dict[str, Array]],
     if strange:
         raise UserError(f"{name} returns {', '.join(strange)} as a sequence or a map; an engine returns tensors only")
     outputs = [output.name for output in session.get_outputs()]
-    return lambda feed: dict(zip(outputs, session.run(None, dict(feed)), strict=True)), widened
+
+    def run(feed: Feed) -> dict[str, Array]:
+        try:
+            return dict(zip(outputs, session.run(None, dict(feed)), strict=True))
+        except Exception as error:
+            if reason := wrong(model, error):
+                raise UserError(f"{name}: {reason}") from error
+            raise
+
+    return run, widened
 
 
 def _nudged(run: Callable[[Feed], dict[str, Array]], sample: Sample, feed: Feed) -> dict[str, Array]:

@@ -211,7 +211,8 @@ class Provenance:
         if not flags & (DATA | RANDOM) or self._quiet:
             return result
         if name in MAKERS:
-            return self._read("tensor", result)
+            # A given tensor is handed on, cast or copied by operators, which a trace follows.
+            return result if self.flags(result) else self._read("tensor", result)
         if name in TEXTS:
             return self._read("text", result)
         if name in LEAKS:

@@ -24,7 +24,7 @@ from enginesmith.compat.repairs.repair import graph_repair
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import opset_of, static_shape
 
-for _rules in ("arithmetic", "selection", "shapes", "suppression", "unique"):
+for _rules in ("arithmetic", "sampling", "selection", "shapes", "suppression", "unique"):
     import_module(f"{__name__}.{_rules}")
 
 

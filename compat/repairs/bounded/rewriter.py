@@ -68,12 +68,22 @@ class Rewriter:
             except NotApplicable as error:
                 raise NotApplicable(f"{label(node)} ({qualified(node)}): {error}") from None
             results = [results] if isinstance(results, Bounded) else list(results)
-            self.known.update(zip(node.outputs, results, strict=False))
+            for output, result in zip(node.outputs, results, strict=False):
+                self._note(output, result)
             self.place(node)
 
     def place(self, node: ir.Node) -> None:
         """Put the nodes that were made since into the graph, before `node`."""
         self.graph.insert_before(node, self.build.nodes)
+
+    def _note(self, output: ir.Value, result: Bounded) -> None:
+        """Let `result` stand for an output. Where all of it is real, what follows needs no bound, and stays as it is."""
+        plain = result.value is not None and result.static and result.positions is None and result.sizes is None
+        if not plain or output.is_graph_output():
+            self.known[output] = result
+        if plain:
+            for user, index in output.uses():
+                user.replace_input_with(index, result.value)
 
     def _check_subgraphs(self, node: ir.Node) -> None:
         if node.attributes and any(value in self.known for value in captured(node)):

@@ -10,7 +10,7 @@ from enginesmith.compat.repairs.bounded.arithmetic import highest, lowest
 from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_exact, is_static
 from enginesmith.compat.repairs.bounded.filters import flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
-from enginesmith.compat.repairs.bounded.shapes import broadcast, filtered, reshaped, sized
+from enginesmith.compat.repairs.bounded.shapes import filtered, reshaped, sized
 from enginesmith.compat.repairs.bounded.values import Bounded, Positions
 from enginesmith.compat.values import argument, attribute
 
@@ -240,16 +240,17 @@ UNCHANGED = {"add": lambda kind: 0, "mul": lambda kind: 1, "max": lowest, "min":
 
 def _scattered(rewriter: Rewriter, node: ir.Node, data: Bounded, index: Bounded, updates: Bounded) -> Bounded:
     """Rows that are not real update the first place by what changes nothing there; without a reduction they go to a row behind
-    the last one, which is cut off."""
+    the last one, which is cut off. Along the other axes elements stay in their rows, real or not."""
     elements = node.op_type == "ScatterElements"
     axis = attribute(node, "axis", 0) % len(data.dims) if elements else 0
-    kept = [part for place, part in enumerate(index.dims) if not elements or place != axis]
-    fits = (
-        index.dims == updates.dims
-        if elements
-        else (*index.dims[:-1], *data.dims[bound(index.dims[-1]) :]) == updates.dims
-    )
-    if not data.static or not fits or (elements and not all(map(is_static, kept))):
+    if elements:
+        others = [(a, b) for place, (a, b) in enumerate(zip(data.dims, index.dims, strict=True)) if place != axis]
+        fits = index.dims == updates.dims and all(a == b or (is_static(a) and is_static(b)) for a, b in others)
+        whole = is_static(data.dims[axis])
+    else:
+        fits = (*index.dims[:-1], *data.dims[bound(index.dims[-1]) :]) == updates.dims
+        whole = data.static
+    if not fits or not whole:
         raise NotApplicable("it writes to positions that depend on the data")
     places, target = rewriter.numeric(index), rewriter.numeric(data)
     reduction = attribute(node, "reduction", "none")
@@ -261,6 +262,8 @@ def _scattered(rewriter: Rewriter, node: ir.Node, data: Bounded, index: Bounded,
             rewriter.filled(updates, neutral, rewriter.numeric(updates)),
         ]
         return rewriter.again(node, inputs, data.dims)
+    if elements and is_static(index.dims[axis]):
+        return rewriter.again(node, [target, rewriter.filled(index, 0, places), rewriter.numeric(updates)], data.dims)
     sizes = np.array(data.shape[axis] if elements else data.shape[: bound(index.dims[-1])], np.int64)
     behind = np.where(np.arange(sizes.size) == 0, sizes, 0).reshape(sizes.shape)
     if places.dtype != ir.DataType.INT64:
@@ -292,15 +295,3 @@ def _in_turn(rewriter: Rewriter, updates: Bounded, axis: int, kept: Dim) -> Boun
     last = bound(updates.dims[axis]) - 1
     turn = rewriter.emit("Clip", rewriter.ranks(kept), 0, last, shape=[bound(kept)], dtype=ir.DataType.INT64)
     return Bounded(rewriter.emit("Gather", rewriter.numeric(updates), turn, axis=axis, shape=shape, dtype=dtype), dims)
-
-
-@rule("RoiAlign")
-def roi_align(rewriter: Rewriter, node: ir.Node) -> Bounded:
-    data, rois, batch = (rewriter.get(value) for value in node.inputs)
-    if not data.static:
-        raise NotApplicable("its feature map depends on the data")
-    (rows,) = broadcast([rois.dims[:1], batch.dims])
-    height, width = attribute(node, "output_height", 1), attribute(node, "output_width", 1)
-    # Boxes that are not real could lie anywhere, or nowhere: some kernels then read outside of the map.
-    inputs = [rewriter.tensor(data), rewriter.filled(rois, 0), rewriter.filled(batch, 0, rewriter.numeric(batch))]
-    return rewriter.again(node, inputs, [rows, data.dims[1], dim(height), dim(width)])

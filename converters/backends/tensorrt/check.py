@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from enginesmith.converters.backends.tensorrt.session import (
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.stage import Context
 
+LAYER = re.compile(r"\bname=(?P<layer>[^\s,()]+)")
+"""How Myelin's messages name a layer, which has the name of its node."""
 FASTEST = 0
 """Builder optimization level of a trial build."""
 
@@ -58,7 +61,7 @@ def _refused(session: Session, rules: Target, request: BuildRequest, context: Co
             watch(session, config, context)
             if build(parsed, config) is not None:
                 return []
-            refusals = [Refusal("", "", _message(session))]
+            refusals = [_blamed(_message(session), request.onnx)]
         del parsed
 
         def oracle(model: onnx.ModelProto) -> str | None:
@@ -122,6 +125,13 @@ def _located(error: ParseError, path: Path) -> Refusal:
     if 0 <= error.index < len(nodes) and nodes[error.index].op_type == error.op:
         return Refusal(label(nodes[error.index]), qualified_op(nodes[error.index]), error.message)
     return Refusal(error.node, error.op, error.message)
+
+
+def _blamed(message: str, path: Path) -> Refusal:
+    """The builder's message with the node whose layer it names, as the compiler of fused layers does; with none where it doesn't."""
+    named = {match["layer"] for match in LAYER.finditer(message)}
+    nodes = [node for node in onnx.load(str(path), load_external_data=False).graph.node if node.name in named]
+    return Refusal(label(nodes[0]), qualified_op(nodes[0]), message) if len(nodes) == 1 else Refusal("", "", message)
 
 
 def _message(session: Session) -> str:

@@ -327,3 +327,79 @@ def test_a_count_decides_how_much_is_read_repeated_and_made(scores: Any) -> None
     """No selection by the same condition is in the graph."""
     x = np.arange(32, dtype=np.float32).reshape(8, 4)
     agree(COUNTS, {"x": x, "scores": scores, "row": x[:1]})
+
+
+SAMPLED = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[9] scores, float[9, 2] places, float[1, 3, 4, 5] map) => (float[1, 3, 1, n] read, float[3] most)
+<float zero = {0}, int64[1] first = {0}, int64[2] front = {0, 1}, int64[1] last = {3}> {
+  positive = Greater (scores, zero)
+  kept = Compress <axis = 0> (places, positive)
+  grid = Unsqueeze (kept, front)
+  read = GridSample <align_corners = 1> (map, grid)
+  best = ReduceMax <keepdims = 0> (read, last)
+  most = Squeeze (best)
+}
+"""
+)
+
+
+@given(scores=floats(9), places=floats(9, 2, low=-2, high=2))
+@settings(max_examples=15, deadline=None)
+def test_a_map_is_read_at_selected_places(scores: Any, places: Any) -> None:
+    scores[0] = 1
+    agree(SAMPLED, {"scores": scores, "places": places, "map": np.arange(60, dtype=np.float32).reshape(1, 3, 4, 5)})
+
+
+def test_what_follows_a_whole_result_needs_no_bound() -> None:
+    """The sum of what is selected has a fixed size; that of what it is then put into only the run tells."""
+    before = onnx.parser.parse_model(
+        """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[6] x, int64[6] at, int64 groups) => (float[n] y)
+<float zero = {0}, int64[1] flat = {-1}, int64[1] first = {0}, int64[1] six = {6}> {
+  positive = Greater (x, zero)
+  kept = Compress (x, positive)
+  total = ReduceSum (kept, first)
+  each = Expand (total, six)
+  count = Reshape (groups, flat)
+  empty = ConstantOfShape (count)
+  y = ScatterElements <reduction = "add"> (empty, at, each)
+}
+"""
+    )
+    model = infer(ir.from_proto(before))
+    assert bounded_sizes(model, RTX)
+    after = ir.to_proto(infer(model))
+    assert [node.op_type for node in after.graph.node].count("ScatterElements") == 1
+    feed = {
+        "x": np.array([1, -2, 3, 0, 0.5, -1], np.float32),
+        "at": np.array([0, 1, 1, 2, 0, 2]),
+        "groups": np.array(4),
+    }
+    agree((before, after), feed)
+
+
+TURNED = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[7] scores, float[3, 7] x, int64[2, 7] at) => (float[3, n] written, float[3, n] most)
+<float zero = {0}> {
+  positive = Greater (scores, zero)
+  kept = Compress <axis = 1> (x, positive)
+  places = Compress <axis = 1> (at, positive)
+  new = Cast <to = 1> (places)
+  written = ScatterElements <axis = 0> (kept, places, new)
+  most = ScatterElements <axis = 0, reduction = "max"> (kept, places, new)
+}
+"""
+)
+
+
+@given(scores=floats(7), x=floats(3, 7), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_elements_of_selected_rows_are_scattered_along_another_axis(scores: Any, x: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    at = np.stack([rng.permutation(3)[:2] for _ in range(7)], 1) - rng.integers(0, 2) * 3
+    agree(TURNED, {"scores": scores, "x": x, "at": at})

@@ -74,6 +74,11 @@ def test_more_updates_than_places_and_the_last_one_stays(data: st.DataObject, ki
     dtypes = [kind, INT64, kind]
     model = one_node("ScatterElements", sizes, places, places, dtypes=dtypes, outputs=[(kind, sizes)], axis=axis)
     same("scatter-elements-last-wins", model, *arrays)
+    shapes = [[*sizes], [*places], [*places]]
+    for shape, name in zip(shapes, ("places", "updates", "updates"), strict=True):
+        shape[axis] = name
+    model = one_node("ScatterElements", *shapes, dtypes=dtypes, outputs=[(kind, shapes[0])], axis=axis)
+    same("scatter-elements-last-wins", model, *arrays)
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from enginesmith.converters.graphs import onnxruntime
-from enginesmith.converters.graphs.faithful import integer, quantizes, ranks, unsaturated
+from enginesmith.converters.graphs.coarse import integer, quantizes, ranks
+from enginesmith.converters.graphs.faithful import unsaturated
 from enginesmith.converters.graphs.proof import session
 
 UINT8, INT32 = TensorProto.UINT8, TensorProto.INT32

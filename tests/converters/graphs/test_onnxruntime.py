@@ -43,3 +43,16 @@ def test_quantized_models_run_as_written(tmp_path, monkeypatch):
 def test_threads_are_bounded(tmp_path):
     session = reference.session(convnet(tmp_path / "c.onnx"), threads=1)
     assert session.get_session_options().intra_op_num_threads == 1
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_padding_of_zeros_keeps_its_zeros_before_a_maximum(tmp_path, as_bytes):
+    nodes = [
+        node("Pad", ["x", "pads"], ["padded"]),
+        node("MaxPool", ["padded"], ["y"], kernel_shape=[2, 2], strides=[1, 1]),
+    ]
+    shapes = [value("x", FLOAT, [1, 1, 2, 2])], [value("y", FLOAT, [1, 1, 2, 2])]
+    path = save(tmp_path / "m.onnx", nodes, *shapes, [constant("pads", [0, 0, 0, 0, 0, 0, 1, 1])])
+    session = reference.session(path.read_bytes() if as_bytes else path)
+    (found,) = session.run(None, {"x": np.full((1, 1, 2, 2), -3, np.float32)})
+    np.testing.assert_array_equal(found, [[[[-3, 0], [0, 0]]]])

@@ -115,6 +115,9 @@ SOUND: dict[str, Callable[..., Tensor]] = {
     "buffer": lambda m, x: x * 2 if m.limit > 1 and m.limit.item() < 3 else x,
     "classes": lambda _, x: torch.nn.functional.one_hot((x > 0.5).long(), 2).float(),
     "masked": lambda _, x: x.clone().masked_fill_(x < 0, 0),
+    "a tensor of a tensor": lambda _, x: (
+        torch.as_tensor(torch.asarray(x * 2), dtype=torch.float64) + torch.tensor(x) + x.new_tensor(x)
+    ),
 }
 
 

@@ -188,6 +188,21 @@ def test_a_shape_computed_in_the_graph_is_not_held_against_a_node(tmp_path, cont
     assert [f.node for f in BACKEND.check(request(path, tmp_path, profile), context)] == ["nonzero"]
 
 
+def test_a_node_that_fails_only_among_others_is_named(tmp_path, context):
+    nodes = [
+        node("ReduceMax", ["at"], ["most"], name="most", keepdims=1),
+        node("Add", ["most", "one"], ["count"], name="count"),
+        node("ConstantOfShape", ["count"], ["empty"], name="empty"),
+        node("ScatterElements", ["empty", "at", "x"], ["y"], name="scatter", axis=0),
+    ]
+    inputs = [value("x", FLOAT, [6]), value("at", 7, [6])]
+    path = save(tmp_path / "m.onnx", nodes, inputs, [value("y", FLOAT, ["n"])], [constant("one", [1])])
+    asked = replace(request(path, tmp_path), values={"at": ([0] * 6, [1] * 6, [1] * 6)})
+    found = BACKEND.check(asked, context)
+    assert [(finding.node, finding.op) for finding in found] == [("scatter", "ScatterElements")]
+    assert "must be less than or equal" in found[0].message
+
+
 def test_unknown_target_reaches_no_build(tmp_path, context):
     with pytest.raises(UserError, match=r"sm_90 is Hopper.*--backend tensorrt"):
         BACKEND.build(request(convnet(tmp_path / "m.onnx"), tmp_path, target="sm_90"), context)
