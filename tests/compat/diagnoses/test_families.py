@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from enginesmith.compat.diagnoses import diagnose
 from enginesmith.compat.diagnoses.families import families, fill, read_family
+from enginesmith.compat.diagnoses.lines import LONGEST
 
 
 @pytest.mark.parametrize("family", [pytest.param(family, id=family.id) for family in families()])
@@ -22,6 +24,15 @@ def test_no_repeat_without_a_bound():
     for family in families():
         for pattern in family.match:
             assert not re.search(r"(?<!\\)\.[*+](?![^\[]*\])", pattern), (family.id, pattern)
+
+
+@pytest.mark.parametrize("family", [pytest.param(family, id=family.id) for family in families()])
+def test_no_expression_is_slow_on_a_line_made_to_mislead_it(family):
+    half = family.example[: len(family.example) // 2]
+    started = time.process_time()
+    for seed in (half, f"{half} ", f"{half}: ", half + "(", f"{half} is not ", "a ", "1 and ", "must be "):
+        family.read((seed * (LONGEST // len(seed) + 1))[:LONGEST])
+    assert time.process_time() - started < 4
 
 
 def test_brackets_go_where_their_part_is_not_known():
