@@ -34,6 +34,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("ONNX Runtime", r"\[ErrorCode: ?(?P<kind>\w+)\] (?P<message>.{1,1500})"),
         ("TensorRT", r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:INTERNAL_)?ERROR\] (?P<message>.{1,1500})"),  # passed on by ONNX Runtime
         ("ONNX Runtime", r"\[E:onnxruntime:[^\]]{0,300}\] (?P<message>.{1,1500})"),
+        ("RKNN", r"^E (?!  )(?:\w{1,40}: )?(?:(?:\w+\.)*\w+Error: )?(?P<message>\S.{3,800})"),
         ("Polygraphy", r"^\[!\] (?P<message>.{3,800})"),
         ("TVM", r"(?:TVMError|InternalError): (?P<message>Check failed: .{1,800})"),
         ("CMake", r"^(?P<message>CMake (?:Error|Generate step failed).{0,400})"),
@@ -45,6 +46,10 @@ _SIGNATURE = re.compile(
     r"^(?:[A-Za-z]:)?[\w./\\-]{1,300}\.(?:cc|h|cpp|cu|cuh)(?::| ?\()\d+\)?:? .{0,600}?\) (?:const )?(?=\S)"
 )
 """File, line and C++ signature before ONNX Runtime's sentence."""
+_BEFORE = re.compile(r"^.{0,300}?\[(?:Shape|Type)InferenceError\] (?!\()")
+"""Whose shapes onnx inferred; the place is read from the line."""
+_AFTER = re.compile(r" ?\((?:[A-Za-z]:)?[\w./\\-]{1,300}\.(?:cc?|h|cpp|cu|cuh|hpp):\d+\)$")
+"""File and line behind a condition of TensorRT-LLM."""
 
 STEPS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (step, re.compile(pattern), advice)
@@ -146,4 +151,5 @@ def step_of(text: str) -> tuple[str, str]:
 
 
 def _sentence(message: str) -> str:
-    return (_SIGNATURE.sub("", message.strip()) or message).strip()
+    said = _AFTER.sub("", _BEFORE.sub("", _SIGNATURE.sub("", message.strip())))
+    return (said or message).strip()

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.events import read_event
+from enginesmith.compat.diagnoses.families import Reading, read_family
 from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Rank, Unknowns, quote
 from enginesmith.compat.diagnoses.lines import Line, read_lines
 from enginesmith.compat.diagnoses.place import Announcements, Place, complete, number_of, place_of
@@ -49,6 +50,8 @@ class Hit(BaseModel):
     """What else the message names: the expression's groups; `reason` where an error after it says why."""
     meanings: list[str] = []
     """What its codes mean, and which of two versions is the older one."""
+    reading: Reading | None = None
+    """What a symptom's reason says, where it is of a family that all tools share."""
     count: int = 1
 
 
@@ -137,8 +140,15 @@ class _Found:
             node=self.place.node,
             details=self.details,
             meanings=[*self.meanings, *([versions] if versions else [])],
+            reading=read_family(*self._reasons()) if diagnosis.generic else None,
             count=self.count,
         )
+
+    def _reasons(self) -> list[str]:
+        """What a symptom's line says, or the error that follows a line which only announces one."""
+        reason = self.details.get("reason", "")
+        said = "" if self.diagnosis.header else read_event(self.line.text).message
+        return [text for text in (said, reason) if text]
 
 
 class _Reader:

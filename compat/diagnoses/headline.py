@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from enginesmith.compat.diagnoses.events import Event, read_event, step_of
+from enginesmith.compat.diagnoses.families import Reading, read_family
 from enginesmith.compat.diagnoses.lines import Line
 from enginesmith.compat.diagnoses.place import Place, find_place
 from enginesmith.compat.diagnoses.symptoms import looks_wrong
@@ -52,12 +53,21 @@ class Headline(BaseModel):
     look: str
     """What to look at next."""
     meanings: list[str]
+    reading: Reading | None = None
+    """What the sentence says, where it is of a family that all tools share."""
 
 
 class _Unknown:
     def __init__(self, line: Line, event: Event, place: Place) -> None:
         self.quote, self.event, self.place = quote(line), event, place
         self.full = line.text
+
+    def reading(self) -> Reading | None:
+        return read_family(self.event.message, self.full)
+
+    def explains(self) -> bool:
+        reading = self.reading()
+        return reading is not None and not reading.symptom
 
 
 class Unknowns:
@@ -109,8 +119,10 @@ class Unknowns:
         if known is not None:
             near = [it for it in self._first if it.event.tool and it.quote.number <= known + AFTER_HEADER]
             return _headline(next((it for it in near if it.event.tool != "Python" or it.quote.number < known), None))
-        best = next((it for it in self._first if it.event.tool), None) or next(iter(self._first), None)
-        return _headline(best or next((it for it in self._weak if it.quote.number > passed), None))
+        told = [it for it in self._first if it.event.tool] or self._first
+        told = told or [it for it in self._weak if it.quote.number > passed]
+        # the first that a family reads: what is said before it in words of the tool's own explains less
+        return _headline(next((it for it in told if it.explains()), next(iter(told), None)))
 
     def quotes(self, *, weak: bool, passed: int) -> list[Quote]:
         """The errors; or, where `weak`, and there is none, the lines after the last success that speak of one."""
@@ -138,4 +150,5 @@ def _headline(unknown: _Unknown | None) -> Headline | None:
         node=unknown.place.node,
         look=look,
         meanings=meanings(unknown.full),
+        reading=unknown.reading(),
     )

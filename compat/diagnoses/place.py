@@ -17,14 +17,16 @@ _HERE = [
         r"Usage Error \((?P<node>[^\s:(){}]{1,300}): ",  # TensorRT's checks of a layer
         r"\[E\] (?:\[TRT\] )?(?:Error\[\d+\]: |\d+: )?(?!Error|[A-Z_]{4,}:)(?P<node>[A-Za-z_/][^\s:()\[\]]{1,300}): [A-Za-z]",
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
-        r"(?P<node>\(Unnamed Layer\* \d+\) \[\w+\]) ?: ?\w",  # a layer that the parser made for no node of the model
+        r"(?P<node>\(Unnamed Layer\* \d+\) \[[\w ]{2,40}\]) ?: ?\w",  # a layer that the parser made for no node of the model
         r"implementation for node (?P<node>\{ForeignNode\[[^\]]{1,400}\]\})",
         r"In node -?\d+ \(import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
         r"In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
         r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker
+        r"violat\w{1,4} .{0,80}?\. (?:I\w{2,40}Layer )?(?P<node>[\w/.:-]{1,200}): [a-z]",  # TensorRT's checks of a profile
         r"\bin node \((?P<node>[^()]{1,300})\)",
         r"node with name '(?P<node>[^']{1,300})'",
         r"Error Code \d+: [^(]{1,40}\((?P<node>/[^\s:(){}]{1,300}): ",
+        r"Error Code \d+: Internal Error \((?P<node>[\w./-]{2,300}): [a-z]",
     )
 ]
 # what announces the node that the next lines are about

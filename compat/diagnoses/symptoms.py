@@ -9,7 +9,7 @@ from enginesmith.compat.diagnoses.lines import Line
 ERROR_WORDS = (
     "rror", "ERROR", "[E]", "[!]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
     "dumped", "FATAL", "Exit", "ailed", "ailure", "Interrupt", "UNAVAILABLE", "nsupported", "Violation", "SymNode",
-    "Fail:", "Fail ", "NotImplemented", "NotFound", "Invalid", "panicked",
+    "E ", "Fail:", "Fail ", "NotImplemented", "NotFound", "Invalid", "panicked",
 )  # fmt: skip
 _ERROR = re.compile(
     r"""
@@ -19,7 +19,7 @@ _ERROR = re.compile(
     | \[\ *(?:ERROR|CRITICAL|FATAL|error|fatal)\ *\] | ^\ *(?:ERROR|CRITICAL|FATAL)\ *\]   # loggers of other programs
     | Error\ Code:?\ ?\d+: | ^CMake\ Error | ^FAIL\ : | \bld:\ cannot\ find | \bUNAVAILABLE: | ^\ *what\(\): | \berror\ {0,3}:\ Instruction
     | ^Error\b | (?i:\bcuda\ error\b) | [Uu]nhandled\ exception | panicked\ at | <class\ '[\w.]{1,200}'>:\ | \[ErrorCode:
-    | \[(?:TensorRT|TRT)\]\ (?:INTERNAL_)?ERROR:
+    | \[(?:TensorRT|TRT)\]\ (?:INTERNAL_)?ERROR: | ^E\ (?!\ )\S{1,40}:?\ \S      # RKNN
     | \[[EF]:onnxruntime
     | ^(?:[\w.]{1,200}:)?(?:(?:INTERNAL_)?ERROR|FATAL|CRITICAL|Error|error)\b(?![.(=])
     | \ -\ (?:ERROR|CRITICAL)\ -\ | \|\ (?:ERROR|CRITICAL)\ +\|
@@ -58,7 +58,8 @@ CASCADE = re.compile(
     | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
     | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
     | [Ff]ailed\ to\ (?:maintain\ requested\ inference\ load|retrieve\ results\ from\ inference\ request) | ^create\ engine\ failed
-    | [Ee]xport\ failure | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
+    | [Ee]xport\ failure(?!.{1,20}s:\ \S)
+    | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,
 )

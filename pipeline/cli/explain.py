@@ -40,7 +40,8 @@ def run_explain(log: str, *, model: Path | None, for_: str, fix: Path | None, as
         show_explanation(console, explanation, name)
         if explanation.consultation is not None:
             show_consultation(console, explanation.consultation)
-    return 0 if explanation.cause else 1
+    told = explanation.cause or (explanation.headline and explanation.headline.reading)
+    return 0 if told else 1
 
 
 def show_explanation(console: Console, explanation: Explanation, name: str) -> None:
@@ -48,12 +49,14 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
     tools = ", ".join(explanation.tools) or "no tool that is known"
     console.print(Text(f"{name}: {explanation.lines:,} lines, {tools}", style="dim"))
     if explanation.cause is not None:
-        _heading(console, "symptom" if explanation.cause.generic else "cause", "bold red")
+        symptom = explanation.cause.generic and explanation.cause.reading is None
+        _heading(console, "symptom" if symptom else "cause", "bold red")
         _show(console, explanation.cause)
-        if explanation.cause.generic and "reason" not in explanation.cause.details:
+        if symptom and "reason" not in explanation.cause.details:
             _indented(console, Text("This names a symptom. No line that is known names its cause.", style="yellow"))
     elif explanation.headline is not None:
-        _heading(console, "unknown: no diagnosis knows this error", "bold red")
+        read = explanation.headline.reading is not None
+        _heading(console, "cause" if read else "unknown: no diagnosis knows this error", "bold red")
         _show_headline(console, explanation.headline)
     elif explanation.unknown:
         _heading(console, "unknown: no diagnosis knows these lines, which look decisive", "bold red")
@@ -134,12 +137,15 @@ def show_consultation(console: Console, consultation: Consultation) -> None:
 def _show(console: Console, hit: Hit) -> None:
     _quote(console, hit.line)
     console.print()
+    if hit.reading is not None:
+        _indented(console, Text(_sentence(hit.reading.cause)))
     _indented(console, Text(_sentence(hit.cause)))
     for label, value in (
         ("operator", hit.op),
         ("node", hit.node),
         *((name, value) for name, value in hit.details.items()),
         *(("meaning", meaning) for meaning in hit.meanings),
+        ("remedy", _sentence(hit.reading.remedy) if hit.reading else ""),
         ("remedy", _sentence(hit.remedy)),
         ("repair", f"enginesmith doctor --fix ({hit.repair})" if hit.repair else ""),
         *(("see", link) for link in hit.links),
@@ -152,6 +158,9 @@ def _show(console: Console, hit: Hit) -> None:
 def _show_headline(console: Console, headline: Headline) -> None:
     _quote(console, headline.line)
     console.print()
+    reading = headline.reading
+    if reading is not None:
+        _indented(console, Text(_sentence(reading.cause)))
     for label, value in (
         ("tool", headline.tool),
         ("step", headline.step),
@@ -160,6 +169,7 @@ def _show_headline(console: Console, headline: Headline) -> None:
         ("node", headline.node),
         ("says", headline.message if headline.message != headline.line.text.strip() else ""),
         *(("meaning", meaning) for meaning in headline.meanings),
+        ("remedy", _sentence(reading.remedy) if reading else ""),
         ("look next at", headline.look),
     ):
         if value:

@@ -40,7 +40,7 @@ from enginesmith.compat.diagnoses.values import meanings, older
             "[TensorRT-LLM][ERROR] Assertion failed: odd (x.cpp:4)",
             "TensorRT-LLM",
             "",
-            "Assertion failed: odd (x.cpp:4)",
+            "Assertion failed: odd",
         ),
     ],
 )

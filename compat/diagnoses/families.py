@@ -1,0 +1,88 @@
+"""What a sentence says that no diagnosis knows: families of messages that all tools share, explained by their variable parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+_PART = re.compile(r"\{(\w+)\}")
+_QUOTES = " \t'\"`"
+
+
+class Reading(BaseModel):
+    """A sentence, read. `details` are its variable parts."""
+
+    family: str
+    cause: str
+    remedy: str
+    details: dict[str, str]
+    symptom: bool = False
+    """Another error of the same log explains more."""
+
+
+class Family(BaseModel):
+    """A kind of message, whoever prints it. Its texts are filled with the groups of the expression that matched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
+    match: tuple[str, ...] = Field(min_length=1)
+    """Regular expressions; the first that is found counts. Those of a class of words are written with groups."""
+    cause: str
+    """`{name}` is a group; what stands in brackets is left out where one of its groups says nothing."""
+    remedy: str
+    example: str
+    symptom: bool = False
+    """It says that something is not there, or broke down, but not why."""
+
+    def read(self, message: str) -> Reading | None:
+        """Read the sentence, or None where it is of another family."""
+        for pattern in self.match:
+            if found := _compiled(pattern).search(message):
+                details = {name: value.strip(_QUOTES) for name, value in found.groupdict().items() if value}
+                details = {name: value for name, value in details.items() if value}
+                return Reading(
+                    family=self.id,
+                    cause=fill(self.cause, details),
+                    remedy=fill(self.remedy, details),
+                    details=details,
+                    symptom=self.symptom,
+                )
+        return None
+
+
+def fill(text: str, details: Mapping[str, str]) -> str:
+    """A text with its parts in their places; brackets around a part that isn't known go with it."""
+
+    def optional(found: re.Match[str]) -> str:
+        return found[1] if all(name in details for name in _PART.findall(found[1])) else ""
+
+    return _PART.sub(lambda found: details.get(found[1], "it"), _OPTIONAL.sub(optional, text))
+
+
+def read_family(*messages: str) -> Reading | None:
+    """Read the first of the messages that a family knows; of several families the first counts."""
+    for message in messages:
+        for family in families():
+            if reading := family.read(message):
+                return reading
+    return None
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """In the order in which they are tried."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = yaml.load(files(__package__).joinpath("families.yaml").read_text(encoding="utf-8"), loader)
+    return tuple(TypeAdapter(list[Family]).validate_python(content["families"]))
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
