@@ -267,6 +267,13 @@ form("MatMulNBits with zero points", "MatMulNBits", [normal(3, 48)], [whole(10, 
 form("MatMulNBits in int8, with a bias", "MatMulNBits", [normal(3, 64)],
      [whole(10, 2, 16), normal(20, scale=0.1), None, None, normal(10)], K=64, N=10, bits=4, block_size=32, accuracy_level=4,
      atol=0.1)  # fmt: skip
+for name, directions, rows, columns in (("", 1, 1, 1), (" both ways, of a batch, by column", 2, 3, 32)):
+    form(f"DynamicQuantizeLSTM{name}", "DynamicQuantizeLSTM", [normal(5, rows, 6)],
+         [whole(directions, 6, 32, low=-127, high=127, dtype=np.int8), whole(directions, 8, 32, low=-127, high=127, dtype=np.int8),
+          normal(directions, 64), np.full((directions, columns) if columns > 1 else directions, 0.003, np.float32),
+          np.zeros((directions, columns) if columns > 1 else directions, np.int8)],
+         outputs=3, used=[0, 1], order=[0, 1, 2, 3, -1, -1, -1, -1, 4, 5, 4, 5], hidden_size=8,
+         direction=["forward", "bidirectional"][directions - 1], atol=0.02)  # fmt: skip
 
 ROWS = normal(6, 3)
 TREE = {

@@ -105,14 +105,23 @@ def quantization_axis(node: ir.Node, target: Target) -> str | None:
     if not sizes or not scales or None in sizes or None in scales:
         return None
     if len(scales) == 1:
-        axis = attribute(node, "axis", 1)
-        if scales[0] == 1 or not -len(sizes) <= axis < len(sizes) or sizes[axis] == scales[0]:
-            return None
-        fitting = [place for place, size in enumerate(sizes) if size == scales[0]]
-        more = f"; they fit axis {fitting[0]}: set axis={fitting[0]}" if len(fitting) == 1 else ""
-        return f"it has {scales[0]} scales for the {sizes[axis]} elements of axis {axis}{more}"
+        return unfit_scales(node) or None
     blocked = [axis for axis, (a, b) in enumerate(zip(sizes, scales, strict=False)) if a != b]
     return f"its scales {scales} are blocked along {len(blocked)} axes" if len(blocked) > 1 else None
+
+
+def unfit_scales(node: ir.Node) -> str:
+    """What is wrong with the scales of a QuantizeLinear or DequantizeLinear node, one for each element of an axis of another
+    size; empty where they fit, or a shape isn't known."""
+    sizes, scales = shape(argument(node, 0)), shape(argument(node, 1))
+    axis = attribute(node, "axis", 1)
+    if not sizes or scales is None or len(scales) != 1 or not -len(sizes) <= axis < len(sizes):
+        return ""
+    if None in (scales[0], sizes[axis]) or scales[0] in (1, sizes[axis]):
+        return ""
+    fitting = [place for place, size in enumerate(sizes) if size == scales[0]]
+    more = f"; they fit axis {fitting[0]}: set axis={fitting[0]}" if len(fitting) == 1 else ""
+    return f"it has {scales[0]} scales for the {sizes[axis]} elements of axis {axis}{more}"
 
 
 @rule(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -102,8 +104,38 @@ embed (int32[2, 3] ids, int32[2, 3] kinds, float[5, 4] words, float[6, 4] places
 )
 def embed_layer_normalization(node: ir.Node, build: Builder) -> Replacement:
     """Words, places and segments are looked up and added before the normalization; the lengths count the mask's ones."""
-    ids, words, table, scale, offset = (argument(node, place) for place in (0, 2, 3, 5, 6))
-    kinds, segments, mask, places = (argument(node, place) for place in (1, 4, 7, 8))
+    return _embedded(node, build, [argument(node, place) for place in range(2, 7)], argument(node, 8))
+
+
+@repair(
+    "quantized-embed-layer-normalization",
+    ops=MICROSOFT + "QEmbedLayerNormalization",
+    tolerance=1e-5,
+    example="""
+<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
+embed (int32[1, 2] ids) => (float[1, 2, 2] y, int32[1] lengths) <uint8[3, 2] words = {1, 2, 30, 4, 5, 60},
+  uint8[2, 2] places = {10, 2, 3, 40}, uint8[2] g = {100, 200}, uint8[2] b = {10, 20}, float s = {0.02}, uint8 z = {100}> {
+  y, lengths = com.microsoft.QEmbedLayerNormalization (ids, , words, places, , g, b, , s, s, , s, s, z, z, , z, z)
+}
+""",
+)
+def quantized_embed_layer_normalization(node: ir.Node, build: Builder) -> Replacement:
+    """Tables, scales and offsets are dequantized; the rest is EmbedLayerNormalization."""
+    tables = [argument(node, place) for place in range(2, 7)]
+    scales, zeros = ([argument(node, place) for place in range(start, start + 5)] for start in (8, 13))
+    for index, (table, scale, zero) in enumerate(zip(tables, scales, zeros, strict=True)):
+        if table is not None:
+            tables[index] = build.op("DequantizeLinear", table, scale, zero)
+            tables[index].dtype, tables[index].shape = dtype(scale), table.shape
+    return _embedded(node, build, tables, None)
+
+
+def _embedded(
+    node: ir.Node, build: Builder, tables: Sequence[ir.Value | None], places: ir.Value | None
+) -> list[ir.Value | None]:
+    """The outputs of a node from the embeddings of words, places and segments, and the scale and offset of the normalization."""
+    words, table, segments, scale, offset = tables
+    ids, kinds, mask = (argument(node, place) for place in (0, 1, 7))
     if ids is None or words is None or table is None or scale is None:
         raise NotApplicable("an input is missing")
     total = build.op("Gather", words, ids)

@@ -1,4 +1,4 @@
-"""Products of quantized factors into which ONNX Runtime's optimizer has put their scales, and weights of few bits."""
+"""Products of quantized factors into which ONNX Runtime's optimizer has put their scales."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from enginesmith.compat.repairs.fused_activations import MICROSOFT
 from enginesmith.compat.repairs.fused_attention import attended
 from enginesmith.compat.repairs.quantized import positive, saturated
 from enginesmith.compat.repairs.repair import repair
-from enginesmith.compat.values import Array, argument, attribute, constant, dtype, required, static_shape
+from enginesmith.compat.values import argument, attribute, constant, dtype, required, static_shape
 
 FLOAT = ir.DataType.FLOAT
 SUMS = 1e-5
 """Sums of floats in another order."""
-ROUNDED = 0.02
-"""What accuracy_level 4 of MatMulNBits costs, which rounds the other factor to int8 in blocks: the exact product is right."""
 
 
 def _product(
@@ -136,52 +134,3 @@ def quantized_attention(node: ir.Node, build: Builder) -> Replacement:
     product = _product(build, x, weights, (x_scale, w_scale), (argument(node, 6), argument(node, 7)))
     product = build.op("Add", product, bias)
     return attended(node, build, product, bias, [sizes[1] // 3] * 3, argument(node, 5), argument(node, 8))
-
-
-@repair(
-    "matmul-of-few-bits",
-    ops=MICROSOFT + "MatMulNBits",
-    tolerance=ROUNDED,
-    example="""
-<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
-product (float[2, 16] x) => (float[2, 1] y)
-  <uint8[1, 1, 8] w = {16, 50, 84, 118, 152, 186, 220, 254}, float[1] s = {0.5}> {
-  y = com.microsoft.MatMulNBits <K = 16, N = 1, bits = 4, block_size = 16> (x, w, s)
-}
-""",
-)
-def matmul_of_few_bits(node: ir.Node, build: Builder) -> Replacement:
-    """Weights in blocks of 2, 4 or 8 bits are dequantized, and multiplied in floats."""
-    x, packed, scales = node.inputs[0], constant(argument(node, 1)), constant(argument(node, 2))
-    zeros, order, bias = argument(node, 3), argument(node, 4), argument(node, 5)
-    if (
-        x is None
-        or packed is None
-        or scales is None
-        or order is not None
-        or (zeros is not None and constant(zeros) is None)
-    ):
-        raise NotApplicable("its weights are no constants, or are reordered")
-    columns, rows = int(attribute(node, "N")), int(attribute(node, "K"))
-    bits, block = int(attribute(node, "bits", 4)), int(attribute(node, "block_size"))
-    blocks = -(-rows // block)
-    weights = _unpacked(packed.reshape(columns, -1), bits)[:, : blocks * block].reshape(columns, blocks, block)
-    points = constant(zeros)
-    if points is None:
-        points = np.array(1 << (bits - 1))
-    elif points.dtype == np.uint8:
-        points = _unpacked(points.reshape(columns, -1), bits)[:, :blocks].reshape(columns, blocks, 1)
-    else:
-        points = points.reshape(columns, blocks, 1)
-    real = (weights - points.astype(np.float32)) * scales.astype(np.float32).reshape(columns, blocks, 1)
-    matrix = np.ascontiguousarray(real.reshape(columns, -1)[:, :rows].T).astype(scales.dtype)
-    product = build.op("MatMul", x, matrix)
-    return product if bias is None else build.op("Add", product, bias)
-
-
-def _unpacked(rows: Array, bits: int) -> Array:
-    """The numbers of so many bits in bytes, the lowest bits first, as float32."""
-    if bits not in (2, 4, 8):
-        raise NotApplicable(f"its weights have {bits} bits")
-    shifts = np.arange(0, 8, bits)
-    return ((rows[:, :, None] >> shifts) & ((1 << bits) - 1)).reshape(len(rows), -1).astype(np.float32)

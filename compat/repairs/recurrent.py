@@ -6,7 +6,7 @@ Source: the equations in ONNX's operator pages. Within a layer, `steps` is the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,16 @@ import numpy as np
 import onnx_ir as ir
 
 from enginesmith.compat.building import Builder, NotApplicable, Replacement
+from enginesmith.compat.repairs.fused_activations import MICROSOFT
 from enginesmith.compat.repairs.recurrent_cell import (
     GATES,
+    QUANTIZED_LSTM,
     Direction,
     State,
     Step,
     activations,
     gru_step,
+    kind_of,
     lstm_step,
     rnn_step,
 )
@@ -30,6 +33,8 @@ from enginesmith.compat.values import argument, attribute, constant, dtype, stat
 
 MAX_STEPS = 512
 """A longer sequence would make a graph that takes longer to compile than is worth it."""
+ROUNDED = 0.02
+"""Where ONNX Runtime quantizes the rows of a batch in other parts, or a number lies between two levels."""
 APPROXIMATE = 1e-4
 """ONNX Runtime's recurrent layers approximate their activations, to some 1e-6 absolute."""
 
@@ -90,6 +95,25 @@ def lstm(node: ir.Node, build: Builder) -> Replacement:
     return list(layer.run(lstm_step))[: len(node.outputs)]
 
 
+@repair(
+    "quantized-lstm-steps",
+    ops=MICROSOFT + QUANTIZED_LSTM,
+    backends=EVERY,
+    tolerance=ROUNDED,
+    example="""
+<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
+lstm (float[2, 1, 2] x) => (float[2, 1, 1, 1] y) <int8[1, 2, 4] w = {20, -40, 60, 80, -100, 120, 10, 30},
+  int8[1, 1, 4] r = {50, -60, 70, 80}, float[1] s = {0.01}, int8[1] z = {0}> {
+  y = com.microsoft.DynamicQuantizeLSTM <hidden_size = 1> (x, w, r, , , , , , s, z, s, z)
+}
+""",
+)
+def quantized_lstm(node: ir.Node, build: Builder) -> Replacement:
+    """An LSTM of 8-bit weights is written out; inputs and states are quantized before each product, as ONNX Runtime does it."""
+    layer = _Layer.of(node, build)
+    return list(layer.run(lstm_step))[: len(node.outputs)]
+
+
 @dataclass(frozen=True)
 class _Layer:
     """A recurrent node with its sizes; `x` is steps x batch x inputs whatever the node's layout."""
@@ -119,7 +143,8 @@ class _Layer:
             raise NotApplicable(f"{steps} steps are too many to write out (limit {MAX_STEPS})")
         if batchwise:
             x = build.op("Transpose", x, perm=[1, 0, 2])
-        return cls(node, build, x, steps, batch, weights[2], weights[0], kind.numpy())
+        hidden = weights[1] if node.op_type == QUANTIZED_LSTM else weights[2]
+        return cls(node, build, x, steps, batch, hidden, weights[0], kind.numpy())
 
     def run(self, step: Step) -> tuple[ir.Value | None, ir.Value, ir.Value | None]:
         """Y, Y_h and Y_c (None but for an LSTM)."""
@@ -152,9 +177,8 @@ class _Layer:
     ) -> tuple[list[ir.Value], State]:
         """The steps' outputs in the order of time, and the last state."""
         build, node = self.build, self.node
-        gates = GATES[node.op_type]
-        weight = build.op("Transpose", self._of(argument(node, 1), index), perm=[1, 0])
-        product = build.op("MatMul", self.x, weight)
+        gates = GATES[kind_of(node)]
+        product = self._times(1, index, self._matrix(1, index))(self.x)
         own = self._constants(index, gates)
         bias = argument(node, 3)
         if bias is not None:
@@ -162,7 +186,7 @@ class _Layer:
             product = build.op("Add", product, build.op("Slice", both, np.array([0]), np.array([gates * self.hidden])))
             if own.recurrent_bias is not None and node.op_type != "GRU":
                 product = build.op("Add", product, own.recurrent_bias)
-        state: State = (self._first(5, index), self._first(6, index) if node.op_type == "LSTM" else None)
+        state: State = (self._first(5, index), self._first(6, index) if kind_of(node) == "LSTM" else None)
         outputs: dict[int, ir.Value] = {}
         for time in reversed(range(self.steps)) if reverse else range(self.steps):
             new = step(own, build.op("Gather", product, np.array(time), axis=0), state)
@@ -181,16 +205,17 @@ class _Layer:
     def _constants(self, index: int, gates: int) -> Direction:
         build, node = self.build, self.node
         bias, peepholes = argument(node, 3), argument(node, 7)
-        recurrent_bias, split = None, []
+        recurrent, recurrent_bias, split = self._matrix(2, index), None, []
         if bias is not None:
             own = self._of(bias, index)
             bounds = np.array([gates * self.hidden]), np.array([2 * gates * self.hidden])
             recurrent_bias = build.op("Slice", own, *bounds)
-        if peepholes is not None and node.op_type == "LSTM":
+        if peepholes is not None and kind_of(node) == "LSTM":
             split = list(build.ops("Split", self._of(peepholes, index), outputs=3, axis=0, num_outputs=3))
         return Direction(
             build,
-            build.op("Transpose", self._of(argument(node, 2), index), perm=[1, 0]),
+            recurrent,
+            self._times(2, index, recurrent),
             recurrent_bias,
             split,
             activations(node, build, self.directions, index, self.kind),
@@ -199,6 +224,35 @@ class _Layer:
             bool(attribute(node, "input_forget", 0)),
             bool(attribute(node, "linear_before_reset", 0)),
         )
+
+    def _matrix(self, place: int, index: int) -> ir.Value:
+        """A direction's weights, those of the input in `place` 1 and of the state in 2: inputs (or hidden) x gates*hidden."""
+        if self.node.op_type == QUANTIZED_LSTM:
+            return self._held(place, index)
+        return self.build.op("Transpose", self._of(argument(self.node, place), index), perm=[1, 0])
+
+    def _times(self, place: int, index: int, matrix: ir.Value) -> Callable[[ir.Value], ir.Value]:
+        """Multiplies by `matrix`, a direction's weights; by those that are quantized with the scales and zero points beside them."""
+        build = self.build
+        if self.node.op_type != QUANTIZED_LSTM:
+            return lambda x: build.op("MatMul", x, matrix)
+        scale, zero = (self._held(at, index) for at in (6 + 2 * place, 7 + 2 * place))
+
+        def product(x: ir.Value) -> ir.Value:
+            made = build.op("DynamicQuantizeMatMul", x, matrix, scale, zero, domain=MICROSOFT.rstrip(":"))
+            made.dtype = ir.DataType.FLOAT  # which inference doesn't know of such an operator
+            rows = [self.steps, self.batch] if place == 1 else [self.batch]
+            made.shape = ir.Shape([*rows, GATES[kind_of(self.node)] * self.hidden])
+            return made
+
+        return product
+
+    def _held(self, place: int, index: int) -> ir.Value:
+        """What a constant holds for a direction, of one axis or more."""
+        content = constant(argument(self.node, place))
+        if content is None:
+            raise NotApplicable("its quantized weights are no constants")
+        return self.build.constant(np.atleast_1d(content[index]))
 
     def _of(self, value: ir.Value | None, index: int) -> ir.Value:
         """What a tensor with one leading row per direction holds for one of them."""

@@ -15,6 +15,7 @@ from enginesmith.compat.values import attribute
 DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 """Activations of one direction, in the order f, g, h of the operator's equations."""
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+QUANTIZED_LSTM = "DynamicQuantizeLSTM"
 PARAMETERS: dict[str, tuple[float | None, float | None]] = {
     "affine": (None, None),
     "leakyrelu": (0.01, None),
@@ -32,10 +33,12 @@ Activation = Callable[[ir.Value], ir.Value]
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction's constants. `recurrent` is hidden x gates*hidden; biases are gates*hidden, None where there are none."""
+    """One direction's constants. `recurrent` is hidden x gates*hidden, `times` multiplies a state by it; biases are gates*hidden,
+    None where there are none."""
 
     build: Builder
     recurrent: ir.Value
+    times: Callable[[ir.Value], ir.Value]
     recurrent_bias: ir.Value | None
     peepholes: list[ir.Value]
     activations: list[Activation]
@@ -68,7 +71,7 @@ Step = Callable[[Direction, ir.Value, State], State]
 
 
 def rnn_step(own: Direction, product: ir.Value, state: State) -> State:
-    return own.activate(0, own.add(product, own.build.op("MatMul", state[0], own.recurrent))), None
+    return own.activate(0, own.add(product, own.times(state[0]))), None
 
 
 def gru_step(own: Direction, product: ir.Value, state: State) -> State:
@@ -89,7 +92,7 @@ def gru_step(own: Direction, product: ir.Value, state: State) -> State:
 def lstm_step(own: Direction, product: ir.Value, state: State) -> State:
     op, (hidden, cell) = own.build.op, state
     assert cell is not None
-    i, o, f, c = own.split(own.add(product, op("MatMul", hidden, own.recurrent)), 4)
+    i, o, f, c = own.split(own.add(product, own.times(hidden)), 4)
     if own.peepholes:
         i = own.add(i, op("Mul", own.peepholes[0], cell))
         f = own.add(f, op("Mul", own.peepholes[2], cell))
@@ -101,9 +104,14 @@ def lstm_step(own: Direction, product: ir.Value, state: State) -> State:
     return op("Mul", own.activate(0, o), own.activations[2](cell)), cell
 
 
+def kind_of(node: ir.Node) -> str:
+    """The layer that a node is, whatever its weights are kept in."""
+    return "LSTM" if node.op_type == QUANTIZED_LSTM else node.op_type
+
+
 def activations(node: ir.Node, build: Builder, directions: int, index: int, kind: Any) -> list[Activation]:
     """The activations of one direction. Parameters are given one after the other, to those that take any."""
-    defaults = DEFAULTS[node.op_type]
+    defaults = DEFAULTS[kind_of(node)]
     names = attribute(node, "activations") or defaults * directions
     alphas = iter(attribute(node, "activation_alpha") or ())
     betas = iter(attribute(node, "activation_beta") or ())

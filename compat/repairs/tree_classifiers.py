@@ -34,7 +34,8 @@ def tree_ensemble_classifier(node: ir.Node, build: Builder) -> Replacement:
     classes, how = labels(node), attribute(node, "post_transform", "NONE")
     count, ids = len(classes), set(attribute(node, "class_ids", []))
     weights, base = np.array(numbers(node, "class_weights")), np.array(numbers(node, "base_values"), np.float32)
-    forest, _, voted = forest_of(node, "class", count)
+    forest, everywhere = forest_of(node, "class", count)
+    voted = set().union(*everywhere)
     scores = emit(forest, node, build, count, 1)
     positive = bool((weights >= 0).all())
     if count > 2:

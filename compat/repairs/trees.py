@@ -8,7 +8,7 @@ path go its way, which a product of decisions (+1, -1) with the paths counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from enginesmith.compat.values import Array, attribute, dtype, rank
 MAX_CELLS = 1 << 22
 """Decisions times leaves: a larger ensemble would be a matrix of more than 16 MB."""
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
+AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 COMPARISONS = {
     "BRANCH_LEQ": "LessOrEqual",
     "BRANCH_LT": "Less",
@@ -37,7 +38,8 @@ COMPARISONS = {
 class Forest:
     """Decisions (`features`, `modes`, `splits`, the `members` of a set, and where NaN counts as true) and leaves.
 
-    `paths` holds for each leaf the decisions on its way with +1 or -1, `weights` what it adds to each target.
+    `paths` holds for each leaf the decisions on its way with +1 or -1, `weights` what it adds to each target, `trees` the number
+    of its tree.
     """
 
     features: list[int] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Forest:
     missing: list[bool] = field(default_factory=list)
     paths: list[dict[int, int]] = field(default_factory=list)
     weights: list[Array] = field(default_factory=list)
+    trees: list[int] = field(default_factory=list)
 
     def decision(self, feature: int, mode: str, split: float, members: list[float], missing: bool) -> int:
         self.features.append(feature)
@@ -75,11 +78,11 @@ predict (float[4, 2] x) => (float[4, 1] y) {
 def tree_ensemble_regressor(node: ir.Node, build: Builder) -> Replacement:
     """Every decision of every tree is taken at once; a matrix product finds the leaves and adds up their weights."""
     targets = int(attribute(node, "n_targets", 1))
-    forest, trees, _ = forest_of(node, "target", targets)
-    mean = attribute(node, "aggregate_function", "SUM")
-    if mean not in ("SUM", "AVERAGE"):
-        raise NotApplicable(f"it takes the {mean.lower()} over trees")
-    result, base = emit(forest, node, build, targets, trees if mean == "AVERAGE" else 1), numbers(node, "base_values")
+    forest, voted = forest_of(node, "target", targets)
+    how = attribute(node, "aggregate_function", "SUM")
+    if how in ("MIN", "MAX") and any(len(each) < targets for each in voted):
+        raise NotApplicable(f"it takes the {how.lower()} over trees, not all of which have every target")
+    result, base = aggregated(forest, node, build, targets, how), numbers(node, "base_values")
     if len(base):
         result = build.op("Add", result, np.array(base, np.float32))
     how = attribute(node, "post_transform", "NONE")
@@ -87,9 +90,9 @@ def tree_ensemble_regressor(node: ir.Node, build: Builder) -> Replacement:
     return result if targets == 1 and how != "PROBIT" else transformed(build, result, how)
 
 
-def forest_of(node: ir.Node, kind: str, targets: int) -> tuple[Forest, int, set[int]]:
-    """The forest of a node whose leaves' weights are given as `kind` (target or class), how many trees it has, and those of
-    its targets to which every leaf of some tree adds."""
+def forest_of(node: ir.Node, kind: str, targets: int) -> tuple[Forest, list[set[int]]]:
+    """The forest of a node whose leaves' weights are given as `kind` (target or class), and for each tree those of its targets
+    to which every leaf adds."""
     keys = list(zip(attribute(node, "nodes_treeids", []), attribute(node, "nodes_nodeids", []), strict=True))
     index = {key: place for place, key in enumerate(keys)}
     weights = {key: np.zeros(targets) for key in keys}
@@ -113,15 +116,17 @@ def forest_of(node: ir.Node, kind: str, targets: int) -> tuple[Forest, int, set[
         if modes[place] == "LEAF":
             forest.paths.append(path)
             forest.weights.append(weights[key])
+            forest.trees.append(roots[key[0]])
             everywhere[key[0]] = everywhere.get(key[0], given[key]) & given[key]
             return
         split = forest.decision(features[place], modes[place], splits[place], [], bool(missing[place]))
         for truth, following in enumerate(children):
             yield (key[0], following[place]), {**path, split: 1 if truth else -1}
 
-    roots = list({key[0]: key for key in reversed(keys)}.values())
-    _walk(visit, roots)
-    return forest, len(roots), set().union(*everywhere.values())
+    firsts = list({key[0]: key for key in reversed(keys)}.values())
+    roots = {key[0]: number for number, key in enumerate(firsts)}
+    _walk(visit, firsts)
+    return forest, list(everywhere.values())
 
 
 @repair(
@@ -140,9 +145,11 @@ predict (float[4, 2] x) => (float[4, 2] y) {
 )
 def tree_ensemble(node: ir.Node, build: Builder) -> Replacement:
     """As for the older regressor: all decisions at once, then a matrix product. Set membership is a comparison each."""
-    if attribute(node, "post_transform", 0) != 0 or attribute(node, "aggregate_function", 1) not in (0, 1):
-        raise NotApplicable("it transforms its scores, or takes the least or greatest of the trees")
-    targets = int(attribute(node, "n_targets", 1))
+    if attribute(node, "post_transform", 0) != 0:
+        raise NotApplicable("it transforms its scores")
+    targets, how = int(attribute(node, "n_targets", 1)), AGGREGATES[int(attribute(node, "aggregate_function", 1))]
+    if targets > 1 and how in ("MIN", "MAX"):
+        raise NotApplicable(f"it takes the {how.lower()} over trees, whose leaves have one target of several each")
     features, splits = attribute(node, "nodes_featureids", []), numbers(node, "nodes_splits")
     modes = [MODES[int(mode)] for mode in numbers(node, "nodes_modes")]
     children = (attribute(node, "nodes_falsenodeids", []), attribute(node, "nodes_truenodeids", []))
@@ -153,19 +160,21 @@ def tree_ensemble(node: ir.Node, build: Builder) -> Replacement:
     members = [next(sets) if mode == "BRANCH_MEMBER" else [] for mode in modes]
     forest = Forest()
 
-    def visit(key: tuple[int, bool], path: dict[int, int]) -> Iterator[tuple[tuple[int, bool], dict[int, int]]]:
-        place, leaf = key
+    def visit(
+        key: tuple[int, int, bool], path: dict[int, int]
+    ) -> Iterator[tuple[tuple[int, int, bool], dict[int, int]]]:
+        tree, place, leaf = key
         if leaf:
             forest.paths.append(path)
             forest.weights.append(np.eye(targets)[target_ids[place]] * leaf_weights[place])
+            forest.trees.append(tree)
             return
         split = forest.decision(features[place], modes[place], splits[place], members[place], bool(missing[place]))
         for truth in (0, 1):
-            yield (children[truth][place], bool(leaves[truth][place])), {**path, split: 1 if truth else -1}
+            yield (tree, children[truth][place], bool(leaves[truth][place])), {**path, split: 1 if truth else -1}
 
-    roots = attribute(node, "tree_roots", [])
-    _walk(visit, [(root, False) for root in roots])
-    return emit(forest, node, build, targets, len(roots) if attribute(node, "aggregate_function", 1) == 0 else 1)
+    _walk(visit, [(tree, root, False) for tree, root in enumerate(attribute(node, "tree_roots", []))])
+    return aggregated(forest, node, build, targets, how)
 
 
 def _walk(visit: Any, roots: list[Any]) -> None:
@@ -197,6 +206,20 @@ def _sets(values: list[float]) -> Iterator[list[float]]:
             current = []
         else:
             current.append(value)
+
+
+def aggregated(forest: Forest, node: ir.Node, build: Builder, targets: int, how: str) -> ir.Value:
+    """What the trees say of each row of the input, rows x targets: their SUM, AVERAGE, MIN or MAX."""
+    trees = len(set(forest.trees))
+    if how in ("SUM", "AVERAGE"):
+        return emit(forest, node, build, targets, trees if how == "AVERAGE" else 1)
+    apart = [np.zeros((trees, targets)) for _ in forest.paths]
+    for own, tree, weights in zip(apart, forest.trees, forest.weights, strict=True):
+        own[tree] = weights
+    each = emit(replace(forest, weights=apart), node, build, trees * targets, 1)
+    return build.op(
+        "ReduceMin" if how == "MIN" else "ReduceMax", build.op("Reshape", each, [-1, trees, targets]), [1], keepdims=0
+    )
 
 
 def emit(forest: Forest, node: ir.Node, build: Builder, targets: int, divisor: int) -> ir.Value:

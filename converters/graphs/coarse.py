@@ -15,9 +15,11 @@ from enginesmith.compat.walk import proto_nodes
 PRODUCTS = {
     "MatMulInteger": (0, 1, 2, 3), "ConvInteger": (0, 1, 2, 3), "QLinearMatMul": (0, 3, 2, 5), "QLinearConv": (0, 3, 2, 5),
     "QGemm": (0, 3, 2, 5), "MatMulIntegerToFloat": (0, 1, 4, 5), "QAttention": (0, 1, 6, 7),
-    "DynamicQuantizeMatMul": (-1, 1, -1, 3),
+    "DynamicQuantizeMatMul": (-1, 1, -1, 3), "DynamicQuantizeLSTM": (-1, 1, -1, 9),
 }  # fmt: skip
 """The places of the data (-1: it is quantized within), the weights, and their zero points."""
+STATES = {"DynamicQuantizeLSTM": (-1, 2, -1, 11)}
+"""The same of what multiplies the state."""
 
 WRITTEN_OUT = ("Sigmoid", "GlobalAveragePool")
 """What `faithful` has other operators for."""

@@ -25,7 +25,7 @@ from enginesmith.compat.graphs import infer
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
 from enginesmith.compat.values import DEFAULT_DOMAINS, argument, constant, dtype, shape
-from enginesmith.converters.graphs.coarse import PRODUCTS, WRITTEN_OUT
+from enginesmith.converters.graphs.coarse import PRODUCTS, STATES, WRITTEN_OUT
 
 FEW = 64
 """Numbers whose mean is right: of 49 equal ones it is 7e-7 off."""
@@ -77,11 +77,19 @@ def unsaturated(model: ir.Model) -> int:
     if not signed:
         return 0
     infer(model)
-    return sum(map(_raise, signed))
+    return sum(map(_raised, signed))
 
 
-def _raise(node: ir.Node) -> int:
-    data, place, data_zero, zero_place = PRODUCTS[node.op_type]
+def _raised(node: ir.Node) -> int:
+    """1 where the node's weights were changed: all of them, which are of one type, or none."""
+    places = [table[node.op_type] for table in (PRODUCTS, STATES) if node.op_type in table]
+    if any(constant(argument(node, weight)) is None for _, weight, _, _ in places):
+        return 0
+    return max(_raise(node, each) for each in places)
+
+
+def _raise(node: ir.Node, places: tuple[int, int, int, int]) -> int:
+    data, place, data_zero, zero_place = places
     kinds = {dtype(argument(node, index)) for index in (data, data_zero) if index >= 0}
     weight, zero = constant(node.inputs[place]), constant(argument(node, zero_place))
     if weight is None or (zero is None and argument(node, zero_place) is not None):

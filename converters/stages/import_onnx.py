@@ -39,6 +39,7 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.refused_nodes import wrong
 from enginesmith.converters.graphs.rounding import moved
 from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
@@ -214,7 +215,16 @@ def _runner(model: Path, name: str) -> tuple[Callable[[Feed], dict[str, Array]],
     if strange:
         raise UserError(f"{name} returns {', '.join(strange)} as a sequence or a map; an engine returns tensors only")
     outputs = [output.name for output in session.get_outputs()]
-    return lambda feed: dict(zip(outputs, session.run(None, dict(feed)), strict=True)), widened
+
+    def run(feed: Feed) -> dict[str, Array]:
+        try:
+            return dict(zip(outputs, session.run(None, dict(feed)), strict=True))
+        except Exception as error:
+            if reason := wrong(model, error):
+                raise UserError(f"{name}: {reason}") from error
+            raise
+
+    return run, widened
 
 
 def _nudged(run: Callable[[Feed], dict[str, Array]], sample: Sample, feed: Feed) -> dict[str, Array]:

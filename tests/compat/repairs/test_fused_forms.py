@@ -13,7 +13,7 @@ from enginesmith.converters.graphs.proof import difference, runner
 from enginesmith.converters.graphs.repair import repair_file
 
 sys.path.append(str(Path(__file__).parents[3]))
-from benchmarks.fused_forms_cases import CASES
+from benchmarks.fused_forms_further import CASES
 
 LEVELS = 2.02 / 127
 """Two sums in another order may each move a result across a tie."""

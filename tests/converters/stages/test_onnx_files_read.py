@@ -176,3 +176,30 @@ def test_a_function_of_the_models_own(tmp_path: Path) -> None:
     content.functions.append(helper.make_function("local", "Double", ["a"], ["b"], body, [helper.make_opsetid("", 17)]))
     facts = import_onnx(tmp_path / "out", save(content, tmp_path / "in"))
     assert facts.ops == {"local.Double": 1, "Add": 1}
+
+
+def test_scales_that_fit_another_axis_are_told_with_the_axis(tmp_path: Path) -> None:
+    nodes = [node("DequantizeLinear", ["w", "s"], ["d"], name="weights"), node("Conv", ["x", "d"], ["y"])]
+    held = [
+        numpy_helper.from_array(np.ones((5, 3, 1, 1), np.int8), "w"),
+        numpy_helper.from_array(np.ones(5, np.float32), "s"),
+    ]
+    path = save(
+        model(nodes, [tensor("x", FLOAT, [1, 3, 4, 4])], [tensor("y", FLOAT, [1, 5, 4, 4])], held), tmp_path / "in"
+    )
+    with pytest.raises(
+        UserError, match=r"node weights .*: it has 5 scales for the 3 elements of axis 1; they fit axis 0: set axis=0"
+    ):
+        import_onnx(tmp_path / "out", path)
+
+
+def test_a_node_that_fails_on_constants_alone_is_no_matter_of_shapes(tmp_path: Path) -> None:
+    nodes = [node("Reshape", ["c", "to"], ["r"], name="again"), node("Add", ["x", "r"], ["y"])]
+    held = [
+        numpy_helper.from_array(np.ones(6, np.float32), "c"),
+        numpy_helper.from_array(np.array([4, 2]), "to"),
+    ]
+    path = save(model(nodes, [tensor("x", FLOAT, [4, 2])], [tensor("y", FLOAT, [4, 2])], held), tmp_path / "in")
+    with pytest.raises(UserError, match=r"node again .*reads constants alone") as caught:
+        import_onnx(tmp_path / "out", path)
+    assert "SHAPE" not in str(caught.value)
