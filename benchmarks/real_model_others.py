@@ -65,6 +65,30 @@ def gatv2_edge() -> Made:
 
 
 @case("torch-geometric")
+def set2set() -> Made:
+    from torch_geometric.nn import Set2Set
+
+    return Set2Set(8, 2).eval(), (torch.randn(6, 8), torch.tensor([0, 0, 0, 1, 1, 1])), {}
+
+
+@case("torch-geometric")
+def graph_norm() -> Made:
+    from torch_geometric.nn import GCN2Conv, GraphNorm
+
+    class N(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c = GCN2Conv(8, 0.1)
+            self.n = GraphNorm(8)
+
+        def forward(self, x, edge_index, batch):
+            return self.n(self.c(x, x, edge_index), batch)
+
+    e = torch.tensor([[0, 1, 2, 3, 4, 5, 0], [1, 2, 3, 4, 5, 0, 3]])
+    return N().eval(), (torch.randn(6, 8), e, torch.tensor([0, 0, 0, 1, 1, 1])), {}
+
+
+@case("torch-geometric")
 def pointnet() -> Made:
     from torch_geometric.nn import MLP, global_max_pool
 

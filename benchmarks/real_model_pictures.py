@@ -74,6 +74,11 @@ def yolo26() -> Made:
     return yolo("yolo26n.yaml")
 
 
+@case("ultralytics")
+def yolov3_tiny() -> Made:
+    return yolo("yolov3-tiny.yaml")
+
+
 @case("diffusers")
 def unet2d() -> Made:
     return small_unet(), (torch.randn(2, 3, 16, 16), torch.tensor(10)), {}
@@ -366,6 +371,13 @@ def swin_unetr() -> Made:
         (torch.randn(1, 1, 64, 64),),
         {},
     )
+
+
+@case("monai")
+def highresnet() -> Made:
+    from monai.networks.nets import HighResNet
+
+    return HighResNet(3, 1, 2).eval(), (torch.rand(1, 1, 16, 16, 16),), {}
 
 
 @case("monai")

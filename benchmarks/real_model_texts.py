@@ -261,6 +261,19 @@ def owlvit() -> Made:
     return m, (), {**masked(), "pixel_values": picture(32)}
 
 
+@case("transformers")
+def superpoint() -> Made:
+    m = hugging(
+        "SuperPointForKeypointDetection",
+        "SuperPointConfig",
+        encoder_hidden_sizes=[8, 8, 16, 16],
+        decoder_hidden_size=32,
+        keypoint_decoder_dim=65,
+        descriptor_decoder_dim=32,
+    )
+    return m, (), {"pixel_values": picture()}
+
+
 @case("sentence-transformers")
 def sentence() -> Made:
     from sentence_transformers.models import Normalize, Pooling
