@@ -32,8 +32,8 @@ class Alone(NamedTuple):
     reference: IterationResult
     exact: IterationResult
     whole: bool = True
-    """False: those of the reference itself on `moved` inputs. Rounding does as much, and more: what is allowed otherwise is so all the
-    same, and no jump is excused, since moved inputs break ties."""
+    """False: those of the reference itself on `moved` inputs, or with moved weights. Rounding does as much, and more: what is allowed
+    otherwise is so all the same, and no jump is excused, since moved inputs break ties."""
     shaken: IterationResult | None = None
     """Those of the graph in float64 where every operator's result is rounded at random: what the reference's own roundings, which
     may happen to be none, could have done."""
@@ -95,10 +95,11 @@ def judge(
     known = tolerance.floor if whole else None
     floor = (tolerance.scale, tolerance.relative) if known is None else (known, known)
     allowed = np.broadcast_to(np.maximum(apart.allowed(*floor), MARGIN * typical), expected.shape)
-    jumps = (moves > allowed) & whole
-    # A few elements are worse conditioned than most of their level: of a detector's boxes, say, one in twenty.
-    if whole:
-        allowed = np.maximum(allowed, MARGIN * np.maximum(moves, own))
+    far = moves > allowed
+    jumps = far & whole
+    # A few elements are worse conditioned than most of their level: of a detector's boxes, say, one in twenty. What moved inputs
+    # move far may be a tie that they broke.
+    allowed = np.where(far & (not whole), allowed, np.maximum(allowed, MARGIN * np.maximum(moves, own)))
     drowned = (MARGIN * typical > DROWNED * apart.scales) & (apart.scales > 0) & np.isfinite(apart.each)
     ratio = np.where(jumps | drowned, 0.0, excesses(apart.each, allowed))
     over = ratio > 1

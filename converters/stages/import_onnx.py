@@ -22,7 +22,6 @@ from enginesmith.converters.core.samples import (
     Array,
     Feed,
     Pixels,
-    Sample,
     SampleSet,
     save_results,
 )
@@ -39,8 +38,8 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.nudged import nudged
 from enginesmith.converters.graphs.refused_nodes import wrong
-from enginesmith.converters.graphs.rounding import moved
 from enginesmith.converters.graphs.trial import own_precision
 from enginesmith.converters.graphs.witness import second_witness
 
@@ -153,8 +152,9 @@ class OnnxImport(Stage[ImportOptions]):
         if any(told.exact):
             save_results(context.out, "onnx's reference evaluator in float64", told.exact, EXACT)
         else:
-            nudged = [_nudged(run, *each) for each in zip(exercised.samples.samples, exercised.feeds, strict=True)]
-            save_results(context.out, "ONNX Runtime, on moved inputs", nudged, MOVED)
+            pairs = zip(exercised.samples.samples, exercised.feeds, strict=True)
+            near = nudged(context.out / MODEL, run, pairs, context.scratch)
+            save_results(context.out, "ONNX Runtime, on moved inputs or weights", near, MOVED)
         if any(told.contrary):
             save_results(context.out, "onnx's reference evaluator", told.contrary, WITNESS)
         doubt = Doubt(verified="proves nothing", reason=told.disputes[0]) if told.doubted else None
@@ -225,12 +225,3 @@ def _runner(model: Path, name: str) -> tuple[Callable[[Feed], dict[str, Array]],
             raise
 
     return run, widened
-
-
-def _nudged(run: Callable[[Feed], dict[str, Array]], sample: Sample, feed: Feed) -> dict[str, Array]:
-    """The outputs on inputs that are moved by a rounding step. None of a probe, whose ties that would break."""
-    try:
-        return {} if sample.probe else run(moved(feed))
-    except Exception:  # noqa: BLE001 - an input that it doesn't take
-        traceback.print_exc()
-        return {}

@@ -147,6 +147,19 @@ def test_what_moved_inputs_do_is_allowed_beside_the_rest_and_excuses_no_jump():
     assert not judge(ids, other, FP32, (ids, flipped), whole=False).passed
 
 
+def test_an_element_that_moved_inputs_move_more_than_most_may_differ_more_but_no_broken_tie():
+    expected = F(np.linspace(0.1, 1, 500))
+    near, found = expected + F(5e-6), expected.copy()
+    near[7] += F(4e-5)
+    found[7] += F(2.2e-4)
+    assert judge(expected, found, FP32, (expected, near), whole=False).passed
+    found[8] += F(4e-4)
+    assert not judge(expected, found, FP32, (expected, near), whole=False).passed, "this one is as the rest"
+    near[7], found = expected[7] + F(0.5), expected.copy()
+    found[7] += F(0.1)
+    assert not judge(expected, found, FP32, (expected, near), whole=False).passed
+
+
 def test_what_shaken_roundings_do_is_allowed_and_more_is_not():
     expected = F(np.linspace(0.1, 1, 50))
     shaken = F(expected * (1 + 1e-4))
