@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, TypeProto, helper, numpy_helper, shape_inference
 
+from enginesmith.compat.evaluator import evaluator
 from enginesmith.compat.operators import RANDOM
 from enginesmith.compat.values import DEFAULT_DOMAINS
 from enginesmith.compat.walk import proto_subgraphs
@@ -226,8 +227,6 @@ class _Estimate:
 
     def compute(self, node: onnx.NodeProto, found: Types, data: Data) -> None:
         """Note the content of the outputs, where they are small and known."""
-        from onnx.reference import ReferenceEvaluator
-
         if node.domain not in DEFAULT_DOMAINS or node.op_type in RANDOM or proto_subgraphs(node):
             return
         if node.op_type == "Constant":
@@ -249,7 +248,7 @@ class _Estimate:
         )
         try:
             feed = {name: numpy_helper.to_array(data[name]) for name in names}
-            for name, array in zip(found, ReferenceEvaluator(model).run(None, feed), strict=True):
+            for name, array in zip(found, evaluator(model).run(None, feed), strict=True):
                 data[name] = numpy_helper.from_array(array, name)
         except Exception:  # noqa: BLE001 - a reference that can't compute it raises anything
             return

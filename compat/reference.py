@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 from onnx import helper
 
+from enginesmith.compat.evaluator import evaluator
 from enginesmith.compat.values import DEFAULT_DOMAINS, Array
 
 
@@ -17,8 +18,6 @@ def evaluate(node: ir.Node, arguments: Sequence[Array | None], opset: int = 0) -
 
     `opset` is needed where the node is in no graph that says it.
     """
-    from onnx.reference import ReferenceEvaluator
-
     proto = ir.to_proto(node)
     names = [name for name in dict.fromkeys(proto.input) if name]
     feed = {name: array for name, array in zip(proto.input, arguments, strict=True) if name and array is not None}
@@ -32,7 +31,7 @@ def evaluate(node: ir.Node, arguments: Sequence[Array | None], opset: int = 0) -
         helper.make_graph([proto], "one", inputs, outputs), opset_imports=[helper.make_opsetid("", version)]
     )
     try:
-        found = dict(zip(wanted, ReferenceEvaluator(model).run(None, feed), strict=True))
+        found = dict(zip(wanted, evaluator(model).run(None, feed), strict=True))
     except Exception:  # noqa: BLE001 - a reference that can't compute it raises anything; the node then stays
         return None
     return [found.get(name) for name in proto.output]

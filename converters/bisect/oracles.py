@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import onnx
 from numpy.typing import NDArray
 
+from enginesmith.compat.evaluator import evaluator
 from enginesmith.converters.bisect.conditions import Condition
 from enginesmith.converters.bisect.feeds import Feed, known_values, make_feed
 from enginesmith.converters.core.errors import UserError, first_line
@@ -200,6 +201,6 @@ def _run(side: str, path: Path, feed: Feed, target: str) -> list[NDArray[Any]]:
         return run_onnxruntime(path, feed)
     if side != "reference":
         return run_engine(side, path, feed, target)
-    from onnx.reference import ReferenceEvaluator
+    import onnx
 
-    return list(ReferenceEvaluator(str(path)).run(None, feed))
+    return list(evaluator(onnx.load(str(path))).run(None, feed))

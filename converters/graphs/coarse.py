@@ -21,7 +21,7 @@ PRODUCTS = {
 STATES = {"DynamicQuantizeLSTM": (-1, 2, -1, 11)}
 """The same of what multiplies the state."""
 
-WRITTEN_OUT = ("Sigmoid", "GlobalAveragePool")
+WRITTEN_OUT = ("Sigmoid", "GlobalAveragePool", "ReduceSum", "ReduceMean")
 """What `faithful` has other operators for."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enginesmith.compat.evaluator import evaluator
 from enginesmith.converters.core.samples import Array, SampleSet
 
 if TYPE_CHECKING:
@@ -38,20 +39,19 @@ def evaluate(model: str, samples: str, out: str) -> None:
     there are samples, and waits for the file `out/READY`.
     """
     import onnx
-    from onnx.reference import ReferenceEvaluator
 
     warnings.simplefilter("ignore")  # numpy's, of infinities and NaN that samples mean
     graph = onnx.load(model)
     double = in_double(graph)
-    plain, wide = ReferenceEvaluator(graph), ReferenceEvaluator(double)
+    plain, wide = evaluator(graph), evaluator(double)
     while not (Path(out) / READY).exists():
         time.sleep(POLL)
     feeds = SampleSet.load(Path(samples))[1]
     for index in sorted(range(len(feeds)), key=lambda index: sum(array.size for array in feeds[index].values())):
         feed = feeds[index]
-        for kind, evaluator, given in (("", plain, feed), (".exact", wide, widened(feed))):
+        for kind, runs, given in (("", plain, feed), (".exact", wide, widened(feed))):
             try:
-                _save(Path(out) / f"{index}{kind}.npz", evaluator.run(None, dict(given)))
+                _save(Path(out) / f"{index}{kind}.npz", runs.run(None, dict(given)))
             except Exception as error:  # noqa: BLE001 - an operator that it lacks, or an input that it refuses
                 print(f"sample {index}{kind}: {type(error).__name__}: {error}", file=sys.stderr)
                 if not kind:
@@ -158,7 +158,6 @@ def disagreeing_nodes(model: onnx.ModelProto, values: Mapping[str, Array]) -> It
     """
     import numpy as np
     from onnx import helper, numpy_helper
-    from onnx.reference import ReferenceEvaluator
 
     from enginesmith.converters.graphs.rounding import judge
     from enginesmith.converters.graphs.tolerances import TOLERANCES
@@ -177,7 +176,7 @@ def disagreeing_nodes(model: onnx.ModelProto, values: Mapping[str, Array]) -> It
             graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
         )
         try:
-            results = ReferenceEvaluator(alone).run(outputs, feed)
+            results = evaluator(alone).run(outputs, feed)
         except Exception as error:  # noqa: BLE001 - it says nothing of this one
             print(f"{node.op_type} {node.name}: {type(error).__name__}: {error}", file=sys.stderr)
             continue

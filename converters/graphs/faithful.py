@@ -3,19 +3,21 @@
 Products of uint8 and int8 saturate on CPUs without VNNI: sums of two products are kept in 16 bits. Those of two uint8 don't: a
 weight and its zero point are each raised by 128, which changes no result. A sigmoid is up to 1.6e-7 off wherever it is small, and
 0 below -18: multiplied by an input of the size of a byte, as SiLU and gates do, it is a difference that no rounding explains. A
-GlobalAveragePool adds one number after the other, and drifts on planes of one color.
+GlobalAveragePool adds one number after the other, and drifts on planes of one color; so do sums and means of many rows.
 
 Measured on AVX2 with onnxruntime 1.31: of 64 random terms MatMulInteger was 13194 off, QLinearConv 13 levels; the sigmoid of -17
-is 8.9e-8 and not 4.1e-8, and by exp all of it is right to 2e-7 relative; the mean of 112 x 112 equal numbers is 1.7e-4 off.
+is 8.9e-8 and not 4.1e-8, and by exp all of it is right to 2e-7 relative; the mean of 112 x 112 equal numbers is 1.7e-4 off. What a
+file classifier of a package returns, in which E[x^2] - E[x]^2 is over 512 rows, was 2.6e-3 off float64's, and is 4e-5.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -24,7 +26,7 @@ from enginesmith.compat.building import Builder, replace
 from enginesmith.compat.graphs import infer
 from enginesmith.compat.saving import save
 from enginesmith.compat.target import Target
-from enginesmith.compat.values import DEFAULT_DOMAINS, argument, constant, dtype, shape
+from enginesmith.compat.values import DEFAULT_DOMAINS, argument, attribute, constant, dtype, shape
 from enginesmith.converters.graphs.coarse import PRODUCTS, STATES, WRITTEN_OUT
 
 FEW = 64
@@ -37,7 +39,7 @@ def faithful(model: ir.Model) -> int:
 
 
 def precise(model: ir.Model) -> int:
-    """Sigmoids of float32 as 1 / (1 + e^-x), means of large planes in float64, in place; returns how many there were."""
+    """Sigmoids of float32 as 1 / (1 + e^-x), means of large planes and sums of many rows in float64; returns how many there were."""
     nodes = [node for node in model.graph.all_nodes() if node.op_type in WRITTEN_OUT and node.domain in DEFAULT_DOMAINS]
     if any(shape(node.inputs[0]) is None or dtype(node.inputs[0]) is None for node in nodes):
         infer(model)
@@ -56,17 +58,38 @@ def _sigmoid(build: Builder, x: ir.Value) -> ir.Value:
 
 
 def _mean(build: Builder, x: ir.Value) -> ir.Value | None:
-    dims = shape(x)
-    if dims is None or math.prod(size or FEW for size in dims[2:]) < FEW:
+    axes = [*range(2, len(shape(x) or ()))]
+    if not _are_many(x, axes):
         return None
-    axes = [*range(2, len(dims))]
-    wide = build.op("Cast", x, to=ir.DataType.DOUBLE)
     if build.opset < 18:  # axes are an attribute
-        return build.op("Cast", build.op("ReduceMean", wide, axes=axes, keepdims=1), to=ir.DataType.FLOAT)
-    return build.op("Cast", build.op("ReduceMean", wide, axes, keepdims=1), to=ir.DataType.FLOAT)
+        return _in_double(build, "ReduceMean", x, axes=axes, keepdims=1)
+    return _in_double(build, "ReduceMean", x, axes, keepdims=1)
 
 
-FORMS = dict(zip(WRITTEN_OUT, (_sigmoid, _mean), strict=True))
+def _sum(build: Builder, x: ir.Value) -> ir.Value | None:
+    """Rows are added one after the other; along the last axis sums are made of parts."""
+    node = build.node
+    given = attribute(node, "axes", None)
+    axes = constant(argument(node, 1)) if given is None else given
+    rank = len(shape(x) or ())
+    places = [] if axes is None else [int(axis) % rank for axis in np.ravel(axes)] if rank else []
+    if rank - 1 in places or not _are_many(x, places):
+        return None
+    kept = {"keepdims": attribute(node, "keepdims", 1), **({} if given is None else {"axes": places})}
+    return _in_double(build, node.op_type, x, *([places] if given is None else []), **kept)
+
+
+def _are_many(x: ir.Value, axes: Sequence[int]) -> bool:
+    dims = shape(x)
+    return bool(axes) and dims is not None and math.prod(dims[axis] or FEW for axis in axes) >= FEW
+
+
+def _in_double(build: Builder, op: str, x: ir.Value, *more: Any, **attributes: Any) -> ir.Value:
+    wide = build.op("Cast", x, to=ir.DataType.DOUBLE)
+    return build.op("Cast", build.op(op, wide, *more, **attributes), to=ir.DataType.FLOAT)
+
+
+FORMS = dict(zip(WRITTEN_OUT, (_sigmoid, _mean, _sum, _sum), strict=True))
 
 
 def unsaturated(model: ir.Model) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from enginesmith.converters.core.samples import Array, Feed, Sample
@@ -20,11 +20,10 @@ LARGEST = 1 << 30
 """Bytes of a model that is loaded a second time."""
 
 
-def nudged(model: Path, run: Run, pairs: Iterable[tuple[Sample, Feed]], scratch: Path) -> list[dict[str, Array]]:
-    """The outputs on moved inputs, by `run`; of a model whose inputs are all integers, with moved weights. None where they are unknown:
-    of a probe, whose ties moved inputs would break, and where the model doesn't take them."""
-    pairs = [*pairs]
-    inexact = any(array.dtype.kind == "f" for _, feed in pairs for array in feed.values())
+def nudged(model: Path, run: Run, pairs: Sequence[tuple[Sample, Feed] | None], scratch: Path) -> list[dict[str, Array]]:
+    """The outputs on moved inputs, by `run`; of a model whose inputs are all integers, with moved weights. None in place of None, of a
+    probe, whose ties moved inputs would break, and where the model doesn't take them."""
+    inexact = any(array.dtype.kind == "f" for pair in pairs if pair for array in pair[1].values())
     weighed = None if inexact else _with_moved_weights(model, scratch)
 
     def one(sample: Sample, feed: Feed) -> dict[str, Array]:
@@ -36,7 +35,7 @@ def nudged(model: Path, run: Run, pairs: Iterable[tuple[Sample, Feed]], scratch:
             traceback.print_exc()
             return {}
 
-    return [one(*pair) for pair in pairs]
+    return [one(*pair) if pair else {} for pair in pairs]
 
 
 def _with_moved_weights(model: Path, scratch: Path) -> Run | None:

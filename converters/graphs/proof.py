@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from enginesmith.compat import saving
+from enginesmith.compat.evaluator import evaluator
 from enginesmith.compat.findings import Proof
 from enginesmith.compat.graphs import weight_bytes
 from enginesmith.compat.interface import fed, fetched
@@ -212,12 +213,10 @@ def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
 
 
 def _reference(model: onnx.ModelProto) -> Run:
-    from onnx.reference import ReferenceEvaluator
-
     from enginesmith.converters.graphs.plugin_reference import OPERATORS
 
-    evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
-    return lambda feed: list(evaluator.run(told(model), feed))
+    runs = evaluator(model, OPERATORS)
+    return lambda feed: list(runs.run(told(model), feed))
 
 
 def session(model: onnx.ModelProto) -> Any:

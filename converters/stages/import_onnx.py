@@ -151,8 +151,9 @@ class OnnxImport(Stage[ImportOptions]):
         save_results(context.out, "ONNX Runtime, unoptimized", exercised.results)
         if any(told.exact):
             save_results(context.out, "onnx's reference evaluator in float64", told.exact, EXACT)
-        else:
-            pairs = zip(exercised.samples.samples, exercised.feeds, strict=True)
+        if not all(told.exact):
+            triples = zip(exercised.samples.samples, exercised.feeds, told.exact, strict=True)
+            pairs = [None if exact else (sample, feed) for sample, feed, exact in triples]
             near = nudged(context.out / MODEL, run, pairs, context.scratch)
             save_results(context.out, "ONNX Runtime, on moved inputs or weights", near, MOVED)
         if any(told.contrary):

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from enginesmith.converters.graphs import onnxruntime
 from enginesmith.converters.graphs.coarse import integer, quantizes, ranks
-from enginesmith.converters.graphs.faithful import unsaturated
+from enginesmith.converters.graphs.faithful import precise, unsaturated
 from enginesmith.converters.graphs.proof import session
 
 UINT8, INT32 = TensorProto.UINT8, TensorProto.INT32
@@ -86,3 +86,25 @@ def test_a_mean_of_equal_numbers_is_that_number(opset: int) -> None:
     x = np.full((1, 2, 112, 112), 0.7, np.float32)
     (found,) = session(onnx.parser.parse_model(PLANES % opset)).run(None, {"x": x})
     np.testing.assert_array_equal(found, x[:, :, :1, :1])
+
+
+ROWS = {
+    13: "y = ReduceSum <keepdims = 0> (x, axes) z = ReduceMean <axes = [-2]> (x) w = ReduceSum (x, last)",
+    18: "y = ReduceSum <keepdims = 0> (x, axes) z = ReduceMean (x, axes) w = ReduceSum (x, last)",
+}
+
+
+@pytest.mark.parametrize("opset", ROWS)
+def test_many_rows_are_added_exactly(opset: int) -> None:
+    """One after the other they are 1e-5 off."""
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : {opset}]>
+        main (float[1,n,8] x) => (float[1,8] y, float[1,1,8] z, float[1,n,1] w) <int64[1] axes = {{1}}, int64[1] last = {{-1}}>
+        {{ {ROWS[opset]} }}"""
+    )
+    assert precise(ir.from_proto(model)) == 2
+    x = np.full((1, 5000, 8), 0.7, np.float32)
+    y, z, w = session(model).run(None, {"x": x})
+    np.testing.assert_allclose(y, x.astype(np.float64).sum(1), rtol=1e-7)
+    np.testing.assert_array_equal(z, x[:, :1])
+    np.testing.assert_allclose(w, x.sum(2, keepdims=True), rtol=1e-6)

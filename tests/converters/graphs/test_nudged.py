@@ -40,9 +40,10 @@ def test_weights_are_moved_where_inputs_are_integers_for_probes_too(tmp_path: Pa
     run = module.onnxruntime.session(path, optimize=False)
     exact = run.run(None, feed)[0]
     pairs = [(Sample(name="a"), feed), (Sample(name="b", probe="far"), feed)]
-    first, second = nudged(path, lambda _: {}, pairs, tmp_path / "scratch")
+    first, none, second = nudged(path, lambda _: {}, [pairs[0], None, pairs[1]], tmp_path / "scratch")
     moves = np.abs(first["y"] - exact)
     assert np.array_equal(first["y"], second["y"])
+    assert none == {}
     assert moves.max() > 1e-4  # units of 10,000 in float32 are 1e-3
     assert not [*(tmp_path / "scratch").iterdir()]
 
