@@ -105,13 +105,13 @@ def reduce_runtime_axes(node: ir.Node, build: Builder) -> Replacement:
     results = [build.op(node.op_type, x, list(choice), keepdims=keepdims) for choice in choices]
     selected = results[-1]
     if len(results) > 1:
-        # rank of x elements: is the axis among those given? Negative axes count from the end.
-        end = len(sizes)
+        # Of each axis: is it among those given? Negative ones count from the end. One of size 1 may be, or another of them.
+        end, real = len(sizes), [axis for axis, size in enumerate(sizes) if size != 1]
         counted = build.op("Mod", build.op("Add", build.op("Cast", axes, to=ir.DataType.INT64), end), end)
-        given = build.op("Equal", build.op("Unsqueeze", counted, [1]), np.arange(end).reshape(1, end))
+        given = build.op("Equal", build.op("Unsqueeze", counted, [1]), np.array([real], np.int64))
         among = build.op("ReduceMax", build.op("Cast", given, to=ir.DataType.INT32), [0], keepdims=0)
         for choice, value in zip(choices[:-1], results[:-1], strict=True):
-            wanted = np.array([axis in choice for axis in range(end)], np.int32)
+            wanted = np.array([axis in choice for axis in real], np.int32)
             differs = build.op("ReduceMax", build.op("Abs", build.op("Sub", among, wanted)), [0], keepdims=0)
             selected = build.op("Where", build.op("Equal", differs, np.int32(0)), value, selected)
     return selected

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -44,10 +45,18 @@ def test_axes_of_a_run(op: str, shape: list[int], data: st.DataObject, keepdims:
     # The axes of this very run, counted from the end for half of them.
     given_axes = np.array([axis - len(shape) if axis % 2 else axis for axis in axes], np.int64)
     feed = {"x0": np.random.default_rng(0).random(shape).astype(np.float32), "x1": given_axes}
-    import onnx_ir as ir
-
     expected, made = runner(model)(dict(feed))[0], runner(ir.to_proto(after))(dict(feed))[0]
     np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [[0, 2], [0, 3], [-1, -4], [1, 2], [3, 1]])
+def test_an_axis_of_size_1_stands_for_another(axes: list[int]) -> None:
+    """Both are reduced to the same shape and the same elements: which one is given selects nothing."""
+    model = one_node("ReduceSum", [2, 2, 1, 1], [2], dtypes=[FLOAT, INT64], outputs=[(FLOAT, [2, 1])], keepdims=0)
+    after, _ = repaired("reduce-runtime-axes", model)
+    x = np.arange(4, dtype=np.float32).reshape(2, 2, 1, 1)
+    (found,) = runner(ir.to_proto(after))({"x0": x, "x1": np.array(axes, np.int64)})
+    np.testing.assert_array_equal(found, x.sum(tuple(axes)))
 
 
 def test_axes_that_leave_too_many_possibilities_are_left_alone() -> None:
