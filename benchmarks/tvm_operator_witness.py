@@ -9,20 +9,20 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from enginesmith.compat.evaluator import evaluator
+
 Arrays = list[NDArray[Any]]
 
 
 def witness(model: onnx.ModelProto, feed: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> Arrays:
     """What the model's outputs are, the first of `shape`. Raises what the reference evaluator does."""
-    from onnx.reference import ReferenceEvaluator
-
     nodes = model.graph.node
     own = OWN.get(nodes[0].op_type) if len(nodes) == 1 else None
     with np.errstate(all="ignore"):
         if own is not None:
             attributes = {given.name: onnx.helper.get_attribute_value(given) for given in nodes[0].attribute}
             return [own(feed[nodes[0].input[0]], attributes, shape)]
-        return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feed)]
+        return [np.asarray(array) for array in evaluator(model).run(None, feed)]
 
 
 def max_pool(x: NDArray[Any], attributes: dict[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -46,11 +46,6 @@ def max_pool(x: NDArray[Any], attributes: dict[str, Any], shape: tuple[int, ...]
     return result
 
 
-def global_max_pool(x: NDArray[Any], attributes: dict[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """NaN of NaN: so says the reference for planes; of other ranks it drops axes."""
-    return np.asarray(x.max(axis=tuple(range(2, x.ndim)), keepdims=True))
-
-
 def lrn(x: NDArray[Any], attributes: dict[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """ONNX Runtime's running sum never forgets an infinite number."""
     size = attributes["size"]
@@ -65,7 +60,6 @@ def lrn(x: NDArray[Any], attributes: dict[str, Any], shape: tuple[int, ...]) -> 
 
 
 OWN: dict[str, Callable[[NDArray[Any], dict[str, Any], tuple[int, ...]], NDArray[Any]]] = {
-    "GlobalMaxPool": global_max_pool,
     "LRN": lrn,
     "MaxPool": max_pool,
 }

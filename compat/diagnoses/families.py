@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from enginesmith.compat.tables import read_table
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _PART = re.compile(r"\{(\w+)\}")
@@ -78,9 +78,7 @@ def read_family(*messages: str) -> Reading | None:
 @cache
 def families() -> tuple[Family, ...]:
     """In the order in which they are tried."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(files(__package__).joinpath("families.yaml").read_text(encoding="utf-8"), loader)
-    return tuple(TypeAdapter(list[Family]).validate_python(content["families"]))
+    return tuple(TypeAdapter(list[Family]).validate_python(read_table(__package__, "families")["families"]))
 
 
 @cache

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
-import yaml
 from pydantic import TypeAdapter
 
 from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.matcher import Matcher
+from enginesmith.compat.tables import read_table
 
 FILES = (
     "torch",
@@ -55,8 +54,6 @@ def get_diagnosis(name: str) -> Diagnosis:
 
 
 def _read(name: str) -> list[Diagnosis]:
-    # the C loader reads them in a tenth of the time, where libyaml is there
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), loader)
+    content = read_table(__package__, name)
     entries = [{"tool": content["tool"], **entry} for entry in content["diagnoses"]]
     return TypeAdapter(list[Diagnosis]).validate_python(entries)

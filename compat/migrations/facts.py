@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from enginesmith.compat.tables import read_table
 
 Status = Literal["same", "renamed", "no effect", "deprecated", "changed", "removed"]
 """What became of it in TensorRT 11. `renamed`: the old spelling is gone. `changed`: it stands, and means something else."""
@@ -92,8 +92,7 @@ def facts(tool: str) -> dict[str, Fact]:
 
 @cache
 def _content(tool: str) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content: dict[str, Any] = yaml.load(files(__package__).joinpath(f"{tool}.yaml").read_text(encoding="utf-8"), loader)
+    content: dict[str, Any] = read_table(__package__, tool)
     return content
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from enginesmith.compat.tables import read_table
 
 
 class Miscompilation(BaseModel):
@@ -40,6 +40,4 @@ class Miscompilation(BaseModel):
 
 @cache
 def table() -> tuple[Miscompilation, ...]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # it is read whenever a backend's rules are: 30 ms, or 250
-    content = yaml.load(files(__package__).joinpath("table.yaml").read_text(encoding="utf-8"), Loader=loader)
-    return tuple(TypeAdapter(list[Miscompilation]).validate_python(content))
+    return tuple(TypeAdapter(list[Miscompilation]).validate_python(read_table(__package__, "table")))

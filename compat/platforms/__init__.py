@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from enginesmith.compat.tables import read_table
 
 __all__ = ["Platform", "Release", "find", "platforms"]
 
@@ -52,10 +53,7 @@ class Platform(BaseModel):
 
 @cache
 def platforms() -> dict[str, Platform]:
-    import yaml
-
-    content = yaml.safe_load(files(__package__).joinpath("table.yaml").read_text(encoding="utf-8"))
-    return {name: Platform.model_validate(value) for name, value in content.items()}
+    return {name: Platform.model_validate(value) for name, value in read_table(__name__, "table").items()}
 
 
 def find(platform: str, release: str) -> tuple[Platform, str]:

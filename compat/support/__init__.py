@@ -6,12 +6,11 @@ The tables are in YAML beside this module, one per backend; each says where its 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
-import yaml
 from pydantic import BaseModel
 
 from enginesmith.compat.support.table import TYPES, Entry, Release, Table
+from enginesmith.compat.tables import read_table
 from enginesmith.compat.target import EVERY, Target, numbers
 
 __all__ = ["TYPES", "Entry", "Release", "Support", "Table", "first_version_with", "lookup", "table", "version_note",
@@ -41,10 +40,7 @@ def table(backend: str) -> Table:
     """The table of one of `target.EVERY`. Raises KeyError for another name."""
     if backend not in EVERY:
         raise KeyError(backend)
-    # the C loader reads it in a tenth of the time, where libyaml is there
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = files(__package__).joinpath(f"{backend}.yaml").read_text(encoding="utf-8")
-    return Table.model_validate(yaml.load(text, loader))
+    return Table.model_validate(read_table(__name__, backend))
 
 
 def versions(backend: str) -> list[str]:

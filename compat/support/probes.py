@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
 
 import onnx
-import yaml
 
 from enginesmith.compat.support.table import ANY
+from enginesmith.compat.tables import read_table
 
 OPSET = min(28, onnx.defs.onnx_opset_version())
 """What a probe speaks, unless its operator went earlier: the newest forms allow the most element types."""
@@ -23,7 +22,7 @@ PROBED = ("float32", "float16", "bfloat16", "float64", "int8", "int32", "int64",
 
 @cache
 def _probes() -> dict[str, str]:
-    text: dict[str, str] = yaml.safe_load(files(__package__).joinpath("probes.yaml").read_text(encoding="utf-8"))
+    text: dict[str, str] = read_table(__package__, "probes")
     return text
 
 

@@ -329,29 +329,6 @@ def test_a_count_decides_how_much_is_read_repeated_and_made(scores: Any) -> None
     agree(COUNTS, {"x": x, "scores": scores, "row": x[:1]})
 
 
-SAMPLED = repaired(
-    """
-<ir_version: 10, opset_import: ["" : 18]>
-main (float[9] scores, float[9, 2] places, float[1, 3, 4, 5] map) => (float[1, 3, 1, n] read, float[3] most)
-<float zero = {0}, int64[1] first = {0}, int64[2] front = {0, 1}, int64[1] last = {3}> {
-  positive = Greater (scores, zero)
-  kept = Compress <axis = 0> (places, positive)
-  grid = Unsqueeze (kept, front)
-  read = GridSample <align_corners = 1> (map, grid)
-  best = ReduceMax <keepdims = 0> (read, last)
-  most = Squeeze (best)
-}
-"""
-)
-
-
-@given(scores=floats(9), places=floats(9, 2, low=-2, high=2))
-@settings(max_examples=15, deadline=None)
-def test_a_map_is_read_at_selected_places(scores: Any, places: Any) -> None:
-    scores[0] = 1
-    agree(SAMPLED, {"scores": scores, "places": places, "map": np.arange(60, dtype=np.float32).reshape(1, 3, 4, 5)})
-
-
 def test_what_follows_a_whole_result_needs_no_bound() -> None:
     """The sum of what is selected has a fixed size; that of what it is then put into only the run tells."""
     before = onnx.parser.parse_model(
