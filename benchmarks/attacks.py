@@ -154,6 +154,11 @@ class Attacks:
         self.tally: Counter[str] = Counter()
         self.hit: Counter[str] = Counter()
 
+    def told(self, kind: str) -> str:
+        counts = ", ".join(f"{self.tally[f'{kind} {what}']} {what}" for what in ("wrong", "lost", "refused", "rekeyed"))
+        stages = f"; stages hit: {dict(self.hit)}" if self.hit else ""
+        return f"{kind}: {self.tally[kind]} tried, {counts}{stages}"
+
     def rewind(self, stage: str) -> None:
         """The store as it was before a stage."""
         shutil.rmtree(self.bench.store, ignore_errors=True)
@@ -303,11 +308,8 @@ def main() -> int:
             attacks.hit.clear()
             for number in range(getattr(given, kind)):
                 attack(number)
-            told = ", ".join(
-                f"{attacks.tally[f'{kind} {what}']} {what}" for what in ("wrong", "lost", "refused", "rekeyed")
-            )
-            stages = f"; stages hit: {dict(attacks.hit)}" if attacks.hit else ""
-            print(f"{kind}: {attacks.tally[kind]} tried, {told}{stages}", flush=True)
+                if number % 10 == 9 or number + 1 == getattr(given, kind):  # what a run that is stopped has found, too
+                    print(attacks.told(kind), flush=True)
     return 1 if any(name.endswith(("wrong", "lost")) for name, count in attacks.tally.items() if count) else 0
 
 

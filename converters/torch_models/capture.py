@@ -22,32 +22,33 @@ _AXIS = re.compile(r"\.size\(\)\[(\d+)\]$")
 
 
 def capture(module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any) -> torch.export.ExportedProgram:
-    """As `captured`, then `lowered`."""
-    return lowered(captured(module, examples, dynamic_shapes), module, examples, dynamic_shapes)
+    """As `captured`, then `in_reals`."""
+    return in_reals(captured(module, examples, dynamic_shapes), module, examples, dynamic_shapes)
 
 
-def lowered(
+def in_reals(
     program: torch.export.ExportedProgram, module: nn.Module, examples: tuple[torch.Tensor, ...], dynamic_shapes: Any
 ) -> torch.export.ExportedProgram:
-    """What was captured of the module, without complex tensors, and with the operators replaced that the ONNX exporter lacks;
-    itself where there is nothing of either. Raises ConversionError where complex tensors can't be replaced.
+    """What was captured of the module, without complex tensors; itself where it has none. Raises ConversionError where they
+    can't be replaced.
     """
     from torch.fx.experimental import _config
 
     from enginesmith.converters.torch_models.operators import decomposed
     from enginesmith.converters.torch_models.operators.real_pairs import in_pairs, is_complex
 
+    if not is_complex(program):
+        return program
     with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
         program = decomposed(program)
         if not is_complex(program):
             return program
-        reals = in_pairs(
+        return in_pairs(
             program,
             inspect.signature(module.forward),
             examples,
             lambda reals, given: _export(reals, given, dynamic_shapes, strict=False),
         )
-        return decomposed(reals)
 
 
 def captured(

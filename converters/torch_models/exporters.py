@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from enginesmith.converters.core.facts import GraphFacts
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import INPUTS, RESULTS, SAMPLES, Feed
 from enginesmith.converters.graphs.describe import describe
-from enginesmith.converters.torch_models.capture import FixedSizes, captured, lowered
+from enginesmith.converters.torch_models.capture import FixedSizes, captured, in_reals
 from enginesmith.converters.torch_models.dynamic import axis_names, export_dims, traced_shapes
 
 if TYPE_CHECKING:
@@ -55,13 +56,17 @@ class Exporter:
         self.module, self.specs, self.names = module, specs, list(names)
         self._programs: dict[bool, torch.export.ExportedProgram] = {}
         self._fixed: FixedSizes = {}
-        self._replaced: dict[bool, torch.export.ExportedProgram] = {}
+        self._real: dict[bool, torch.export.ExportedProgram] = {}
 
     def write(self, road: Road, path: Path) -> None:
         """Raises whatever the exporter meets, and ConversionError for a graph whose sizes aren't what was asked for."""
         if road.tool == DYNAMO:
+            from enginesmith.converters.torch_models.operators import replacing
+
             shapes = _dynamic_shapes(self.module, self.specs)
-            _dynamo(self._program(road, shapes), shapes, self.specs, self.names, road.opset, path)
+            program = self._program(road, shapes)
+            with replacing() if road.decomposed else nullcontext():
+                _dynamo(program, shapes, self.specs, self.names, road.opset, path)
         else:
             opset = min(road.opset, TORCHSCRIPT_NEWEST)
             _torchscript(self.module, self.specs, self.examples, self.names, opset, path)
@@ -72,8 +77,13 @@ class Exporter:
         return road.strict in self._programs
 
     def replaced(self, road: Road) -> bool:
-        """Have operators been replaced by ours on that road?"""
-        return road.decomposed and self._replaced.get(road.strict) is not self._programs.get(road.strict)
+        """Have operators been replaced by ours on that road, or complex tensors?"""
+        from enginesmith.converters.torch_models.operators import has_replaced
+
+        program = self._programs.get(road.strict)
+        if program is None or not road.decomposed:
+            return False
+        return self._real.get(road.strict) is not program or has_replaced(program)
 
     def blends(self, road: Road) -> bool:
         """Has the module Fourier transforms, which our operators write as products with matrices?"""
@@ -88,10 +98,10 @@ class Exporter:
             self._programs[road.strict] = captured(self.module, self.examples, shapes, road.strict, self._fixed)
         if not road.decomposed:
             return self._programs[road.strict]
-        if road.strict not in self._replaced:
+        if road.strict not in self._real:
             program = self._programs[road.strict]
-            self._replaced[road.strict] = lowered(program, self.module, self.examples, shapes)
-        return self._replaced[road.strict]
+            self._real[road.strict] = in_reals(program, self.module, self.examples, shapes)
+        return self._real[road.strict]
 
 
 def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, ...]:

@@ -106,11 +106,11 @@ def of_exporter(error: Exception) -> Failure:
     operator = where.operator or next(iter(_DYNAMIC.findall(f"{type(error).__name__}: {error}")), "")
     if known := why_impossible(operator):
         return Failure(f"{operator}: {known.reason}", operator, where.line, known.instead, str(error), final=True)
-    if isinstance(error, ConversionError):
-        return Failure(str(error), where.operator, where.line, error.remedy, str(error))
     root: BaseException = error
-    while root.__cause__ is not None:  # those raised from it only tell how to report a bug
-        root = root.__cause__
+    while not isinstance(root, ConversionError) and root.__cause__ is not None:
+        root = root.__cause__  # those raised from it only tell how to report a bug
+    if isinstance(root, ConversionError):
+        return Failure(root.cause, where.operator, where.line, root.remedy, str(root))
     text = re.sub("\x1b\\[[0-9;]*m", "", str(root)).strip()
     said = f"{type(root).__name__}: {text[:2000]}"
     reason, remedy = said.splitlines()[0], DTYPES if _DTYPES.search(text) else ""

@@ -20,6 +20,7 @@ from enginesmith.converters.graphs.trial import Trial
 from enginesmith.converters.torch_models.attempts import Found, find_graph, newer_opset
 from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, Exporter, Road
 from enginesmith.converters.torch_models.failures import of_exporter
+from enginesmith.converters.torch_models.operators.registry import Decomposition, decompositions
 from enginesmith.pipeline.job.shapes import parse_shapes
 
 BOTH = {DYNAMO: "", TORCHSCRIPT: ""}
@@ -28,6 +29,11 @@ BOTH = {DYNAMO: "", TORCHSCRIPT: ""}
 class Twice(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.hypot(x, x)
+
+
+def of_twice() -> Exporter:
+    example = OrderedDict(x=np.ones((2, 3), np.float32))
+    return Exporter(Twice().eval(), [InputSpec.static("x", (2, 3))], ["y"], example)
 
 
 class Odd(nn.Module):
@@ -134,9 +140,7 @@ def test_the_opset_that_has_it(said: str, opset: int, newer: int | None) -> None
 
 
 def test_with_and_without_our_decompositions(tmp_path: Path) -> None:
-    exporter = Exporter(
-        Twice().eval(), [InputSpec.static("x", (2, 3))], ["y"], OrderedDict(x=np.ones((2, 3), np.float32))
-    )
+    exporter = of_twice()
     ours, plain = Road(DYNAMO, 18), Road(DYNAMO, 18, decomposed=False)
     exporter.write(ours, tmp_path / "model.onnx")
     assert exporter.captured(ours)
@@ -172,3 +176,30 @@ def test_what_the_sizes_must_be_is_told(tmp_path: Path) -> None:
     failure = of_exporter(caught.value)
     assert failure.reason == "the model takes only sizes with (x.shape[1] % 2) == 1"
     assert "--shape" in failure.remedy
+
+
+def test_a_program_is_decomposed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    times: list[int] = []
+    own = torch.export.ExportedProgram.run_decompositions
+    monkeypatch.setattr(
+        torch.export.ExportedProgram,
+        "run_decompositions",
+        lambda program, table: times.append(len(table)) or own(program, table),
+    )
+    exporter = of_twice()
+    exporter.write(Road(DYNAMO, 18), tmp_path / "model.onnx")
+    assert len(times) == 1
+
+
+def test_a_decomposition_says_why_and_what_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuses(x: Tensor, other: Tensor) -> Tensor:
+        raise ConversionError("no graph has it", "write it otherwise")
+
+    hypot = torch.ops.aten.hypot.default
+    monkeypatch.setitem(decompositions(), hypot, Decomposition(refuses, 0.0, normwise=False))
+    exporter = of_twice()
+    with pytest.raises(torch.onnx.OnnxExporterError) as caught:
+        exporter.write(Road(DYNAMO, 18), tmp_path / "model.onnx")
+    failure = of_exporter(caught.value)
+    assert (failure.reason, failure.operator, failure.remedy) == ("no graph has it", "aten.hypot", "write it otherwise")
+    assert "return torch.hypot(x, x)" in failure.line

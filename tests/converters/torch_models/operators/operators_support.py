@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from enginesmith.converters.torch_models.capture import capture
 from enginesmith.converters.torch_models.operators.pairs import Pair, on_pairs_of
-from enginesmith.converters.torch_models.operators.registry import decompositions
+from enginesmith.converters.torch_models.operators.registry import decompositions, replacing
 
 EDGES = torch.tensor([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3e-39, 1e-20, 1e20, -3e38, torch.inf, -torch.inf, torch.nan])
 
@@ -63,7 +63,8 @@ def exported_holds(
     others: Sequence[tuple[torch.Tensor, ...]] = (),
 ) -> onnx.ModelProto:
     """The module's ONNX graph gives in ONNX Runtime what the module gives, on other inputs of its dynamic shapes too."""
-    program = torch.onnx.export(capture(module.eval(), inputs, dynamic_shapes), dynamo=True, verbose=False)
+    with replacing():
+        program = torch.onnx.export(capture(module.eval(), inputs, dynamic_shapes), dynamo=True, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
