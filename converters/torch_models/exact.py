@@ -71,7 +71,10 @@ def _again(
 
     spent = last = 0.0
     found: list[dict[str, Array]] = [{} for _ in feeds]
-    usual = torch.get_default_dtype()
+    usual, threads = torch.get_default_dtype(), torch.get_num_threads()
+    # a grouped convolution in float64 is a loop over its groups, with threads that wait for each other in each: with two it
+    # takes six times what it takes with one
+    torch.set_num_threads(1)
     try:
         held = [*module.parameters(), *module.buffers(), *map(torch.from_numpy, feeds[0].values())]
         other = torch.float32 if any(tensor.dtype == torch.float64 for tensor in held) else torch.float64
@@ -100,6 +103,7 @@ def _again(
         print(f"the model can't be run in another precision: {type(error).__name__}: {error}")
     finally:
         torch.set_default_dtype(usual)
+        torch.set_num_threads(threads)
     return found
 
 

@@ -132,9 +132,11 @@ def _fate(state: StageRecord) -> str:
 
 def worker_environment(recipe: Recipe) -> dict[str, str]:
     """What all workers get: the number of threads, for every runtime that reads it from the environment; and that PyTorch's
-    sleep between its operators, unless the user has it otherwise: awake they take a core for nothing while a model is
-    traced, and on a busy machine each waits for the other.
+    sleep soon after an operator, unless the user has it otherwise. Awake they take a core for nothing while a model is traced,
+    and on a busy machine each waits for the other; asleep at once they are woken for each group of a convolution.
     """
     threads = str(recipe.threads or len(os.sched_getaffinity(0)))
-    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
-    return {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads, "OMP_WAIT_POLICY": policy}
+    environment = {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads}
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        environment["GOMP_SPINCOUNT"] = "1000"  # turns of a loop: microseconds, where libgomp itself waits for milliseconds
+    return environment
