@@ -164,6 +164,7 @@ def _show_headline(console: Console, headline: Headline) -> None:
     for label, value in (
         ("tool", headline.tool),
         ("step", headline.step),
+        ("raised in", headline.where),
         ("kind", headline.kind),
         ("operator", headline.op),
         ("node", headline.node),
