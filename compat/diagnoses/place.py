@@ -35,7 +35,7 @@ _BEFORE = [
     for pattern in (
         r"While parsing node number \d+ \[(?P<op>[\w.:]{1,80})(?: -> \"(?P<node>[^\"]{0,300})\")?\]",
         r"Error converting operator (?P<op>\w{1,80}), with inputs",
-        r"^(?:\S{1,20} )?(?:ERROR: )?[^\s:]{1,200}:\d+ In function (?:import|check)(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
+        r"^(?:\S{1,20} )?(?:ERROR: )?[^\s:]{1,200}:\d+ In function (?:import|check)(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",  # noqa: E501
     )
 ]
 # what names the node of the message above it
