@@ -47,6 +47,8 @@ class Hit(BaseModel):
     repair: str | None
     links: list[str]
     generic: bool
+    warning: bool = False
+    """The log has no error; the tool only warned of this."""
     line: Quote
     op: str = ""
     node: str = ""
@@ -144,6 +146,7 @@ class _Found:
             repair=diagnosis.repair,
             links=list(diagnosis.urls),
             generic=diagnosis.generic,
+            warning=not (self.is_error or self.loud),
             line=quote(told.line),
             op=self.place.op,
             node=self.place.node,
@@ -162,8 +165,12 @@ class _Found:
     def _reasons(self) -> list[str]:
         """What a symptom's line says, or the error that follows a line which only announces one."""
         reason = self.details.get("reason", "")
-        said = "" if self.diagnosis.header else read_event(self.line.text).message
-        return [text for text in (said, reason) if text]
+        if self.diagnosis.header:
+            return [reason] if reason else []
+        event = read_event(self.line.text)
+        whole = f"{event.kind}: {event.message}" if event.tool == "Python" else ""
+        error = f"{self.details['error']}: {reason}" if "error" in self.details else ""
+        return [text for text in (event.message, error, whole, reason) if text]
 
 
 class _Open(NamedTuple):
@@ -271,6 +278,8 @@ class _Reader:
         headline = self._unknowns.headline(origin.line.number if origin else None, _rank(origin), passed)
         if headline is not None:
             origin = None
+        elif origin is None:
+            origin = self._warned(hits, passed)
         first = origin.line.number if origin else headline.line.number if headline else self._number + 1
         rest = [hit for hit in (errors or symptoms) if hit is not origin]
         warnings = [hit for hit in hits if not hit.is_error and hit is not origin]
@@ -297,6 +306,13 @@ class _Reader:
             return next((hit for hit in demoted if not hit.diagnosis.generic), demoted[0])
         return min(symptoms, key=lambda hit: self._known.index(hit.diagnosis), default=None)
 
+    def _warned(self, hits: list[_Found], passed: int) -> _Found | None:
+        """Of a log without an error the warning, after the last success, that tells what went wrong."""
+        if self._errors or self._unknowns.quotes(weak=True, passed=passed):
+            return None
+        told = (hit for hit in hits if hit.line.number > passed)
+        return next((hit for hit in told if hit.diagnosis.alone), None)
+
     def _origin(self, cause: _Found | None, hits: list[_Found]) -> _Found | None:
         """The message that says where this one comes from: an earlier one that leads to it, or one right after it that
         says what failed."""
@@ -311,6 +327,9 @@ class _Reader:
         ]
         origin = max(led, key=lambda hit: min(hit.last, number), default=told[0] if told else None)
         if origin is None:
+            after = [hit for hit in hits if hit.diagnosis.id in cause.diagnosis.leads_to and hit.line.number >= number]
+            if after and not cause.place.node:
+                cause.place = Place(cause.place.op or after[0].place.op, after[0].place.node)
             return cause
         origin.place = Place(origin.place.op or cause.place.op, origin.place.node or cause.place.node)
         return origin

@@ -18,7 +18,7 @@ _HERE = [
         r"\[E\] (?:\[TRT\] )?(?:Error\[\d+\]: |\d+: )?(?!Error|[A-Z_]{4,}:)(?P<node>[A-Za-z_/][^\s:()\[\]]{1,300}): [A-Za-z]",
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
         r"(?P<node>\(Unnamed Layer\* \d+\) \[[\w ]{2,40}\]) ?: ?\w",  # a layer that the parser made for no node of the model
-        r"implementation for node (?P<node>\{ForeignNode\[[^\]]{1,400}\]\})",
+        r"implementation for node (?P<node>\{ForeignNode\[.{1,400}?\]\})",
         r"In node -?\d+ \(import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
         r"In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
         r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker

@@ -50,7 +50,10 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
     console.print(Text(f"{name}: {explanation.lines:,} lines, {tools}", style="dim"))
     if explanation.cause is not None:
         symptom = explanation.cause.generic and explanation.cause.reading is None
-        _heading(console, "symptom" if symptom else "cause", "bold red")
+        if explanation.cause.warning:
+            _heading(console, "no error in this log; this warning tells what went wrong", "bold yellow")
+        else:
+            _heading(console, "symptom" if symptom else "cause", "bold red")
         _show(console, explanation.cause)
         if symptom and "reason" not in explanation.cause.details:
             _indented(console, Text("This names a symptom. No line that is known names its cause.", style="yellow"))
