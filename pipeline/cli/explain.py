@@ -49,7 +49,8 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
     tools = ", ".join(explanation.tools) or "no tool that is known"
     console.print(Text(f"{name}: {explanation.lines:,} lines, {tools}", style="dim"))
     if explanation.cause is not None:
-        symptom = explanation.cause.generic and explanation.cause.reading is None
+        told = explanation.cause.reading
+        symptom = explanation.cause.generic and (told is None or told.symptom)
         if explanation.cause.warning:
             _heading(console, "no error in this log; this warning tells what went wrong", "bold yellow")
         else:
@@ -58,8 +59,9 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
         if symptom and "reason" not in explanation.cause.details:
             _indented(console, Text("This names a symptom. No line that is known names its cause.", style="yellow"))
     elif explanation.headline is not None:
-        read = explanation.headline.reading is not None
-        _heading(console, "cause" if read else "unknown: no diagnosis knows this error", "bold red")
+        reading = explanation.headline.reading
+        heading = "unknown: no diagnosis knows this error" if reading is None else "symptom" if reading.symptom else "cause"
+        _heading(console, heading, "bold red")
         _show_headline(console, explanation.headline)
     elif explanation.unknown:
         _heading(console, "unknown: no diagnosis knows these lines, which look decisive", "bold red")
