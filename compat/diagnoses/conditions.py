@@ -79,6 +79,11 @@ def sentence_in(condition: str) -> str:
     return found["said"].strip() if found else ""
 
 
+def is_prose(condition: str) -> bool:
+    """Whether a program has put a sentence in the place of the condition."""
+    return len(condition.split()) > 2 and not re.search(r"[=!<>]=|&&|\|\||->|::|^!|\w\(", condition)
+
+
 def made(condition: str) -> str:
     """What a condition asks to be there at all, as `layer` or `(engine != nullptr)` does; empty for any other."""
     plain = _plain(condition)

@@ -8,11 +8,12 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from enginesmith.compat.diagnoses.conditions import in_words, sentence_in
+from enginesmith.compat.diagnoses.conditions import in_words, is_prose, sentence_in
 from enginesmith.compat.tables import read_table
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _PART = re.compile(r"\{(\w+)\}")
+_ASSERTED = re.compile(r"[Aa]ssertion (?:failed|error): (?P<said>[^`'\"(].{4,300}?)(?: \(/.{1,300}\))?$")
 _QUOTES = " \t'\"`"
 
 
@@ -60,6 +61,12 @@ class Family(BaseModel):
         return None
 
 
+def _prose(message: str) -> str:
+    """The sentence that an assertion gives in the place of its condition; empty where it gives none."""
+    found = _ASSERTED.search(message)
+    return found["said"] if found and is_prose(found["said"]) else ""
+
+
 def _asked(condition: str) -> dict[str, str]:
     """What a condition asks for, and the sentence that it holds for its reader."""
     said = {"asks": in_words(condition), "why": sentence_in(condition)}
@@ -79,7 +86,7 @@ def read_family(*messages: str) -> Reading | None:
     """Read the first of the messages that a family knows; of several families the first counts. A sentence that a condition
     holds for its reader says more than the condition."""
     for message in messages:
-        said = sentence_in(message)
+        said = sentence_in(message) or _prose(message)
         for text in (said, message) if said else (message,):
             for family in families():
                 if reading := family.read(text):
