@@ -14,6 +14,8 @@ from enginesmith.compat.tables import read_table
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _PART = re.compile(r"\{(\w+)\}")
 _ASSERTED = re.compile(r"[Aa]ssertion (?:failed|error): (?P<said>[^`'\"(].{4,300}?)(?: \(/.{1,300}\))?$")
+_CHECKED = re.compile(r"Check failed: .{1,300}? is false: ?(?:: )?(?P<said>[A-Za-z].{7,300})$")
+"""TVM's condition, and the sentence that it has for its reader."""
 _QUOTES = " \t'\"`"
 
 
@@ -63,6 +65,8 @@ class Family(BaseModel):
 
 def _prose(message: str) -> str:
     """The sentence that an assertion gives in the place of its condition; empty where it gives none."""
+    if checked := _CHECKED.search(message):
+        return checked["said"]
     found = _ASSERTED.search(message)
     return found["said"] if found and is_prose(found["said"]) else ""
 
