@@ -60,7 +60,9 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
             _indented(console, Text("This names a symptom. No line that is known names its cause.", style="yellow"))
     elif explanation.headline is not None:
         reading = explanation.headline.reading
-        heading = "unknown: no diagnosis knows this error" if reading is None else "symptom" if reading.symptom else "cause"
+        heading = (
+            "unknown: no diagnosis knows this error" if reading is None else "symptom" if reading.symptom else "cause"
+        )
         _heading(console, heading, "bold red")
         _show_headline(console, explanation.headline)
     elif explanation.unknown:
