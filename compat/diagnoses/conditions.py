@@ -141,7 +141,9 @@ def _one(condition: str) -> str:
             return words.format(**{name: _operand(text) for name, text in found.groupdict().items()})
     compared = _COMPARED.match(condition)
     if compared is None:
-        if called := re.fullmatch(r"(?:\w{1,40}\.){0,3}(?P<x>(?!any_of|all_of|none_of|find|count)[a-z]\w{3,60})\(.{0,200}\)", condition):
+        if called := re.fullmatch(
+            r"(?:\w{1,40}\.){0,3}(?P<x>(?!any_of|all_of|none_of|find|count)[a-z]\w{3,60})\(.{0,200}\)", condition
+        ):
             return f"{_operand(called['x'])} must succeed"
         name = condition.removeprefix("!").removeprefix("not ")
         if not re.fullmatch(r"\w{3,60}", name):

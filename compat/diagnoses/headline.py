@@ -23,6 +23,8 @@ AFTER_HEADER = 3
 """Lines after a symptom in which the tool says why."""
 SHOWN = 600
 """Characters of a line that are quoted."""
+_CALLERS = ("Python", "Ultralytics")
+"""Who says after a tool's symptom only that its call failed."""
 _LOOKUPS = ("KeyError", "AttributeError", "IndexError", "StopIteration", "ImportError", "ModuleNotFoundError")
 """Exceptions that a program handles by raising one that says more."""
 
@@ -138,7 +140,9 @@ class Unknowns:
             return _headline(next((it for it in refused if _LAYER.search(it.full)), None))
         if known is not None:
             near = [it for it in self._first if it.event.tool and it.quote.number <= known + AFTER_HEADER]
-            return _headline(next((it for it in near if it.event.tool != "Python" or it.quote.number < known), None))
+            return _headline(
+                next((it for it in near if it.event.tool not in _CALLERS or it.quote.number < known), None)
+            )
         told = [it for it in self._first if it.event.tool] or self._first
         told = told or [it for it in self._weak if it.quote.number > passed]
         # the first that a family reads: what is said before it in words of the tool's own explains less

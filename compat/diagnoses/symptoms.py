@@ -27,6 +27,7 @@ _ERROR = re.compile(
     | ^(?:[\w.]{1,200}\.)?(?:Fail|NotImplemented|Invalid\w{1,20}|NoSuchFile|EPFail|NoModel|Unsupported|OpNotImplemented):[ ]
     | ^[\w.]{1,200}(?:Violation|SymNode|NotFound|NotImplemented):[ ]
     | Assertion\ .{0,200}failed
+    | :\ export\ failure\b.{0,20}:\ \S                                            # Ultralytics
     | terminate\ called | [Ss]egmentation\ fault | core\ dumped | ^Aborted | ^Killed
     | \[ONNXRuntimeError\]
     """,
@@ -58,7 +59,7 @@ CASCADE = re.compile(
     | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
     | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
     | [Ff]ailed\ to\ (?:maintain\ requested\ inference\ load|retrieve\ results\ from\ inference\ request) | ^create\ engine\ failed
-    | [Ee]xport\ failure(?!.{1,20}s:\ \S)
+    | [Ee]xport\ failure(?!.{0,20}:\ \S)
     | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,

@@ -85,6 +85,7 @@ _CODES: tuple[tuple[re.Pattern[str], str, Mapping[str, str]], ...] = tuple(
             _texts(CUDA_ERRORS),
         ),
         (r"(?i)\b(?:onnx )?(?:data ?type|elem_type|dtype|tensor type)[ :=(]{1,3}(\d{1,2})\b", "ONNX type", _texts(ONNX_TYPES)),
+        (r"\b(?:source|target)=(\d{1,2})\b", "ONNX type", _texts(ONNX_TYPES)),
         (r"\b(8000[0-9A-F]{4}|8007[0-9A-F]{4}|887A[0-9A-F]{4})\b", "Windows error", WINDOWS_ERRORS),
         (r"(?i)(?:exit(?:ed)?(?: with)?(?: code| status)?|return(?:ed)? code)[ :=]{1,3}(1[34]\d)\b", "exit status", _texts(SIGNALS)),
         (r"(-107374\d{4}|\b32212\d{5})\b", "Windows status", STATUSES),
