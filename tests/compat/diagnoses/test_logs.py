@@ -22,7 +22,7 @@ INDEX = index(LOGS)
 COLLECTED = index(LOGS / "collected")
 BLIND = [
     entry
-    for name in ("blind4", "blind5", "blind7", "blind8", "blind9", "blind10")
+    for name in ("blind4", "blind5", "blind7", "blind8", "blind9", "blind10", "blind11")
     for entry in index(LOGS / name)
     if "id" in entry
 ]  # not the unseen third
@@ -70,6 +70,7 @@ def test_reports_that_were_not_seen():
         (LOGS / "blind9", 20),
         (LOGS / "blind10", 15),
         (LOGS / "blind11", 20),
+        (LOGS / "blind12", 10),
     ],
 )
 def test_the_index_is_whole(folder, least):
