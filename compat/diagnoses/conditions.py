@@ -84,15 +84,6 @@ def is_prose(condition: str) -> bool:
     return len(condition.split()) > 2 and not re.search(r"[=!<>]=|&&|\|\||->|::|^!|\w\(", condition)
 
 
-def made(condition: str) -> str:
-    """What a condition asks to be there at all, as `layer` or `(engine != nullptr)` does; empty for any other."""
-    plain = _plain(condition)
-    found = re.fullmatch(r"(?P<x>[\w.>()-]{1,80}?)(?: ?(?:!=| is not ) ?(?:nullptr|NULL|None|0))?", plain)
-    if found is None or re.search(r"\.\w{1,40}\(\)$|\(.", found["x"]) or found["x"].isdigit():
-        return ""
-    return _operand(found["x"])
-
-
 def _plain(condition: str) -> str:
     said = _QUOTED.search(condition)
     text = condition[: said.start()] if said else condition
