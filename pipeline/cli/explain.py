@@ -52,7 +52,7 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
         told = explanation.cause.reading
         symptom = explanation.cause.generic and (told is None or told.symptom)
         if explanation.cause.warning:
-            _heading(console, "no error in this log; this warning tells what went wrong", "bold yellow")
+            _heading(console, "no error in this log; of its warnings this one tells most", "bold yellow")
         else:
             _heading(console, "symptom" if symptom else "cause", "bold red")
         _show(console, explanation.cause)
