@@ -49,8 +49,8 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
     tools = ", ".join(explanation.tools) or "no tool that is known"
     console.print(Text(f"{name}: {explanation.lines:,} lines, {tools}", style="dim"))
     if explanation.cause is not None:
-        told = explanation.cause.reading
-        symptom = explanation.cause.generic and (told is None or told.symptom)
+        read = explanation.cause.reading
+        symptom = explanation.cause.generic and (read is None or read.symptom)
         if explanation.cause.warning:
             _heading(console, "no error in this log; of its warnings this one tells most", "bold yellow")
         else:
