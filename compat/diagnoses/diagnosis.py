@@ -36,6 +36,8 @@ class Diagnosis(BaseModel):
     """Ids of errors; where one of them follows this message, this is their cause."""
     explains: tuple[str, ...] = ()
     """Ids of errors; where one of them comes right before this message, this says what failed there, and is the cause."""
+    alone: bool = False
+    """A warning that tells what went wrong where the log has no error."""
     header: bool = False
     """It only announces that something failed; the error after it says why, and is quoted as the reason."""
     sides: dict[str, str] = {}

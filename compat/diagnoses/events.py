@@ -15,6 +15,8 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             _SOURCE
             + r"(?:(?P<call>[\w:]{3,80}): )?Error Code:? ?(?P<code>\d+): (?P<kind>[A-Z][\w ]{2,40}) \((?P<message>.{1,1500}?)\)?$",
         ),
+        # TensorRT up to 7: ../rtExt/cuda/runner.cpp (140) - Assertion Error in execute: 0 (condition)
+        ("TensorRT", r"(?:^|[\] ])(?P<source>[\w./\\]{3,200}\.(?:cpp|cu|cc|h)) \(\d+\) - (?P<message>(?:\w{2,20} ){1,3}Error in .{1,800})"),
         ("TensorRT", r"Error Code:? ?(?P<code>\d+): (?P<message>Skipping tactic .{1,800})"),
         # onnx-tensorrt 10: In node 5 with name: n and operator: Resize (checkResize): UNSUPPORTED_NODE: message
         (
@@ -30,7 +32,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "ONNX Runtime",
             r"Non-zero status code returned while running \w+ node\. ?Name: ?'[^']{0,300}' ?Status Message: ?(?P<message>.{1,1500})",
         ),
-        ("ONNX Runtime", r"\[ONNXRuntimeError\] : (?P<code>\d+) : (?P<kind>\w+) : (?P<message>.{1,1500})"),
+        ("ONNX Runtime", r"\[ONNXRuntimeError\] : (?P<code>\d+) : (?P<kind>[A-Z_ ]{3,40}) : (?P<message>.{1,1500})"),
         ("ONNX Runtime", r"\[ErrorCode: ?(?P<kind>\w+)\] (?P<message>.{1,1500})"),
         ("TensorRT", r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:INTERNAL_)?ERROR\] (?P<message>.{1,1500})"),  # passed on by ONNX Runtime
         ("ONNX Runtime", r"\[E:onnxruntime:[^\]]{0,300}\] (?P<message>.{1,1500})"),
@@ -39,6 +41,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("TVM", r"(?:TVMError|InternalError): (?P<message>Check failed: .{1,800})"),
         ("CMake", r"^(?P<message>CMake (?:Error|Generate step failed).{0,400})"),
         ("Triton", r"^[EF]\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w.]+:\d+\] (?P<message>.{3,800})"),
+        ("Ultralytics", r"^(?P<kind>[\w ]{2,40}): export failure.{0,20}?: (?P<message>.{3,800})"),
         ("Python", r"^(?:E +)?(?P<kind>(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Unsupported|Violation)): (?P<message>.{1,800})"),
     )
 )  # fmt: skip

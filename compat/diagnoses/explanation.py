@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydantic import BaseModel
 
@@ -12,7 +12,7 @@ from enginesmith.compat.diagnoses.diagnosis import Diagnosis
 from enginesmith.compat.diagnoses.events import read_event
 from enginesmith.compat.diagnoses.families import Reading, read_family
 from enginesmith.compat.diagnoses.headline import SHOWN, Headline, Quote, Rank, Unknowns, quote
-from enginesmith.compat.diagnoses.lines import Line, read_lines
+from enginesmith.compat.diagnoses.lines import LONGEST, Line, read_lines
 from enginesmith.compat.diagnoses.place import Announcements, Place, complete, number_of, place_of
 from enginesmith.compat.diagnoses.registry import diagnoses, matcher
 from enginesmith.compat.diagnoses.symptoms import CASCADE, Tracebacks, is_success, severity
@@ -23,6 +23,10 @@ AFTER = 12
 """Lines after a message in which its node may be named."""
 CLOSE = 8
 """Lines before a message that says what failed, in which the failure stands."""
+OTHERS = 4
+"""Lines with the same symptom that are kept."""
+GOES_ON = 5
+"""Lines after an error that may go on with its sentence."""
 SUCCESSES = 8
 """Lines of success that are kept."""
 CODED = re.compile(r"\[\d{1,2}\] \S")
@@ -43,6 +47,8 @@ class Hit(BaseModel):
     repair: str | None
     links: list[str]
     generic: bool
+    warning: bool = False
+    """The log has no error; the tool only warned of this."""
     line: Quote
     op: str = ""
     node: str = ""
@@ -107,6 +113,8 @@ class _Found:
             self.details["node number"] = index
         self.meanings = meanings(line.text)
         self.count = 1
+        self.others: list[_Found] = []
+        """The same in other lines, one of which may say more."""
 
     @property
     def is_error(self) -> bool:
@@ -116,6 +124,8 @@ class _Found:
         """The same is said again, perhaps with the place, as at the end of a traceback."""
         self.count += 1
         self.last = other.line.number
+        if len(self.others) < OTHERS:
+            self.others.append(other)
         if not self.place.op or not self.place.node:
             self.place = Place(self.place.op or other.place.op, self.place.node or other.place.node)
         self.details = other.details | self.details
@@ -124,8 +134,9 @@ class _Found:
     def hit(self) -> Hit:
         diagnosis = self.diagnosis
         versions = older(self.details, diagnosis.sides)
-        said = read_event(self.line.text).message
-        if diagnosis.generic and not diagnosis.header and said != self.line.text:
+        told, reading = self._told() if diagnosis.generic else (self, None)
+        said = read_event(told.line.text).message
+        if diagnosis.generic and not diagnosis.header and said != told.line.text:
             self.details.setdefault("reason", said[:SHOWN])
         return Hit(
             id=diagnosis.id,
@@ -135,20 +146,38 @@ class _Found:
             repair=diagnosis.repair,
             links=list(diagnosis.urls),
             generic=diagnosis.generic,
-            line=quote(self.line),
+            warning=not (self.is_error or self.loud),
+            line=quote(told.line),
             op=self.place.op,
             node=self.place.node,
             details=self.details,
             meanings=[*self.meanings, *([versions] if versions else [])],
-            reading=read_family(*self._reasons()) if diagnosis.generic else None,
+            reading=reading,
             count=self.count,
         )
+
+    def _told(self) -> tuple[_Found, Reading | None]:
+        """Of the lines that have this symptom the one that explains most, and what it says."""
+        readings = [(found, read_family(*found._reasons())) for found in (self, *self.others)]
+        explained = next((it for it in readings if it[1] is not None and not it[1].symptom), None)
+        return explained or next((it for it in readings if it[1] is not None), readings[0])
 
     def _reasons(self) -> list[str]:
         """What a symptom's line says, or the error that follows a line which only announces one."""
         reason = self.details.get("reason", "")
-        said = "" if self.diagnosis.header else read_event(self.line.text).message
-        return [text for text in (said, reason) if text]
+        if self.diagnosis.header:
+            return [reason] if reason else []
+        event = read_event(self.line.text)
+        whole = f"{event.kind}: {event.message}" if event.tool == "Python" else ""
+        error = f"{self.details['error']}: {reason}" if "error" in self.details else ""
+        return [text for text in (event.message, error, whole, reason) if text]
+
+
+class _Open(NamedTuple):
+    """An error whose sentence may go on: what was said so far, and the last line of it."""
+
+    line: Line
+    last: int
 
 
 class _Reader:
@@ -162,6 +191,7 @@ class _Reader:
         self._unknowns = Unknowns()
         self._found: dict[tuple[str, bool], _Found] = {}
         self._last: _Found | None = None
+        self._open: _Open | None = None
         self._errors = False
         self._successes: list[Quote] = []
         self._number = 0
@@ -174,17 +204,36 @@ class _Reader:
             return
         kind = severity(line)
         self._announced.read(line.number, line.text)
-        if not kind and CODED.match(line.text) and self._announced.near(line.number).op:
+        coded = CODED.match(line.text) and (self._announced.near(line.number).op or self._announced.parsed(line.number))
+        if not kind and (coded or self._tracebacks.ended):
             kind = "error"
         found = self._match(line, kind)
         if found is None and (whole := self._tracebacks.completed(line.text)):
             line = line._replace(text=whole)
             found = self._match(line, kind)
         self._errors |= kind == "error"
+        if found is None and self._goes_on(line, kind):
+            return
+        self._open = _Open(line, line.number) if found is None and kind == "error" else None
         if found is not None:
             self._add(found)
         else:
             self._read_unknown(line, kind)
+
+    def _goes_on(self, line: Line, kind: str) -> bool:
+        """Whether a line belongs to the error before it, which no diagnosis knows by its first line. Together they may be known."""
+        above = self._open
+        if above is None or kind or line.fresh or line.number > above.last + 1 or is_success(line.text):
+            return False
+        if line.number > above.line.number + GOES_ON or len(above.line.text) > LONGEST // 2:
+            return False
+        whole = above.line._replace(text=f"{above.line.text.rstrip()} {line.text.strip()}")
+        self._unknowns.extend(line, above.line.number)
+        self._open = _Open(whole, line.number)
+        if found := self._match(whole, "error"):
+            self._open = None
+            self._add(found)
+        return True
 
     def _add(self, found: _Found) -> None:
         known = self._found.setdefault((found.diagnosis.id, found.is_error), found)
@@ -204,7 +253,8 @@ class _Reader:
         elif not CASCADE.search(line.text):
             if kind == "error" and last is not None and last.diagnosis.header:
                 last.details.setdefault("reason", read_event(line.text).message)
-            self._unknowns.read(line, kind, self._announced.near(line.number))
+            where = self._tracebacks.where if self._tracebacks.ended else ""
+            self._unknowns.read(line, kind, self._announced.near(line.number), where)
 
     def _success(self, said: Quote) -> None:
         """The first and the last one: what went well before an error, and what after it."""
@@ -228,6 +278,8 @@ class _Reader:
         headline = self._unknowns.headline(origin.line.number if origin else None, _rank(origin), passed)
         if headline is not None:
             origin = None
+        elif origin is None:
+            origin = self._warned(hits, passed)
         first = origin.line.number if origin else headline.line.number if headline else self._number + 1
         rest = [hit for hit in (errors or symptoms) if hit is not origin]
         warnings = [hit for hit in hits if not hit.is_error and hit is not origin]
@@ -254,6 +306,13 @@ class _Reader:
             return next((hit for hit in demoted if not hit.diagnosis.generic), demoted[0])
         return min(symptoms, key=lambda hit: self._known.index(hit.diagnosis), default=None)
 
+    def _warned(self, hits: list[_Found], passed: int) -> _Found | None:
+        """Of a log without an error the warning, after the last success, that tells what went wrong."""
+        if self._errors or self._unknowns.quotes(weak=True, passed=passed):
+            return None
+        told = (hit for hit in hits if hit.line.number > passed)
+        return next((hit for hit in told if hit.diagnosis.alone), None)
+
     def _origin(self, cause: _Found | None, hits: list[_Found]) -> _Found | None:
         """The message that says where this one comes from: an earlier one that leads to it, or one right after it that
         says what failed."""
@@ -268,6 +327,9 @@ class _Reader:
         ]
         origin = max(led, key=lambda hit: min(hit.last, number), default=told[0] if told else None)
         if origin is None:
+            after = [hit for hit in hits if hit.diagnosis.id in cause.diagnosis.leads_to and hit.line.number >= number]
+            if after and not cause.place.node:
+                cause.place = Place(cause.place.op or after[0].place.op, after[0].place.node)
             return cause
         origin.place = Place(origin.place.op or cause.place.op, origin.place.node or cause.place.node)
         return origin

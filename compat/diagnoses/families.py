@@ -8,10 +8,14 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from enginesmith.compat.diagnoses.conditions import in_words, is_prose, sentence_in
 from enginesmith.compat.tables import read_table
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _PART = re.compile(r"\{(\w+)\}")
+_ASSERTED = re.compile(r"[Aa]ssertion (?:failed|error): (?P<said>[^`'\"(].{4,300}?)(?: \(/.{1,300}\))?$")
+_CHECKED = re.compile(r"Check failed: .{1,300}? is false: ?(?:: )?(?P<said>[A-Za-z].{7,300})$")
+"""TVM's condition, and the sentence that it has for its reader."""
 _QUOTES = " \t'\"`"
 
 
@@ -47,6 +51,8 @@ class Family(BaseModel):
             if found := _compiled(pattern).search(message):
                 details = {name: value.strip(_QUOTES) for name, value in found.groupdict().items() if value}
                 details = {name: value for name, value in details.items() if value}
+                if condition := details.get("condition"):
+                    details |= _asked(condition)
                 return Reading(
                     family=self.id,
                     cause=fill(self.cause, details),
@@ -55,6 +61,20 @@ class Family(BaseModel):
                     symptom=self.symptom,
                 )
         return None
+
+
+def _prose(message: str) -> str:
+    """The sentence that an assertion gives in the place of its condition; empty where it gives none."""
+    if checked := _CHECKED.search(message):
+        return checked["said"]
+    found = _ASSERTED.search(message)
+    return found["said"] if found and is_prose(found["said"]) else ""
+
+
+def _asked(condition: str) -> dict[str, str]:
+    """What a condition asks for, and the sentence that it holds for its reader."""
+    said = {"asks": in_words(condition), "why": sentence_in(condition)}
+    return {name: text for name, text in said.items() if text}
 
 
 def fill(text: str, details: Mapping[str, str]) -> str:
@@ -67,11 +87,14 @@ def fill(text: str, details: Mapping[str, str]) -> str:
 
 
 def read_family(*messages: str) -> Reading | None:
-    """Read the first of the messages that a family knows; of several families the first counts."""
+    """Read the first of the messages that a family knows; of several families the first counts. A sentence that a condition
+    holds for its reader says more than the condition."""
     for message in messages:
-        for family in families():
-            if reading := family.read(message):
-                return reading
+        said = sentence_in(message) or _prose(message)
+        for text in (said, message) if said else (message,):
+            for family in families():
+                if reading := family.read(text):
+                    return reading
     return None
 
 

@@ -23,6 +23,8 @@ AFTER_HEADER = 3
 """Lines after a symptom in which the tool says why."""
 SHOWN = 600
 """Characters of a line that are quoted."""
+_CALLERS = ("Python", "Ultralytics")
+"""Who says after a tool's symptom only that its call failed."""
 _LOOKUPS = ("KeyError", "AttributeError", "IndexError", "StopIteration", "ImportError", "ModuleNotFoundError")
 """Exceptions that a program handles by raising one that says more."""
 
@@ -52,18 +54,28 @@ class Headline(BaseModel):
     node: str
     look: str
     """What to look at next."""
+    where: str = ""
+    """The file and the function of a traceback that raised it."""
     meanings: list[str]
     reading: Reading | None = None
     """What the sentence says, where it is of a family that all tools share."""
 
 
 class _Unknown:
-    def __init__(self, line: Line, event: Event, place: Place) -> None:
-        self.quote, self.event, self.place = quote(line), event, place
+    def __init__(self, line: Line, event: Event, place: Place, where: str) -> None:
+        self.quote, self.event, self.place, self.where = quote(line), event, place, where
         self.full = line.text
+        self.shown = line.text
+        """Without the lines that go on with it."""
+
+    def extend(self, text: str) -> None:
+        """Take a line that goes on with this one, and the place that it may name."""
+        self.full = f"{self.full.rstrip()} {text.strip()}"
+        self.place = find_place(text, Place(), self.place)
 
     def reading(self) -> Reading | None:
-        return read_family(self.event.message, self.full)
+        whole = read_event(self.full) if self.full != self.shown else self.event
+        return read_family(self.event.message, self.shown, whole.message, self.full)
 
     def explains(self) -> bool:
         reading = self.reading()
@@ -80,17 +92,23 @@ class Unknowns:
         self._latest_weak: deque[_Unknown] = deque(maxlen=LAST)
         self._seen: set[int] = set()
 
-    def read(self, line: Line, kind: str, announced: Place) -> None:
-        """Keep a line that no diagnosis knows, where it is an error, or speaks of one."""
+    def read(self, line: Line, kind: str, announced: Place, where: str = "") -> None:
+        """Keep a line that no diagnosis knows, where it is an error, or speaks of one; `where` is what raised it."""
         if line.text.startswith("During handling of the above exception"):
             if self._first and self._first[-1].event.kind.rpartition(".")[2] in _LOOKUPS:
                 self._first.pop()
         elif kind == "error":
-            self._keep(line, announced, self._first, self._latest)
+            self._keep(line, announced, self._first, self._latest, where)
         elif kind != "warning" and looks_wrong(line.text):
-            self._keep(line, announced, self._weak, self._latest_weak)
+            self._keep(line, announced, self._weak, self._latest_weak, where)
 
-    def _keep(self, line: Line, announced: Place, first: list[_Unknown], latest: deque[_Unknown]) -> None:
+    def extend(self, line: Line, number: int) -> None:
+        """A line goes on with the error in the line `number`."""
+        for kept in (self._first, self._latest):
+            if kept and kept[-1].quote.number == number:
+                kept[-1].extend(line.text)
+
+    def _keep(self, line: Line, announced: Place, first: list[_Unknown], latest: deque[_Unknown], where: str) -> None:
         shape = hash(re.sub(r"\d+", "0", line.text[:SHOWN]))
         full = len(first) >= FIRST
         if shape in self._seen:
@@ -98,7 +116,11 @@ class Unknowns:
         if not full:
             self._seen.add(shape)
         place = find_place(line.text, announced)
-        (latest if full else first).append(_Unknown(line, read_event(line.text), place))
+        event = read_event(line.text)
+        if where and not event.tool:
+            name, _, said = line.text.partition(": ")
+            event = Event("Python", name, said or line.text)
+        (latest if full else first).append(_Unknown(line, event, place, where))
 
     def headline(self, known: int | None, rank: Rank, passed: int) -> Headline | None:
         """The error that decides, where the best that is known, in the line `known`, may be only what came of it.
@@ -118,7 +140,9 @@ class Unknowns:
             return _headline(next((it for it in refused if _LAYER.search(it.full)), None))
         if known is not None:
             near = [it for it in self._first if it.event.tool and it.quote.number <= known + AFTER_HEADER]
-            return _headline(next((it for it in near if it.event.tool != "Python" or it.quote.number < known), None))
+            return _headline(
+                next((it for it in near if it.event.tool not in _CALLERS or it.quote.number < known), None)
+            )
         told = [it for it in self._first if it.event.tool] or self._first
         told = told or [it for it in self._weak if it.quote.number > passed]
         # the first that a family reads: what is said before it in words of the tool's own explains less
@@ -140,6 +164,8 @@ def _headline(unknown: _Unknown | None) -> Headline | None:
     if unknown is None:
         return None
     step, look = step_of(unknown.full)
+    if not step and unknown.where:
+        step, look = step_of(unknown.where)
     return Headline(
         line=unknown.quote,
         tool=unknown.event.tool,
@@ -149,6 +175,7 @@ def _headline(unknown: _Unknown | None) -> Headline | None:
         op=unknown.place.op,
         node=unknown.place.node,
         look=look,
+        where=unknown.where,
         meanings=meanings(unknown.full),
         reading=unknown.reading(),
     )

@@ -32,11 +32,13 @@ _GLOG_LEVEL = re.compile(r"^([EWF])\d{4} \d\d:\d\d:\d\d\.\d+ ")
 
 
 class Line(NamedTuple):
-    """`number` counts from 1; `text` is the line without its prefix; `level` is what the prefix says of it: E, W, F or nothing."""
+    """`number` counts from 1; `text` is the line without its prefix; `level` is what the prefix says of it: E, W, F or nothing.
+    A line that is `fresh` has a logger's prefix, and goes on with no line before it."""
 
     number: int
     text: str
     level: str = ""
+    fresh: bool = False
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
@@ -54,14 +56,15 @@ def clean(number: int, text: str) -> Line | None:
     """None where nothing is left to read."""
     if not text.isprintable():
         text = _COLOURS.sub("", text)
-    level = ""
+    level, fresh = "", False
     for _ in range(PREFIXES):
         if (found := _PREFIX.match(text)) is None:
             break
         level = level or (match[1] if (match := _GLOG_LEVEL.match(text)) else "")
+        fresh = fresh or not found[0].endswith("|")
         text = text[found.end() :]
     text = text.rstrip()
-    return Line(number, text, level) if text else None
+    return Line(number, text, level, fresh) if text else None
 
 
 def _split(stream: BinaryIO) -> Iterator[str]:

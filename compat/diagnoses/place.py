@@ -18,7 +18,7 @@ _HERE = [
         r"\[E\] (?:\[TRT\] )?(?:Error\[\d+\]: |\d+: )?(?!Error|[A-Z_]{4,}:)(?P<node>[A-Za-z_/][^\s:()\[\]]{1,300}): [A-Za-z]",
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
         r"(?P<node>\(Unnamed Layer\* \d+\) \[[\w ]{2,40}\]) ?: ?\w",  # a layer that the parser made for no node of the model
-        r"implementation for node (?P<node>\{ForeignNode\[[^\]]{1,400}\]\})",
+        r"implementation for node (?P<node>\{ForeignNode\[.{1,400}?\]\})",
         r"In node -?\d+ \(import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})\)",  # onnx-tensorrt up to 8
         r"In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
         r"[Nn]ame: ?(?P<node>\S{0,300}) OpType: (?P<op>\w{1,80})",  # onnx's checker
@@ -35,7 +35,7 @@ _BEFORE = [
     for pattern in (
         r"While parsing node number \d+ \[(?P<op>[\w.:]{1,80})(?: -> \"(?P<node>[^\"]{0,300})\")?\]",
         r"Error converting operator (?P<op>\w{1,80}), with inputs",
-        r"ERROR: [^\s:]{1,200}:\d+ In function import(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",
+        r"^(?:\S{1,20} )?(?:ERROR: )?[^\s:]{1,200}:\d+ In function (?:import|check)(?!Model|Initializer|Input|FallbackPlugin)(?P<op>\w{1,80})",  # noqa: E501
     )
 ]
 # what names the node of the message above it
@@ -49,6 +49,9 @@ _AFTER = [
 ]
 _NUMBER = re.compile(r"\b[Ii]n node (\d+) \(|node number (\d+)\b")
 _HINTS = ("ode", "rror", "OpType", "op_type", "Layer", "import")
+_PARSER = re.compile(r"[Ww]hile parsing node number|:\d+:? In function \w{1,80}:$")
+REASON = 3
+"""Lines after what the parser announces, in which it says why."""
 NEAR = 60
 """Lines for which an announcement holds: a parser dumps the node after it."""
 
@@ -72,9 +75,12 @@ class Announcements:
     def __init__(self) -> None:
         self._place = Place()
         self._line = -NEAR - 1
+        self._parser = -NEAR - 1
 
     def read(self, number: int, text: str) -> None:
-        if "rror" in text or "parsing node" in text or "ERROR" in text:
+        if _PARSER.search(text):
+            self._parser = number
+        if "rror" in text or "parsing node" in text or "ERROR" in text or "In function" in text:
             for pattern in _BEFORE:
                 if found := pattern.search(text):
                     self._place, self._line = Place(), number
@@ -82,6 +88,10 @@ class Announcements:
                     return
         if text.startswith("Node name: "):  # its dump; before it only its first output was named
             self._place.node = text.removeprefix("Node name: ").strip() or self._place.node
+
+    def parsed(self, number: int) -> bool:
+        """Whether TensorRT's parser just said that it gives its reason next."""
+        return number - self._parser <= REASON
 
     def near(self, number: int) -> Place:
         return self._place if number - self._line <= NEAR else Place()

@@ -27,6 +27,7 @@ _ERROR = re.compile(
     | ^(?:[\w.]{1,200}\.)?(?:Fail|NotImplemented|Invalid\w{1,20}|NoSuchFile|EPFail|NoModel|Unsupported|OpNotImplemented):[ ]
     | ^[\w.]{1,200}(?:Violation|SymNode|NotFound|NotImplemented):[ ]
     | Assertion\ .{0,200}failed
+    | :\ export\ failure\b.{0,20}:\ \S                                            # Ultralytics
     | terminate\ called | [Ss]egmentation\ fault | core\ dumped | ^Aborted | ^Killed
     | \[ONNXRuntimeError\]
     """,
@@ -58,7 +59,7 @@ CASCADE = re.compile(
     | failed\ validation$ | ^App\ run\ failed | Invalid\ Node\ -\ | ^Error\ code:\ (?:UNSUPPORTED|INVALID|INTERNAL)_
     | (?:of|where)\ the\ error\b | [Nn]umber\ of\ errors
     | [Ff]ailed\ to\ (?:maintain\ requested\ inference\ load|retrieve\ results\ from\ inference\ request) | ^create\ engine\ failed
-    | [Ee]xport\ failure(?!.{1,20}s:\ \S)
+    | [Ee]xport\ failure(?!.{0,20}:\ \S)
     | ^Some\ errors?\ occurred | An\ error\ has\ been\ caught | \[ErrorCode:\w+\]\ *$ | ^error:\ Recipe
     """,
     re.VERBOSE,
@@ -128,11 +129,15 @@ class Tracebacks:
         self._source = False
         self._last: re.Match[str] | None = None
         self._code = ""
+        self.ended = False
+        """The line that was read last is the first after a traceback's frames: what was raised."""
 
     def is_frame(self, text: str) -> bool:
         if _CHECK in text:
             return False
+        before = self._inside or self._source
         found = self._is_frame(text)
+        self.ended = before and not found and bool(_RAISED.match(text))
         if named := _FRAME.match(text):
             self._last, self._code = named, ""
         elif found and self._last is not None and not self._code:
@@ -150,6 +155,16 @@ class Tracebacks:
         if not (_BARE.match(text) or (package and _FAULT.match(text))):
             return ""
         return f"{text}: {self._code} ({file.replace(' ', '_')}, in {self._last['function'] or '<module>'})"
+
+    @property
+    def where(self) -> str:
+        """The last frame: the file, in its package where it is of one, and the function."""
+        if self._last is None:
+            return ""
+        path = self._last["file"].replace("\\", "/")
+        package = _PACKAGE.match(path)
+        file = package["file"] if package else path.rpartition("/")[2]
+        return f"{file}, {self._last['function'] or '<module>'}"
 
     def _is_frame(self, text: str) -> bool:
         indent = len(text) - len(text.lstrip())
@@ -169,6 +184,8 @@ class Tracebacks:
 
 
 _FRAME = re.compile(r"^ *File \"(?P<file>[^\"]{1,500})\", line \d+(?:, in (?P<function>[\w.<>]{1,200}))?")
+_RAISED = re.compile(r"^(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Za-z_]\w{2,80}(?:: |:?$)")
+"""A class of any name, as Python prints what was raised."""
 _BARE = re.compile(r"^(?:AssertionError|NotImplementedError)$")
 _FAULT = re.compile(
     r"^(?:AttributeError|IndexError|KeyError|NameError|TypeError|UnboundLocalError|ZeroDivisionError|UnicodeDecodeError): "

@@ -52,6 +52,18 @@ SIGNALS = {
     139: "SIGSEGV: a crash in a library",
     143: "SIGTERM: stopped from outside",
 }
+_STATUSES = {
+    0xC0000005: "access violation: native code crashed (0xC0000005)",
+    0xC000001D: "an instruction that this processor lacks (0xC000001D)",
+    0xC00000FD: "stack overflow (0xC00000FD)",
+    0xC0000135: "a library (DLL) is missing (0xC0000135)",
+    0xC0000139: "a library (DLL) of another version lacks a function (0xC0000139)",
+    0xC0000142: "a library (DLL) failed to start (0xC0000142)",
+    0xC0000374: "the heap is corrupt: native code wrote beyond its memory, or freed it twice (0xC0000374)",
+    0xC0000409: "the program stopped itself: a C++ exception that nothing caught, or a buffer overrun (0xC0000409)",
+}
+STATUSES = {str(written): meaning for code, meaning in _STATUSES.items() for written in (code, code - (1 << 32))}
+"""Of a process that ended on Windows, as programs write them: with a sign or without."""
 LIBRARY_ERRORS = {
     "126": "a library that this one needs is missing (Windows error 126)",
     "127": "a library of another version is found first (Windows error 127)",
@@ -73,8 +85,10 @@ _CODES: tuple[tuple[re.Pattern[str], str, Mapping[str, str]], ...] = tuple(
             _texts(CUDA_ERRORS),
         ),
         (r"(?i)\b(?:onnx )?(?:data ?type|elem_type|dtype|tensor type)[ :=(]{1,3}(\d{1,2})\b", "ONNX type", _texts(ONNX_TYPES)),
+        (r"\b(?:source|target)=(\d{1,2})\b", "ONNX type", _texts(ONNX_TYPES)),
         (r"\b(8000[0-9A-F]{4}|8007[0-9A-F]{4}|887A[0-9A-F]{4})\b", "Windows error", WINDOWS_ERRORS),
         (r"(?i)(?:exit(?:ed)?(?: with)?(?: code| status)?|return(?:ed)? code)[ :=]{1,3}(1[34]\d)\b", "exit status", _texts(SIGNALS)),
+        (r"(-107374\d{4}|\b32212\d{5})\b", "Windows status", STATUSES),
         (r"LoadLibrary failed with error (\d{1,4})", "error", LIBRARY_ERRORS),
     )
 )  # fmt: skip

@@ -49,14 +49,21 @@ def show_explanation(console: Console, explanation: Explanation, name: str) -> N
     tools = ", ".join(explanation.tools) or "no tool that is known"
     console.print(Text(f"{name}: {explanation.lines:,} lines, {tools}", style="dim"))
     if explanation.cause is not None:
-        symptom = explanation.cause.generic and explanation.cause.reading is None
-        _heading(console, "symptom" if symptom else "cause", "bold red")
+        read = explanation.cause.reading
+        symptom = explanation.cause.generic and (read is None or read.symptom)
+        if explanation.cause.warning:
+            _heading(console, "no error in this log; of its warnings this one tells most", "bold yellow")
+        else:
+            _heading(console, "symptom" if symptom else "cause", "bold red")
         _show(console, explanation.cause)
         if symptom and "reason" not in explanation.cause.details:
             _indented(console, Text("This names a symptom. No line that is known names its cause.", style="yellow"))
     elif explanation.headline is not None:
-        read = explanation.headline.reading is not None
-        _heading(console, "cause" if read else "unknown: no diagnosis knows this error", "bold red")
+        reading = explanation.headline.reading
+        heading = (
+            "unknown: no diagnosis knows this error" if reading is None else "symptom" if reading.symptom else "cause"
+        )
+        _heading(console, heading, "bold red")
         _show_headline(console, explanation.headline)
     elif explanation.unknown:
         _heading(console, "unknown: no diagnosis knows these lines, which look decisive", "bold red")
@@ -164,6 +171,7 @@ def _show_headline(console: Console, headline: Headline) -> None:
     for label, value in (
         ("tool", headline.tool),
         ("step", headline.step),
+        ("raised in", headline.where),
         ("kind", headline.kind),
         ("operator", headline.op),
         ("node", headline.node),

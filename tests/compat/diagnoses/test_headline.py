@@ -298,3 +298,68 @@ def test_what_stops_the_program_later_does_not_hide_an_unknown_error(later):
     assert explanation.cause is None
     assert explanation.headline is not None
     assert explanation.headline.message == "odd thing"
+
+
+def test_a_sentence_that_goes_on_is_read_whole():
+    log = "OddError: the odd thing with the long name\nmust be even in this\nplace\n\nsomething else must be odd\n"
+    headline = diagnose(log).headline
+    assert headline is not None
+    assert headline.reading is not None
+    assert headline.reading.details["what"] == "the odd thing with the long name"
+    assert "place" in headline.reading.cause
+    assert "something else" not in headline.reading.cause
+
+
+def test_two_lines_may_be_a_diagnosis_that_neither_of_them_is():
+    log = "CMake Error: The following variables are used in this project, but they are set to\nNOTFOUND.\n"
+    cause = diagnose(log).cause
+    assert cause is not None
+    assert (cause.id, cause.line.number) == ("cmake-library-missing", 1)
+
+
+def test_what_a_traceback_raises_is_an_error_whatever_its_name():
+    log = (
+        "Traceback (most recent call last):\n"
+        '  File "/env/site-packages/tvm/relax/frontend/onnx/onnx_frontend.py", line 7, in _impl_v9\n    odd()\n'
+        "odd.OddAttribute: attribute x of the odd operator must be even"
+    )
+    headline = diagnose(log).headline
+    assert headline is not None
+    assert (headline.kind, headline.step) == ("odd.OddAttribute", "importing into TVM")
+    assert headline.where == "tvm/relax/frontend/onnx/onnx_frontend.py, _impl_v9"
+
+
+def test_a_warning_tells_what_went_wrong_only_where_there_is_no_error():
+    warned = "[W:onnxruntime:Default, x.cc:1 Create] Failed to create CUDAExecutionProvider. Please reference the page"
+    alone = diagnose(f"all is well\n{warned}\n").cause
+    assert alone is not None
+    assert (alone.id, alone.warning) == ("ort-provider-load", True)
+    beside = diagnose(f"{warned}\nOddError: an odd thing must be even\n")
+    assert beside.cause is None
+    assert beside.headline is not None
+    assert diagnose(f"{warned}\n&&&& PASSED TensorRT.trtexec\n").cause is None
+
+
+def test_an_old_tensorrt_names_its_file_before_the_sentence():
+    event = read_event("[E] [TRT] ../odd/oddRunner.cpp (140) - Assertion Error in execute: 0 (a.size() == b)")
+    assert (event.tool, event.message) == ("TensorRT", "Assertion Error in execute: 0 (a.size() == b)")
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("ModuleNotFoundError: No module named 'odd.even'", "system-submodule-missing"),
+        ("ModuleNotFoundError: No module named 'odd'", "system-module-missing"),
+        ("ONNX export of operator odd, input size not accessible. Please feel free", "torch-attribute-constant"),
+        ("ONNX export of operator odd, out parameter. Please feel free to request support", "torch-operator-form"),
+    ],
+)
+def test_kinds_that_are_told_apart(line, cause):
+    found = diagnose(line).cause
+    assert found is not None
+    assert found.id == cause
+
+
+def test_a_status_of_windows_is_decoded():
+    assert any("heap" in meaning for meaning in meanings("odd.exe exited with code -1073740940."))
+    assert any("DLL" in meaning for meaning in meanings("exit code 3221225781"))

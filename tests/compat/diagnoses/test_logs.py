@@ -21,7 +21,10 @@ def index(folder: Path) -> list[dict[str, Any]]:
 INDEX = index(LOGS)
 COLLECTED = index(LOGS / "collected")
 BLIND = [
-    entry for name in ("blind4", "blind5") for entry in index(LOGS / name) if "id" in entry
+    entry
+    for name in ("blind4", "blind5", "blind7", "blind8", "blind9", "blind10", "blind11")
+    for entry in index(LOGS / name)
+    if "id" in entry
 ]  # not the unseen third
 
 
@@ -62,6 +65,12 @@ def test_reports_that_were_not_seen():
         (LOGS / "blind4", 75),
         (LOGS / "blind5", 30),
         (LOGS / "blind6", 40),
+        (LOGS / "blind7", 25),
+        (LOGS / "blind8", 15),
+        (LOGS / "blind9", 20),
+        (LOGS / "blind10", 15),
+        (LOGS / "blind11", 20),
+        (LOGS / "blind12", 10),
     ],
 )
 def test_the_index_is_whole(folder, least):
