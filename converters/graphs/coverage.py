@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import ShapeInferencePass
 
 from enginesmith.compat.saving import save
-from enginesmith.compat.values import constant, dtype, label, qualified
+from enginesmith.compat.values import attribute, constant, dtype, label, qualified
 from enginesmith.compat.walk import captured
 from enginesmith.converters.core.comparisons import Coverage, Unexercised
 from enginesmith.converters.core.errors import ConversionError, first_line
@@ -39,6 +39,15 @@ class Wanted:
     met: bool = False
 
 
+def _ordered(node: ir.Node) -> Sequence[ir.Value | None]:
+    """The inputs among whose elements NaN has no defined place."""
+    if node.op_type == "NonMaxSuppression":
+        return node.inputs[:2]
+    if node.op_type in ("ScatterElements", "ScatterND"):
+        return node.inputs[::2] if attribute(node, "reduction", "none") in ("max", "min") else ()
+    return node.inputs[:1] if node.op_type in ORDERING else ()
+
+
 @dataclass
 class Seen:
     """What one sample shows: how far it is from what no other one has met."""
@@ -55,9 +64,9 @@ class Seen:
 class Observer:
     """A graph that is watched while it runs.
 
-    It also tells of results that are open: where NaN stands among the others in TopK, ArgMax, ArgMin and Hardmax, and numbers
-    that the integers which they are cast to don't have. With `strict`, what PyTorch leaves open beyond that: the order of
-    equal elements in TopK.
+    It also tells of results that are open: where NaN stands among the others in TopK, ArgMax, ArgMin, Hardmax, suppression and
+    scattered extremes, and numbers that the integers which they are cast to don't have. With `strict`, what PyTorch leaves
+    open beyond that: the order of equal elements in TopK.
     """
 
     def __init__(self, path: Path, scratch: Path, *, strict: bool) -> None:
@@ -70,13 +79,12 @@ class Observer:
         known = bounds(model.graph)
         self.wanted: list[Wanted] = []
         self.casts: list[ir.Node] = []
-        self.ordering: list[ir.Node] = []
+        self.ordering: list[tuple[ir.Node, ir.Value]] = []
         self.sorted: list[Condition] = []
         for node in model.graph:
             if not is_standard(node) or not any(value in self.from_data for value in node.inputs):
                 continue
-            if node.op_type in ORDERING:
-                self.ordering.append(node)
+            self.ordering += [(node, value) for value in _ordered(node) if value is not None]
             if strict and node.op_type == "TopK":
                 self.sorted += conditions(node)
                 continue
@@ -121,8 +129,8 @@ class Observer:
         for node in self.casts:
             if not all(fits(array, node) for array in of(node.inputs[:1])):
                 seen.undefined = f"{label(node)} casts numbers that its integers don't have"
-        for node in self.ordering:
-            if any(array.dtype.kind == "f" and np.isnan(array).any() for array in of(node.inputs[:1])):
+        for node, value in self.ordering:
+            if any(array.dtype.kind == "f" and np.isnan(array).any() for array in of([value])):
                 seen.undefined = f"{node.op_type} orders NaN"
         for condition in self.sorted:
             if not all(condition.distance(array) for array in of(condition.values)):
@@ -148,7 +156,8 @@ class Observer:
     def _tensors(self, feed: Feed, unmet: Sequence[Wanted]) -> Iterator[Mapping[str, Array]]:
         """Those that are needed still, a part of them at a time, whole nodes together."""
         values = [each.condition.values for each in unmet]
-        values += [(node.inputs[0],) for node in (*self.casts, *self.ordering)]  # type: ignore[misc]
+        values += [(node.inputs[0],) for node in self.casts]  # type: ignore[misc]
+        values += [(value,) for _, value in self.ordering]
         values += [condition.values for condition in self.sorted]
         if not values:
             return

@@ -185,12 +185,17 @@ def _difference(name: str, judged: Judgement, tolerance: Tolerance) -> OutputDif
     if apart.each.size:
         worst = int(judged.ratio.argmax())
         own = apart.magnitudes.flat[worst]
-        difference.worst_abs = min(float(apart.each.flat[worst]), LOST)
-        difference.allowed_abs = float(judged.allowed.flat[worst])
+        difference.worst_abs = _bounded(apart.each.flat[worst])
+        difference.allowed_abs = _bounded(judged.allowed.flat[worst])
         difference.tolerance_abs = difference.allowed_abs - relative * (float(own) if np.isfinite(own) else 0.0)
         if judged.rounding is not None:
-            difference.rounding_abs = min(float(judged.rounding.flat[worst]), LOST)
+            difference.rounding_abs = _bounded(judged.rounding.flat[worst])
     return difference
+
+
+def _bounded(value: Any) -> float:
+    """A distance as JSON has it: one that is infinite, or none, is `LOST`."""
+    return float(value) if value < LOST else LOST
 
 
 def _vacuous(expected: Array, ill_posed: float) -> str:

@@ -77,8 +77,10 @@ def _again(
     torch.set_num_threads(1)
     try:
         held = [*module.parameters(), *module.buffers(), *map(torch.from_numpy, feeds[0].values())]
-        other = torch.float32 if any(tensor.dtype == torch.float64 for tensor in held) else torch.float64
-        again = forward(copy.deepcopy(module).to(other))
+        double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in held)
+        other = torch.float32 if double else torch.float64
+        # Module.to would drop the imaginary parts
+        again = forward(copy.deepcopy(module)._apply(lambda tensor: _in(other, tensor)))  # type: ignore[no-untyped-call]
         torch.set_default_dtype(other)  # of the tensors that it makes as it runs
         for index in order:
             feed, result = feeds[index], results[index]
@@ -91,7 +93,7 @@ def _again(
             begun = time.process_time()
             arguments = [torch.from_numpy(array.copy()) for array in feed.values()]
             with _everywhere(other, shake):
-                made = again(*(each.to(other) if each.is_floating_point() else each for each in arguments))
+                made = again(*(_in(other, each) for each in arguments))
             tensors = flatten(made)[1]
             found[index] = {
                 name: tensor.cpu().numpy().astype(array.dtype)
@@ -105,6 +107,13 @@ def _again(
         torch.set_default_dtype(usual)
         torch.set_num_threads(threads)
     return found
+
+
+def _in(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
+    """Floats in `dtype`, complex numbers in pairs of it, anything else as it is."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _equal(feed: Feed, other: Feed) -> bool:
@@ -127,8 +136,8 @@ def _everywhere(dtype: torch.dtype, shake: bool) -> Iterator[None]:
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = dict(kwargs or {})
             asked = kwargs.get("dtype")
-            if isinstance(asked, torch.dtype) and asked.is_floating_point:
-                kwargs["dtype"] = dtype
+            if isinstance(asked, torch.dtype) and (asked.is_floating_point or asked.is_complex):
+                kwargs["dtype"] = dtype.to_complex() if asked.is_complex else dtype
             if shake:
                 with self:
                     made = inner.get(func, func.decompose)(*args, **kwargs)

@@ -35,7 +35,7 @@ def real_to_complex(x: Tensor, dim: list[int], normalization: int, onesided: boo
     """The last of `dim` is the one of which only half is kept."""
     last = dim[-1]
     size = x.shape[last]
-    z = _along(x, last, lambda row: _half(row, size) if onesided else transform(row, size))
+    z = _along(x, last, lambda row: _symmetric(_half(row, size) if onesided else transform(row, size), size))
     for axis in dim[:-1]:
         z = _along(z, axis, lambda row: transform(row, row.re.shape[-1]))
     return _scaled(z, [x.shape[axis] for axis in dim], normalization)
@@ -146,9 +146,9 @@ def _from_half(z: Any, size: int) -> Pair:
     if not isinstance(size, int) or size <= FACTOR or (_factor(size) == 1 and size <= DIRECT):
         make = _matrix if isinstance(size, int) else _matrix_at_run_time
         cosines, sines = make(kept, size, size, re.dtype, forward=False)
-        place = torch.arange(kept).unsqueeze(1)
-        alone = torch.logical_or(place == 0, place * 2 == size)
-        weights = torch.where(alone, 1.0, 2.0).to(re.dtype)  # the others stand for their mirror image too
+        weights = (
+            torch.where(_alone(kept, size), 1.0, 2.0).to(re.dtype).unsqueeze(1)
+        )  # others stand for their image too
         made = re @ (cosines * weights)
         made = made - im @ (sines * weights) if isinstance(im, Tensor) else made
         return pair(made, None)
@@ -158,6 +158,19 @@ def _from_half(z: Any, size: int) -> Pair:
         for part, other in zip((re, im), parts(mirrored), strict=True)
     ]
     return transform(pair(*whole), size, forward=False)
+
+
+def _alone(kept: Any, size: Any) -> Tensor:
+    """Of the first `kept` places of a transform, those that are their own mirror image: the first, and the middle one if there is."""
+    place = torch.arange(kept)
+    return torch.logical_or(place == 0, place * 2 == size)
+
+
+def _symmetric(z: Pair, size: Any) -> Pair:
+    """The transform of real rows, real where they make it so, as PyTorch's is: the angle of a negative number with the imaginary
+    part -1e-15 is -π, and π without."""
+    alone = _alone(z.re.shape[-1], size)
+    return Pair(z.re, torch.where(alone, torch.zeros((), dtype=z.im.dtype), z.im))
 
 
 def _multiplied(z: Any, cosines: Tensor, sines: Tensor) -> Pair:

@@ -27,6 +27,18 @@ def roll(x: Tensor, shifts: Sequence[Any], dims: Sequence[int] = ()) -> Any:
     return x
 
 
+@decomposes(aten.diagonal.default)
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Chosen from both axes in one. The exporter multiplies by ones and zeros, and adds: an infinity beside the diagonal, times
+    zero, is NaN."""
+    whole = x.movedim((dim1, dim2), (-2, -1))
+    rows, columns = whole.shape[-2:]
+    below, right = max(0, -offset), max(0, offset)
+    length = torch.sym_max(0, torch.sym_min(rows - below, columns - right))
+    place = torch.arange(length, device=x.device) * (columns + 1) + (below * columns + right)
+    return whole.reshape(*whole.shape[:-2], rows * columns).index_select(-1, place)
+
+
 @decomposes(aten.diagonal_scatter.default)
 def diagonal_scatter(x: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The source spread along the rows, and chosen where row and column meet on the diagonal."""

@@ -228,6 +228,19 @@ def test_pytorch_leaves_equal_elements_and_overflow_open(tmp_path: Path) -> None
         assert (feed["x"] < 256).all()
 
 
+@pytest.mark.parametrize(
+    "graph",
+    [
+        "(float[1, 8, 4] b, float[1, 1, 8] s) => (int64[?, 3] y) <int64 n = {8}> { y = NonMaxSuppression (b, s, n) }",
+        f"{FLOATS} <int64[1, 8] i = {{0, 0, 1, 1, 2, 2, 3, 3}}, float[1, 8] z = {{0, 0, 0, 0, 0, 0, 0, 0}}> "
+        '{ y = ScatterElements <axis = 1, reduction = "max"> (z, i, x) }',
+    ],
+)
+def test_nan_has_no_place_where_elements_are_ordered(tmp_path: Path, graph: str) -> None:
+    for feed in exercised(saved(tmp_path, "ordered", graph), strict=True).feeds:
+        assert not any(np.isnan(array).any() for array in feed.values())
+
+
 def test_data_that_decide_sizes_stay_small(tmp_path: Path) -> None:
     graph = "(int64[2] n) => (float[?, ?] y) { y = ConstantOfShape (n) }"
     found = exercised(saved(tmp_path, "sizes", graph))

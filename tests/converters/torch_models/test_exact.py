@@ -57,6 +57,19 @@ def test_types_that_the_code_names_are_widened_too():
     assert abs(reference[0]["y"] - 1 / 3).max() > 1e-4
 
 
+def test_complex_weights_keep_their_imaginary_parts():
+    class Turns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("turns", torch.polar(torch.ones(4), torch.arange(4.0)))
+
+        def forward(self, x):
+            return torch.view_as_real(torch.view_as_complex(x.view(4, 2)).to(torch.complex64) * self.turns)
+
+    reference, exact = results(Turns(), np.random.default_rng(0).random((1, 8), np.float32))
+    assert 0 < np.abs(reference[0]["y"] - exact[0]["y"]).max() < 1e-6
+
+
 def test_a_model_in_float64_is_run_in_float32():
     """Which is what engines compute in."""
     module = nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double()

@@ -76,3 +76,14 @@ def test_a_length_known_at_run_time_only():
         tolerance=1e-5,
         normwise=True,
     )
+
+
+class Phase(nn.Module):
+    def forward(self, x):
+        return torch.fft.rfft(x).angle()[..., :: x.shape[-1] // 2]
+
+
+@pytest.mark.parametrize("size", [16, 30, 64, 400])
+def test_what_is_real_by_symmetry_has_no_negative_zero(size):
+    """The angle of the first and the middle value is π where they are negative, and never -π."""
+    exported_holds(Phase(), torch.randn(6, size))
