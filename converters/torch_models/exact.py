@@ -80,7 +80,7 @@ def _again(
         double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in held)
         other = torch.float32 if double else torch.float64
         # Module.to would drop the imaginary parts
-        again = forward(copy.deepcopy(module)._apply(lambda tensor: _in(other, tensor)))  # type: ignore[no-untyped-call]
+        again = forward(copy.deepcopy(module)._apply(lambda tensor: _in(other, tensor)))
         torch.set_default_dtype(other)  # of the tensors that it makes as it runs
         for index in order:
             feed, result = feeds[index], results[index]
