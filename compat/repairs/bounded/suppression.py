@@ -155,6 +155,8 @@ def _pick(
             for part, dtype in zip(zip(*found, strict=True), (INT, FLOAT), strict=True)
         )
         return picks, best
+    # Changes nothing: what is lower is never picked. TensorRT-RTX 1.7 fails on a loop that starts from reshaped scores alone.
+    left = rewriter.emit("Max", left, GONE, shape=[groups, candidates], dtype=FLOAT)
     body = _body(rewriter, left, boxes, threshold, candidates)
     _, picks, best = rewriter.emit_all(
         "Loop",

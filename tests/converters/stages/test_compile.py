@@ -66,6 +66,17 @@ def test_a_graph_that_is_taken_is_asked_for_once(compiled, asked, tmp_path):
     assert {path.name for path in (tmp_path / "engine").iterdir()} == {BACKEND.engine_file}
 
 
+def test_suppression_of_scores_that_are_an_input_is_built(compiled):
+    """TensorRT-RTX 1.7 fails on a loop that starts from an input in another shape."""
+    facts = compiled("""(float[20, 4] b, float[20] s) => (int64[n, 3] y)
+    <int64[1] first = {0}, int64[2] both = {0, 1}, int64 five = {5}, float half = {0.5}> {
+        boxes = Unsqueeze (b, first)
+        scores = Unsqueeze (s, both)
+        y = NonMaxSuppression (boxes, scores, five, half)
+    }""")
+    assert {made.repair for made in facts.repairs} >= {"bounded-sizes"}
+
+
 def test_what_is_refused_is_repaired_compared_and_built(compiled, asked, tmp_path):
     facts = compiled(TOO_MANY)
     assert asked == ["build", "check", "build"], "each graph once, and the nodes of the one that was refused"
