@@ -280,10 +280,23 @@ def binary() -> None:
     case("Pow int64", "int64[2,6] x, int64[2,6] z", "int64", "Pow (x, z)", z=[0, 1, 2, 3], x=SMALL)
     case("Pow int32", "int32[2,6] x, int32[2,6] z", "int32", "Pow (x, z)", z=[0, 1, 2, 3], x=SMALL)
     case("Pow mixed", "float[2,6] x, int64[2,6] z", "float", "Pow (x, z)", z=[-2, -1, 0, 1, 2, 3])
+    steps = ", ".join(str(step / 4) for step in range(-8, 7))
     for op in ["Less", "Greater", "Equal", "LessOrEqual", "GreaterOrEqual"]:
         for kind in ("float", "double", "float16", "int32", "int64", "uint8"):
             if op == "Equal" or kind in ("float", "double", "int32", "int64"):
                 case(f"{op} {kind}", f"{kind}[2,6] x, {kind}[2,6] z", "bool", f"{op} (x, z)")
+        case(f"Not {op}", "float[2,20] x, float[2,20] z", "bool", f"p = {op} (x, z) y = Not (p)")
+        counted = f"u = Unsqueeze (x, a) p = {op} (k, u) q = Not (p) n = Cast <to = 7> (q) y = ReduceSum <keepdims = 0> (n, a)"
+        case(
+            f"Not {op} counted", "float[2,7] x", "int64", counted, "float[1,1,15] k = {" + steps + "}, int64[1] a = {2}"
+        )
+        case(
+            f"Not {op} chosen",
+            "float[2,20] x",
+            "float",
+            f"p = {op} (x, k) q = Not (p) y = Where (q, x, k)",
+            "float k = {1}",
+        )
     case("Equal bool true", "bool[2,6] x", "bool", "Equal (x, k)", "bool k = {1}")
     for op in ["And", "Or", "Xor", "Equal"]:
         case(f"{op} bool" if op == "Equal" else op, "bool[2,6] x, bool[2,6] z", "bool", f"{op} (x, z)")

@@ -21,6 +21,7 @@ def legalizations() -> dict[str, Any]:
         "relax.argmax": _place(_larger),
         "relax.argmin": _place(_smaller),
         "relax.atanh": _elementwise(_atanh),
+        "relax.logical_not": _elementwise(_not),
         "relax.max": _reduce(_larger, topi.max),
         "relax.maximum": _binary(_larger, topi.maximum),
         "relax.min": _reduce(_smaller, topi.min),
@@ -88,6 +89,11 @@ LARGEST = te.comm_reducer(lambda a, b: tirx.Select(b > a, b, a), lambda kind: _w
 def _relu(x: Any) -> Any:
     zero = tirx.const(0, _kind(x))
     return tirx.Select(x < zero, zero, x)
+
+
+def _not(x: Any) -> Any:
+    """By its bit: TVM makes `a < b` of `not a >= b`, and an ordered `a != b` of `not a == b`, which are false of NaN."""
+    return (x.astype("int8") ^ tirx.const(1, "int8")).astype("bool")
 
 
 def _sign(x: Any) -> Any:

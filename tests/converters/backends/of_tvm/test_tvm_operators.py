@@ -33,7 +33,7 @@ KINDS = {
         "NonMaxSuppression no limits",
         "Gemm beta zero",
     ),
-    "truth values": ("Equal bool", "Equal bool true", "Not"),
+    "truth values": ("Equal bool", "Equal bool true", "Not", "Not Equal counted", "Not GreaterOrEqual counted"),
     "no axes": ("ReduceL1 noop", "ReduceLogSum noop", "ReduceSumSquare noop"),
 }
 
