@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs.bounded.arithmetic import highest, lowest
-from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_exact, is_static
+from enginesmith.compat.repairs.bounded.dims import Axis, Dim, Least, bound, dim, is_static
 from enginesmith.compat.repairs.bounded.filters import flat
 from enginesmith.compat.repairs.bounded.rewriter import Rewriter, rule
 from enginesmith.compat.repairs.bounded.shapes import filtered, reshaped, sized
@@ -193,8 +193,8 @@ def gather_nd(rewriter: Rewriter, node: ir.Node) -> Bounded:
             return Bounded(value, dims)
         value = rewriter.tensor(index)
     else:
-        if not all(map(is_exact, data.dims[:depth])):
-            raise NotApplicable("it reads positions of a dimension that depends on the data")
+        for axis in range(depth):
+            data = rewriter.exact(data, axis)
         value = rewriter.filled(index, 0, rewriter.numeric(index))
     return rewriter.again(node, [rewriter.tensor(data), value], dims)
 

@@ -380,3 +380,47 @@ def test_elements_of_selected_rows_are_scattered_along_another_axis(scores: Any,
     rng = np.random.default_rng(seed)
     at = np.stack([rng.permutation(3)[:2] for _ in range(7)], 1) - rng.integers(0, 2) * 3
     agree(TURNED, {"scores": scores, "x": x, "at": at})
+
+
+INVERSE = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (int64[9] x) => (int64[9] counts, int64[9, 1] values) <int64[1] last = {1}, int64[2] column = {9, 1}> {
+  y, first, inverse, count = Unique (x)
+  at = Reshape (inverse, column)
+  counts = GatherND (count, at)
+  table = Unsqueeze (y, last)
+  values = GatherND (table, at)
+}
+"""
+)
+
+
+@given(x=arrays(np.int64, 9, elements=st.integers(-4, 4)))
+@settings(max_examples=25, deadline=None)
+def test_what_is_known_of_each_is_read_at_the_places_of_all(x: Any) -> None:
+    """As torch.unique's counts are read by its inverse."""
+    agree(INVERSE, {"x": x})
+
+
+ROWS = repaired(
+    """
+<ir_version: 10, opset_import: ["" : 18]>
+main (float[9, 3] x, float[9] scores, int64[2, 1] at) => (float[2, 3] got) <float[1] zero = {0}, int64[1] first = {0}> {
+  positive = GreaterOrEqual (scores, zero)
+  places = NonZero (positive)
+  rows = Squeeze (places, first)
+  some = Gather (x, rows)
+  got = GatherND (some, at)
+}
+"""
+)
+
+
+@given(x=floats(9, 3), scores=floats(9, low=-1, high=1), data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_places_among_selected_rows(x: Any, scores: Any, data: Any) -> None:
+    there = int((scores >= 0).sum())
+    if there:
+        at = data.draw(arrays(np.int64, (2, 1), elements=st.integers(0, there - 1)))
+        agree(ROWS, {"x": x, "scores": scores, "at": at})
