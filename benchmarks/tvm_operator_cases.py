@@ -297,6 +297,22 @@ def binary() -> None:
             f"p = {op} (x, k) q = Not (p) y = Where (q, x, k)",
             "float k = {1}",
         )
+        case(f"{op} itself", "float[2,20] x", "bool", f"{op} (x, x)")
+        made = f"p = Less (x, k) z = Where (p, x, n) y = {op} (z, z)"
+        case(f"{op} itself made", "float[2,20] x", "bool", made, "float k = {1}, float n = {nan}")
+    case("Div itself", "float[2,20] x", "float", "Div (x, x)")
+    for one, other in (("nan", "0"), ("0", "nan"), ("nan", "1"), ("inf", "0"), ("inf", "nan")):
+        made = "p = Less (x, z) y = Where (p, a, b)"
+        case(
+            f"Where {one} {other}",
+            "float[2,20] x, float[20] z",
+            "float",
+            made,
+            f"float a = {{{one}}}, float b = {{{other}}}",
+        )
+    for op, number in (("Mul", 0), ("Mul", 1), ("Add", 0), ("Pow", 0), ("Div", 1)):
+        case(f"{op} number {number}", "float[2,20] x", "float", f"{op} (x, k)", f"float k = {{{number}}}")
+    case("Sub again", "float[2,20] x, float[20] z", "float", "p = Add (x, z) y = Sub (p, z)")
     case("Equal bool true", "bool[2,6] x", "bool", "Equal (x, k)", "bool k = {1}")
     for op in ["And", "Or", "Xor", "Equal"]:
         case(f"{op} bool" if op == "Equal" else op, "bool[2,6] x, bool[2,6] z", "bool", f"{op} (x, z)")

@@ -437,12 +437,12 @@ def _whole(name: str, tensor: Tensor) -> bool:
 
 
 def _draws(func: Any, args: Any, kwargs: Any) -> bool:
-    """Does an operator that may draw random numbers do so? Attention does not without dropout."""
-    names = [argument.name for argument in func._schema.arguments]
-    if "dropout_p" not in names:
-        return True
-    place = names.index("dropout_p")
-    return bool(args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
+    """Does an operator that may draw random numbers do so? Attention does not without dropout, random slopes and dropout itself
+    not in inference."""
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.name in ("dropout_p", "training", "train"):
+            return bool(args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value))
+    return True
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -61,6 +61,12 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return -torch.nn.functional.softplus(-x)
 
 
+@decomposes(aten.rrelu.default)
+def rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: Any = None) -> Any:
+    """Of inference: the slope is the mean of those that training draws."""
+    return NotImplemented if training else torch.nn.functional.leaky_relu(x, (lower + upper) / 2)
+
+
 @decomposes(aten.signbit.default)
 def signbit(x: Tensor) -> Tensor:
     """A zero's sign is its reciprocal's (ONNX Runtime's Where loses it). A NaN counts as positive: no graph can tell."""

@@ -262,6 +262,11 @@ def test_attention_without_dropout_draws_nothing(dropout: float, drawn: bool) ->
     assert bool(found(attend).random) is drawn
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_random_slopes_are_drawn_in_training_alone(training: bool) -> None:
+    assert bool(found(lambda _, x: nn.functional.rrelu(x, training=training)).random) is training
+
+
 def test_pythons_own_random_numbers() -> None:
     assert found(lambda _, x: x if random.random() < 0.999 else -x).doubt("dynamo") is not None
 

@@ -21,6 +21,9 @@ def legalizations() -> dict[str, Any]:
         "relax.argmax": _place(_larger),
         "relax.argmin": _place(_smaller),
         "relax.atanh": _elementwise(_atanh),
+        "relax.equal": _of_itself(_is_number),
+        "relax.greater_equal": _of_itself(_is_number),
+        "relax.less_equal": _of_itself(_is_number),
         "relax.logical_not": _elementwise(_not),
         "relax.max": _reduce(_larger, topi.max),
         "relax.maximum": _binary(_larger, topi.maximum),
@@ -30,6 +33,7 @@ def legalizations() -> dict[str, Any]:
         "relax.nn.max_pool2d": _pool,
         "relax.nn.max_pool3d": _pool,
         "relax.nn.relu": _elementwise(_relu),
+        "relax.not_equal": _of_itself(_nan),
         "relax.quantize": _quantize,
         "relax.sign": _elementwise(_sign),
         "relax.topk": _topk,
@@ -96,6 +100,10 @@ def _not(x: Any) -> Any:
     return (x.astype("int8") ^ tirx.const(1, "int8")).astype("bool")
 
 
+def _is_number(x: Any) -> Any:
+    return _not(_nan(x))
+
+
 def _sign(x: Any) -> Any:
     kind = _kind(x)
     zero, one = tirx.const(0, kind), tirx.const(1, kind)
@@ -114,6 +122,18 @@ def _elementwise(step: Callable[[Any], Any]) -> Any:
         return te.compute(data.shape, lambda *place: step(data(*place)), name="step")
 
     return lambda builder, call: builder.call_te(compute, call.args[0], primfunc_name_hint=_name(call))
+
+
+def _of_itself(step: Callable[[Any], Any]) -> Any:
+    """Of a tensor and itself: TVM knows `x == x` before it knows x, which may be NaN."""
+
+    def legalize(builder: Any, call: Any) -> Any:
+        one, other = call.args
+        if one.same_as(other) and _is_float(one):
+            return _elementwise(step)(builder, call)
+        return call.op.get_attr("FLegalize")(builder, call)
+
+    return legalize
 
 
 def _name(call: Any) -> str:

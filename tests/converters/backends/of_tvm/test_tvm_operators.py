@@ -33,7 +33,14 @@ KINDS = {
         "NonMaxSuppression no limits",
         "Gemm beta zero",
     ),
-    "truth values": ("Equal bool", "Equal bool true", "Not", "Not Equal counted", "Not GreaterOrEqual counted"),
+    "truth values": (
+        "Equal bool",
+        "Equal bool true",
+        "Not",
+        "Not Equal counted",
+        "Not GreaterOrEqual counted",
+        "Equal itself made",
+    ),
     "no axes": ("ReduceL1 noop", "ReduceLogSum noop", "ReduceSumSquare noop"),
 }
 

@@ -107,6 +107,11 @@ def test_special_functions_as_a_graph():
     exported_holds(Functions(), x, y, dynamic_shapes=(shape, shape), tolerance=1e-5, normwise=True)
 
 
+def test_a_random_slope_is_none_in_inference():
+    holds(aten.rrelu.default, EDGES, 0.1, 0.4)
+    exported_holds(torch.nn.RReLU(), EDGES)
+
+
 def test_log_sigmoid_of_large_negative_numbers_is_finite():
     """As the logarithm of a sigmoid it is infinite there."""
     x = torch.cat([EDGES, torch.linspace(-300, 80, 77)])
