@@ -16,12 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.fused_forms_cases import (
     B3,
     CASES,
-    G,
     ROWS,
     TREE,
     W3,
     Array,
-    B,
     Case,
     X,
     form,
@@ -121,7 +119,8 @@ def optimized(level: str) -> Tool:
 
 
 NET = [
-    N("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]), N("Relu", ["c"], ["r"]), N("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+    N("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]), N("Relu", ["c"], ["r"]),
+    N("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
     N("Conv", ["p", "w2"], ["d"], pads=[1, 1, 1, 1]), N("Sigmoid", ["d"], ["g"]), N("Mul", ["d", "g"], ["s"]), N("Add", ["s", "p"], ["a"]),
     N("Resize", ["a", "", "twice"], ["u"], mode="nearest"), N("Concat", ["u", "r"], ["j"], axis=1), N("LeakyRelu", ["j"], ["l"], alpha=0.1),
     N("GlobalAveragePool", ["l"], ["v"]), N("Flatten", ["v"], ["f"]), N("Gemm", ["f", "w3", "b3"], ["y"], transB=1)]  # fmt: skip
@@ -129,10 +128,14 @@ PICTURE = {"x": normal(1, 3, 8, 8)}
 HELD = {"w": normal(8, 3, 3, 3, scale=0.3), "b": normal(8), "w2": normal(8, 8, 3, 3, scale=0.1), "w3": normal(5, 16), "b3": normal(5),
         "twice": np.array([1, 1, 2, 2], np.float32)}  # fmt: skip
 BLOCK = [
-    N("Gather", ["words", "ids"], ["e"]), N("LayerNormalization", ["e", "g", "b"], ["n"]), N("MatMul", ["n", "wq"], ["q0"]), N("Add", ["q0", "bq"], ["q"]),
-    N("MatMul", ["n", "wk"], ["k"]), N("Transpose", ["k"], ["kt"], perm=[0, 2, 1]), N("MatMul", ["q", "kt"], ["t"]), N("Softmax", ["t"], ["p"]),
-    N("MatMul", ["p", "n"], ["o"]), N("Add", ["o", "e"], ["a"]), N("LayerNormalization", ["a", "g", "b"], ["m"]), N("MatMul", ["m", "wi"], ["h0"]),
-    N("Add", ["h0", "bi"], ["h"]), N("Div", ["h", "root"], ["h1"]), N("Erf", ["h1"], ["h2"]), N("Add", ["h2", "one"], ["h3"]), N("Mul", ["h", "h3"], ["h4"]),
+    N("Gather", ["words", "ids"], ["e"]), N("LayerNormalization", ["e", "g", "b"], ["n"]), N("MatMul", ["n", "wq"], ["q0"]),
+    N("Add", ["q0", "bq"], ["q"]),
+    N("MatMul", ["n", "wk"], ["k"]), N("Transpose", ["k"], ["kt"], perm=[0, 2, 1]), N("MatMul", ["q", "kt"], ["t"]),
+    N("Softmax", ["t"], ["p"]),
+    N("MatMul", ["p", "n"], ["o"]), N("Add", ["o", "e"], ["a"]), N("LayerNormalization", ["a", "g", "b"], ["m"]),
+    N("MatMul", ["m", "wi"], ["h0"]),
+    N("Add", ["h0", "bi"], ["h"]), N("Div", ["h", "root"], ["h1"]), N("Erf", ["h1"], ["h2"]), N("Add", ["h2", "one"], ["h3"]),
+    N("Mul", ["h", "h3"], ["h4"]),
     N("Mul", ["h4", "half"], ["i"]), N("MatMul", ["i", "wo"], ["z"]), N("Add", ["z", "a"], ["y"])]  # fmt: skip
 WORDS = {"ids": np.array([[3, 1, 4, 1, 5]])}
 BLOCK_HELD = {"words": normal(12, 32), "g": normal(32, seed=1), "b": normal(32, seed=2), "wq": normal(32, 32, scale=0.1), "bq": normal(32),
@@ -180,7 +183,8 @@ form("MatMulNBits with an order of groups", "MatMulNBits", [normal(3, 64)],
      bits=4, block_size=32)  # fmt: skip
 form("MatMulNBits with zero points of floats, K not whole blocks", "MatMulNBits", [normal(2, 3, 40)],
      [whole(7, 3, 8), normal(21, scale=0.1), normal(21, scale=3)], K=40, N=7, bits=4, block_size=16)  # fmt: skip
-form("MultiHeadAttention of keys' lengths", "MultiHeadAttention", [X, normal(2, 5, 8, seed=6), normal(2, 5, 8, seed=7), np.array([3, 5], np.int32)],
+form("MultiHeadAttention of keys' lengths",
+    "MultiHeadAttention", [X, normal(2, 5, 8, seed=6), normal(2, 5, 8, seed=7), np.array([3, 5], np.int32)],
      [B3], order=[0, 1, 2, 4, 3], num_heads=2)  # fmt: skip
 form("Attention with a mask of pairs", "Attention", [X, np.tril(np.ones((2, 5, 5), np.int32))], [W3, B3], order=[0, 2, 3, 1],
      num_heads=2)  # fmt: skip
@@ -207,7 +211,8 @@ graph("logistic regression, its probabilities normalized", [
     N("Normalizer", ["raw"], ["p"], domain="ai.onnx.ml", norm="L1"), N("Cast", ["label"], ["y"], to=LONG)],
     {"x": ROWS}, ["y", "p"])  # fmt: skip
 graph("k-means", [
-    N("ReduceSumSquare", ["x"], ["xx"], axes=[1], keepdims=1), N("Gemm", ["x", "centres"], ["xc"], alpha=-2.0, transB=1), N("Add", ["xx", "xc"], ["s"]),
+    N("ReduceSumSquare", ["x"], ["xx"], axes=[1], keepdims=1), N("Gemm", ["x", "centres"], ["xc"], alpha=-2.0, transB=1),
+    N("Add", ["xx", "xc"], ["s"]),
     N("Add", ["cc", "s"], ["d2"]), N("Sqrt", ["d2"], ["d"]), N("ArgMin", ["d2"], ["y"], axis=1, keepdims=0)],
     {"x": ROWS}, ["y", "d"], {"centres": normal(4, 3, seed=8), "cc": (normal(4, 3, seed=8) ** 2).sum(1)}, opset=17)  # fmt: skip
 MISSING = np.where(np.abs(ROWS) < 0.4, np.nan, ROWS).astype(np.float32)
@@ -227,7 +232,8 @@ ml("TreeEnsemble of version 5", "TreeEnsemble", [ROWS], version=5, n_targets=2, 
    leaf_weights=numpy_helper.from_array(normal(5)))  # fmt: skip
 graph("isolation of outliers", [
     N("TreeEnsembleRegressor", ["x"], ["depth"], domain="ai.onnx.ml", n_targets=1, **TREE, **votes("target", [0], [2.0, 3, 1, 3, 3])),
-    N("Div", ["depth", "mean"], ["d"]), N("Neg", ["d"], ["n"]), N("Pow", ["two", "n"], ["p"]), N("Neg", ["p"], ["s"]), N("Sub", ["s", "offset"], ["score"]),
+    N("Div", ["depth", "mean"], ["d"]), N("Neg", ["d"], ["n"]), N("Pow", ["two", "n"], ["p"]), N("Neg", ["p"], ["s"]),
+    N("Sub", ["s", "offset"], ["score"]),
     N("Less", ["score", "zero"], ["out"]), N("Where", ["out", "minus", "plus"], ["y"])],
     {"x": ROWS}, ["y", "score"], {"mean": np.float32(3.7), "two": np.float32(2), "offset": np.float32(-0.6), "zero": np.float32(0),
                                  "minus": np.array(-1), "plus": np.array(1)})  # fmt: skip
@@ -237,18 +243,25 @@ BOXES = np.cumsum(np.abs(normal(1, 20, 4)), axis=2)
 graph("paddle2onnx: suppression of all classes, the best kept", [
     N("NonMaxSuppression", ["boxes", "scores", "most", "overlap", "least"], ["at"]), N("Gather", ["at", "i1"], ["c"], axis=1),
     N("Gather", ["at", "i2"], ["b"], axis=1), N("Squeeze", ["c", "one"], ["cs"]), N("Squeeze", ["b", "one"], ["bs"]),
-    N("Transpose", ["scores"], ["st"], perm=[0, 2, 1]), N("Reshape", ["st", "any"], ["flat"]), N("Mul", ["bs", "classes"], ["m"]), N("Add", ["m", "cs"], ["where"]),
-    N("Gather", ["flat", "where"], ["s"]), N("Shape", ["s"], ["n"]), N("Concat", ["n", "keep"], ["nk"], axis=0), N("ReduceMin", ["nk"], ["k"], keepdims=1),
+    N("Transpose", ["scores"], ["st"], perm=[0, 2, 1]), N("Reshape", ["st", "any"], ["flat"]), N("Mul", ["bs", "classes"], ["m"]),
+    N("Add", ["m", "cs"], ["where"]),
+    N("Gather", ["flat", "where"], ["s"]), N("Shape", ["s"], ["n"]), N("Concat", ["n", "keep"], ["nk"], axis=0),
+    N("ReduceMin", ["nk"], ["k"], keepdims=1),
     N("TopK", ["s", "k"], ["best", "order"]), N("Squeeze", ["boxes", "zero"], ["boxes1"]), N("Gather", ["boxes1", "bs"], ["picked"]),
     N("Gather", ["picked", "order"], ["y"])],
     {"boxes": BOXES.astype(np.float32), "scores": np.abs(normal(1, 3, 20))}, ["y", "best"],
-    {"most": np.array([10]), "overlap": np.array([0.5], np.float32), "least": np.array([0.1], np.float32), "i1": np.array([1]), "i2": np.array([2]),
-     "one": np.array([1]), "zero": np.array([0]), "any": np.array([-1]), "classes": np.array(3), "keep": np.array([8])}, opset=17)  # fmt: skip
+    {"most": np.array([10]), "overlap": np.array([0.5], np.float32), "least": np.array([0.1], np.float32), "i1": np.array([1]),
+    "i2": np.array([2]),
+     "one": np.array([1]), "zero": np.array([0]), "any": np.array([-1]), "classes": np.array(3),
+     "keep": np.array([8])}, opset=17)  # fmt: skip
 graph("paddle2onnx: two maps, one sized as the other", [
-    N("Shape", ["z"], ["s"]), N("Slice", ["s", "two", "four", "zero"], ["hw"]), N("Shape", ["x"], ["t"]), N("Slice", ["t", "zero", "two", "zero"], ["nc"]),
-    N("Concat", ["nc", "hw"], ["size"], axis=0), N("Resize", ["x", "", "", "size"], ["u"], mode="linear", coordinate_transformation_mode="align_corners"),
+    N("Shape", ["z"], ["s"]), N("Slice", ["s", "two", "four", "zero"], ["hw"]), N("Shape", ["x"], ["t"]),
+    N("Slice", ["t", "zero", "two", "zero"], ["nc"]),
+    N("Concat", ["nc", "hw"], ["size"], axis=0), N("Resize", ["x", "", "",
+    "size"], ["u"], mode="linear", coordinate_transformation_mode="align_corners"),
     N("HardSigmoid", ["u"], ["h"], alpha=1 / 6, beta=0.5), N("Mul", ["u", "h"], ["y"])],
-    {"x": normal(1, 2, 4, 5), "z": normal(1, 1, 9, 7)}, ["y"], {"zero": np.array([0]), "two": np.array([2]), "four": np.array([4])}, opset=13)  # fmt: skip
+    {"x": normal(1, 2, 4, 5), "z": normal(1, 1, 9, 7)}, ["y"], {"zero": np.array([0]), "two": np.array([2]),
+    "four": np.array([4])}, opset=13)  # fmt: skip
 graph("paddle2onnx: recurrent both ways, of lengths", [
     N("LSTM", ["x", "w", "r", "b", "n", "h0", "c0"], ["all", "h", "c"], hidden_size=4, direction="bidirectional"),
     N("Transpose", ["all"], ["t"], perm=[0, 2, 1, 3]), N("Reshape", ["t", "size"], ["y"])],
@@ -257,25 +270,33 @@ graph("paddle2onnx: recurrent both ways, of lengths", [
      "c0": np.zeros((2, 2, 4), np.float32), "size": np.array([0, 0, -1])})  # fmt: skip
 graph("tf2onnx: one map at a time", [
     N("Loop", ["n", "go"], ["y"], body=body(
-        [N("Gather", ["x", "i"], ["one"]), N("ReduceMax", ["one"], ["m"], keepdims=0), N("Div", ["one", "m"], ["scaled"]), N("Identity", ["c"], ["on"])],
+        [N("Gather", ["x", "i"], ["one"]), N("ReduceMax", ["one"], ["m"], keepdims=0), N("Div", ["one", "m"], ["scaled"]),
+        N("Identity", ["c"], ["on"])],
         {"i": (LONG, []), "c": (BOOL, [])}, {"on": (BOOL, []), "scaled": (F, [4])}))],
     {"x": normal(3, 4)}, ["y"], {"n": np.array(3), "go": np.array(True)})  # fmt: skip
 graph("tf2onnx: a band of a matrix, reflected, by einsum", [
-    N("Trilu", ["x", "one"], ["u"], upper=1), N("Pad", ["u", "by"], ["p"], mode="reflect"), N("Einsum", ["p", "w"], ["e"], equation="bij,jk->bki"),
+    N("Trilu", ["x", "one"], ["u"], upper=1), N("Pad", ["u", "by"], ["p"], mode="reflect"),
+    N("Einsum", ["p", "w"], ["e"], equation="bij,jk->bki"),
     N("CumSum", ["e", "axis"], ["y"], exclusive=1, reverse=1)],
-    {"x": normal(2, 4, 4)}, ["y"], {"one": np.array(1), "by": np.array([0, 1, 2, 0, 1, 1]), "w": normal(7, 3), "axis": np.array(1, np.int32)})  # fmt: skip
+    {"x": normal(2, 4, 4)}, ["y"], {"one": np.array(1), "by": np.array([0, 1, 2, 0, 1, 1]), "w": normal(7, 3),
+    "axis": np.array(1, np.int32)})  # fmt: skip
 graph("tflite: quantized along axes, asymmetric", [
-    N("QuantizeLinear", ["x", "xs", "xz"], ["q"]), N("DequantizeLinear", ["q", "xs", "xz"], ["d"]), N("Transpose", ["d"], ["t"], perm=[0, 3, 1, 2]),
+    N("QuantizeLinear", ["x", "xs", "xz"], ["q"]), N("DequantizeLinear", ["q", "xs", "xz"], ["d"]),
+    N("Transpose", ["d"], ["t"], perm=[0, 3, 1, 2]),
     N("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0), N("DequantizeLinear", ["b", "bs"], ["bd"], axis=0),
     N("Conv", ["t", "wd", "bd"], ["c"], auto_pad="SAME_UPPER", strides=[2, 2]), N("Clip", ["c", "zero", "six"], ["r"]),
-    N("QuantizeLinear", ["r", "ys", "yz"], ["rq"]), N("DequantizeLinear", ["rq", "ys", "yz"], ["rd"]), N("Transpose", ["rd"], ["y"], perm=[0, 2, 3, 1])],
+    N("QuantizeLinear", ["r", "ys", "yz"], ["rq"]), N("DequantizeLinear", ["rq", "ys", "yz"], ["rd"]),
+    N("Transpose", ["rd"], ["y"], perm=[0, 2, 3, 1])],
     {"x": normal(1, 7, 7, 3)}, ["y"], {"xs": np.float32(0.02), "xz": np.int8(-4), "w": whole(4, 3, 3, 3, low=-127, high=127, dtype=np.int8),
     "ws": np.linspace(0.002, 0.005, 4, dtype=np.float32), "wz": np.zeros(4, np.int8), "b": whole(4, low=-900, high=900, dtype=np.int32),
-    "bs": np.linspace(0.002, 0.005, 4, dtype=np.float32) * np.float32(0.02), "zero": np.float32(0), "six": np.float32(6), "ys": np.float32(0.0235),
+    "bs": np.linspace(0.002, 0.005, 4, dtype=np.float32) * np.float32(0.02), "zero": np.float32(0), "six": np.float32(6),
+    "ys": np.float32(0.0235),
     "yz": np.int8(-128)})  # fmt: skip
 graph("mmdeploy: the best before, suppressed, filled up", [
-    N("ReduceMax", ["scores"], ["m"], axes=[2], keepdims=0), N("TopK", ["m", "k"], ["v", "at"]), N("Unsqueeze", ["at", "last"], ["a"]), N("Tile", ["a", "by4"], ["a4"]),
-    N("GatherElements", ["boxes", "a4"], ["b"], axis=1), N("Tile", ["a", "by3"], ["a3"]), N("GatherElements", ["scores", "a3"], ["s"], axis=1),
+    N("ReduceMax", ["scores"], ["m"], axes=[2], keepdims=0), N("TopK", ["m", "k"], ["v", "at"]), N("Unsqueeze", ["at", "last"], ["a"]),
+    N("Tile", ["a", "by4"], ["a4"]),
+    N("GatherElements", ["boxes", "a4"], ["b"], axis=1), N("Tile", ["a", "by3"], ["a3"]),
+    N("GatherElements", ["scores", "a3"], ["s"], axis=1),
     N("Transpose", ["s"], ["t"], perm=[0, 2, 1]), N("NonMaxSuppression", ["b", "t", "most", "overlap", "least"], ["kept"]),
     N("GatherND", ["t", "kept"], ["sk"]), N("ConstantOfShape", ["size"], ["none"]), N("ScatterND", ["none", "kept", "sk"], ["y"])],
     {"boxes": BOXES.astype(np.float32), "scores": np.abs(normal(1, 20, 3))}, ["y"],
