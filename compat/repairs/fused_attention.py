@@ -55,14 +55,12 @@ class Heads:
             return np.array(size, np.int64)
         return self.build.op("Squeeze", self.build.op("Shape", x, start=axis, end=axis + 1), [0])
 
-    def ahead(self, queries: Operand, keys: Operand, window: int = 0) -> Operand:
-        """[queries, keys], true where a key comes after the query, both ending at the same place; or, with a `window`, so
-        many places or more before it."""
+    def ahead(self, queries: Operand, keys: Operand) -> Operand:
+        """[queries, keys], true where a key comes after the query, both ending at the same place."""
         op = self.known.op
         own = op("Unsqueeze", op("Add", op("Range", 0, queries, 1), op("Sub", keys, queries)), [1])
         places = op("Unsqueeze", op("Range", 0, keys, 1), [0])
-        later = op("Greater", places, own)
-        return op("Or", later, op("LessOrEqual", places, op("Sub", own, np.int64(window)))) if window > 0 else later
+        return op("Greater", places, own)
 
     def hidden(self, scores: ir.Value, where: Operand) -> ir.Value:
         lowest = np.array(np.finfo(self.kind).min, self.kind)
@@ -221,77 +219,6 @@ def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
         scores = tool.hidden(scores, tool.ahead(tool.length(first, 1), keys))
     y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), v))
     return [y, *(value if used(node, place) else None for place, value in ((1, k), (2, v), (3, scores)))]
-
-
-@repair(
-    "group-query-attention-in-products",
-    ops=MICROSOFT + "GroupQueryAttention",
-    tolerance=1e-5,
-    example="""
-<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
-attend (float[1, 3, 16] q, float[1, 3, 8] k, float[1, 3, 8] v, float[1, 1, 2, 8] pk, float[1, 1, 2, 8] pv, int32[1] last, int32 total)
-  => (float[1, 3, 16] y, float[1, 1, 5, 8] nk, float[1, 1, 5, 8] nv) {
-  y, nk, nv = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 1> (q, k, v, pk, pv, last, total)
-}
-""",
-)
-def group_query_attention(node: ir.Node, build: Builder) -> Replacement:
-    """Each group of queries shares its keys and values; new ones follow past ones, and each query sees what comes before it.
-
-    For lengths that are fixed, of which the declared shapes leave one: all past and new keys count.
-    """
-    q, k, v, past_k, past_v, last, total = (argument(node, place) for place in range(7))
-    heads, groups = int(attribute(node, "num_heads")), int(attribute(node, "kv_num_heads"))
-    if q is None or last is None or total is None or past_k is None or past_v is None:
-        raise NotApplicable("it has no past keys")
-    if any(argument(node, place) is not None for place in range(11, 20)) or attribute(node, "smooth_softmax", 0) > 0:
-        raise NotApplicable("it has sinks, or quantized keys")
-    sizes, before = static_shape(q), static_shape(past_k)
-    if sizes is None or before is None:
-        raise NotApplicable("its lengths are not fixed")
-    batch, queries, past = sizes[0], sizes[1], before[2]
-    keys = past + queries
-    present = static_shape(node.outputs[1]) if len(node.outputs) > 1 else None
-    if (batch > 1 and past) or (present is not None and present[2] != keys):
-        raise NotApplicable("its rows have past keys of different lengths, or keep them in one buffer")
-    tool = Heads(build, q)
-    build.assume(last, np.full(batch, keys - 1, np.int32))
-    build.assume(total, np.full(static_shape(total) or [], keys, np.int32))
-    size = before[3]
-    if k is None or v is None:
-        parts = np.array([heads * size, groups * size, groups * size], np.int64)
-        q, k, v = build.ops("Split", q, parts, outputs=3, axis=-1)
-    q, k, v = tool.split(q, heads), tool.split(k, groups), tool.split(v, groups)
-    if attribute(node, "do_rotary", 0):
-        cos, sin, places = (argument(node, place) for place in (7, 8, 9))
-        if cos is None or sin is None:
-            raise NotApplicable("what it rotates by is missing")
-        where: Operand = np.arange(past, keys, dtype=np.int64)[None] if places is None else places
-        interleaved = bool(attribute(node, "rotary_interleaved", 0))
-        q, k = (rotated(tool, x, cos, sin, where, interleaved, size) for x in (q, k))
-    if past:
-        k, v = build.op("Concat", past_k, k, axis=2), build.op("Concat", past_v, v, axis=2)
-    each = heads // groups
-    shared_k, shared_v = (_repeated(build, x, [batch, groups, each, keys, size]) for x in (k, v))
-    scores = tool.scores(q, shared_k, attribute(node, "scale", 0.0) or 1 / sqrt(size))
-    if cap := float(attribute(node, "softcap", 0.0)):
-        scores = build.op("Mul", build.op("Tanh", build.op("Div", scores, tool.number(cap))), tool.number(cap))
-    if (bias := argument(node, 10)) is not None:
-        scores = build.op("Add", scores, bias)
-    scores = tool.hidden(
-        scores, tool.ahead(np.array(queries), np.array(keys), int(attribute(node, "local_window_size", -1)))
-    )
-    y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), shared_v))
-    return [y, *(value if used(node, place) else None for place, value in ((1, k), (2, v)))]
-
-
-def _repeated(build: Builder, x: ir.Value, sizes: Sequence[int]) -> ir.Value:
-    """[batch, groups, length, size], each group so often as it has queries."""
-    batch, groups, each, length, size = sizes
-    if each == 1:
-        return x
-    spread = build.op("Expand", build.op("Unsqueeze", x, [2]), np.array(sizes, np.int64))
-    return build.op("Reshape", spread, [batch, groups * each, length, size])
 
 
 @repair(
