@@ -42,6 +42,10 @@ def matmul_of_few_bits(node: ir.Node, build: Builder) -> Replacement:
     zeros, order, bias = argument(node, 3), argument(node, 4), argument(node, 5)
     if x is None or packed is None or scales is None or any(v and constant(v) is None for v in (zeros, order)):
         raise NotApplicable("its weights are no constants")
+    if zeros is not None and order is not None:
+        raise NotApplicable(
+            "ONNX Runtime passes over the zero points of reordered weights: nothing shows what is right"
+        )
     columns, rows = int(attribute(node, "N")), int(attribute(node, "K"))
     bits, block = int(attribute(node, "bits", 4)), int(attribute(node, "block_size"))
     blocks = -(-rows // block)

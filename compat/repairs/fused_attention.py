@@ -168,6 +168,18 @@ def attended(
     return [y, present]
 
 
+def _unpacked(build: Builder, packed: ir.Value, parts: int) -> list[ir.Value]:
+    """[batch, length, heads · size] of each part, from [batch, length, heads, parts, size]."""
+    sizes = shape(packed) or [None] * 5
+    if sizes[2] is None or sizes[4] is None:
+        raise NotApplicable("the size of its heads is unknown")
+    whole, found = sizes[2] * sizes[4], []
+    for part in build.ops("Split", packed, np.ones(parts, np.int64), outputs=parts, axis=3):
+        found.append(build.op("Reshape", part, [0, 0, whole]))
+        found[-1].shape = ir.Shape([*list(packed.shape or ())[:2], whole])
+    return found
+
+
 def _filter(node: ir.Node) -> float:
     return float(attribute(node, "mask_filter_value", FILTER))
 
@@ -185,13 +197,18 @@ attend (float[2, 3, 8] q, float[2, 5, 8] k, float[2, 5, 8] v, float[24] b, int32
 )
 def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
     """The heads of queries, keys and values are split; past keys and values come before the new ones."""
-    q, k, v = (argument(node, place) for place in range(3))
-    if q is None or k is None or v is None or rank(q) != 3 or rank(k) not in (3, 4):
-        raise NotApplicable("its queries, keys and values are packed, or of unknown rank")
+    given = q, k, v = [argument(node, place) for place in range(3)]
+    heads = int(attribute(node, "num_heads"))
+    if q is not None and k is None and v is None and rank(q) == 5:
+        q, k, v = _unpacked(build, q, 3)
+    elif k is not None and v is None and rank(k) == 5:
+        k, v = _unpacked(build, k, 2)
+    if q is None or k is None or v is None or None in (rank(q), rank(k)):
+        raise NotApplicable("its queries, keys and values are of unknown rank")
     if argument(node, 8) is not None:
         raise NotApplicable("it keeps its past in one buffer")
-    heads, tool = int(attribute(node, "num_heads")), Heads(build, q)
-    size = _whole(q, 2)
+    first = required(node, 1)[0]
+    tool, size = Heads(build, first), _whole(q, 2)
     if size is None:
         raise NotApplicable("the size of its heads is unknown")
     split = [rank(k) == 3, rank(v) == 3]
@@ -203,15 +220,12 @@ def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
         k, v = (build.op("Add", x, part) if flat else x for x, part, flat in zip((k, v), parts[1:], split, strict=True))
     q = tool.split(q, heads)
     k, v = (tool.split(x, heads) if flat else x for x, flat in zip((k, v), split, strict=True))
-    new = node.inputs[1]
-    assert new is not None
-    keys = tool.length(new, 1 if split[0] else 2)
+    keys = tool.length(given[1] or first, 1 if split[0] else 2)
     if (past := argument(node, 6)) is not None:
         k, v = build.op("Concat", past, k, axis=2), build.op("Concat", argument(node, 7), v, axis=2)
         keys = tool.known.op("Add", keys, tool.length(past, 2))
     scores = tool.scores(q, k, attribute(node, "scale", 0.0) or 1 / sqrt(size // heads))
-    mask, first = argument(node, 4), node.inputs[0]
-    assert first is not None
+    mask = argument(node, 4)
     for more in (argument(node, 5), None if mask is None else tool.padding(mask, keys, first, _filter(node))):
         if more is not None:
             scores = build.op("Add", scores, more)

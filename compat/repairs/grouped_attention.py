@@ -46,7 +46,7 @@ def group_query_attention(node: ir.Node, build: Builder) -> Replacement:
     batch, queries, size = sizes[0], sizes[1], before[3]
     tool, bias = Heads(build, q), argument(node, 10)
     keys = _length(node, queries, before[2], total)
-    if bias is not None and (static_shape(bias) or [None])[-1] != keys:
+    if bias is not None and (static_shape(bias) or [0])[-1] != keys:
         raise NotApplicable("its bias has not one number for each of its keys")
     _assumed(build, batch, queries, before[2], keys, last, total)
     starts = _starts(tool, queries, keys, before[2], last, total)

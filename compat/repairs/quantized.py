@@ -90,7 +90,8 @@ def _blocked(build: Builder, parameter: ir.Value, node: ir.Node, axis: int) -> i
     if sizes is None or whole is None or block < 1:
         raise NotApplicable("the shapes of its inputs are not known")
     axis %= len(whole)
-    spread = build.op("Unsqueeze", parameter, np.array([axis + 1], np.int64))
+    # in floats: Expand has no integers of 4 bits
+    spread = build.op("Unsqueeze", as_float(build, parameter), np.array([axis + 1], np.int64))
     expanded = build.op("Expand", spread, np.array([*sizes[: axis + 1], block, *sizes[axis + 1 :]], np.int64))
     joined = build.op("Reshape", expanded, np.array([*sizes[:axis], sizes[axis] * block, *sizes[axis + 1 :]], np.int64))
     return build.op("Slice", joined, [0], [whole[axis]], [axis])

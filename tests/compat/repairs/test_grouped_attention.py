@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from one_node import proof, repaired
 
 from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.graphs import infer
 from enginesmith.converters.graphs.proof import difference, runner
-from tests.compat.repairs.one_node import proof, repaired
 
 sys.path.append(str(Path(__file__).parents[3]))
 from benchmarks.fused_forms_cases import Case, normal, one
