@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fused_forms_cases import Case
-from benchmarks.fused_forms_further import CASES
+from benchmarks.fused_forms_fresh import CASES
 from benchmarks.node_tests import TARGETS, asked, summary
 from enginesmith.converters.core.isolated import Isolated
 from enginesmith.converters.graphs.proof import session

@@ -10,8 +10,25 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.fused_forms_cases import CASES, ROWS, TREE, Array, Case, X, form, ml, model, normal, q, votes, whole
+from benchmarks.fused_forms_cases import (
+    CASES,
+    MICROSOFT,
+    ML,
+    ROWS,
+    TREE,
+    Array,
+    Case,
+    X,
+    form,
+    ml,
+    model,
+    normal,
+    q,
+    votes,
+    whole,
+)
 
+VERSIONS = {MICROSOFT: 1, ML: 3}
 F, LONG, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
@@ -31,7 +48,8 @@ def graph(
             for key, value in inputs.items()
         ]
         kept = [numpy_helper.from_array(np.asarray(value), key) for key, value in (held or {}).items()]
-        return Case(model(nodes, taken, outputs, kept, inputs, opset), [inputs])
+        domains = {node.domain: VERSIONS[node.domain] for node in nodes if node.domain}
+        return Case(model(nodes, taken, outputs, kept, inputs, opset, domains), [inputs])
 
     CASES[name] = make
 

@@ -55,14 +55,12 @@ class Heads:
             return np.array(size, np.int64)
         return self.build.op("Squeeze", self.build.op("Shape", x, start=axis, end=axis + 1), [0])
 
-    def ahead(self, queries: Operand, keys: Operand, window: int = 0) -> Operand:
-        """[queries, keys], true where a key comes after the query, both ending at the same place; or, with a `window`, so
-        many places or more before it."""
+    def ahead(self, queries: Operand, keys: Operand) -> Operand:
+        """[queries, keys], true where a key comes after the query, both ending at the same place."""
         op = self.known.op
         own = op("Unsqueeze", op("Add", op("Range", 0, queries, 1), op("Sub", keys, queries)), [1])
         places = op("Unsqueeze", op("Range", 0, keys, 1), [0])
-        later = op("Greater", places, own)
-        return op("Or", later, op("LessOrEqual", places, op("Sub", own, np.int64(window)))) if window > 0 else later
+        return op("Greater", places, own)
 
     def hidden(self, scores: ir.Value, where: Operand) -> ir.Value:
         lowest = np.array(np.finfo(self.kind).min, self.kind)
@@ -170,6 +168,18 @@ def attended(
     return [y, present]
 
 
+def _unpacked(build: Builder, packed: ir.Value, parts: int) -> list[ir.Value]:
+    """[batch, length, heads · size] of each part, from [batch, length, heads, parts, size]."""
+    sizes = shape(packed) or [None] * 5
+    if sizes[2] is None or sizes[4] is None:
+        raise NotApplicable("the size of its heads is unknown")
+    whole, found = sizes[2] * sizes[4], []
+    for part in build.ops("Split", packed, np.ones(parts, np.int64), outputs=parts, axis=3):
+        found.append(build.op("Reshape", part, [0, 0, whole]))
+        found[-1].shape = ir.Shape([*list(packed.shape or ())[:2], whole])
+    return found
+
+
 def _filter(node: ir.Node) -> float:
     return float(attribute(node, "mask_filter_value", FILTER))
 
@@ -187,13 +197,18 @@ attend (float[2, 3, 8] q, float[2, 5, 8] k, float[2, 5, 8] v, float[24] b, int32
 )
 def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
     """The heads of queries, keys and values are split; past keys and values come before the new ones."""
-    q, k, v = (argument(node, place) for place in range(3))
-    if q is None or k is None or v is None or rank(q) != 3 or rank(k) not in (3, 4):
-        raise NotApplicable("its queries, keys and values are packed, or of unknown rank")
+    given = q, k, v = [argument(node, place) for place in range(3)]
+    heads = int(attribute(node, "num_heads"))
+    if q is not None and k is None and v is None and rank(q) == 5:
+        q, k, v = _unpacked(build, q, 3)
+    elif k is not None and v is None and rank(k) == 5:
+        k, v = _unpacked(build, k, 2)
+    if q is None or k is None or v is None or None in (rank(q), rank(k)):
+        raise NotApplicable("its queries, keys and values are of unknown rank")
     if argument(node, 8) is not None:
         raise NotApplicable("it keeps its past in one buffer")
-    heads, tool = int(attribute(node, "num_heads")), Heads(build, q)
-    size = _whole(q, 2)
+    first = required(node, 1)[0]
+    tool, size = Heads(build, first), _whole(q, 2)
     if size is None:
         raise NotApplicable("the size of its heads is unknown")
     split = [rank(k) == 3, rank(v) == 3]
@@ -205,15 +220,12 @@ def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
         k, v = (build.op("Add", x, part) if flat else x for x, part, flat in zip((k, v), parts[1:], split, strict=True))
     q = tool.split(q, heads)
     k, v = (tool.split(x, heads) if flat else x for x, flat in zip((k, v), split, strict=True))
-    new = node.inputs[1]
-    assert new is not None
-    keys = tool.length(new, 1 if split[0] else 2)
+    keys = tool.length(given[1] or first, 1 if split[0] else 2)
     if (past := argument(node, 6)) is not None:
         k, v = build.op("Concat", past, k, axis=2), build.op("Concat", argument(node, 7), v, axis=2)
         keys = tool.known.op("Add", keys, tool.length(past, 2))
     scores = tool.scores(q, k, attribute(node, "scale", 0.0) or 1 / sqrt(size // heads))
-    mask, first = argument(node, 4), node.inputs[0]
-    assert first is not None
+    mask = argument(node, 4)
     for more in (argument(node, 5), None if mask is None else tool.padding(mask, keys, first, _filter(node))):
         if more is not None:
             scores = build.op("Add", scores, more)
@@ -221,77 +233,6 @@ def multi_head_attention(node: ir.Node, build: Builder) -> Replacement:
         scores = tool.hidden(scores, tool.ahead(tool.length(first, 1), keys))
     y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), v))
     return [y, *(value if used(node, place) else None for place, value in ((1, k), (2, v), (3, scores)))]
-
-
-@repair(
-    "group-query-attention-in-products",
-    ops=MICROSOFT + "GroupQueryAttention",
-    tolerance=1e-5,
-    example="""
-<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
-attend (float[1, 3, 16] q, float[1, 3, 8] k, float[1, 3, 8] v, float[1, 1, 2, 8] pk, float[1, 1, 2, 8] pv, int32[1] last, int32 total)
-  => (float[1, 3, 16] y, float[1, 1, 5, 8] nk, float[1, 1, 5, 8] nv) {
-  y, nk, nv = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 1> (q, k, v, pk, pv, last, total)
-}
-""",
-)
-def group_query_attention(node: ir.Node, build: Builder) -> Replacement:
-    """Each group of queries shares its keys and values; new ones follow past ones, and each query sees what comes before it.
-
-    For lengths that are fixed, of which the declared shapes leave one: all past and new keys count.
-    """
-    q, k, v, past_k, past_v, last, total = (argument(node, place) for place in range(7))
-    heads, groups = int(attribute(node, "num_heads")), int(attribute(node, "kv_num_heads"))
-    if q is None or last is None or total is None or past_k is None or past_v is None:
-        raise NotApplicable("it has no past keys")
-    if any(argument(node, place) is not None for place in range(11, 20)) or attribute(node, "smooth_softmax", 0) > 0:
-        raise NotApplicable("it has sinks, or quantized keys")
-    sizes, before = static_shape(q), static_shape(past_k)
-    if sizes is None or before is None:
-        raise NotApplicable("its lengths are not fixed")
-    batch, queries, past = sizes[0], sizes[1], before[2]
-    keys = past + queries
-    present = static_shape(node.outputs[1]) if len(node.outputs) > 1 else None
-    if (batch > 1 and past) or (present is not None and present[2] != keys):
-        raise NotApplicable("its rows have past keys of different lengths, or keep them in one buffer")
-    tool = Heads(build, q)
-    build.assume(last, np.full(batch, keys - 1, np.int32))
-    build.assume(total, np.full(static_shape(total) or [], keys, np.int32))
-    size = before[3]
-    if k is None or v is None:
-        parts = np.array([heads * size, groups * size, groups * size], np.int64)
-        q, k, v = build.ops("Split", q, parts, outputs=3, axis=-1)
-    q, k, v = tool.split(q, heads), tool.split(k, groups), tool.split(v, groups)
-    if attribute(node, "do_rotary", 0):
-        cos, sin, places = (argument(node, place) for place in (7, 8, 9))
-        if cos is None or sin is None:
-            raise NotApplicable("what it rotates by is missing")
-        where: Operand = np.arange(past, keys, dtype=np.int64)[None] if places is None else places
-        interleaved = bool(attribute(node, "rotary_interleaved", 0))
-        q, k = (rotated(tool, x, cos, sin, where, interleaved, size) for x in (q, k))
-    if past:
-        k, v = build.op("Concat", past_k, k, axis=2), build.op("Concat", past_v, v, axis=2)
-    each = heads // groups
-    shared_k, shared_v = (_repeated(build, x, [batch, groups, each, keys, size]) for x in (k, v))
-    scores = tool.scores(q, shared_k, attribute(node, "scale", 0.0) or 1 / sqrt(size))
-    if cap := float(attribute(node, "softcap", 0.0)):
-        scores = build.op("Mul", build.op("Tanh", build.op("Div", scores, tool.number(cap))), tool.number(cap))
-    if (bias := argument(node, 10)) is not None:
-        scores = build.op("Add", scores, bias)
-    scores = tool.hidden(
-        scores, tool.ahead(np.array(queries), np.array(keys), int(attribute(node, "local_window_size", -1)))
-    )
-    y = tool.merge(build.op("MatMul", build.op("Softmax", scores, axis=-1), shared_v))
-    return [y, *(value if used(node, place) else None for place, value in ((1, k), (2, v)))]
-
-
-def _repeated(build: Builder, x: ir.Value, sizes: Sequence[int]) -> ir.Value:
-    """[batch, groups, length, size], each group so often as it has queries."""
-    batch, groups, each, length, size = sizes
-    if each == 1:
-        return x
-    spread = build.op("Expand", build.op("Unsqueeze", x, [2]), np.array(sizes, np.int64))
-    return build.op("Reshape", spread, [batch, groups * each, length, size])
 
 
 @repair(

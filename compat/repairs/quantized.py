@@ -90,7 +90,8 @@ def _blocked(build: Builder, parameter: ir.Value, node: ir.Node, axis: int) -> i
     if sizes is None or whole is None or block < 1:
         raise NotApplicable("the shapes of its inputs are not known")
     axis %= len(whole)
-    spread = build.op("Unsqueeze", parameter, np.array([axis + 1], np.int64))
+    # in floats: Expand has no integers of 4 bits
+    spread = build.op("Unsqueeze", as_float(build, parameter), np.array([axis + 1], np.int64))
     expanded = build.op("Expand", spread, np.array([*sizes[: axis + 1], block, *sizes[axis + 1 :]], np.int64))
     joined = build.op("Reshape", expanded, np.array([*sizes[:axis], sizes[axis] * block, *sizes[axis + 1 :]], np.int64))
     return build.op("Slice", joined, [0], [whole[axis]], [axis])
@@ -150,10 +151,14 @@ bias (float[2, 3] x) => (float[2, 3] y) <int32[3] b = {1, -200, 3000}, float sca
 """,
 )
 def dequantize(node: ir.Node, build: Builder) -> Replacement:
-    """A quantized tensor of int32 or with a zero point, which TensorRT doesn't take, is computed in float32."""
+    """A quantized tensor of int32, with a zero point, or of 4 bits without a sign, which TensorRT doesn't take, is computed in
+    float32."""
     kind = dtype(node.inputs[0])
-    if kind not in (ir.DataType.INT8, ir.DataType.UINT8, INT32):
-        raise NotApplicable("its input is no integer of 8 or 32 bits")
+    few = (ir.DataType.INT4, ir.DataType.UINT4)
+    if kind not in (ir.DataType.INT8, ir.DataType.UINT8, INT32, *few):
+        raise NotApplicable("its input is no integer of 4, 8 or 32 bits")
+    if kind in few and constant(node.inputs[0]) is None:
+        raise NotApplicable("what it dequantizes is no constant")
     return dequantized_linear(node, build)
 
 

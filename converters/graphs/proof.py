@@ -213,9 +213,10 @@ def runner(model: onnx.ModelProto, *, reference: bool = True) -> Run:
 
 
 def _reference(model: onnx.ModelProto) -> Run:
+    from enginesmith.converters.graphs.packed_reference import MultiHeadAttention
     from enginesmith.converters.graphs.plugin_reference import OPERATORS
 
-    runs = evaluator(model, OPERATORS)
+    runs = evaluator(model, [*OPERATORS, MultiHeadAttention])
     return lambda feed: list(runs.run(told(model), feed))
 
 

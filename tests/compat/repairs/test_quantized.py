@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_node import RTX, one_node, proof, repaired
+from onnx import TensorProto, helper
 
 from enginesmith.compat.building import NotApplicable
 from enginesmith.compat.repairs import GRAPH_REPAIRS
+from enginesmith.compat.target import Target
 from enginesmith.converters.graphs.proof import prove, runner
 
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
@@ -126,6 +128,29 @@ def test_quantization_with_a_zero_point_is_exact(kind: int, mode: str, point: in
     )
     found = proof("dequantize-in-float", model)
     assert found.agrees, found.reason
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    kind=st.sampled_from([TensorProto.UINT4, TensorProto.INT4]),
+    axis=st.integers(0, 1),
+    block=st.sampled_from([0, 2, 3]),
+    point=st.one_of(st.none(), st.integers(0, 7)),
+)
+def test_constants_of_four_bits_are_exact(kind: int, axis: int, block: int, point: int | None) -> None:
+    sizes = [4, 6]
+    blocks = (
+        [-(-size // block) if place == axis else size for place, size in enumerate(sizes)] if block else [sizes[axis]]
+    )
+    scales = np.linspace(0.1, 2, int(np.prod(blocks)), dtype=np.float32).reshape(blocks)
+    numpy_kind = helper.tensor_dtype_to_np_dtype(kind)
+    weights = np.random.default_rng(0).integers(0, 8, sizes).astype(numpy_kind)
+    points = [] if point is None else [np.full(blocks, point).astype(numpy_kind)]
+    attributes = {"axis": axis, **({"block_size": block} if block else {})}
+    model = one_node("DequantizeLinear", weights, scales, *points, outputs=[(FLOAT, ())], opset=21, **attributes)
+    for id, target in (("dequantize-in-float", RTX), ("dequantize-few-bits", Target("tvm", "0.27"))):
+        found = proof(id, model, target)
+        assert found.agrees, found.reason
 
 
 def test_scales_that_only_a_run_knows_are_proved_with_ordinary_ones() -> None:

@@ -306,7 +306,9 @@ def _quantize(builder: Any, call: Any) -> Any:
             scaled = data(*place) / of(scale, place)
             whole = (tirx.nearbyint(scaled) if "int" in kind else scaled) + of(zero, place).astype(_kind(data))
             low, high = (bound(kind).astype(_kind(data)) for bound in (tirx.min_value, tirx.max_value))
-            return tirx.Select(whole > low, tirx.min(whole, high), low).astype(kind)
+            # NaN is not above `low`, which is then the maximum. Written once: a chain of such kernels is one expression,
+            # in which a Select's two would be doubled at each.
+            return tirx.min(tirx.max(whole, low), high).astype(kind)
 
         return te.compute(data.shape, element, name="quantized")
 

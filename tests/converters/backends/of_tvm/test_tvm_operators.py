@@ -61,6 +61,31 @@ def test_as_onnx_has_it(asked: Isolated, kind: str) -> None:
         assert found["step"] in ("right", "runtime"), f"{name}: {found}"
 
 
+def test_a_chain_of_quantizations_is_one_kernel_of_ordinary_size(
+    asked: Isolated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of integers all the way, as QLinearAdd and its like are: an expression that holds each step twice is never compiled."""
+    monkeypatch.syspath_prepend(ROOT)
+    import numpy as np
+    import onnx
+
+    from benchmarks.fused_forms import write
+    from benchmarks.fused_forms_cases import Case
+
+    steps = " ".join(
+        f"d{i} = DequantizeLinear (q{i}, s, z) a{i} = Add (d{i}, r) q{i + 1} = QuantizeLinear (a{i}, s, z)"
+        for i in range(14)
+    )
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]> chain (float[2,20] x) => (float[2,20] y)
+        <float s = {{0.05}}, uint8 z = {{128}}, float r = {{0.1}}>
+        {{ far = IsNaN (x) n = Where (far, r, x) e = Erf (n) q0 = QuantizeLinear (e, s, z) {steps} y = DequantizeLinear (q14, s, z) }}"""
+    )
+    x = np.linspace(-3, 3, 40, dtype=np.float32).reshape(2, 20)
+    write(Case(model, [{"x": x}], atol=0.051), tmp_path)
+    assert asked.call("benchmarks.node_tests:compiled", str(tmp_path), timeout=60) == ""
+
+
 def test_a_difference_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT)
     import numpy as np
