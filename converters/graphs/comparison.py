@@ -234,11 +234,12 @@ def tell_lost_nan(
     compared: Mapping[int, SampleComparison],
     feeds: Sequence[Feed],
     expected: Mapping[int, IterationResult],
-    found: Mapping[int, IterationResult],
+    found: dict[int, IterationResult],
     tolerance: Tolerance,
 ) -> list[str]:
     """A probe with NaN among its inputs is passed where nothing differs but NaN that the other side has lost: kernels take the
-    larger of NaN and 0 to be either. Returns these outputs in words, since a user may count on NaN.
+    larger of NaN and 0 to be either. Returns these outputs in words, since a user may count on NaN. It is put back in `found`: an
+    engine that keeps it is not to be held against one that doesn't.
     """
     import numpy as np
     from polygraphy.comparator import IterationResult
@@ -259,6 +260,7 @@ def tell_lost_nan(
         result = IterationResult(outputs=kept, runtime=0.0, runner_name="")
         if compare_outputs(samples.task, sample, feeds[index], before, result, tolerance).passed:
             record.passed = True
+            found[index] = result
             told |= dict.fromkeys(f"NaN among the inputs doesn't reach output {name}" for name in failed)
     return list(told)
 

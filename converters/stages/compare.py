@@ -141,6 +141,9 @@ class Compare(Stage[CompareOptions]):
         own = dict(zip(chosen, before, strict=True))
         settle_probes(samples, records, own, by_index, witnesses, tolerance)
         lost = tell_lost_nan(samples, records, feeds, own, by_index, tolerance)
+        if lost:
+            kept = [dict(by_index[index].items()) for index in chosen]
+            save_results(context.out, runner_label(options.backend), kept)
         comparison = conclude(compared, options.expected, label, excused)
         if comparison.verdict == "fail":
             doubt_the_reference(comparison, by_index, witnesses, tolerance)

@@ -438,10 +438,11 @@ def _whole(name: str, tensor: Tensor) -> bool:
 
 def _draws(func: Any, args: Any, kwargs: Any) -> bool:
     """Does an operator that may draw random numbers do so? Attention does not without dropout, random slopes and dropout itself
-    not in inference."""
+    not in inference; where nothing is said of it, as of `native_dropout`, it is training."""
     for place, argument in enumerate(func._schema.arguments):
         if argument.name in ("dropout_p", "training", "train"):
-            return bool(args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value))
+            given = args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value)
+            return given is None or bool(given)
     return True
 
 

@@ -138,7 +138,6 @@ def worker_environment(recipe: Recipe) -> dict[str, str]:
     threads = str(recipe.threads or len(os.sched_getaffinity(0)))
     environment = {"OMP_NUM_THREADS": threads, "TVM_NUM_THREADS": threads}
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
-        environment["GOMP_SPINCOUNT"] = (
-            "1000"  # turns of a loop: microseconds, where libgomp itself waits for milliseconds
-        )
+        # turns of a loop: microseconds, where libgomp itself waits for milliseconds
+        environment["GOMP_SPINCOUNT"] = "1000"
     return environment

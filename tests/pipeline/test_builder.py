@@ -21,13 +21,23 @@ from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.source import Source
 from enginesmith.converters.stages.registry import STAGES
-from enginesmith.pipeline.job.builder import Builder
+from enginesmith.pipeline.job.builder import Builder, worker_environment
 from enginesmith.pipeline.job.plan import Plan, PlannedStage
 from enginesmith.pipeline.job.store import Store
 
 
 def statuses(build):
     return {record.id: record.status for record in build.records}
+
+
+@pytest.mark.parametrize("theirs", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
+def test_how_threads_wait_is_the_users_where_they_say_it(monkeypatch, theirs):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    recipe = Recipe(model="probe", threads=3)
+    assert worker_environment(recipe) == {"OMP_NUM_THREADS": "3", "TVM_NUM_THREADS": "3", "GOMP_SPINCOUNT": "1000"}
+    monkeypatch.setenv(theirs, "0")
+    assert "GOMP_SPINCOUNT" not in worker_environment(recipe)
 
 
 MAKE = "(context.out / 'file').write_text('1')"

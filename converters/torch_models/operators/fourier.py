@@ -146,9 +146,8 @@ def _from_half(z: Any, size: int) -> Pair:
     if not isinstance(size, int) or size <= FACTOR or (_factor(size) == 1 and size <= DIRECT):
         make = _matrix if isinstance(size, int) else _matrix_at_run_time
         cosines, sines = make(kept, size, size, re.dtype, forward=False)
-        weights = (
-            torch.where(_alone(kept, size), 1.0, 2.0).to(re.dtype).unsqueeze(1)
-        )  # others stand for their image too
+        # the others stand for their mirror image too
+        weights = torch.where(_alone(kept, size), 1.0, 2.0).to(re.dtype).unsqueeze(1)
         made = re @ (cosines * weights)
         made = made - im @ (sines * weights) if isinstance(im, Tensor) else made
         return pair(made, None)

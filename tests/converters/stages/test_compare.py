@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from polygraphy.comparator import IterationResult
@@ -14,9 +15,10 @@ from stages import compare, write_samples
 
 from enginesmith.converters.core.comparisons import Comparison, SampleComparison
 from enginesmith.converters.core.errors import ConversionError
-from enginesmith.converters.core.samples import Sample, SampleSet
+from enginesmith.converters.core.samples import Sample, SampleSet, load_results, save_results
 from enginesmith.converters.graphs.comparison import reason
 from enginesmith.converters.graphs.difference import DECADES, as_close, compare_outputs
+from enginesmith.converters.graphs.rounding import Alone
 from enginesmith.converters.graphs.tolerances import TOLERANCES
 
 FP32 = TOLERANCES["fp32"]
@@ -226,6 +228,36 @@ def test_stage(tmp_path: Path) -> None:
     assert wrong.verdict == "fail"
     assert wrong.reason.endswith(" samples in all")
     assert Comparison.model_validate_json(wrong.model_dump_json()) == wrong
+
+
+def test_nan_that_onnx_runtime_lost_is_handed_on(tmp_path: Path) -> None:
+    """Its ReduceMax keeps NaN in the first place alone; the engine that comes after it may keep all."""
+
+    def largest(x: np.ndarray) -> dict[str, np.ndarray]:
+        return {"y": x.max(1)}
+
+    folder = tmp_path / "samples"
+    write_samples(folder, "x:1x3", largest)
+    samples, feeds = SampleSet.load(folder)
+    feeds[-1]["x"][0, 2] = np.nan
+    samples.samples[-1].probe = "far"
+    samples.save(folder, feeds)
+    save_results(folder, "PyTorch", [largest(**feed) for feed in feeds])
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 18]> main (float[1, 3] x) => (float[1] y)
+    <int64[1] axis = {1}> { y = ReduceMax <keepdims = 0> (x, axis) }""")
+    (tmp_path / "graph").mkdir()
+    onnx.save(model, tmp_path / "graph" / "model.onnx")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.isfinite(session.run(None, dict(feeds[-1]))[0]).all()
+    assert compare(tmp_path / "out", folder, tmp_path / "graph").verdict == "pass"
+    assert np.isnan(load_results(tmp_path / "out")[0][1][-1]["y"]).all()
+
+
+def test_an_allowance_without_bound_is_told(tmp_path: Path) -> None:
+    """Where float32 overflows and float64 does not, JSON has no word for what rounding may do."""
+    alone = Alone(result(y=F([INF, 1])), result(y=np.float64([1e39, 1])), whole=False)
+    record = compare_outputs("tensor", Sample(name="s"), {}, result(y=F([1e38, 1])), result(y=F([INF, 1])), FP32, alone)
+    assert SampleComparison.model_validate_json(record.model_dump_json()) == record
 
 
 def test_the_graph_is_held_against_itself_on_its_samples(tmp_path: Path) -> None:

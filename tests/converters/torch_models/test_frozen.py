@@ -267,6 +267,11 @@ def test_random_slopes_are_drawn_in_training_alone(training: bool) -> None:
     assert bool(found(lambda _, x: nn.functional.rrelu(x, training=training)).random) is training
 
 
+@pytest.mark.parametrize(("train", "drawn"), [(None, True), (True, True), (False, False)])
+def test_dropout_of_which_nothing_is_said_is_training(train: bool | None, drawn: bool) -> None:
+    assert bool(found(lambda _, x: torch.ops.aten.native_dropout(x, 0.5, train)[0]).random) is drawn
+
+
 def test_pythons_own_random_numbers() -> None:
     assert found(lambda _, x: x if random.random() < 0.999 else -x).doubt("dynamo") is not None
 

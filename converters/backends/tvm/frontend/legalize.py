@@ -33,7 +33,6 @@ def legalizations() -> dict[str, Any]:
         "relax.nn.max_pool2d": _pool,
         "relax.nn.max_pool3d": _pool,
         "relax.nn.relu": _elementwise(_relu),
-        "relax.not_equal": _of_itself(_nan),
         "relax.quantize": _quantize,
         "relax.sign": _elementwise(_sign),
         "relax.topk": _topk,
