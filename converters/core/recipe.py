@@ -27,6 +27,7 @@ Consistency = Literal["off", "quick", "full"]
 OFF: Literal["off"] = "off"
 FULL: Literal["full"] = "full"
 Exporter = Literal["auto", "dynamo", "torchscript"]
+Importance = Literal["l1", "l2", "bn", "random"]
 
 TORCH = "PyTorch models"
 TVM = "TVM modules"
