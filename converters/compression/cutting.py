@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from enginesmith.converters.compression.groups import INNER, Anatomy
-from enginesmith.converters.compression.labels import Dims, Indices
+from enginesmith.converters.compression.labels import Classes, Dims
 from enginesmith.converters.torch_models.cut import Cut
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def cut_of(found: Anatomy, module: nn.Module, gone: Iterable[int], sizes: bool =
     """The cut without these classes. `sizes`: an attribute of a module whose forward changes shapes is changed too where it is
     such a size, as `num_heads` of an attention; whether that is what it means is for the proof to say.
     """
-    classes = np.fromiter(gone, dtype=np.int64)
+    classes = found.flow.labels.table(gone)
     kept: dict[str, dict[int, list[int]]] = {}
     shared = _names(module)
     for (name, axis), roots in found.sites.items():
-        lost = np.isin(roots, classes)
+        lost = classes[roots]
         if lost.any():
             for alias in shared[name]:
                 kept.setdefault(alias, {})[axis] = np.flatnonzero(~lost).tolist()
@@ -53,13 +53,13 @@ def _names(module: nn.Module) -> dict[str, list[str]]:
     return {name: by_tensor[id(tensor)] for name, tensor in tensors.items()}
 
 
-def _groups(found: Anatomy, classes: Indices) -> dict[str, int]:
+def _groups(found: Anatomy, classes: Classes) -> dict[str, int]:
     """Of grouped convolutions that lose whole groups: how many are left."""
     left = {}
     for product in found.flow.products:
         name = found.state.get(product.weight.name, "")
         if name and len(product.groups):
-            left[name.rpartition(".")[0]] = int((~np.isin(found.flow.labels.find(product.groups), classes)).sum())
+            left[name.rpartition(".")[0]] = int((~found.flow.labels.among(product.groups, classes)).sum())
     return left
 
 
@@ -82,7 +82,7 @@ def _sizes(owner: nn.Module, kept: Mapping[str, Mapping[int, list[int]]], groups
     return {"num_features": shape[0]} if isinstance(getattr(owner, "num_features", None), int) else {}
 
 
-def _sizes_of_forwards(found: Anatomy, classes: Indices) -> dict[str, dict[int, int]]:
+def _sizes_of_forwards(found: Anatomy, classes: Classes) -> dict[str, dict[int, int]]:
     """Of each module whose forward changes shapes, the sizes of dimensions that change, old to new."""
     changed: dict[str, dict[int, int]] = {}
     for node in found.program.graph.nodes:
@@ -91,7 +91,7 @@ def _sizes_of_forwards(found: Anatomy, classes: Indices) -> dict[str, dict[int, 
         path = (*stack.values(),)[-1][0]
         for dims in _dims(found, node):
             for labels in dims:
-                left = int((~np.isin(found.flow.labels.find(labels), classes)).sum())
+                left = int((~found.flow.labels.among(labels, classes)).sum())
                 if left < len(labels):
                     changed.setdefault((path + ".").removeprefix(INNER).rstrip("."), {})[len(labels)] = left
     return changed

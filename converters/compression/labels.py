@@ -6,7 +6,7 @@ unite those that must stay or go as one: of two summands, of a weight's inputs a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +16,9 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 """The labels along one dimension."""
 Dims: TypeAlias = tuple[Indices, ...]
 """Those of a tensor."""
+
+Classes: TypeAlias = npt.NDArray[np.bool_]
+"""Some of them, as a table over all labels."""
 
 FIXED = 0
 """Of an index that is no channel: a place in a picture, an example of a batch."""
@@ -80,6 +83,15 @@ class Labels:
     def freeze_all(self, dims: Sequence[Indices], reason: str) -> None:
         for labels in dims:
             self.freeze(labels, reason)
+
+    def among(self, labels: Indices, classes: Classes) -> Classes:
+        """Which of them belong to these classes."""
+        return classes[self.find(labels)]
+
+    def table(self, classes: Iterable[int]) -> Classes:
+        made = np.zeros(self._count, dtype=np.bool_)
+        made[[*classes]] = True
+        return made
 
     def frozen(self) -> dict[int, str]:
         """The classes that can't be cut, each with the first reason that was found."""

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from enginesmith.converters.compression.groups import Anatomy
@@ -32,7 +31,7 @@ class Masked(torch.fx.Interpreter):
 
     def __init__(self, found: Anatomy, gone: Iterable[int]) -> None:
         super().__init__(found.program.graph_module)
-        self._found, self._gone = found, np.fromiter(gone, dtype=np.int64)
+        self._found, self._gone = found, found.flow.labels.table(gone)
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
@@ -45,7 +44,7 @@ class Masked(torch.fx.Interpreter):
         if not isinstance(value, torch.Tensor):
             return value
         for axis, labels in enumerate(dims):
-            lost = np.isin(self._found.flow.labels.find(labels), self._gone)
+            lost = self._found.flow.labels.among(labels, self._gone)
             if lost.any():  # not by a product: what has no use may be NaN
                 place = [1] * value.dim()
                 place[axis] = -1

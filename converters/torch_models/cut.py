@@ -22,6 +22,8 @@ class Cut(BaseModel):
     """Of a parameter or buffer, by dimension: the indices that are left."""
     attributes: dict[str, dict[str, int]] = {}
     """Of a module: `out_channels`, `groups`, `num_heads`."""
+    untrained: bool = False
+    """The weights that go with it are random ones, cut."""
 
     def save(self, folder: Path) -> None:
         (folder / CUT).write_text(self.model_dump_json())
