@@ -86,7 +86,9 @@ def _sizes_of_forwards(found: Anatomy, classes: Classes) -> dict[str, dict[int, 
     """Of each module whose forward changes shapes, the sizes of dimensions that change, old to new."""
     changed: dict[str, dict[int, int]] = {}
     for node in found.program.graph.nodes:
-        if not any(f"aten.{name}." in str(node.target) for name in SIZED) or not (stack := node.meta.get("nn_module_stack")):
+        if not any(f"aten.{name}." in str(node.target) for name in SIZED) or not (
+            stack := node.meta.get("nn_module_stack")
+        ):
             continue
         path = (*stack.values(),)[-1][0]
         for dims in _dims(found, node):
@@ -104,4 +106,3 @@ def _dims(found: Anatomy, node: Node) -> list[Dims]:
 
 def _join(path: str, leaf: str) -> str:
     return f"{path}.{leaf}" if path else leaf
-

@@ -57,7 +57,9 @@ class Flow:
             shape = _shapes(node)
             if node.op == "placeholder":
                 own = node.name in state and isinstance(shape, tuple)
-                self.values[node] = tuple(map(self.labels.fresh if own else fixed, shape or ()))
+                self.values[node] = tuple(
+                    map(self.labels.fresh if own else fixed, shape if isinstance(shape, tuple) else ())
+                )
             elif node.op == "output":
                 for each in node.all_input_nodes:
                     self.freeze(self.of(each), "it is the model's output")

@@ -63,9 +63,13 @@ def export(flat: nn.Module, tensors: Sequence[torch.Tensor]) -> torch.export.Exp
     """A functional program of a flat module. Raises UserError where torch.export doesn't take it."""
     try:
         with torch.no_grad():
-            return torch.export.export(flat, tuple(tensors), strict=False).run_decompositions({})
-    except Exception as error:  # noqa: BLE001 - a stranger's forward may raise anything
-        raise UserError(f"torch.export can't take the model, so its channels aren't known: {first_line(error)}") from error
+            program = torch.export.export(flat, tuple(tensors), strict=False)
+            functional: torch.export.ExportedProgram = program.run_decompositions({})
+            return functional
+    except Exception as error:
+        raise UserError(
+            f"torch.export can't take the model, so its channels aren't known: {first_line(error)}"
+        ) from error
 
 
 def anatomy(program: torch.export.ExportedProgram) -> Anatomy:
@@ -125,10 +129,10 @@ def _group(found: Anatomy) -> None:
     for root, places in sorted(where.items()):
         if root not in frozen and root != FIXED and any(site in makers for site in places):
             members.setdefault(tuple(places), []).append(root)
-    for places, roots in members.items():
-        made = [site for site in makers if site in places]
+    for together, channels in members.items():
+        made = [site for site in makers if site in together]
         name = made[0][0].rpartition(".")[0]
-        found.groups.append(Group(name, roots, made, list(places)))
+        found.groups.append(Group(name, channels, made, list(together)))
     found.groups.sort(key=lambda group: list(makers).index(group.makers[0]))
 
 

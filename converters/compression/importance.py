@@ -44,7 +44,9 @@ def _scales(name: str, state: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _norms(weight: torch.Tensor, axis: int, order: int) -> Scores:
-    rows = weight.detach().double().movedim(axis, 0).flatten(1) if weight.dim() > 1 else weight.detach().double()[:, None]
+    rows = (
+        weight.detach().double().movedim(axis, 0).flatten(1) if weight.dim() > 1 else weight.detach().double()[:, None]
+    )
     made: Scores = rows.abs().pow(order).sum(1).numpy()
     return made
 
@@ -53,4 +55,7 @@ def _summed(found: Anatomy, group: Group, site: Site, scores: Scores) -> Scores:
     """Over the indices that a channel has in the dimension."""
     places = np.searchsorted(group.channels, found.sites[site])
     inside = np.isin(found.sites[site], group.channels)
-    return np.bincount(places[inside], weights=scores[inside], minlength=len(group.channels))
+    total: Scores = np.bincount(places[inside], weights=scores[inside], minlength=len(group.channels)).astype(
+        np.float64
+    )
+    return total

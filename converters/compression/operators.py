@@ -38,6 +38,11 @@ def argument(node: Node, place: int, name: str, default: Any = None) -> Any:
     return node.kwargs.get(name, default)
 
 
+def given(node: Node, place: int) -> Any:
+    """An argument that is always there."""
+    return node.args[place]
+
+
 def _broadcast(flow: Flow, node: Node, operands: Sequence[Dims], shape: Sequence[int]) -> Dims:
     made = []
     for back in range(len(shape), 0, -1):
@@ -55,23 +60,36 @@ def _pointwise(flow: Flow, node: Node) -> Dims:
 
 
 @rule(
-    *("clone", "contiguous", "alias", "detach", "detach_", "to", "_to_copy", "lift_fresh_copy", "dropout", "feature_dropout"),
+    *(
+        "clone",
+        "contiguous",
+        "alias",
+        "detach",
+        "detach_",
+        "to",
+        "_to_copy",
+        "lift_fresh_copy",
+        "dropout",
+        "feature_dropout",
+    ),
     *("fill", "zeros_like", "ones_like", "full_like", "_assert_tensor_metadata"),
 )
 def _same(flow: Flow, node: Node) -> Dims:
-    return flow.of(node.args[0])
+    return flow.of(given(node, 0))
 
 
 @rule("getitem")
 def _item(flow: Flow, node: Node) -> Dims:
-    found = flow.values[node.args[0]]  # type: ignore[index]
-    return found[node.args[1]] if isinstance(found, list) else found  # type: ignore[index, return-value]
+    found = flow.values[given(node, 0)]
+    return found[given(node, 1)] if isinstance(found, list) else found
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution")
 def _convolution(flow: Flow, node: Node) -> Dims:
     transposed = bool(argument(node, 6, "transposed", False)) if "convolution" in str(node.target) else False
-    groups = argument(node, 8, "groups", 1) if "aten.convolution" in str(node.target) else argument(node, 6, "groups", 1)
+    groups = (
+        argument(node, 8, "groups", 1) if "aten.convolution" in str(node.target) else argument(node, 6, "groups", 1)
+    )
     return _convolved(flow, node, int(groups), transposed)
 
 
@@ -88,27 +106,27 @@ def _convolved(flow: Flow, node: Node, groups: int, transposed: bool) -> Dims:
     count = len(weight[1]) * groups if transposed else len(weight[0])
     by_groups = NONE
     if groups == 1:
-        outputs, read = weight[axis], weight[1 - axis]
-        flow.unite(inputs, read, node)
+        outputs = weight[axis]
+        flow.unite(inputs, weight[1 - axis], node)
     else:
         # the axis with all channels of one side, the other with those of one group
         whole, part = weight[0].reshape(groups, -1), weight[1]
-        given = inputs.reshape(groups, -1)
+        read = inputs.reshape(groups, -1)
         made = flow.labels.fresh(count).reshape(groups, -1)
         if (count if transposed else len(inputs)) // groups <= GROUP_WIDTH:
             flow.freeze([part], "it is a group's width")
-            for side in (given, whole, made):
-                flow.unite(given[:, :1], side, node)
-            by_groups = given[:, 0]
+            for side in (read, whole, made):
+                flow.unite(read[:, :1], side, node)
+            by_groups = read[:, 0]
         else:
-            for side in (given, whole, made):
+            for side in (read, whole, made):
                 flow.unite(side[:1], side, node)
-            flow.unite(part, made[0] if transposed else given[0], node)
-            flow.unite(whole[0], given[0] if transposed else made[0], node)
+            flow.unite(part, made[0] if transposed else read[0], node)
+            flow.unite(whole[0], read[0] if transposed else made[0], node)
         outputs = made.ravel()
     if bias:
         flow.unite(bias[0], outputs, node)
-    flow.products.append(Product(node, node.args[1], outputs, axis, by_groups))  # type: ignore[arg-type]
+    flow.products.append(Product(node, given(node, 1), outputs, axis, by_groups))
     places = tuple(map(fixed, shape_of(node)[-(len(weight) - 2) :]))
     return (outputs, *places) if batch is None else (batch, outputs, *places)
 
@@ -119,19 +137,19 @@ def _linear(flow: Flow, node: Node) -> Dims:
     flow.unite(x[-1], weight[-1], node)
     if bias:
         flow.unite(bias[0], weight[0], node)
-    flow.products.append(Product(node, node.args[1], weight[0], 0, NONE))  # type: ignore[arg-type]
+    flow.products.append(Product(node, given(node, 1), weight[0], 0, NONE))
     return (*x[:-1], weight[0])
 
 
 @rule("matmul", "mm", "bmm", "mv", "dot")
 def _matmul(flow: Flow, node: Node) -> Dims:
-    return _product(flow, node, node.args[0], node.args[1])
+    return _product(flow, node, given(node, 0), given(node, 1))
 
 
 @rule("addmm", "baddbmm")
 def _addmm(flow: Flow, node: Node) -> Dims:
-    made = _product(flow, node, node.args[1], node.args[2])
-    return _broadcast(flow, node, [made, flow.of(node.args[0])], shape_of(node))
+    made = _product(flow, node, given(node, 1), given(node, 2))
+    return _broadcast(flow, node, [made, flow.of(given(node, 0))], shape_of(node))
 
 
 def _product(flow: Flow, node: Node, one: Any, other: Any) -> Dims:
@@ -146,42 +164,48 @@ def _product(flow: Flow, node: Node, one: Any, other: Any) -> Dims:
 
 @rule("scaled_dot_product_attention")
 def _attention(flow: Flow, node: Node) -> Dims:
-    query, key, value = (flow.of(each) for each in node.args[:3])
+    query, key, value = (flow.of(each) for each in node.args[0:3])
     flow.unite(query[-1], key[-1], node)
     if node.kwargs.get("scale") is None:
         flow.freeze([query[-1]], "attention's scale is made of its number")
     flow.unite(key[-2], value[-2], node)
     masks = [flow.of(argument(node, 3, "attn_mask"))]
-    heads = _broadcast(flow, node, [query[:-2], key[:-2], value[:-2], *(mask[:-2] for mask in masks)], shape_of(node)[:-2])
+    heads = _broadcast(
+        flow, node, [query[:-2], key[:-2], value[:-2], *(mask[:-2] for mask in masks)], shape_of(node)[:-2]
+    )
     return (*heads, query[-2], value[-1])
+
+
+def _with_statistics(node: Node, x: Dims) -> Dims | list[Dims]:
+    """What a normalization gives beside its result is of no use in inference."""
+    made = fixed_like(node)
+    return [x, *made[1:]] if isinstance(made, list) else x
 
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training", "instance_norm")
 def _per_channel(flow: Flow, node: Node) -> Dims | list[Dims]:
-    x = flow.of(node.args[0])
+    x = flow.of(given(node, 0))
     for each in node.args[1:5]:
         for labels in flow.of(each):
             flow.unite(x[1], labels, node)
-    several = isinstance(node.meta["val"], tuple | list)
-    return [x, *fixed_like(node)[1:]] if several else x  # type: ignore[list-item]
+    return _with_statistics(node, x)
 
 
 @rule("layer_norm", "rms_norm", "native_layer_norm")
 def _layer_norm(flow: Flow, node: Node) -> Dims | list[Dims]:
-    x = flow.of(node.args[0])
-    count = len(node.args[1])  # type: ignore[arg-type]
+    x = flow.of(given(node, 0))
+    count = len(given(node, 1))
     for each in node.args[2:4]:
         for labels, own in zip(x[-count:], flow.of(each), strict=False):
             flow.unite(labels, own, node)
     flow.freeze(x[-count:], "a normalization takes its mean over them")
-    several = isinstance(node.meta["val"], tuple | list)
-    return [x, *fixed_like(node)[1:]] if several else x  # type: ignore[list-item]
+    return _with_statistics(node, x)
 
 
 @rule("group_norm")
 def _group_norm(flow: Flow, node: Node) -> Dims:
-    x = flow.of(node.args[0])
-    table = x[1].reshape(node.args[1], -1)
+    x = flow.of(given(node, 0))
+    table = x[1].reshape(given(node, 1), -1)
     flow.unite(table[:, :1], table, node)
     for each in node.args[2:4]:
         for labels in flow.of(each):
@@ -191,12 +215,18 @@ def _group_norm(flow: Flow, node: Node) -> Dims:
 
 @rule(
     *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "max_pool2d_with_indices"),
+    *(
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "adaptive_max_pool2d",
+        "max_pool2d_with_indices",
+    ),
     *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d", "upsample_bicubic2d"),
     *("_upsample_nearest_exact2d", "upsample_linear1d", "upsample_trilinear3d", "grid_sampler"),
 )
 def _places(flow: Flow, node: Node) -> Dims | list[Dims]:
-    x = flow.of(node.args[0])
+    x = flow.of(given(node, 0))
     made = fixed_like(node)
     if isinstance(made, list):
         return [(*x[:2], *each[2:]) for each in made]
@@ -206,8 +236,8 @@ def _places(flow: Flow, node: Node) -> Dims | list[Dims]:
 
 @rule("pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d")
 def _padded(flow: Flow, node: Node) -> Dims:
-    x, shape = flow.of(node.args[0]), shape_of(node)
-    pads = node.args[1]
+    x, shape = flow.of(given(node, 0)), shape_of(node)
+    pads = given(node, 1)
     assert isinstance(pads, list | tuple)
     changed = {len(x) - 1 - place // 2 for place, pad in enumerate(pads) if pad}
     flow.freeze([x[axis] for axis in changed], "it is padded")
@@ -216,7 +246,7 @@ def _padded(flow: Flow, node: Node) -> Dims:
 
 @rule("mean", "sum", "amax", "amin", "var", "std", "norm", "linalg_vector_norm", "argmax", "any", "all", "prod")
 def _reduced(flow: Flow, node: Node) -> Dims:
-    x, shape = flow.of(node.args[0]), shape_of(node)
+    x, shape = flow.of(given(node, 0)), shape_of(node)
     place = 2 if "norm" in str(node.target) else 1
     axes = argument(node, place, "dim")
     axes = [axes] if isinstance(axes, int) else axes if isinstance(axes, list | tuple) and axes else range(len(x))
@@ -229,8 +259,10 @@ def _reduced(flow: Flow, node: Node) -> Dims:
 
 @rule("softmax", "_softmax", "log_softmax", "cumsum", "flip", "roll", "sort", "topk")
 def _along(flow: Flow, node: Node) -> Dims | list[Dims]:
-    x = flow.of(node.args[0])
-    axes = argument(node, 2 if "roll" in str(node.target) else 1, "dim" if "flip" not in str(node.target) else "dims", -1)
+    x = flow.of(given(node, 0))
+    axes = argument(
+        node, 2 if "roll" in str(node.target) else 1, "dim" if "flip" not in str(node.target) else "dims", -1
+    )
     for axis in [axes] if isinstance(axes, int) else axes:
         flow.freeze([x[axis]], "each of them depends on the others")
     made = fixed_like(node)
@@ -241,7 +273,7 @@ def _along(flow: Flow, node: Node) -> Dims | list[Dims]:
 
 @rule("cat")
 def _concatenated(flow: Flow, node: Node) -> Dims:
-    parts = [flow.of(each) for each in node.args[0] if math.prod(shape_of(each))]  # type: ignore[union-attr]
+    parts = [flow.of(each) for each in given(node, 0) if math.prod(shape_of(each))]
     rank = len(parts[0])
     axis = argument(node, 1, "dim", 0) % rank
     made = list(parts[0])
@@ -254,7 +286,7 @@ def _concatenated(flow: Flow, node: Node) -> Dims:
 
 @rule("stack")
 def _stacked(flow: Flow, node: Node) -> Dims:
-    parts = [flow.of(each) for each in node.args[0]]  # type: ignore[union-attr]
+    parts = [flow.of(each) for each in given(node, 0)]
     axis = argument(node, 1, "dim", 0) % (len(parts[0]) + 1)
     made = _broadcast(flow, node, parts, [len(each) for each in parts[0]])
     return (*made[:axis], fixed(len(parts)), *made[axis:])
@@ -263,7 +295,7 @@ def _stacked(flow: Flow, node: Node) -> Dims:
 @rule("split", "chunk", "split_with_sizes", "tensor_split", "unbind")
 def _parts(flow: Flow, node: Node) -> list[Dims]:
     """Equal parts stay equal: whoever wrote `chunk(2)` gets halves of what is left."""
-    x = flow.of(node.args[0])
+    x = flow.of(given(node, 0))
     unbound = "unbind" in str(node.target)
     axis = argument(node, 1 if unbound else 2, "dim", 0) % len(x)
     shapes = [tuple(each.shape) for each in node.meta["val"]]
@@ -280,7 +312,7 @@ def _parts(flow: Flow, node: Node) -> list[Dims]:
 
 @rule("slice", "narrow")
 def _slice(flow: Flow, node: Node) -> Dims:
-    x = flow.of(node.args[0])
+    x = flow.of(given(node, 0))
     axis, size = argument(node, 1, "dim", 0) % len(x), len(x[argument(node, 1, "dim", 0)])
     start, end, step = (argument(node, place, name) for place, name in ((2, "start"), (3, "end"), (4, "step")))
     if "narrow" in str(node.target):
@@ -290,28 +322,28 @@ def _slice(flow: Flow, node: Node) -> Dims:
 
 @rule("select")
 def _select(flow: Flow, node: Node) -> Dims:
-    x = flow.of(node.args[0])
-    axis = node.args[1] % len(x)  # type: ignore[operator]
+    x = flow.of(given(node, 0))
+    axis = given(node, 1) % len(x)
     flow.freeze([x[axis]], "one of them is taken out")
     return x[:axis] + x[axis + 1 :]
 
 
 @rule("slice_scatter", "copy", "copy_")
 def _written(flow: Flow, node: Node) -> Dims:
-    flow.freeze([*flow.of(node.args[0]), *flow.of(node.args[1])], "a part of it is written over")
-    return flow.of(node.args[0])
+    flow.freeze([*flow.of(given(node, 0)), *flow.of(given(node, 1))], "a part of it is written over")
+    return flow.of(given(node, 0))
 
 
 @rule("index", "index_select", "embedding", "gather")
 def _indexed(flow: Flow, node: Node) -> Dims:
     """Rows of a table by their numbers; the rest of the table's dimensions stay."""
-    x, shape = flow.of(node.args[0]), shape_of(node)
+    x, shape = flow.of(given(node, 0)), shape_of(node)
     name = str(node.target)
     indexed = [0]
     if "index_select" in name:
-        indexed = [node.args[1] % len(x)]  # type: ignore[operator]
+        indexed = [given(node, 1) % len(x)]
     elif "aten.index." in name:
-        indexed = [axis for axis, each in enumerate(node.args[1]) if each is not None]  # type: ignore[arg-type]
+        indexed = [axis for axis, each in enumerate(given(node, 1)) if each is not None]
     rest = [labels for axis, labels in enumerate(x) if axis not in indexed]
     if "gather" in name or indexed != [0] or len(rest) > len(shape):
         flow.freeze(x, "some of them are taken out by number")
@@ -322,19 +354,19 @@ def _indexed(flow: Flow, node: Node) -> Dims:
 
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_copy", "_reshape_copy")
 def _reshaped(flow: Flow, node: Node) -> Dims:
-    return reshape(flow.labels, flow.of(node.args[0]), shape_of(node), flow.splits)
+    return reshape(flow.labels, flow.of(given(node, 0)), shape_of(node), flow.splits)
 
 
 @rule("squeeze", "unsqueeze")
 def _ones(flow: Flow, node: Node) -> Dims:
     """Dimensions of size 1 come or go; nothing else is said by the shapes."""
-    waiting = [labels for labels in flow.of(node.args[0]) if len(labels) != 1]
+    waiting = [labels for labels in flow.of(given(node, 0)) if len(labels) != 1]
     return tuple(fixed(1) if size == 1 else waiting.pop(0) for size in shape_of(node))
 
 
 @rule("expand", "expand_as", "repeat")
 def _expanded(flow: Flow, node: Node) -> Dims:
-    x, shape = flow.of(node.args[0]), shape_of(node)
+    x, shape = flow.of(given(node, 0)), shape_of(node)
     x = (*(fixed(1) for _ in range(len(shape) - len(x))), *x)
     for labels, size in zip(x, shape, strict=True):
         if len(labels) not in (1, size):
@@ -344,12 +376,12 @@ def _expanded(flow: Flow, node: Node) -> Dims:
 
 @rule("permute", "transpose", "t", "numpy_T")
 def _permuted(flow: Flow, node: Node) -> Dims:
-    x = flow.of(node.args[0])
+    x = flow.of(given(node, 0))
     order = list(range(len(x)))
     if "permute" in str(node.target):
-        order = [axis % len(x) for axis in node.args[1]]  # type: ignore[union-attr, operator]
+        order = [axis % len(x) for axis in given(node, 1)]
     elif "transpose" in str(node.target):
-        one, other = (axis % len(x) for axis in node.args[1:3])  # type: ignore[operator]
+        one, other = given(node, 1) % len(x), given(node, 2) % len(x)
         order[one], order[other] = order[other], order[one]
     else:
         order.reverse()
@@ -358,20 +390,33 @@ def _permuted(flow: Flow, node: Node) -> Dims:
 
 @rule("pixel_shuffle")
 def _pixel_shuffle(flow: Flow, node: Node) -> Dims:
-    x, factor = flow.of(node.args[0]), int(node.args[1])  # type: ignore[arg-type]
+    x, factor = flow.of(given(node, 0)), int(given(node, 1))
     factors = (len(x[1]) // factor**2, factor, factor)
     channels: Indices = split(flow.labels, x[1], factors, Splits({factors: 0}))[0]
     return (x[0], channels, *map(fixed, shape_of(node)[2:]))
 
 
-@rule("sym_size", "arange", "zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "eye", "linspace", "scalar_tensor")
+@rule(
+    "sym_size",
+    "arange",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "eye",
+    "linspace",
+    "scalar_tensor",
+)
 def _made(flow: Flow, node: Node) -> Dims | list[Dims]:
     return fixed_like(node)
 
 
 def _roi(flow: Flow, node: Node) -> Dims:
     """Of torchvision: regions of a picture's features."""
-    return (fixed(shape_of(node)[0]), flow.of(node.args[0])[1], *map(fixed, shape_of(node)[2:]))
+    return (fixed(shape_of(node)[0]), flow.of(given(node, 0))[1], *map(fixed, shape_of(node)[2:]))
 
 
 RULES |= {"torchvision.roi_align": _roi, "torchvision.roi_pool": _roi}

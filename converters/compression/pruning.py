@@ -78,7 +78,7 @@ def prune(
             )
             for group, gone, apart in proved
         ],
-        left={name: why for name, why in found.left.items()},
+        left=found.left,
         parameters=(before[0], after[0]),
         operations=(before[1], after[1]),
         difference=proof[1],
@@ -109,25 +109,30 @@ Prover = Callable[[Sequence[int]], "tuple[Cut, float | str]"]
 
 
 def _prove(
-    found: Anatomy, module: nn.Module, other: nn.Module, flat: Flat, tensors: Sequence[torch.Tensor], gone: Sequence[int]
+    found: Anatomy,
+    module: nn.Module,
+    other: nn.Module,
+    flat: Flat,
+    tensors: Sequence[torch.Tensor],
+    gone: Sequence[int],
 ) -> tuple[Cut, float | str]:
     """The cut, and the difference that it makes with other weights and with the model's own; or why it can't be."""
-    told: float | str = ""
+    told = ""
     for sizes in (True, False):
         cut = cut_of(found, module, gone, sizes)
-        worst: float | str = 0.0
+        worst, refused = 0.0, ""
         for each in (other, module):
             apart = difference(found, each, cut, gone, flat, tensors)
             if isinstance(apart, str):
-                worst = apart
+                refused = apart
                 break
             worst = max(worst, apart)
-            if worst > TOLERANCE:
+            if apart > TOLERANCE:
                 break
-        if isinstance(worst, float) and worst <= TOLERANCE:
+        if not refused and worst <= TOLERANCE:
             return cut, worst
-        told = told or worst
-    return cut, told if isinstance(told, str) else f"the outputs differ by {told:.1e} from those with the channels zero"
+        told = told or refused or f"the outputs differ by {worst:.1e} from those with the channels zero"
+    return cut, told
 
 
 def _proved(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 
 import numpy as np
@@ -47,10 +47,8 @@ def reshape(labels: Labels, dims: Dims, shape: Sequence[int], splits: Splits) ->
     atoms: list[Indices] = []
     for each, parts in zip(dims, _grouped(factors, old), strict=True):
         atoms += split(labels, each, tuple(parts), splits)
-    merged, waiting = [], list(atoms)
-    for parts in _grouped(factors, shape):
-        merged.append(merge(labels, [waiting.pop(0) for _ in parts]))
-    return tuple(merged)
+    waiting = iter(atoms)
+    return tuple(merge(labels, [*islice(waiting, len(parts))]) for parts in _grouped(factors, shape))
 
 
 def split(labels: Labels, whole: Indices, factors: tuple[int, ...], splits: Splits) -> list[Indices]:

@@ -85,7 +85,9 @@ class Finetune(Stage[FinetuneOptions]):
                 raise UserError(f"sparse prunes PyTorch models, and {source.name} is a finished graph")
         if not (recipe.qat or recipe.sparse or recipe.prune):
             if recipe.finetune:
-                raise UserError("finetune trains for int8, for sparse or for fewer weights; give --qat, --sparse or --prune")
+                raise UserError(
+                    "finetune trains for int8, for sparse or for fewer weights; give --qat, --sparse or --prune"
+                )
             return
         if recipe.qat and recipe.finetune == NONE:
             raise UserError("qat trains with int8's rounding: with --finetune none it has nothing to do")

@@ -50,7 +50,9 @@ class Prune(Stage[PruneOptions]):
         if source.kind in ("onnx", "exported-program", "torchscript"):
             raise UserError(f"prune cuts PyTorch models, and {source.name} is a finished graph")
         if recipe.sparse:
-            raise UserError("prune and sparse both take weights out, and nothing tells which of them cost what: give one")
+            raise UserError(
+                "prune and sparse both take weights out, and nothing tells which of them cost what: give one"
+            )
         options = PruneOptions(
             **model_options(recipe, source),
             stock=recipe.stock,
@@ -82,7 +84,7 @@ class Prune(Stage[PruneOptions]):
             tensors = [torch.from_numpy(array.copy()) for array in ordinary[0].values()]
             cut, record = prune(
                 loaded.module,
-                _flat(prepared),
+                flattener(prepared),
                 tensors,
                 options.ratio,
                 kind=options.importance,
@@ -106,7 +108,7 @@ class Prune(Stage[PruneOptions]):
         )
 
 
-def _flat(prepared: Prepared) -> Callable[[nn.Module], nn.Module]:
+def flattener(prepared: Prepared) -> Callable[[nn.Module], nn.Module]:
     """How the model becomes a module with tensors in and out; of a detector, what has weights in it."""
     if prepared.task == "detection":
         from enginesmith.converters.torch_models.detectors.parts import Parts

@@ -33,7 +33,9 @@ class Parts(nn.Module):
         for name in HEADS:
             pool = getattr(heads, f"{name}_roi_pool", None)
             if pool is not None:
-                pooled = torch.cat([_pooled(features[level], pictures, pool.output_size) for level in pool.featmap_names])
+                pooled = torch.cat(
+                    [_pooled(features[level], pictures, pool.output_size) for level in pool.featmap_names]
+                )
                 given.append(getattr(heads, f"{name}_predictor")(getattr(heads, f"{name}_head")(pooled)))
         return tuple(_tensors(given))
 
@@ -43,7 +45,8 @@ def _pooled(features: torch.Tensor, pictures: torch.Tensor, size: Any) -> torch.
     extent = torch.tensor([width, height, width, height], dtype=pictures.dtype)
     regions = torch.tensor(REGIONS, dtype=pictures.dtype) * extent
     boxes = torch.cat([torch.zeros(len(REGIONS), 1, dtype=pictures.dtype), regions], 1)
-    return roi_align(features, boxes, size, spatial_scale=features.shape[-1] / width)
+    pooled: torch.Tensor = roi_align(features, boxes, size, spatial_scale=features.shape[-1] / width)
+    return pooled
 
 
 def _tensors(given: Any) -> list[torch.Tensor]:
