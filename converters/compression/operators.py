@@ -54,7 +54,7 @@ def _broadcast(flow: Flow, node: Node, operands: Sequence[Dims], shape: Sequence
     return tuple(made)
 
 
-@rule("pointwise", "masked_fill", "where")
+@rule("pointwise", "masked_fill", "where", "hardswish", "hardsigmoid", "hardtanh", "relu6", "selu", "celu", "elu", "mish")
 def _pointwise(flow: Flow, node: Node) -> Dims:
     return _broadcast(flow, node, [flow.of(each) for each in node.all_input_nodes], shape_of(node))
 
@@ -308,6 +308,15 @@ def _parts(flow: Flow, node: Node) -> list[Dims]:
         for piece in pieces[1:]:
             flow.unite(pieces[0], piece, node)
     return [(*x[:axis], piece, *x[axis + 1 :]) for piece in pieces]
+
+
+@rule("glu")
+def _gated(flow: Flow, node: Node) -> Dims:
+    x = flow.of(given(node, 0))
+    axis = argument(node, 1, "dim", -1) % len(x)
+    one, other = np.split(x[axis], 2)
+    flow.unite(one, other, node)
+    return (*x[:axis], one, *x[axis + 1 :])
 
 
 @rule("slice", "narrow")

@@ -117,10 +117,10 @@ class Pyramid(nn.Module):
 MODELS: dict[type[nn.Module], list[str]] = {
     Residual: ["stem.0", "one.0"],
     Squeezed: ["stem.0", "down"],
-    Shuffled: ["one.0", "wide.0"],
+    Shuffled: ["one.0"],
     Attention: ["qkv", "mlp.1"],
     Normalized: ["stem", "gate"],
-    Pyramid: ["low.0", "high.0", "inner", "head.0"],
+    Pyramid: ["low.0", "high.0", "other", "head.0"],
 }
 
 
