@@ -54,7 +54,9 @@ def _broadcast(flow: Flow, node: Node, operands: Sequence[Dims], shape: Sequence
     return tuple(made)
 
 
-@rule("pointwise", "masked_fill", "where", "hardswish", "hardsigmoid", "hardtanh", "relu6", "selu", "celu", "elu", "mish")
+@rule(
+    "pointwise", "masked_fill", "where", "hardswish", "hardsigmoid", "hardtanh", "relu6", "selu", "celu", "elu", "mish"
+)
 def _pointwise(flow: Flow, node: Node) -> Dims:
     return _broadcast(flow, node, [flow.of(each) for each in node.all_input_nodes], shape_of(node))
 

@@ -60,7 +60,9 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
         warnings = list(evaluator.warnings)
         if options.budget is None and accuracy.loss > TELLING:
             lowered = inputs["candidate"] != inputs["model"]
-            remedy = "PRECISION=auto BUDGET=0.5% finds a mix that loses less" if lowered else "cut less, or train it longer"
+            remedy = (
+                "PRECISION=auto BUDGET=0.5% finds a mix that loses less" if lowered else "cut less, or train it longer"
+            )
             warnings.append(f"the graph loses {accuracy.loss:.3f} of {accuracy.metric} ({accuracy.data}); {remedy}")
         for warning in warnings:
             context.warn(warning)

@@ -100,7 +100,10 @@ def test_a_graph_that_is_sparse_already_is_compiled_as_such(tmp_path: Path) -> N
     ("settings", "message"),
     [
         ({"qat": True, "precision": "int8", "finetune": "none"}, "with --finetune none it has nothing to do"),
-        ({"finetune": "JOB:train"}, "finetune trains for int8 or for sparse weights; give --qat, --sparse or both"),
+        (
+            {"finetune": "JOB:train"},
+            "finetune trains for int8, for sparse or for fewer weights; give --qat, --sparse or --prune",
+        ),
         ({"finetune": "JOB:train", "qat": True}, "qat trains for int8, and the precision is fp32"),
         (
             {"finetune": "JOB:train", "qat": True, "precision": "int8", "equalize": True},
@@ -158,11 +161,11 @@ def test_prunings_that_make_no_sense(settings: dict[str, Any], told: str) -> Non
 
 @pytest.mark.parametrize("ratio", [0, 1, "100%", -0.1, "much"])
 def test_a_share_that_is_none(ratio: object) -> None:
-    with pytest.raises((ValueError, UserError), match="prune|share|greater|less"):
+    with pytest.raises((ValueError, UserError), match=r"prune|share|greater|less"):
         Recipe(model="lenet", prune=ratio)
 
 
 def test_a_finished_graph_is_not_pruned(tmp_path: Path) -> None:
-    tiny_onnx.save(tmp_path / "model.onnx")
+    path = tiny_onnx.linear(tmp_path / "model.onnx")
     with pytest.raises(UserError, match=r"prune cuts PyTorch models, and model\.onnx is a finished graph"):
-        plan(model=str(tmp_path / "model.onnx"), prune=0.3)
+        plan(model=str(path), prune=0.3)

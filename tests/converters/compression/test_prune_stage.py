@@ -28,7 +28,15 @@ def test_the_graph_has_what_is_left(tmp_path: Path) -> None:
     job.write_text(JOB)
     stages.export(tmp_path / "original", "factory", path=job)
     model = {"kind": "factory-file", "ref": "factory", "path": job, "sha256": hash_file(job), "weights": "auto"}
-    model |= {"weights_sha256": "", "trust": False, "seed": 0, "stock": False, "proposals": None, "inputs": (), "task": "auto"}
+    model |= {
+        "weights_sha256": "",
+        "trust": False,
+        "seed": 0,
+        "stock": False,
+        "proposals": None,
+        "inputs": (),
+        "task": "auto",
+    }
     options = PruneOptions.model_validate(model | {"ratio": 0.5, "importance": "l1"})
     facts = Prune().run({"samples": tmp_path / "original"}, options, stages.context(tmp_path / "pruned"))
     assert facts.pruning is not None

@@ -23,7 +23,9 @@ PICTURE = (2, 3, 12, 12)
 
 def conv(inputs: int, outputs: int, kernel: int = 3, **options: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -172,7 +174,9 @@ def test_every_layer_keeps_a_multiple(kind: type[nn.Module]) -> None:
     whole = copy.deepcopy(model)
     pruned(model, torch.randn(PICTURE), 0.3)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and len(module.weight) != len(whole.get_parameter(f"{name}.weight")):
+        if isinstance(module, nn.Conv2d | nn.Linear) and len(module.weight) != len(
+            whole.get_parameter(f"{name}.weight")
+        ):
             assert len(module.weight) % pruning.MULTIPLE == 0
 
 
