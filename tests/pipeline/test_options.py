@@ -26,8 +26,10 @@ SOMETHING = {
     "pixels": "bytes",
     "exporter": "dynamo",
     "opset": "17",
+    "prune": "0.5",
+    "importance": "l2",
 }
-"""Of fields that take no word and no number."""
+"""Of fields that take no word and not every number."""
 
 
 def parameters(command: str) -> dict[str, typer.core.TyperOption]:
