@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from enginesmith.converters.core.samples import Pixels
 from enginesmith.pipeline.cli import options
 
 app = typer.Typer(
@@ -190,6 +191,53 @@ def compare(
     if b is None:
         raise UserError("give a second build, graph or engine, or two versions: --for tensorrt=10.3,tensorrt=11.1")
     raise typer.Exit(run_compare(a, b, run=run, shape=shape, timeout=timeout, trust=trust, store=store, as_json=json))
+
+
+@app.command()
+def run(
+    engine: options.Engine,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Pictures, .npz files with an array for each input, .npy, folders of them."
+        ),
+    ],
+    backend: options.OfBackend = "",
+    pixels: Annotated[
+        str | None, typer.Option(help="What pictures are fed as, where the build doesn't say: unit, imagenet, bytes.")
+    ] = None,
+    shape: Annotated[str | None, typer.Option(help="Of dynamic inputs, for pictures: x:1x3x224x224.")] = None,
+    names: Annotated[Path | None, typer.Option(help="File with the classes' names, one a line.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 5,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Boxes that score less are left out.")] = 0.5,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for the outputs (.npz) and pictures with their boxes.")
+    ] = None,
+    threads: options.Threads = None,
+    timeout: options.Timeout = 600.0,
+    trust: options.Trust = False,
+    json: options.Json = False,
+) -> None:
+    """Run an engine, or a graph in ONNX Runtime, on files: outputs, best classes, boxes."""
+    from enginesmith.pipeline.cli.run import run_engine
+
+    raise typer.Exit(
+        run_engine(
+            engine,
+            inputs,
+            backend=backend,
+            pixels=options.one_of(pixels, Pixels, "pixels"),
+            shape=shape,
+            names=names,
+            top=top,
+            score=score,
+            save=save,
+            threads=threads,
+            timeout=timeout,
+            trust=trust,
+            as_json=json,
+        )
+    )
 
 
 @app.command()
