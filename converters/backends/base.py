@@ -179,6 +179,12 @@ class Backend(ABC):
         `threads` bounds the CPU threads of a backend that has them; None leaves its default.
         """
 
+    def contents(self, engine: Path) -> dict[str, str]:
+        """What an engine's file, and what lies beside it, say of themselves, in words; nothing is loaded or run. Raises
+        UserError for what is no engine.
+        """
+        return {}
+
     def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
         """Lines for a shell, and remarks that begin with #: the vendor's tools that do what `build` does, into the working
         folder, and hold the engine against ONNX Runtime. `inputs` and `tolerances` are options of `polygraphy run`. Cheap.

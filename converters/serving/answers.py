@@ -79,7 +79,7 @@ def ranking(outputs: Mapping[str, Array], names: Sequence[str], count: int) -> l
     import numpy as np
 
     arrays = [array for array in outputs.values() if array.ndim == 2 and array.dtype.kind == "f" and array.shape[1] > 1]
-    if len(arrays) != 1 or not len(arrays[0]):
+    if len(arrays) != 1 or not len(arrays[0]) or outputs.keys() >= BOXES:
         return []
     scores = arrays[0][0].astype(np.float64)
     if not ((scores >= 0).all() and abs(scores.sum() - 1) < 1e-2):

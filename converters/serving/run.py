@@ -43,7 +43,7 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     from enginesmith.converters.graphs.metadata import class_names
     from enginesmith.converters.serving import answers
     from enginesmith.converters.serving.inputs import listed, read
-    from enginesmith.converters.serving.runners import runner_of, specs_of
+    from enginesmith.converters.serving.runners import runner_of, sized, specs_of
 
     options, path = RunOptions.model_validate(told), Path(file)
     files = listed(options.inputs)
@@ -51,7 +51,7 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = options.names or (class_names(path) if options.backend == ONNXRUNTIME else [])
     found = []
     with runner_of(options.backend, path, options.threads) as runner:
-        specs = _sized(specs_of(runner, changed), options.shape)
+        specs = sized(specs_of(runner, changed), options.shape)
         stretch = options.task == "detection" or set(_outputs(runner, path, options.backend)) >= answers.BOXES
         for given in read(files, specs, options.pixels, stretch=stretch):
             outputs = runner.infer(interface.fed(changed, given.feed), check_inputs=False)
@@ -67,7 +67,7 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
             if options.save is not None:
                 options.save.mkdir(parents=True, exist_ok=True)
                 kept = options.save / f"{given.name}.npz"
-                np.savez(kept, **outputs)
+                np.savez(kept, **dict[str, Any](outputs))
                 answer.saved.append(str(kept))
                 if given.picture is not None and answer.boxes:
                     drawn = options.save / f"{given.name}.png"
@@ -75,17 +75,6 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
                     answer.saved.append(str(drawn))
             found.append(answer.model_dump())
     return found
-
-
-def _sized(specs: Sequence[InputSpec], given: Sequence[InputSpec]) -> list[InputSpec]:
-    """With the sizes that were given. Raises UserError for a name that no input has."""
-    from enginesmith.converters.core.inputs import resolve_inputs
-    from enginesmith.converters.core.records import TensorInfo
-
-    infos = [
-        TensorInfo(name=s.name, dtype=s.dtype, shape=["?" if dim.dynamic else dim.opt for dim in s.dims]) for s in specs
-    ]
-    return list(resolve_inputs(infos, given)) if given else list(specs)
 
 
 def _outputs(runner: Any, path: Path, backend: str) -> Sequence[str]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginesmith.converters.core.inputs import Dim, InputSpec
+from enginesmith.converters.core.errors import UserError
+from enginesmith.converters.core.inputs import Dim, InputSpec, resolve_inputs, specs_by_name
+from enginesmith.converters.core.records import TensorInfo
 
 if TYPE_CHECKING:
     import onnx
@@ -40,6 +42,29 @@ def specs_of(runner: BaseRunner, changed: onnx.ModelProto | None) -> tuple[Input
         return tuple(_spec(each.name, each.dtype, each.shape) for each in inputs_of(changed))
     inputs = runner.get_input_metadata(use_numpy_dtypes=True)
     return tuple(_spec(name, str(each.dtype), list(each.shape)) for name, each in inputs.items())
+
+
+def sized(specs: Sequence[InputSpec], given: Sequence[InputSpec], batch: int | None = None) -> tuple[InputSpec, ...]:
+    """With the sizes that were given; those of others may stay open. `batch` is the first size of all inputs.
+
+    Raises UserError for a name that no input has, and for sizes that don't fit.
+    """
+    infos = [as_info(spec, batch) for spec in specs]
+    by_name = specs_by_name(infos, given)
+    resolved = iter(resolve_inputs([info for info in infos if info.name in by_name], list(by_name.values())))
+    return tuple(next(resolved) if info.name in by_name else _spec(info.name, info.dtype, info.shape) for info in infos)
+
+
+def as_info(spec: InputSpec, batch: int | None = None) -> TensorInfo:
+    """An input with its open sizes as a graph states them, but for that of a `batch`. Raises UserError where it is another."""
+    shape: list[int | str] = ["?" if dim.dynamic else dim.opt for dim in spec.dims]
+    if batch is not None and shape:
+        if shape[0] not in ("?", batch):
+            raise UserError(
+                f"input {spec.name} has a batch of {shape[0]} and takes no other; build an engine for {batch}, with --shape"
+            )
+        shape[0] = batch
+    return TensorInfo(name=spec.name, dtype=spec.dtype, shape=shape)
 
 
 def _spec(name: str, dtype: str, shape: Sequence[int | str]) -> InputSpec:

@@ -203,9 +203,7 @@ def run(
         ),
     ],
     backend: options.OfBackend = "",
-    pixels: Annotated[
-        str | None, typer.Option(help="What pictures are fed as, where the build doesn't say: unit, imagenet, bytes.")
-    ] = None,
+    pixels: options.PicturesAs = None,
     shape: Annotated[str | None, typer.Option(help="Of dynamic inputs, for pictures: x:1x3x224x224.")] = None,
     names: Annotated[Path | None, typer.Option(help="File with the classes' names, one a line.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 5,
@@ -238,6 +236,60 @@ def run(
             as_json=json,
         )
     )
+
+
+@app.command()
+def bench(
+    engine: options.Engine,
+    backend: options.OfBackend = "",
+    input: Annotated[
+        Path | None, typer.Option(help="A picture, an .npz or an .npy to run on; made up where left out.")
+    ] = None,
+    pixels: options.PicturesAs = None,
+    shape: Annotated[str | None, typer.Option(help="Of dynamic inputs: x:8x3x224x224.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="First size of all inputs, where it is dynamic.")] = None,
+    concurrency: Annotated[
+        str,
+        typer.Option(help="Processes that ask at once, each with an engine of its own; several levels with commas."),
+    ] = "1",
+    seconds: Annotated[float, typer.Option(min=0.1, help="That each measurement takes.")] = 10.0,
+    threads: options.Threads = None,
+    timeout: options.Timeout = 600.0,
+    trust: options.Trust = False,
+    json: options.Json = False,
+) -> None:
+    """Time an engine: cold and warm start, memory, in turn with ONNX Runtime, and with several asking at once."""
+    from enginesmith.pipeline.cli.bench import run_bench
+
+    raise typer.Exit(
+        run_bench(
+            engine,
+            backend=backend,
+            input=input,
+            pixels=options.one_of(pixels, Pixels, "pixels"),
+            shape=shape,
+            batch=batch,
+            concurrency=concurrency,
+            seconds=seconds,
+            threads=threads,
+            timeout=timeout,
+            trust=trust,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def inspect(
+    engine: options.Engine,
+    backend: options.OfBackend = "",
+    timeout: options.Timeout = 600.0,
+    json: options.Json = False,
+) -> None:
+    """Read what an engine's file says of itself, without loading it, and without a GPU."""
+    from enginesmith.pipeline.cli.inspect import run_inspect
+
+    raise typer.Exit(run_inspect(engine, backend=backend, timeout=timeout, as_json=json))
 
 
 @app.command()

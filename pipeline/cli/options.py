@@ -33,6 +33,10 @@ OfBackend = Annotated[
         "--backend", help="Which of a build's engines: tvm, tensorrt-rtx, tensorrt; onnxruntime for its graph."
     ),
 ]
+PicturesAs = Annotated[
+    str | None,
+    typer.Option("--pixels", help="What pictures are fed as, where the build doesn't say: unit, imagenet, bytes."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of a CPU engine; all cores where left out.")]
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds that it may take.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run an engine that was not built on this machine.")]

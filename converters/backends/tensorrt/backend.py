@@ -213,6 +213,11 @@ class TensorRTBackend(Backend):
         session = open_session(self.product)
         return TrtRunner(lambda: load(session, engine.read_bytes()), name=self.name)
 
+    def contents(self, engine: Path) -> dict[str, str]:
+        from enginesmith.converters.backends.tensorrt.plan import contents
+
+        return contents(engine)
+
     def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
         from enginesmith.converters.backends.tensorrt.commands import command_lines
 
