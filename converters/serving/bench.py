@@ -8,15 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from enginesmith.converters.core.inputs import InputSpec
-from enginesmith.converters.core.samples import Array, Feed, Pixels
+from enginesmith.converters.core.samples import Array
 from enginesmith.converters.core.timing import Spread, in_turn, spread
-from enginesmith.converters.serving.runners import as_info, runner_of, sized, specs_of
+from enginesmith.converters.serving.feeds import FeedOptions, fed, feed_of
+from enginesmith.converters.serving.runners import runner_of
 
 if TYPE_CHECKING:
-    import onnx
     from polygraphy.backend.base import BaseRunner
 
 START = f"{__name__}:start"
@@ -24,20 +23,6 @@ AGAINST = f"{__name__}:against"
 READY = f"{__name__}:ready"
 KEEP_BUSY = f"{__name__}:keep_busy"
 MOST_RUNS = 20_000
-
-
-class BenchOptions(BaseModel):
-    """What is run, on made-up inputs where no file is given."""
-
-    model_config = ConfigDict(frozen=True)
-
-    backend: str
-    input: Path | None = None
-    pixels: Pixels | None = None
-    task: str = "tensor"
-    shape: tuple[InputSpec, ...] = ()
-    batch: int | None = None
-    threads: int
 
 
 class Start(BaseModel):
@@ -78,8 +63,8 @@ class Level(BaseModel):
 
 
 def start(file: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """A `Start`, in a process that has loaded nothing yet. `told` are `BenchOptions`."""
-    options, path = BenchOptions.model_validate(told), Path(file)
+    """A `Start`, in a process that has loaded nothing yet. `told` are `FeedOptions`."""
+    options, path = FeedOptions.model_validate(told), Path(file)
     before = _memory()
     load, first, feed = _once(path, options, {})
     loaded = _memory()
@@ -99,11 +84,11 @@ def against(file: str, graph: str, told: Mapping[str, Any], seconds: float) -> d
     """An `Against`: an engine, and ONNX Runtime as it ships on a graph, for about so many seconds."""
     from enginesmith.converters.graphs.comparison import ONNXRUNTIME
 
-    options, path = BenchOptions.model_validate(told), Path(file)
+    options, path = FeedOptions.model_validate(told), Path(file)
     other = options.model_copy(update={"backend": ONNXRUNTIME})
     with _open(path, options) as engine, _open(Path(graph), other) as reference:
-        feed = _feed(engine, path, options)
-        calls = [partial(_timed, engine, _fed(path, options, feed)), partial(_timed, reference, feed)]
+        feed = feed_of(engine, path, options)
+        calls = [partial(_timed, engine, fed(path, options.backend, feed)), partial(_timed, reference, feed)]
         times = in_turn(calls, seconds, most=MOST_RUNS)
     ratios = sorted(mine / its for mine, its in zip(*times, strict=True))
     return Against(
@@ -121,10 +106,10 @@ _ready: list[tuple[BaseRunner, Mapping[str, Array]]] = []
 
 def ready(file: str, told: Mapping[str, Any]) -> int:
     """Load an engine to keep busy, and let it answer once; the rows of a batch."""
-    options, path = BenchOptions.model_validate(told), Path(file)
+    options, path = FeedOptions.model_validate(told), Path(file)
     runner = _open(path, options)
     runner.activate()
-    feed = _fed(path, options, _feed(runner, path, options))
+    feed = fed(path, options.backend, feed_of(runner, path, options))
     runner.infer(feed, check_inputs=False)
     _ready.append((runner, feed))
     return max((array.shape[0] for array in feed.values() if array.ndim), default=1)
@@ -143,48 +128,19 @@ def keep_busy(file: str, begin: float, seconds: float) -> list[float]:
     return times
 
 
-def _once(
-    path: Path, options: BenchOptions, feed: Feed | Mapping[str, Array]
-) -> tuple[float, float, Mapping[str, Array]]:
+def _once(path: Path, options: FeedOptions, feed: Mapping[str, Array]) -> tuple[float, float, Mapping[str, Array]]:
     """Seconds to load an engine, and to its first answer; and what it was fed, made up where nothing was."""
     began = time.perf_counter()
     with _open(path, options) as runner:
         load = time.perf_counter() - began
-        feed = feed or _fed(path, options, _feed(runner, path, options))
+        feed = feed or fed(path, options.backend, feed_of(runner, path, options))
         began = time.perf_counter()
         runner.infer(feed, check_inputs=False)
         return load, time.perf_counter() - began, feed
 
 
-def _open(path: Path, options: BenchOptions) -> BaseRunner:
+def _open(path: Path, options: FeedOptions) -> BaseRunner:
     return runner_of(options.backend, path, options.threads, shipped=True)
-
-
-def _feed(runner: BaseRunner, path: Path, options: BenchOptions) -> Feed:
-    """As the model takes it. Raises UserError where sizes are open, and for a file that doesn't fit."""
-    from enginesmith.converters.core.inputs import resolve_inputs
-    from enginesmith.converters.data.samples import make_samples
-    from enginesmith.converters.serving.inputs import listed, read
-
-    specs = sized(specs_of(runner, _changed(path, options)), options.shape, options.batch)
-    if options.input is not None:
-        stretch = options.task == "detection"
-        return next(iter(read(listed([options.input]), specs, options.pixels, stretch=stretch))).feed
-    specs = resolve_inputs([as_info(spec) for spec in specs], ())
-    return make_samples(specs, options.task, 1, 0, pixels=options.pixels or "unknown")[1][0]
-
-
-def _fed(path: Path, options: BenchOptions, feed: Feed) -> dict[str, Array]:
-    from enginesmith.converters.graphs import interface
-
-    return interface.fed(_changed(path, options), feed)
-
-
-def _changed(path: Path, options: BenchOptions) -> onnx.ModelProto | None:
-    from enginesmith.converters.graphs import interface
-    from enginesmith.converters.graphs.comparison import ONNXRUNTIME
-
-    return interface.load(path.parent) if options.backend != ONNXRUNTIME else None
 
 
 def _timed(runner: BaseRunner, feed: Mapping[str, Array]) -> float:

@@ -42,12 +42,13 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     from enginesmith.converters.graphs.comparison import ONNXRUNTIME
     from enginesmith.converters.graphs.metadata import class_names
     from enginesmith.converters.serving import answers
+    from enginesmith.converters.serving.feeds import changed as interface_of
     from enginesmith.converters.serving.inputs import listed, read
     from enginesmith.converters.serving.runners import runner_of, sized, specs_of
 
     options, path = RunOptions.model_validate(told), Path(file)
     files = listed(options.inputs)
-    changed = interface.load(path.parent) if options.backend != ONNXRUNTIME else None
+    changed = interface_of(path, options.backend)
     names = options.names or (class_names(path) if options.backend == ONNXRUNTIME else [])
     found = []
     with runner_of(options.backend, path, options.threads) as runner:

@@ -256,6 +256,7 @@ def bench(
     threads: options.Threads = None,
     timeout: options.Timeout = 600.0,
     trust: options.Trust = False,
+    store: options.Store = None,
     json: options.Json = False,
 ) -> None:
     """Time an engine: cold and warm start, memory, in turn with ONNX Runtime, and with several asking at once."""
@@ -274,6 +275,7 @@ def bench(
             threads=threads,
             timeout=timeout,
             trust=trust,
+            store=store,
             as_json=json,
         )
     )
@@ -290,6 +292,56 @@ def inspect(
     from enginesmith.pipeline.cli.inspect import run_inspect
 
     raise typer.Exit(run_inspect(engine, backend=backend, timeout=timeout, as_json=json))
+
+
+@app.command()
+def package(
+    engine: options.Engine,
+    for_: Annotated[
+        str,
+        typer.Option("--for", help="python, cpp, wheel, oci (a Dockerfile), triton, or a release of it: triton=26.07."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the package, a new one; packages/NAME-FORM where left out.")
+    ] = None,
+    backend: options.OfBackend = "",
+    shape: Annotated[str | None, typer.Option(help="Of the sample, where sizes are dynamic: x:1x3x224x224.")] = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Pack an engine that nothing proves; the package says so.")
+    ] = False,
+    timeout: options.Timeout = 600.0,
+    trust: options.Trust = False,
+    store: options.Store = None,
+    json: options.Json = False,
+) -> None:
+    """Pack an engine for where it runs, with what it runs with, a sample that checks it, and where it comes from."""
+    from enginesmith.pipeline.cli.package import run_package
+
+    raise typer.Exit(
+        run_package(
+            engine,
+            for_,
+            out,
+            backend=backend,
+            shape=shape,
+            unverified=unverified,
+            timeout=timeout,
+            trust=trust,
+            store=store,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def verify(
+    package: Annotated[Path, typer.Argument(help="A package's folder.")],
+    json: options.Json = False,
+) -> None:
+    """Hold the files of a package against its record; nothing is run. Exit 1 where one was changed, added or lost."""
+    from enginesmith.pipeline.cli.package import run_verify
+
+    raise typer.Exit(run_verify(package, as_json=json))
 
 
 @app.command()

@@ -8,9 +8,11 @@ from pathlib import Path
 from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.names import unknown
+from enginesmith.converters.core.samples import SAMPLES
 from enginesmith.converters.core.stage import MODEL
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME
 from enginesmith.pipeline.job.manifest import MANIFEST, EngineRecord, Manifest
+from enginesmith.pipeline.job.store import Store
 from enginesmith.pipeline.job.trusted import blocked
 
 
@@ -34,6 +36,15 @@ class EngineFile:
     def blocked(self, trust: bool) -> str:
         """Why it can't run here; empty where it can."""
         return "" if self.backend == ONNXRUNTIME else blocked(self.backend, self.target, self.file, trust)
+
+    def samples(self, store: Store) -> Path | None:
+        """The folder of its build's samples, where the store still has them."""
+        folder = self.graph.parent if self.graph else self.file.parent
+        if (folder / SAMPLES).is_file():
+            return folder
+        stages = self.manifest.stages if self.manifest else []
+        origin = next((stage for stage in stages if stage.stage in ("export", "import")), None)
+        return store.files(origin.key) if origin and origin.key and store.lookup(origin.key) else None
 
 
 def engine_files(place: Path, backend: str = "") -> list[EngineFile]:

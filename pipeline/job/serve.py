@@ -20,11 +20,13 @@ from enginesmith.converters.core.timing import spread
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME
 from enginesmith.converters.graphs.metadata import parse_names
 from enginesmith.converters.serving.answers import Answer
-from enginesmith.converters.serving.bench import AGAINST, KEEP_BUSY, READY, START, Against, BenchOptions, Level, Start
+from enginesmith.converters.serving.bench import AGAINST, KEEP_BUSY, READY, START, Against, Level, Start
 from enginesmith.converters.serving.contents import CONTENTS
+from enginesmith.converters.serving.feeds import FeedOptions
 from enginesmith.converters.serving.run import RUN, RunOptions
 from enginesmith.pipeline.job.engine_file import EngineFile, engine_files, one_engine
 from enginesmith.pipeline.job.shapes import parse_shapes
+from enginesmith.pipeline.job.store import Store
 
 LEAD = 0.2
 """Seconds from the word to the start, for all processes to have heard it."""
@@ -119,6 +121,7 @@ def bench(
     threads: int | None = None,
     timeout: float = 600.0,
     trust: bool = False,
+    store: str | None = None,
 ) -> Bench:
     """Start an engine, time it in turn with ONNX Runtime on its graph, and keep it busy: for each of the levels of `concurrency`
     so many processes, which share the cores. `seconds` are those of each measurement.
@@ -128,9 +131,10 @@ def bench(
     engine = one_engine(place, backend, trust=trust)
     model = engine.manifest.model if engine.manifest else None
     cores = threads or len(os.sched_getaffinity(0))
-    options = BenchOptions(
+    options = FeedOptions(
         backend=engine.backend,
         input=input,
+        samples=engine.samples(Store(store)),
         pixels=pixels or (model.pixels if model else None),
         task=model.task if model else "tensor",
         shape=parse_shapes(shape) if shape else (),
@@ -162,8 +166,8 @@ def bench(
     )
 
 
-def _level(engine: EngineFile, options: BenchOptions, count: int, seconds: float, timeout: float) -> Level:
-    threads = max(options.threads // count, 1)
+def _level(engine: EngineFile, options: FeedOptions, count: int, seconds: float, timeout: float) -> Level:
+    threads = max((options.threads or 1) // count, 1)
     told = options.model_copy(update={"threads": threads}).model_dump(mode="json")
     with ExitStack() as stack:
         processes = [stack.enter_context(Isolated(without_torch=True)) for _ in range(count)]

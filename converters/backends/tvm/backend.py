@@ -169,12 +169,13 @@ class TvmBackend(Backend):
         if engine.read_bytes()[:4] != ELF:
             raise UserError(f"{engine} is no TVM module: it is no shared library")
         signature = Signature.of(engine)
-        shapes = [{each.name: each.shape for each in signature.inputs}, *signature.shapes[1:]]
+        first = {each.name: each.shape for each in signature.inputs}
+        shapes = [written(first), *map(written, signature.shapes[1:])]
         held = {each.name: "x".join(map(str, each.values)) for each in signature.held}
         layers = Layers.beside(engine)
         return {
             "inputs": ", ".join(f"{each.name} {each.dtype}" for each in signature.inputs),
-            "shapes": "; ".join(map(written, shapes)),
+            "shapes": "; ".join(shapes),
             "outputs": ", ".join(signature.outputs),
             **({"built for the values": ", ".join(f"{name}={value}" for name, value in held.items())} if held else {}),
             "runs with": signature.runs_with,
