@@ -15,7 +15,7 @@ COPY requirements.txt ./
 RUN pip install --no-cache-dir -r requirements.txt
 COPY . ./
 RUN python check.py
-USER nobody
+USER 65534
 CMD ["python", "check.py"]
 """
 USAGE = """

@@ -75,7 +75,7 @@ def write(parts: Parts, folder: Path) -> None:
                 title=_docstring(f"{parts.record.name} for {parts.backend} {parts.record.target}".strip()),
                 signature=_docstring(f"From {taken} to {given}"),
                 name=parts.name,
-                parameters=", ".join(f"{name}: \"NDArray[np.generic]\"" for name in names),
+                parameters=", ".join(f'{name}: "NDArray[np.generic]"' for name in names),
                 feed=", ".join(f"{inner!r}: {name}" for inner, name in zip(inputs, names, strict=True)),
             )
         )
