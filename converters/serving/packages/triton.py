@@ -26,7 +26,12 @@ USAGE = """\
 
 {python}`sample/` has a request's inputs with the outputs that it should get.
 """
-PYTHON = "The server's Python must have numpy; everything else that the model runs with lies in its folder. "
+PYTHON = """\
+The server's Python must have the numpy that its Python backend was built for (before 2 where that is older); everything else
+that the model runs with lies in its folder. Where its process is killed, requests get an error until it is loaded again: start
+the server with `--model-control-mode=explicit --load-model=*`, and POST `v2/repository/models/{name}/unload`, then `.../load`.
+
+"""
 
 
 def write(parts: Parts, folder: Path) -> None:
@@ -47,7 +52,7 @@ def write(parts: Parts, folder: Path) -> None:
     parts.put_sample(folder, "*.npz")
     image = parts.image or "nvcr.io/nvidia/tritonserver"
     (folder / "README.md").write_text(
-        parts.readme(USAGE.format(image=image, python=PYTHON if parts.backend == TVM else ""))
+        parts.readme(USAGE.format(image=image, python=PYTHON.format(name=parts.name) if parts.backend == TVM else ""))
     )
 
 
