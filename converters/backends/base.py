@@ -16,6 +16,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.compat.platforms import Release
 from enginesmith.compat.target import Target
 from enginesmith.converters.core import engine_layers
+from enginesmith.converters.core.builder_options import BuilderOptions
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
@@ -52,7 +53,7 @@ class BuildRequest:
     `kernels` lets TVM use ours where there are any, else everything is left to its own lowering; `winograd` lets them be
     Winograd's;
     `level` is TensorRT's builder optimization level, 0 for the plainest engine, None for the product's own; `tf32` lets
-    it round the factors of products in float32 to 10 bits, as it does by itself;
+    it round the factors of products in float32 to 10 bits, as it does by itself; `builder` is what else it is told;
     `schedules` is the file that a search for better schedules of those kernels left.
     """
 
@@ -69,6 +70,7 @@ class BuildRequest:
     winograd: bool = True
     level: int | None = None
     tf32: bool = True
+    builder: BuilderOptions = field(default_factory=BuilderOptions)
     schedules: Path | None = None
 
 
@@ -145,6 +147,10 @@ class Backend(ABC):
 
     def lacks(self, precision: str, target: str) -> str:
         """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
+        return ""
+
+    def refuses(self, options: BuilderOptions) -> str:
+        """Why it can't build as the builder is told, and what to do; empty where it can. Cheap."""
         return ""
 
     def unloadable(self, target: str, platform: str, release: Release) -> str:
