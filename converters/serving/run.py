@@ -38,6 +38,7 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     import numpy as np
 
+    from enginesmith.converters.data.datasets import npz
     from enginesmith.converters.graphs import interface
     from enginesmith.converters.graphs.comparison import ONNXRUNTIME
     from enginesmith.converters.graphs.metadata import class_names
@@ -68,7 +69,7 @@ def run(file: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
             if options.save is not None:
                 options.save.mkdir(parents=True, exist_ok=True)
                 kept = options.save / f"{given.name}.npz"
-                np.savez(kept, **dict[str, Any](outputs))
+                npz.write(kept, outputs)
                 answer.saved.append(str(kept))
                 if given.picture is not None and answer.boxes:
                     drawn = options.save / f"{given.name}.png"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,3 +200,37 @@ def test_inspect_says_that_an_engine_is_not_the_one_that_was_built(
     done = enginesmith("inspect", str(engine))
     assert done.status == 2
     assert "no engine of TensorRT" in done.err
+
+
+def test_outputs_are_saved_under_any_name(enginesmith: Cli, tmp_path: Path) -> None:
+    names = ("file", "a/b", "allow_pickle")
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], [name]) for name in names],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, [2])],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, [2]) for name in names],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.array([1, 2]))
+    done = enginesmith("run", "m.onnx", "x.npy", "--save", "out")
+    assert done.status == 0, done.err
+    assert {name: array.tolist() for name, array in np.load("out/x.npz").items()} == dict.fromkeys(names, [1, 2])
+
+
+@pytest.mark.parametrize(
+    "command", [["inspect", "m.onnx"], ["package", "m.onnx", "--for", "triton", "--out", "p", "--unverified"]]
+)
+def test_the_process_that_one_types_into_loads_no_framework(command: list[str], tmp_path: Path) -> None:
+    classifier(tmp_path / "m.onnx")
+    script = (
+        "import sys; sys.argv = ['enginesmith', *sys.argv[1:]]\n"
+        "from enginesmith.pipeline.cli import app\n"
+        "try: app.main()\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "loaded = {'numpy', 'onnx', 'onnxruntime', 'torch', 'tvm', 'tensorrt_rtx'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    more = ["--shape", "images:1x3x32x32"] if command[0] == "package" else []
+    arguments = [sys.executable, "-c", script, *command, *more]
+    done = subprocess.run(arguments, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

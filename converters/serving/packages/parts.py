@@ -62,7 +62,14 @@ class Parts:
             for suffix in (".so", ".json"):
                 shutil.copyfile(self.engine.with_suffix(suffix), into / f"module{suffix}")
         else:
-            copy_graph(self.engine, into)
+            self.put_graph(into)
+
+    def put_graph(self, into: Path) -> None:
+        """As `model.onnx`, with its weights beside it."""
+        shutil.copyfile(self.engine, into / "model.onnx")
+        for name in self.sampled.beside:
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.engine.parent / name, into / name)
 
     def put_runtime(self, folder: Path) -> None:
         """TVM's libraries into `runtime/`; ONNX Runtime is pip's. Raises UserError where a module needs more than libraries."""
@@ -205,16 +212,6 @@ class Parts:
             + f"`{'package.json'}` has where it comes from and the hash of every file (`enginesmith verify` checks them), "
             + f"`{BOM}` the same as CycloneDX, `licences/` those of what comes along.\n"
         )
-
-
-def copy_graph(graph: Path, into: Path) -> None:
-    """A graph as `model.onnx`, with its weights beside it."""
-    from enginesmith.converters.graphs.files import external_files, load_graph
-
-    shutil.copyfile(graph, into / "model.onnx")
-    for name in external_files(load_graph(graph)):
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(graph.parent / name, into / name)
 
 
 def installed(distribution: str, ending: str) -> Path:

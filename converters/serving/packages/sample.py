@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from enginesmith.converters.core.records import TensorInfo
 from enginesmith.converters.core.samples import Array
+from enginesmith.converters.data.datasets import npz
+from enginesmith.converters.graphs.comparison import ONNXRUNTIME
 from enginesmith.converters.serving.feeds import FeedOptions, fed, feed_of
 from enginesmith.converters.serving.runners import runner_of
 
@@ -23,6 +25,8 @@ class Sampled(BaseModel):
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
     open: list[TensorInfo]
+    beside: list[str] = []
+    """Files with a graph's weights, relative to it."""
 
 
 def sample(file: str, told: Mapping[str, Any], out: str) -> dict[str, Any]:
@@ -48,10 +52,17 @@ def sample(file: str, told: Mapping[str, Any], out: str) -> dict[str, Any]:
         outputs = {name: np.array(array) for name, array in runner.infer(feed, check_inputs=False).items()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, arrays in ((INPUTS, feed), (OUTPUTS, outputs)):
-        np.savez(folder / name, **dict[str, Any](arrays))
+        npz.write(folder / name, arrays)
         for place, array in enumerate(arrays.values()):
             (folder / f"{Path(name).stem[:-1]}{place}.bin").write_bytes(np.ascontiguousarray(array).tobytes())
-    return Sampled(inputs=_infos(feed), outputs=_infos(outputs), open=open_).model_dump()
+    beside = _weights(path) if options.backend == ONNXRUNTIME else []
+    return Sampled(inputs=_infos(feed), outputs=_infos(outputs), open=open_, beside=beside).model_dump()
+
+
+def _weights(graph: Path) -> list[str]:
+    from enginesmith.converters.graphs.files import external_files, load_graph
+
+    return list(external_files(load_graph(graph)))
 
 
 def _infos(arrays: Mapping[str, Array]) -> list[TensorInfo]:

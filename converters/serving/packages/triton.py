@@ -10,7 +10,7 @@ from pathlib import Path
 
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.records import TensorInfo
-from enginesmith.converters.serving.packages.parts import FILES, TVM, Parts, copy_graph
+from enginesmith.converters.serving.packages.parts import FILES, TVM, Parts
 
 ENGINE = {
     "tvm": "models/{name}/1/engine/module.so",
@@ -47,7 +47,7 @@ def write(parts: Parts, folder: Path) -> None:
     elif parts.backend == "tensorrt":
         shutil.copyfile(parts.engine, version / "model.plan")
     else:
-        copy_graph(parts.engine, version)
+        parts.put_graph(version)
     (model / "config.pbtxt").write_text("\n".join(_config(parts)) + "\n")
     parts.put_sample(folder, "*.npz")
     image = parts.image or "nvcr.io/nvidia/tritonserver"
