@@ -24,13 +24,38 @@ def floor_divide(x: Tensor, y: Any) -> Any:
 
 @decomposes(aten.div.Tensor_mode, aten.div.Scalar_mode)
 def divide(x: Tensor, y: Any, *, rounding_mode: str | None) -> Any:
-    return floor_divide(x, y) if rounding_mode == "floor" else NotImplemented
+    """Of integers: the exporters cut a quotient of float32."""
+    if rounding_mode == "floor":
+        return floor_divide(x, y)
+    if rounding_mode is None or torch.result_type(x, y).is_floating_point:
+        return NotImplemented
+    x, y = _of_one_type(x, y)
+    return x // y + _beyond(x, y).to(x.dtype)
 
 
 @decomposes(aten.remainder.Tensor, aten.remainder.Scalar)
 def remainder(x: Tensor, y: Any) -> Any:
     """The exporters take what a rounded quotient leaves."""
     return _floored(x, y)[1] if torch.result_type(x, y).is_floating_point else NotImplemented
+
+
+@decomposes(aten.fmod.Tensor, aten.fmod.Scalar)
+def fmod(x: Tensor, y: Any) -> Any:
+    """Of integers: ONNX Runtime's Mod goes through float64 where the sign is that of `x`."""
+    if torch.result_type(x, y).is_floating_point:
+        return NotImplemented
+    x, y = _of_one_type(x, y)
+    return x % y - torch.where(_beyond(x, y), y, torch.zeros_like(y))
+
+
+def _of_one_type(x: Tensor, y: Any) -> tuple[Tensor, Tensor]:
+    kind = torch.result_type(x, y)
+    return x.to(kind), y.to(kind) if isinstance(y, Tensor) else torch.full((), y, dtype=kind)
+
+
+def _beyond(x: Tensor, y: Tensor) -> Tensor:
+    """Where an integer quotient that is rounded down lies beyond the one that is cut."""
+    return torch.logical_and(x % y != 0, (x < 0) != (y < 0))
 
 
 def _floored(x: Tensor, y: Any) -> tuple[Tensor, Tensor]:
@@ -58,7 +83,7 @@ def gcd(x: Tensor, y: Tensor) -> Any:
     x, y = torch.broadcast_tensors(x.to(kind).abs(), y.to(kind).abs())
     for _ in range(EUCLID[kind]):
         over = y == 0
-        x, y = torch.where(over, x, y), torch.where(over, y, torch.fmod(x, torch.where(over, torch.ones_like(y), y)))
+        x, y = torch.where(over, x, y), torch.where(over, y, x % torch.where(over, torch.ones_like(y), y))
     return x
 
 

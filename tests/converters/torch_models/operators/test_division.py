@@ -12,9 +12,11 @@ aten = torch.ops.aten
 def test_quotients_are_rounded_down_as_pytorch_does(dtype):
     tenths = torch.cat([torch.arange(-60, 60) / 10, torch.randn(2000) * 10]).to(dtype)
     steps = torch.cat([torch.full((120,), 0.1), torch.randn(2000)]).to(dtype)
-    x, y = pairs(EDGES.to(dtype))
-    known = torch.logical_or(~torch.isfinite(x), torch.isfinite(x / y))  # PyTorch's fmod of vectors has NaN beyond
-    for x, y in ((tenths, steps), (x[known], y[known])):
+    ends = pairs(EDGES.to(dtype))
+    known = torch.logical_or(
+        ~torch.isfinite(ends[0]), torch.isfinite(ends[0] / ends[1])
+    )  # PyTorch's fmod of vectors has NaN beyond
+    for x, y in ((tenths, steps), (ends[0][known], ends[1][known])):
         holds(aten.floor_divide.default, x, y)
         holds(aten.div.Tensor_mode, x, y, rounding_mode="floor")
         holds(aten.remainder.Tensor, x, y)
@@ -42,6 +44,15 @@ def test_common_divisors(dtype):
     for x, y in ((worst, other), random, (random[0] * 0, random[1]), (random[0] % 30, random[1] % 30)):
         holds(aten.gcd.default, x, y)
         holds(aten.lcm.default, x % 11, y % 11)
+
+
+def test_large_integers_are_divided_exactly():
+    class Left(nn.Module):
+        def forward(self, x, y):
+            return torch.fmod(x, y), torch.fmod(x, 7), torch.gcd(x, y), torch.div(x, y, rounding_mode="trunc")
+
+    x = torch.tensor([2**62 + 1, -(2**62) - 3, 2**53 + 1, -7, 7])
+    exported_holds(Left(), x, torch.tensor([10, 2**40 + 5, -3, 4, -4]))
 
 
 def test_signs_of_edges():
