@@ -268,3 +268,19 @@ def test_a_bad_request_for_a_package_is_one_line(
     assert done.status == 2, done.err
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+def test_weights_beside_a_graph_go_along(enginesmith: Cli, tmp_path: Path) -> None:
+    import onnx
+    import tiny_onnx
+
+    model = onnx.load(tiny_onnx.linear(tmp_path / "tiny.onnx"))
+    place = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save(model, tmp_path / "outside.onnx", **place)
+    done = enginesmith("package", "outside.onnx", "--for", "python", "--out", "p", "--unverified")
+    assert done.status == 0, done.err
+    assert (tmp_path / "p" / "engine" / "weights.bin").is_file()
+    checked = subprocess.run(
+        [sys.executable, "check.py"], cwd=tmp_path / "p", text=True, capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr

@@ -214,7 +214,7 @@ def test_outputs_are_saved_under_any_name(enginesmith: Cli, tmp_path: Path) -> N
     np.save(tmp_path / "x.npy", np.array([1, 2]))
     done = enginesmith("run", "m.onnx", "x.npy", "--save", "out")
     assert done.status == 0, done.err
-    assert {name: array.tolist() for name, array in np.load("out/x.npz").items()} == dict.fromkeys(names, [1, 2])
+    assert {name: array.tolist() for name, array in np.load("out/x.npz").items()} == {key: [1, 2] for key in names}
 
 
 @pytest.mark.parametrize(
