@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from enginesmith.compat.diagnoses.apis import version_said
+
 CUDA_ERRORS = {
     1: "invalid value (cudaErrorInvalidValue)",
     2: "out of memory (cudaErrorMemoryAllocation)",
@@ -108,6 +110,8 @@ def meanings(text: str) -> list[str]:
         major, minor = _capability(code)
         if major in ARCHITECTURES:
             said.append(f"compute capability {major}.{minor}: {ARCHITECTURES[major]}")
+    if (" has no " in text) and (version := version_said(text)):
+        said.append(version)
     return list(dict.fromkeys(said))
 
 
