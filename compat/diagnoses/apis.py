@@ -10,7 +10,9 @@ _PYTHON = re.compile(
     r"(?:'|<class ')?(?:tensorrt\w{0,20}\.){0,3}(?P<owner>[A-Z]\w{2,60})'?>?(?: object)? has no attribute '?(?P<name>\w{2,80})"
 )
 _MODULE = re.compile(r"module 'tensorrt\w{0,20}' has no attribute '(?P<name>[A-Z]\w{2,80})'")
-_CPP = re.compile(r"nvinfer1::I?(?P<owner>[A-Z]\w{2,60})['’] has no member named ['‘](?P<name>\w{2,80})['’]")
+_CPP = re.compile(
+    r"nvinfer1::I?(?P<owner>[A-Z]\w{2,60})['\u2019] has no member named ['\u2018](?P<name>\w{2,80})['\u2019]"
+)
 
 
 def version_said(text: str) -> str:

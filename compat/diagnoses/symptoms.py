@@ -29,7 +29,7 @@ _ERROR = re.compile(
     | Assertion\ .{0,200}failed
     | :\ export\ failure\b.{0,20}:\ \S                                            # Ultralytics
     | terminate\ called | [Ss]egmentation\ fault | core\ dumped | ^Aborted | ^Killed
-    | \[ONNXRuntimeError\]
+    | \[ONNXRuntimeError\] | \[(?:Shape|Type)InferenceError\] | ^Error\ message:\ \S | :\ No\ module\ named\ \S
     """,
     re.VERBOSE,
 )
