@@ -48,6 +48,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("CMake", r"^(?P<message>CMake (?:Error|Generate step failed).{0,400})"),
         ("Triton", r"^[EF]\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w.]+:\d+\] (?P<message>.{3,800})"),
         ("Ultralytics", r"^(?P<kind>[\w ]{2,40}): export failure.{0,20}?: (?P<message>.{3,800})"),
+        ("C++", r"^ *what\(\): +(?P<message>\S.{2,800})"),
         ("C++", r"(?P<message>Assertion [`'][^`']{1,300}' failed.{0,300})"),
         (
             "Python",

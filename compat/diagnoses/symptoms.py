@@ -7,13 +7,13 @@ import re
 from enginesmith.compat.diagnoses.lines import Line
 
 ERROR_WORDS = (
-    "rror", "ERROR", "[E]", "[!]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
+    "rror", "ERROR", "[E]", "[!]", "[C]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
     "dumped", "FATAL", "Exit", "ailed", "ailure", "Interrupt", "UNAVAILABLE", "nsupported", "Violation", "SymNode",
     "E ", "Fail:", "Fail ", "NotImplemented", "NotFound", "Invalid", "panicked",
 )  # fmt: skip
 _ERROR = re.compile(
     r"""
-      ^(?:\[TRT\]\ )?\[(?:E|!|F|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
+      ^(?:\[TRT\]\ )?\[(?:E|!|F|C|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
     | \bhad\ error:\  | \)\ -\ Assertion\ Error\ in\                             # perf_analyzer's threads; TensorRT up to 7
     | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\] | \[(?:E|F)\]\ (?:\[TRT\]|Error)
     | \[\ *(?:ERROR|CRITICAL|FATAL|error|fatal)\ *\] | ^\ *(?:ERROR|CRITICAL|FATAL)\ *\]   # loggers of other programs
