@@ -108,7 +108,7 @@ _CODES: tuple[tuple[re.Pattern[str], str, Mapping[str, str]], ...] = tuple(
         (r"(?i)(?:exit(?:ed)?(?: with)?(?: code| status)?|return(?:ed)? code)[ :=]{1,3}(1[34]\d)\b", "exit status", _texts(SIGNALS)),
         (r"(-107374\d{4}|\b32212\d{5})\b", "Windows status", STATUSES),
         (r"\bCU(?:DNN|BLAS|FFT|SPARSE|SOLVER)_STATUS_([A-Z_]{6,40})\b", "status", LIBRARY_STATUSES),
-        (r"LoadLibrary failed with error (\d{1,4})", "error", LIBRARY_ERRORS),
+        (r"(?:LoadLibrary failed with error|Failed to load library, error code:) (\d{1,4})", "error", LIBRARY_ERRORS),
     )
 )  # fmt: skip
 _SM = re.compile(r"(?:\bSM[: _]{1,2}|sm_|compute_)(0x\d{3,4}|\d{2,3})\b", re.IGNORECASE)
