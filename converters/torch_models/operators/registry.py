@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
+from torch._C import DispatchKey
 from torch._export.utils import _get_decomp_for_cia
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
@@ -120,7 +121,8 @@ def replacing() -> Iterator[None]:
 
     def decompose(program: ExportedProgram, registry: Any) -> ExportedProgram:
         if not has_replaced(program):
-            return own(program, registry)
+            made = own(program, registry)  # which may have taken apart what is composed of such operators
+            return own(decomposed(made), registry) if has_replaced(made) else made
         theirs: dict[Any, Any] = _decomp.create_onnx_friendly_decomposition_table(
             set(_decomp.get_onnx_implemented_overloads(registry))
         )
@@ -149,3 +151,17 @@ def _calls(program: ExportedProgram) -> Iterator[Node]:
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             yield from (node for node in module.graph.nodes if node.op == "call_function")
+
+
+@contextmanager
+def in_the_place_of(operator: Any, kernel: Any) -> Iterator[None]:
+    """While a module is exported: a kernel in the place of PyTorch's own composition of an operator, which stays a single one."""
+    saved = dict(operator.py_kernels)
+    operator.py_kernels.update(dict.fromkeys((DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd), kernel))
+    operator._dispatch_cache.clear()
+    try:
+        yield
+    finally:
+        operator.py_kernels.clear()
+        operator.py_kernels.update(saved)
+        operator._dispatch_cache.clear()
