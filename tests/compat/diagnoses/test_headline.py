@@ -413,3 +413,18 @@ def test_what_a_schedule_says_below_its_header_is_the_reason():
 def test_a_librarys_status_is_decoded_whichever_library_it_is():
     for library in ("CUDNN", "CUBLAS", "CUSOLVER"):
         assert any("pointer" in said for said in meanings(f"odd failure 3: {library}_STATUS_BAD_PARAM ; GPU=0"))
+
+
+def test_a_library_that_failed_to_load_gives_its_reason_before_the_provider_that_asked_for_it():
+    cause = diagnose(
+        "Failed to load library libonnxruntime_providers_tensorrt.so with error: libodd.so.8: undefined symbol: odd\n"
+        "OrtSessionOptionsAppendExecutionProvider_Tensorrt: Failed to load shared library"
+    ).cause
+    assert cause is not None
+    assert (cause.id, cause.details["reason"]) == ("ort-provider-load", "libodd.so.8: undefined symbol: odd")
+
+
+def test_the_layer_whose_output_is_named_is_the_place():
+    cause = diagnose("[TensorRT] ERROR: Layer: Odd_5's output can not be used as shape tensor.").cause
+    assert cause is not None
+    assert (cause.id, cause.node) == ("trt-shape-tensor", "Odd_5")
