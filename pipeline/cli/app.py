@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from enginesmith.pipeline.cli import options
+from enginesmith.pipeline.cli import farm, options
 
 app = typer.Typer(
     name="enginesmith",
@@ -21,6 +21,7 @@ STOPPED = 130
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
+app.add_typer(farm.app, name="farm")
 
 
 def _version(value: bool) -> None:

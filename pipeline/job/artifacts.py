@@ -268,6 +268,7 @@ def _fail(record: StageRecord, result: Result) -> None:
     record.status = "failed"
     record.error = result.message if result.outcome != "bug" else f"{BUG}{result.message}"
     record.remedy = result.remedy
+    record.crashed = result.crashed
     record.facts = result.facts
     if (
         result.outcome == "conversion error"

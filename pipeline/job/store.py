@@ -135,6 +135,10 @@ class Store:
         pins.mkdir(exist_ok=True)
         (pins / key).touch()
 
+    def pinned(self, key: str) -> bool:
+        """Does a running build need the entry?"""
+        return any((self.root / "tmp").glob(f"*/pins/{key}"))
+
     def publish(self, entry: Entry, files: Path) -> None:
         """Move the folder `files` (on this file system) into the store as the files of `entry`."""
         staging = files.parent / f"entry-{entry.key}"
@@ -176,7 +180,7 @@ class Store:
         for entry, used in entries:
             stale = older_than is not None and time.time() - used > older_than
             over = keep_bytes is not None and total > keep_bytes
-            if not (stale or over) or any((self.root / "tmp").glob(f"*/pins/{entry.key}")):
+            if not (stale or over) or self.pinned(entry.key):
                 continue
             self.remove(entry.key)
             total -= entry.size
