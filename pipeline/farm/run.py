@@ -17,7 +17,7 @@ from enginesmith.pipeline.farm.records import CellRecord
 from enginesmith.pipeline.farm.tasks import Task
 from enginesmith.pipeline.job.artifacts import Build
 from enginesmith.pipeline.job.entry import Entry
-from enginesmith.pipeline.job.fates import missing, waiting_record
+from enginesmith.pipeline.job.fates import begin_again, missing, waiting_record
 from enginesmith.pipeline.job.manifest import PASSED, StageRecord
 
 LOOK = 0.25
@@ -159,8 +159,7 @@ class Farm:
             else:
                 self.poison.crashed(done.id)
             if self.poison.crashes(done.id) < self.attempts and self._lost.get(done.id, 0) < self.attempts + 2:
-                fresh = waiting_record(planned)
-                self._replace(index, fresh)
+                begin_again(self._records[index][planned.id], planned)
                 queue.again(done.id)
                 return
         record = done.record or self._records[index][planned.id]

@@ -21,6 +21,13 @@ def waiting_record(planned: PlannedStage) -> StageRecord:
     )
 
 
+def begin_again(record: StageRecord, planned: PlannedStage) -> None:
+    """Forget in the record what became of the stage."""
+    fresh = waiting_record(planned)
+    for name in StageRecord.model_fields:
+        setattr(record, name, getattr(fresh, name))
+
+
 def missing(planned: PlannedStage, records: Mapping[str, StageRecord], *, keep_going: bool) -> str:
     """Why a stage can't start, because of those before it; empty where it can. With `keep_going` a mismatch stops nothing:
     it has its outputs all the same.

@@ -63,7 +63,7 @@ def _data(runs: Sequence[RunRecord]) -> dict[str, Any]:
 def _cell(cell: CellRecord, trend: list[list[object]], exact: Mapping[tuple[str, str], float]) -> dict[str, Any]:
     """`exact` is the accuracy of a model in float32, as its lower precisions were held against it."""
     metric, accuracy = next(iter(cell.accuracy.items()), ("", None))
-    if cell.precision == FP32:
+    if accuracy is None and cell.precision == FP32:
         accuracy = exact.get((cell.model, cell.shape))
     known = {
         "name": cell.name,
