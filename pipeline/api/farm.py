@@ -17,10 +17,11 @@ from enginesmith.pipeline.farm.costs import Costs
 from enginesmith.pipeline.farm.driver import Listener
 from enginesmith.pipeline.farm.local import Local
 from enginesmith.pipeline.farm.matrix import read_matrix
+from enginesmith.pipeline.farm.on_ray import OnRay, check_targets
 from enginesmith.pipeline.farm.poison import Poison
 from enginesmith.pipeline.farm.records import LAST, CellRecord, RunRecord, cell_record, find_run, read_runs
 from enginesmith.pipeline.farm.run import CellState, Farm
-from enginesmith.pipeline.farm.tasks import make_tasks
+from enginesmith.pipeline.farm.tasks import make_tasks, placed
 from enginesmith.pipeline.job.environment import machine_record
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.manifest import Manifest
@@ -64,7 +65,13 @@ def run_farm(
     last = find_run(folder, LAST) if retry else None
     chosen = _failed(cells, last) if last else list(cells.cells)
     costs, poison = Costs(store), Poison(store)
-    tasks = make_tasks(chosen, costs)
+    cluster = OnRay(address, store.address) if address != LOCAL else None
+    resources = cluster.resources if cluster else {}
+    if cluster:
+        if not matrix.build_only:
+            check_targets(chosen, resources)
+        chosen = [placed(cell, resources) for cell in chosen]
+    tasks = make_tasks(chosen, costs, resources)
     if retry:
         poison.forgive(*tasks)
     _make_folder(folder)
@@ -81,7 +88,8 @@ def run_farm(
     )
     stopped = ""
     with store.workspace() as workspace:
-        driver = Local(store, workspace, chosen, [s.build for s in farm.states], tasks, logs, _heard(farm), jobs)
+        builds = [state.build for state in farm.states]
+        driver = cluster or Local(store, workspace, chosen, builds, tasks, logs, _heard(farm), jobs)
         try:
             with watch(farm, cells, driver.about):
                 farm.run(driver)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from enginesmith.pipeline.farm.cells import Cell
 from enginesmith.pipeline.farm.queue import Node
 from enginesmith.pipeline.farm.tasks import Task
+from enginesmith.pipeline.job.artifacts import Build
 from enginesmith.pipeline.job.entry import Entry
 from enginesmith.pipeline.job.events import Event
 from enginesmith.pipeline.job.manifest import StageRecord
@@ -38,11 +40,14 @@ class Driver(Protocol):
     def nodes(self) -> list[Node]:
         """The machines that there are by now."""
 
-    def start(self, task: Task, node: Node) -> None:
-        """Begin the work of a task. What it needs is in the builds of its cells."""
+    def start(self, task: Task, node: Node, cell: Cell, build: Build) -> None:
+        """Begin the work of a task, whose lead is a stage of this cell. What it needs is in the cell's build."""
 
     def wait(self, seconds: float) -> list[Done]:
         """What has ended, after at most so long. Raises what isn't the fate of one task."""
 
     def stop(self) -> None:
         """End all that runs, at once."""
+
+    def close(self) -> None:
+        """Nothing more is to be run."""

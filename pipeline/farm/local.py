@@ -76,7 +76,7 @@ class Local:
     def nodes(self) -> list[Node]:
         return [Node("local", self._cores, psutil.virtual_memory().available)]
 
-    def start(self, task: Task, node: Node) -> None:
+    def start(self, task: Task, node: Node, cell: Cell, build: Build) -> None:
         self._running[self._pool.submit(self._work, task)] = task.job.id
 
     def wait(self, seconds: float) -> list[Done]:
@@ -87,6 +87,9 @@ class Local:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._warm.close()
+
+    def close(self) -> None:
         self._warm.close()
         self._pool.shutdown(cancel_futures=True)
 

@@ -89,6 +89,8 @@ class Matrix(_Part):
     priorities: list[Priority] = []
     time: float | None = Field(None, gt=0)
     """Seconds that a run may take: after them no stage is begun; the next run goes on."""
+    build_only: bool = False
+    """On a cluster: engines of targets that no node has are built, and not run."""
     attempts: int = Field(2, ge=1)
     """Times that a stage is begun that crashes its process, before it is given up."""
 

@@ -148,6 +148,10 @@ class Queue:
         for name, node in found.items():
             self.nodes.setdefault(name, node)
 
+    def leave(self, id: str) -> None:
+        """The node that a job runs on gets no other."""
+        self.nodes.pop(self._running[id].name, None)
+
     def stuck(self) -> list[Job]:
         """The jobs that are ready and that no node could run, were it idle."""
         nowhere = [each for each in self._classes() if not any(node.could(each) for node in self.nodes.values())]

@@ -24,6 +24,10 @@ LOOK = 0.25
 """Seconds between looks at the clock and the nodes."""
 NODES = 5.0
 """Seconds between looks at which nodes there are."""
+LOSSES = 2
+"""Nodes that a stage may lose beyond its attempts: they may be innocent of each other."""
+SHUNNED = 15.0
+"""Seconds in which a node that lost a stage gets none: a cluster takes as long to see that it is dead."""
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Farm:
         self._records = [{record.id: record for record in state.build.records} for state in self.states]
         self._seen: list[tuple[str, StageRecord]] = []
         self._lost: dict[str, int] = {}
+        self._shunned: dict[str, float] = {}
         self._finished: list[Future[None]] = []
         self.work_left = sum(task.job.seconds for task in self.tasks.values())
 
@@ -90,13 +95,17 @@ class Farm:
                             for index, planned in task.owners:
                                 self.states[index].now[planned.id] = ""
                                 self.states[index].begun[planned.id] = time.monotonic()
-                            driver.start(task, node)
+                            lead = self.states[task.lead[0]]
+                            driver.start(task, node, lead.cell, lead.build)
                     self.moved()
+                    if not queue.running:  # all is done, or waits for a node
+                        time.sleep(0 if queue.over else LOOK)
                     for done in driver.wait(LOOK) if queue.running else ():
                         self._ended(done, queue)
-                    if (now := time.monotonic()) - looked > NODES:
+                    if (now := time.monotonic()) - looked > NODES or (self._shunned and not queue.running):
                         looked = now
-                        queue.renew(driver.nodes())
+                        self._shunned = {name: until for name, until in self._shunned.items() if until > now}
+                        queue.renew(node for node in driver.nodes() if node.name not in self._shunned)
                     stuck = [] if queue.running else queue.stuck()
                     stuck_since = (stuck_since or now) if stuck else 0.0
                     if stuck and now - stuck_since > driver.patience:
@@ -107,6 +116,7 @@ class Farm:
                 driver.stop()
                 raise
             finally:
+                driver.close()
                 self.costs.remember(self._seen)
         for each in self._finished:
             each.result()
@@ -156,9 +166,11 @@ class Farm:
             self.crashes += 1
             if done.lost:  # of the node the stage may be innocent
                 self._lost[done.id] = self._lost.get(done.id, 0) + 1
+                self._shunned[queue.running[done.id].name] = time.monotonic() + SHUNNED
+                queue.leave(done.id)
             else:
                 self.poison.crashed(done.id)
-            if self.poison.crashes(done.id) < self.attempts and self._lost.get(done.id, 0) < self.attempts + 2:
+            if self.poison.crashes(done.id) < self.attempts and self._lost.get(done.id, 0) < self.attempts + LOSSES:
                 begin_again(self._records[index][planned.id], planned)
                 queue.again(done.id)
                 return

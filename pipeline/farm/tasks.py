@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.core.hashing import hash_value
 from enginesmith.converters.core.plan import PlannedStage
-from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.stages.registry import load_stage
 from enginesmith.pipeline.farm.cells import Cell
 from enginesmith.pipeline.farm.costs import Costs
@@ -27,8 +26,9 @@ class Task:
         return self.owners[0]
 
 
-def make_tasks(cells: Sequence[Cell], costs: Costs, nodes: int = 1) -> dict[str, Task]:
-    """By id, each after all that it comes after. An id says what the stage will do, and to what: it is known before
+def make_tasks(cells: Sequence[Cell], costs: Costs, resources: Container[str] = ()) -> dict[str, Task]:
+    """By id, each after all that it comes after. `resources` are targets that some nodes have: what runs an engine for one
+    of them wants such a node. An id says what the stage will do, and to what: it is known before
     anything has run, which a key, made of the content of what went before, is not."""
     tasks: dict[str, Task] = {}
     for index, cell in enumerate(cells):
@@ -48,7 +48,7 @@ def make_tasks(cells: Sequence[Cell], costs: Costs, nodes: int = 1) -> dict[str,
             )
             if id not in tasks:
                 cost = costs.of(id, planned)
-                demand = _demand(planned, cell.recipe, cost.memory)
+                demand = _demand(planned, cost.memory, resources)
                 tasks[id] = Task(Job(id, tuple(dict.fromkeys(before)), demand, cost.seconds, cell.priority))
             task = tasks[id]
             task.job.priority = max(task.job.priority, cell.priority)
@@ -59,16 +59,26 @@ def make_tasks(cells: Sequence[Cell], costs: Costs, nodes: int = 1) -> dict[str,
     return tasks
 
 
-def _demand(planned: PlannedStage, recipe: Recipe, memory: int) -> Demand:
+def placed(cell: Cell, resources: Container[str]) -> Cell:
+    """The cell on a cluster, where a node has what this machine lacks."""
+    stages = tuple(
+        replace(each, blocked="") if each.blocked and each.target in resources else each for each in cell.plan.stages
+    )
+    return replace(cell, plan=replace(cell.plan, stages=stages))
+
+
+def _demand(planned: PlannedStage, memory: int, resources: Container[str]) -> Demand:
     """A blocked stage runs nowhere, and takes nothing."""
     if planned.blocked:
         return Demand(cores=0)
     backend = get_backend(planned.backend) if planned.backend else None
     kind = load_stage(planned.stage)
-    alone = kind.alone or kind.interruptible or (backend is not None and backend.alone)
-    return Demand(cores=1, memory=memory, alone=alone)
-
-
-def cell_stages(tasks: Iterable[Task]) -> int:
-    """How many stages the cells would have, each for itself."""
-    return sum(len(task.owners) for task in tasks)
+    timed = backend is not None and backend.alone
+    alone = kind.alone or kind.interruptible or timed
+    runs_it = planned.stage != "compile" or timed  # an engine is built anywhere, unless its kernels are timed meanwhile
+    return Demand(
+        cores=1,
+        memory=memory,
+        resource=planned.target if runs_it and planned.target in resources else "",
+        alone=alone,
+    )

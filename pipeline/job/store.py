@@ -44,6 +44,8 @@ class Store:
             self.root = Path(text.removeprefix("file://")).absolute()
         else:
             self.root = user_cache_path("enginesmith") / "store"
+        self.address = text if self._remote is not None else str(self.root)
+        """By which another machine opens the same store; it may have a password in it."""
         self.make_folders()
 
     def make_folders(self) -> None:

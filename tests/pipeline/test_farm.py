@@ -63,10 +63,7 @@ class Runner:
             builds = [state.build for state in farm.states]
             hear = lambda index, event: self.events.append((index, event.event, event.stage))  # noqa: E731
             driver = Local(self.store, workspace, farm.cells, builds, farm.tasks, self.folder / "logs", hear, jobs)
-            try:
-                farm.run(driver)
-            finally:
-                driver.stop()
+            farm.run(driver)
         return {state.cell.model: [record.status for record in state.build.records] for state in farm.states}
 
 
