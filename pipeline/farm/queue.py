@@ -87,6 +87,9 @@ class Queue:
         self._ready: dict[Demand, list[tuple[int, float, int, Job]]] = {}
         self._number = 0
         self._running: dict[str, Node] = {}
+        self._full: set[Demand] = set()
+        """What is ready and fitted nowhere when it was last looked at: since then only what was freed may have room."""
+        self._freed: dict[str, Node] = {}
         for job in self._jobs.values():
             self._left[job.id] = len(job.before)
             for each in job.before:
@@ -112,6 +115,7 @@ class Queue:
             for demand in sorted(self._classes(), key=lambda each: (each.alone, self._ready[each][0][:2])):
                 node = self._place(demand)
                 if node is None:
+                    self._full.add(demand)
                     continue
                 *_, job = heapq.heappop(self._ready[demand])
                 if not self._ready[demand]:
@@ -122,6 +126,8 @@ class Queue:
                 yield job, node
                 break
             if not begun:
+                self._freed.clear()
+                self._full.intersection_update(self._classes())
                 return
 
     def end(self, id: str) -> None:
@@ -145,12 +151,16 @@ class Queue:
         found = {node.name: node for node in nodes}
         for name in [name for name in self.nodes if name not in found]:
             del self.nodes[name]
+            self._freed.pop(name, None)
         for name, node in found.items():
-            self.nodes.setdefault(name, node)
+            if name not in self.nodes:
+                self.nodes[name] = self._freed[name] = node
 
     def leave(self, id: str) -> None:
         """The node that a job runs on gets no other."""
-        self.nodes.pop(self._running[id].name, None)
+        gone = self._running[id].name
+        self.nodes.pop(gone, None)
+        self._freed.pop(gone, None)
 
     def stuck(self) -> list[Job]:
         """The jobs that are ready and that no node could run, were it idle."""
@@ -165,6 +175,8 @@ class Queue:
     def _free(self, id: str) -> None:
         node = self._running.pop(id)
         node.give(self._jobs[id].demand)
+        if node is self.nodes.get(node.name):
+            self._freed[node.name] = node
 
     def _push(self, job: Job) -> None:
         self._number += 1
@@ -175,7 +187,8 @@ class Queue:
 
     def _place(self, demand: Demand) -> Node | None:
         """Where it fits, the node that has least of what others want."""
-        fitting = [node for node in self.nodes.values() if node.fits(demand)]
+        nodes = self._freed if demand in self._full else self.nodes
+        fitting = [node for node in nodes.values() if node.fits(demand)]
         return min(fitting, key=lambda node: (len(node.resources), node.free_cores), default=None)
 
 

@@ -145,7 +145,7 @@ class Artifacts:
         def waiting() -> None:
             self.tell("waiting", teller, "another build makes it")
 
-        with self.store.lock(record.key, waiting, self._wait):
+        with self.store.claim(record.key, waiting, self._wait):
             entry = self._fresh(record.key)  # whoever we waited for may have made it
             if entry is not None:
                 return entry

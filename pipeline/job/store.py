@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -112,6 +112,12 @@ class Store:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def claim(self, key: str, waiting: Callable[[], None], still: Callable[[], None]) -> Iterator[None]:
+        """Hold the key, to make its entry, among all processes here and all machines that share the store; as `lock`."""
+        with self.lock(key, waiting, still), self._remote.lease(key, waiting, still) if self._remote else nullcontext():
+            yield
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
