@@ -16,6 +16,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.compat.platforms import Release
 from enginesmith.compat.target import Target
 from enginesmith.converters.core import engine_layers
+from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
 from enginesmith.converters.core.stage import Context
@@ -154,6 +155,10 @@ class Backend(ABC):
 
     def sparse_kernels(self, target: str) -> bool:
         """Are there kernels for `target` that leave out the zeros of 2:4 sparse weights? Cheap."""
+        return False
+
+    def cuttable(self, error: ConversionError) -> bool:
+        """Did the compiler fail at what it fuses, so that tensors which have to be written may keep it from that? Cheap."""
         return False
 
     @abstractmethod

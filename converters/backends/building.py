@@ -5,6 +5,7 @@ A backend that accepts a graph is asked once, by the build itself: a check besid
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.backends.base import Backend, BuildRequest
+from enginesmith.converters.backends.cutting import BARRIER, cut
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.records import EngineInfo, RepairReport
 from enginesmith.converters.core.samples import Feed
@@ -49,9 +51,11 @@ class Built:
     def told(self) -> str:
         """In a few words, which workarounds and repairs were made; empty where none was needed."""
         around, made = (Counter(attempt.repair for attempt in report.made) for report in (self.around, self.report))
+        cuts = made.pop(BARRIER, 0)
         at = " at fixed sizes" if self.fixed else ""
         parts = [f"worked around {', '.join(around)}"] if around else []
         parts += [f"repaired {_nodes(len(_errors(self.findings)))}{at}: {', '.join(made)}"] if made else []
+        parts += [f"kept from a fusion that fails by {cuts} barrier{'s' if cuts > 1 else ''}"] if cuts else []
         return "; ".join(parts)
 
 
@@ -103,12 +107,14 @@ def _worked_around(
 def _built(
     backend: Backend, request: BuildRequest, context: Context, feeds: Sequence[Feed], repaired: Path | None
 ) -> Built:
-    engine, findings = _attempt(backend, request, context)
-    if engine is not None:
-        return Built(engine, request.onnx, findings)
+    tried = _attempt(backend, request, context, repaired)
+    if tried.engine is not None and tried.cuts and repaired is not None:
+        return Built(tried.engine, repaired, tried.findings, RepairReport(attempts=tried.cuts))
+    if tried.engine is not None:
+        return Built(tried.engine, request.onnx, tried.findings)
     from enginesmith.converters.graphs.repair import name_repairs
 
-    findings = name_repairs(request.onnx, backend.rules(request.target), findings)
+    findings = name_repairs(request.onnx, backend.rules(request.target), tried.findings)
     refused = _errors(findings)
     if repaired is None:
         raise _refused(backend.name, refused, findings)
@@ -135,19 +141,22 @@ def _mended(
     from enginesmith.converters.graphs.repair import repair_file
 
     context.progress(f"repairing {_listed(_errors(findings))}")
-    engines: list[EngineInfo | None] = []
+    last, cut_file = _Tried(None, findings), context.scratch / "cut.onnx"
 
     def ask(onnx: Path) -> list[Finding]:
         if onnx == request.onnx:
             return findings  # it was asked already
-        engine, left = _attempt(backend, replace(request, onnx=onnx), context)
-        engines.append(engine)
-        return left
+        nonlocal last
+        last = _attempt(backend, replace(request, onnx=onnx), context, cut_file)
+        return last.findings
 
     report = repair_file(request.onnx, repaired, backend.rules(request.target), ask, feeds, progress=context.progress)
-    if not engines or engines[-1] is None:
+    if last.engine is None:
         raise _refused(backend.name, _errors(report.left), report.left, report)
-    return Built(engines[-1], repaired, findings, report)
+    if last.cuts:
+        shutil.move(cut_file, repaired)
+        report.attempts += last.cuts
+    return Built(last.engine, repaired, findings, report)
 
 
 def _at_optimum(
@@ -161,15 +170,24 @@ def _at_optimum(
     sized = context.scratch / "sized.onnx"
     write_sized(request.onnx, sized, sizes)
     here = replace(request, onnx=sized)
-    engine, findings = _attempt(backend, here, context)
-    if engine is not None:
-        return Built(engine, sized, findings, fixed=True)
+    tried = _attempt(backend, here, context, None)
+    if tried.engine is not None:
+        return Built(tried.engine, sized, tried.findings, fixed=True)
     fitting = [feed for feed in feeds if all(feed[name].shape == tuple(shape) for name, shape in sizes.items())]
-    return replace(_mended(backend, here, context, fitting, repaired, findings), fixed=True)
+    return replace(_mended(backend, here, context, fitting, repaired, tried.findings), fixed=True)
 
 
-def _attempt(backend: Backend, request: BuildRequest, context: Context) -> tuple[EngineInfo | None, list[Finding]]:
-    """The engine, None where the graph is refused, and the findings about it."""
+@dataclass(frozen=True)
+class _Tried:
+    """`engine` is None where the graph is refused; `cuts` are the barriers without which it is not built."""
+
+    engine: EngineInfo | None
+    findings: list[Finding]
+    cuts: list[Attempted] = field(default_factory=list)
+
+
+def _attempt(backend: Backend, request: BuildRequest, context: Context, cut_file: Path | None) -> _Tried:
+    """An engine of the graph, or of that with barriers, which is then `cut_file`; None forbids those."""
     import onnx_ir as ir
 
     from enginesmith.compat.checks import findings, silent
@@ -178,15 +196,18 @@ def _attempt(backend: Backend, request: BuildRequest, context: Context) -> tuple
     wrong = silent(graph, backend.rules(request.target))
     if _errors(wrong):  # it would be built, and compute something else
         found = backend.check(request, context)
-        return None, [*found, *(finding for finding in wrong if finding not in found)]
+        return _Tried(None, [*found, *(finding for finding in wrong if finding not in found)])
     try:
-        return backend.build(request, context), wrong
+        return _Tried(backend.build(request, context), wrong)
     except ConversionError as error:
         # a backend that names no node may fail by one that the rules know
         refused = error.findings if _errors(error.findings) else list(findings(graph, backend.rules(request.target)))
-        if not _errors(refused):
-            raise
-        return None, refused
+        whole = backend.cuttable(error) and not any(finding.op for finding in _errors(refused))
+        if cut_file is not None and whole and (cuts := cut(backend, request, context, cut_file)):
+            return _Tried(backend.build(replace(request, onnx=cut_file), context), wrong, cuts)
+        if _errors(refused):
+            return _Tried(None, refused)
+        raise
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:

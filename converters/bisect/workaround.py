@@ -18,6 +18,7 @@ from enginesmith.compat.alterations import Alteration, other_forms
 from enginesmith.compat.graphs import infer, named
 from enginesmith.compat.values import label
 from enginesmith.converters.backends import get_backend
+from enginesmith.converters.backends.cutting import narrowed
 from enginesmith.converters.bisect.divergence import Divergence, Trial, measure
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.isolated import FAILED, Isolated
@@ -142,9 +143,10 @@ def search(
                 "the engine agrees when it is built again: it comes and goes, see `bisect --fails 'inconsistent on'`"
             )
             return found
-        narrowed = _narrowed(_inner(whole, divergence.barriers), tried)
-        if len(narrowed) == 1:
-            found.change = Change(alter=tuple(narrowed))
+        inner = _inner(whole, divergence.barriers)
+        cuts = narrowed(inner, lambda parts: tried(Change(alter=tuple(parts))))
+        if len(cuts) == 1:
+            found.change = Change(alter=tuple(cuts))
             return found
         for change in candidates(whole, divergence, backend, settings):
             if len(found.trials) > MOST or time.monotonic() > deadline:
@@ -154,8 +156,8 @@ def search(
             if tried(change):
                 found.change = change
                 break
-    if found.change is None and narrowed:
-        found.change = Change(alter=tuple(narrowed))
+    if found.change is None and cuts:
+        found.change = Change(alter=tuple(cuts))
     return found
 
 
@@ -163,19 +165,6 @@ def _inner(model: ir.Model, names: Iterable[str]) -> list[str]:
     """Barriers at those of the tensors that are no outputs of the graph."""
     outputs = {out.name for out in model.graph.outputs}
     return [str(Alteration("barrier", name)) for name in names if name not in outputs]
-
-
-def _narrowed(barriers: list[str], agrees: Callable[[Change], bool]) -> list[str]:
-    """As few of the barriers as halving leaves of those that agree together; none where all of them don't."""
-    if not barriers or not agrees(Change(alter=tuple(barriers))):
-        return []
-    while len(barriers) > 1:
-        middle = len(barriers) // 2
-        half = next((h for h in (barriers[middle:], barriers[:middle]) if agrees(Change(alter=tuple(h)))), None)
-        if half is None:
-            break
-        barriers = half
-    return barriers
 
 
 def candidates(model: ir.Model, divergence: Divergence, backend: str, settings: Mapping[str, bool]) -> Iterator[Change]:

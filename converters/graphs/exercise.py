@@ -28,7 +28,7 @@ Outputs: TypeAlias = dict[str, Array]
 Reference: TypeAlias = Callable[[Feed], Outputs]
 """The model itself. Raises whatever it likes for an input that it doesn't take."""
 
-PROBING = 1.0
+PROBING = 0.5
 """Seconds of the reference for probes: every comparison then runs each of them again. These and those below are of all
 processors together, so that a busy machine makes no difference."""
 WATCHING = 2.0

@@ -85,10 +85,12 @@ def _export(
 
     from enginesmith.converters.torch_models.operators.packed import padded
     from enginesmith.converters.torch_models.operators.recurrent import kept_whole
+    from enginesmith.converters.torch_models.operators.statistics import covariances_whole
 
     with (
         patch("torch.fx.proxy.TracerBase._filter_traceback_frames", _own_frames),
         kept_whole(),
+        covariances_whole(),
         padded(),
         _config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]  # a dynamic size may be 0 or 1
     ):

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SECONDS = 5.0
+SECONDS = 3.0
 """Of the processors' time, on all samples; the first one is run whatever it takes. Then come the probes: what is far from
 ordinary is far from ordinary rounding too.
 """
-SHAKING = 2.0
+SHAKING = 1.0
 """Of the processors' time, for probes whose rounding is seen by chance."""
 
 

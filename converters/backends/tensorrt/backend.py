@@ -127,6 +127,10 @@ class TensorRTBackend(Backend):
             return f"{platform} runs on GPUs of compute capability {release.gpus}, and the engine is for {target}"
         return ""
 
+    def cuttable(self, error: ConversionError) -> bool:
+        """Myelin is its compiler of fused layers, which says so."""
+        return "Myelin" in str(error)
+
     def sparse_kernels(self, target: str) -> bool:
         return int(target.removeprefix("sm_")) >= FIRST_SPARSE
 

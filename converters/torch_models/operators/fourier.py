@@ -18,6 +18,7 @@ from torch import Tensor
 from enginesmith.converters.torch_models.operators.complex_arithmetic import mul
 from enginesmith.converters.torch_models.operators.complex_layout import conj
 from enginesmith.converters.torch_models.operators.pairs import Pair, each, on_pairs, pair, parts
+from enginesmith.converters.torch_models.operators.registry import decomposes
 
 aten = torch.ops.aten
 
@@ -28,6 +29,23 @@ FACTOR = 128
 """A longer transform is done in steps where its length can be divided."""
 DIRECT = 2048
 """The longest that is one product whatever its length: 2 x 16 MB of matrix."""
+
+
+@decomposes(aten.fft_fftfreq.default)
+def fftfreq(n: int, d: float = 1.0, **how: Any) -> Tensor:
+    """Of the bins of a transform, from 0 up and then the negative ones."""
+    places = torch.arange(n, **how | _floating(how))
+    return torch.where(places < (n + 1) // 2, places, places - n) * (1.0 / (n * d))
+
+
+@decomposes(aten.fft_rfftfreq.default)
+def rfftfreq(n: int, d: float = 1.0, **how: Any) -> Tensor:
+    """Of the bins that a real transform keeps."""
+    return torch.arange(n // 2 + 1, **how | _floating(how)) * (1.0 / (n * d))
+
+
+def _floating(how: dict[str, Any]) -> dict[str, Any]:
+    return {"dtype": how.get("dtype") or torch.get_default_dtype()}
 
 
 @on_pairs(aten._fft_r2c, tolerance=TOLERANCE)

@@ -163,4 +163,6 @@ def polygamma(n: int, x: Tensor) -> Tensor:
     angle = math.pi * torch.where(torch.logical_and(low, rest != 0), rest, torch.full_like(rest, 0.25))
     reflected = math.pi ** (n + 1) * polynomial(torch.cos(angle) / torch.sin(angle), _cotangent(n))
     found = torch.where(low, -sign * found - reflected, found)
+    if n == 1:
+        found = torch.where(x == torch.inf, torch.zeros_like(found), found)  # which PyTorch has of this one alone
     return torch.where(pole, torch.full_like(found, sign * torch.inf), found)

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import DispatchKey
 from torch.onnx import ops as onnx_ops
 
-from enginesmith.converters.torch_models.operators.registry import decomposes
+from enginesmith.converters.torch_models.operators.registry import decomposes, in_the_place_of
 from enginesmith.converters.torch_models.operators.sizes import static
 
 aten = torch.ops.aten
@@ -145,24 +144,10 @@ def _shapes(x: Tensor, hx: Tensor | Sequence[Tensor], *rest: Any) -> tuple[Tenso
 
 
 @contextmanager
-def _kernels(operator: Any, kernel: Any) -> Iterator[None]:
-    """In the place of PyTorch's own decomposition of an operator."""
-    saved = dict(operator.py_kernels)
-    operator.py_kernels.update(dict.fromkeys((DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd), kernel))
-    operator._dispatch_cache.clear()
-    try:
-        yield
-    finally:
-        operator.py_kernels.clear()
-        operator.py_kernels.update(saved)
-        operator._dispatch_cache.clear()
-
-
-@contextmanager
 def kept_whole() -> Iterator[None]:
     """While a module is exported, recurrent layers stay single operators, of a dynamic length too."""
     layers = [aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input]
     with ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(_kernels(layer, _shapes))
+            stack.enter_context(in_the_place_of(layer, _shapes))
         yield

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
+from torch._C import DispatchKey
 from torch._export.utils import _get_decomp_for_cia
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
@@ -149,3 +150,17 @@ def _calls(program: ExportedProgram) -> Iterator[Node]:
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             yield from (node for node in module.graph.nodes if node.op == "call_function")
+
+
+@contextmanager
+def in_the_place_of(operator: Any, kernel: Any) -> Iterator[None]:
+    """While a module is exported: a kernel in the place of PyTorch's own composition of an operator, which stays a single one."""
+    saved = dict(operator.py_kernels)
+    operator.py_kernels.update(dict.fromkeys((DispatchKey.CompositeImplicitAutograd, DispatchKey.Autograd), kernel))
+    operator._dispatch_cache.clear()
+    try:
+        yield
+    finally:
+        operator.py_kernels.clear()
+        operator.py_kernels.update(saved)
+        operator._dispatch_cache.clear()

@@ -113,14 +113,22 @@ class TransposedConvolution(DirectConvolution):
             channel, block = tile * self.width + v * self.simd.lanes, self.target.block
             output.write(value, image, channel // block, place[0], place[1] + pixel * stride, channel % block)
 
-        total = self._sums(data, weights, tile, phase, [(0, count) for count in self.taps], size, read)
+        # the zeros beyond the kernel, in which phases of fewer taps are packed, would make NaN of infinite inputs
+        taps = [
+            (0, (extent - 1 - of) // step + 1)
+            for extent, of, step in zip(_extent(self.window), phase, self.window.strides, strict=True)
+        ]
+        total = self._sums(data, weights, tile, phase, taps, size, read)
         finish(self.simd, self.expression, size, self.vectors, total, write)
 
 
 def _taps(window: Window) -> tuple[int, int]:
     """Taps that an output sees, down and across."""
-    down, across = (
-        -(-((kernel - 1) * dilation + 1) // stride)
-        for kernel, dilation, stride in zip(window.kernel, window.dilations, window.strides, strict=True)
-    )
+    down, across = (-(-extent // stride) for extent, stride in zip(_extent(window), window.strides, strict=True))
+    return down, across
+
+
+def _extent(window: Window) -> tuple[int, int]:
+    """Of the kernel with its dilations, down and across."""
+    down, across = ((kernel - 1) * step + 1 for kernel, step in zip(window.kernel, window.dilations, strict=True))
     return down, across

@@ -64,3 +64,13 @@ def test_transposed_convolutions(agrees: Any) -> None:
         assert not told["left"]
 
     property_holds()
+
+
+def test_an_infinite_input_reaches_no_output_beyond_the_kernel(agrees: Any) -> None:
+    """Phases of a stride see fewer taps than others do."""
+    told = agrees(
+        "(float[1, 8, 5, 6] x) => (float[1, 8, h, w] y) { a = Relu (x) b = Div (one, a)"
+        " c = ConvTranspose <strides = [2, 3], pads = [1, 0, 0, 1]> (b, weights) n = IsNaN (c) y = Cast <to = 1> (n) }",
+        {"one": np.ones(1), "weights": np.full((8, 8, 3, 4), 0.5)},
+    )
+    assert told["kernels"].get("transposed convolution") == 1, told
