@@ -101,7 +101,8 @@ class Local:
             self._artifacts[index].make(planned)
         except UserError as error:  # of one build a bad request; the others go on
             record.status, record.error = "failed", str(error)
-        self._warm.done(planned, self._cells[index])
+        if not record.crashed:  # what crashed may be begun again: the process that serves it and others must live
+            self._warm.done(planned, self._cells[index])
         bugs = [each for each in build.bugs if each.startswith(f"{planned.id}: ")]
         return Done(task.job.id, record, build.entries.get(planned.id), bugs)
 
