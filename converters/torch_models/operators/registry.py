@@ -121,7 +121,8 @@ def replacing() -> Iterator[None]:
 
     def decompose(program: ExportedProgram, registry: Any) -> ExportedProgram:
         if not has_replaced(program):
-            return own(program, registry)
+            made = own(program, registry)  # which may have taken apart what is composed of such operators
+            return own(decomposed(made), registry) if has_replaced(made) else made
         theirs: dict[Any, Any] = _decomp.create_onnx_friendly_decomposition_table(
             set(_decomp.get_onnx_implemented_overloads(registry))
         )

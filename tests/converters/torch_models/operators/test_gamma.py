@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from operators_support import holds
+from operators_support import exported_holds, holds
+from torch import nn
 
 from enginesmith.converters.torch_models.operators import gamma
 
@@ -59,3 +60,11 @@ def test_polygamma_below_zero(n):
     exact = [torch.ops.aten.polygamma.default(n, value.double()).float() for value in x]
     for value, wanted in zip(x, exact, strict=True):
         torch.testing.assert_close(gamma.polygamma(n, value), wanted, rtol=2e-4, atol=2e-4)
+
+
+def test_what_pytorch_composes_of_a_decomposed_operator_is_replaced_too():
+    class Psi(nn.Module):
+        def forward(self, x):
+            return torch.special.polygamma(1, x)
+
+    exported_holds(Psi(), torch.rand(7) + 0.5, tolerance=1e-5)
