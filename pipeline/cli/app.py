@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from enginesmith.converters.core.samples import Pixels
-from enginesmith.pipeline.cli import options
+from enginesmith.pipeline.cli import farm, options
 
 app = typer.Typer(
     name="enginesmith",
@@ -22,6 +22,7 @@ STOPPED = 130
 
 cache_app = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
+app.add_typer(farm.app, name="farm")
 
 
 def _version(value: bool) -> None:

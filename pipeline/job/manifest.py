@@ -85,6 +85,8 @@ class StageRecord(Record, Told):
     """Versions of the packages that the stage uses."""
     error: str = ""
     remedy: str = ""
+    crashed: bool = False
+    """Its process ended without an answer, so that another attempt may go well."""
     log: str = ""
     """Path of the tools' own output."""
 
