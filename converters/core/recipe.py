@@ -28,12 +28,14 @@ Consistency = Literal["off", "quick", "full"]
 OFF: Literal["off"] = "off"
 FULL: Literal["full"] = "full"
 Exporter = Literal["auto", "dynamo", "torchscript"]
+Importance = Literal["l1", "l2", "bn", "random"]
 
 TORCH = "PyTorch models"
 TVM = "TVM modules"
 TENSORRT = "TensorRT's engines"
-LOWERED = "a lower precision (fp16, bf16, int8, auto) or a fine-tuning"
+LOWERED = "a lower precision (fp16, bf16, int8, auto), a pruning or a fine-tuning"
 CALIBRATED = "a lower precision that is calibrated (fp16, int8, auto) or a fine-tuning"
+PRUNED = "a pruning (--prune)"
 LOWER = "a lower precision (--precision fp16, bf16, int8 or auto)"
 INT8 = "int8 (--precision int8 or auto)"
 """Which builds take an option."""
@@ -180,13 +182,28 @@ class Recipe(BaseModel):
     )
     finetune: str = option(
         "",
-        "file.py:function that trains the model, for --qat or --sparse; none to prune alone; where left out the model "
-        "learns from its own answers on --calib.",
+        "file.py:function that trains the model, for --qat, --sparse or --prune; none to prune alone; where left out the "
+        "model learns from its own answers on --calib.",
         panel=TRAINING,
     )
     qat: bool = option(False, "Train with int8's rounding.", panel=TRAINING)
     sparse: bool = option(
         False, "2:4 sparse weights: pruned before the training, with the backend's kernels for them.", panel=TRAINING
+    )
+    prune: float | None = option(
+        None,
+        "Share of the channels to cut, such as 30%: whole filters, heads and neurons, of every group of layers that can lose "
+        "them.",
+        panel=TRAINING,
+        amount="share",
+        gt=0,
+        lt=1,
+    )
+    importance: Importance = option(
+        "l1",
+        "Which channels go first: the least by l1, l2 (norm of the filter) or bn (BatchNorm's scale); random.",
+        panel=TRAINING,
+        for_=PRUNED,
     )
     trust: bool = option(False, "Unpickle weights, and run code that a model file carries.")
     stock: bool = option(False, "Keep a detector's own graph, with dynamic shapes and NonMaxSuppression.", for_=TORCH)
@@ -310,7 +327,7 @@ class Recipe(BaseModel):
             raise ValueError(f"give 1 to {MOST_SAMPLES}, or a file of your own")
         return count
 
-    @field_validator("budget", "time", "tune", "workspace", mode="before")
+    @field_validator("budget", "time", "tune", "prune", "workspace", mode="before")
     @classmethod
     def _amount(cls, value: object, info: ValidationInfo) -> object:
         name = info.field_name or ""

@@ -59,10 +59,11 @@ class MeasureAccuracy(Stage[AccuracyOptions]):
         accuracy = evaluator.record(score, options.budget)
         warnings = list(evaluator.warnings)
         if options.budget is None and accuracy.loss > TELLING:
-            warnings.append(
-                f"the graph loses {accuracy.loss:.3f} of {accuracy.metric} ({accuracy.data}); "
-                "PRECISION=auto BUDGET=0.5% finds a mix that loses less"
+            lowered = inputs["candidate"] != inputs["model"]
+            remedy = (
+                "PRECISION=auto BUDGET=0.5% finds a mix that loses less" if lowered else "cut less, or train it longer"
             )
+            warnings.append(f"the graph loses {accuracy.loss:.3f} of {accuracy.metric} ({accuracy.data}); {remedy}")
         for warning in warnings:
             context.warn(warning)
         return JudgedFacts(accuracy=accuracy, warnings=warnings, source_files=files_read(), note=accuracy.verdict)

@@ -43,7 +43,7 @@ DETECTION_OUTPUTS = ("boxes", "scores", "labels")
 
 
 ORIGINAL = "original"
-"""Id of the export of a model that is then fine-tuned."""
+"""Id of the export of a model that is then pruned or fine-tuned."""
 
 
 class ExportOptions(PrepareOptions):
@@ -68,7 +68,7 @@ class Export(Stage[ExportOptions]):
     preload = (*GRAPHS, "torch", "torch.export._trace", "torch.onnx._internal.exporter._compat", TORCH_LIBRARY)
 
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
-        """Twice where the model is fine-tuned: as it was, and with its new weights."""
+        """Twice where the model is pruned or fine-tuned: as it was, and as it is then."""
         trained = "finetuned" in so_far.roles
         if so_far.source.kind == "onnx" or ("samples" in so_far.roles and not trained):
             return
@@ -85,7 +85,7 @@ class Export(Stage[ExportOptions]):
             task=so_far.source.task or "auto",
             pixels=recipe.pixels,
         )
-        first = not trained and (recipe.qat or recipe.sparse)
+        first = not trained and (recipe.qat or recipe.sparse or recipe.prune is not None)
         id = ORIGINAL if first else self.name
         yield PlannedStage(id, self.name, options, needs=so_far.needs("finetuned"))
         so_far.roles |= dict.fromkeys(("samples", "expected", "model", "product"), id)
@@ -146,7 +146,7 @@ class Export(Stage[ExportOptions]):
             prepared.specs = settle(prepared.specs, (), takes)
             admitted = admit(make, own.ways(prepared.specs), run, begin)
             samples, feeds, results = admitted.samples, admitted.feeds, admitted.results
-            samples.random_weights = random
+            samples.random_weights = random or loaded.untrained
             for note in (*steering, *admitted.notes):
                 context.warn(note)
             warnings = [*loaded.warnings, *steering, *admitted.notes]

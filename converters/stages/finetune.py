@@ -1,4 +1,4 @@
-"""A torch model to the same model with other weights: trained for int8, for 2:4 sparsity, or for both."""
+"""A torch model to the same model with other weights: trained for int8, for 2:4 sparsity, after a pruning."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from enginesmith.converters.core.user_code import (
 )
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.data.options import DataOptions
+from enginesmith.converters.torch_models.cut import Cut
 from enginesmith.converters.torch_models.inputs import resolve_call
-from enginesmith.converters.torch_models.prepare import WEIGHTS
+from enginesmith.converters.torch_models.prepare import WEIGHTS, take_weights
 from enginesmith.converters.torch_models.source import LIBRARIES, TorchModelOptions, is_detector, model_options
 from enginesmith.converters.training.distilling import PRUNED_RATE, RATE, distillation
 from enginesmith.converters.training.record import FineTuning
@@ -82,9 +83,11 @@ class Finetune(Stage[FinetuneOptions]):
                 return  # `sparse` then only says that its weights are
             if recipe.sparse:
                 raise UserError(f"sparse prunes PyTorch models, and {source.name} is a finished graph")
-        if not (recipe.qat or recipe.sparse):
+        if not (recipe.qat or recipe.sparse or recipe.prune):
             if recipe.finetune:
-                raise UserError("finetune trains for int8 or for sparse weights; give --qat, --sparse or both")
+                raise UserError(
+                    "finetune trains for int8, for sparse or for fewer weights; give --qat, --sparse or --prune"
+                )
             return
         if recipe.qat and recipe.finetune == NONE:
             raise UserError("qat trains with int8's rounding: with --finetune none it has nothing to do")
@@ -94,6 +97,8 @@ class Finetune(Stage[FinetuneOptions]):
             )
         if recipe.qat and recipe.equalize:
             raise UserError("equalize changes the weights that qat trains to be rounded; leave one of them out")
+        if recipe.finetune == NONE and not (recipe.qat or recipe.sparse):
+            return  # what is cut stays as it is
         function, path = _locate(recipe.finetune)
         data = None
         if not recipe.finetune:
@@ -107,8 +112,8 @@ class Finetune(Stage[FinetuneOptions]):
             qat=recipe.qat,
             sparse=recipe.sparse,
         )
-        taught = so_far.needs("samples") if data is not None else {}
-        yield PlannedStage(self.name, self.name, options, needs=taught)
+        needs = so_far.needs("pruned", *(["samples"] if data is not None else []))
+        yield PlannedStage(self.name, self.name, options, needs=needs)
         so_far.roles["finetuned"] = self.name
 
     def run(self, inputs: Mapping[str, Path], options: FinetuneOptions, context: Context) -> FinetuneFacts:
@@ -117,6 +122,10 @@ class Finetune(Stage[FinetuneOptions]):
         context.progress("loading the model")
         loaded = options.load()
         warnings = [*loaded.warnings]
+        teacher = loaded.module
+        if "pruned" in inputs:
+            teacher = copy.deepcopy(loaded.module) if options.data is not None else loaded.module
+            take_weights(loaded, inputs["pruned"])
         function, name = None, ""
         if options.function and options.function_path:
             name = called(options.function_path, options.function)
@@ -129,10 +138,12 @@ class Finetune(Stage[FinetuneOptions]):
             _check_teachable(loaded.module)
             dataset = options.data.open(inputs["samples"])
             name = f"distillation on {dataset.name}"
-            rate = PRUNED_RATE if options.sparse else RATE
+            rate = PRUNED_RATE if options.sparse or "pruned" in inputs else RATE
             feeds = partial(map, attrgetter("feed"), dataset)
             arguments, _ = resolve_call(loaded, dataset.specs)
-            function = distillation(copy.deepcopy(loaded.module), feeds, rate=rate, call=arguments.call)
+            if teacher is loaded.module:
+                teacher = copy.deepcopy(teacher)
+            function = distillation(teacher, feeds, rate=rate, call=arguments.call)
             warnings += dataset.warnings
         torch.manual_seed(options.seed)
         record = fine_tune(
@@ -146,6 +157,10 @@ class Finetune(Stage[FinetuneOptions]):
             context.warn(warning)
         torch.save(loaded.module.state_dict(), context.out / WEIGHTS)
         record.save(context.out)
+        if "pruned" in inputs:
+            cut = Cut.load(inputs["pruned"])
+            cut.untrained = cut.untrained and not options.function
+            cut.save(context.out)
         return FinetuneFacts(
             weights=loaded.weights,
             warnings=warnings,

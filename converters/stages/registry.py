@@ -15,6 +15,7 @@ from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.stage import Stage
 
 STAGES = {
+    "prune": "enginesmith.converters.stages.prune:Prune",
     "finetune": "enginesmith.converters.stages.finetune:Finetune",
     "export": "enginesmith.converters.stages.export:Export",
     "import": "enginesmith.converters.stages.import_onnx:OnnxImport",

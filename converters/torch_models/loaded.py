@@ -28,5 +28,7 @@ class LoadedModel:
     """`torchvision` or `timm`, whose models take pictures of a size that they say."""
     task: str = "tensor"
     """What the outputs mean: `classification` where they are the logits of classes."""
+    untrained: bool = False
+    """Its weights come from random ones, though they are given."""
     pixels: Pixels = "unknown"
     """The form in which pictures are fed."""

@@ -13,6 +13,7 @@ from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec
 from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.arguments import Arguments, dtype_of
+from enginesmith.converters.torch_models.cut import CUT, Cut, apply
 from enginesmith.converters.torch_models.example import Example
 from enginesmith.converters.torch_models.inputs import resolve_call
 from enginesmith.converters.torch_models.kept_tensors import own_tensors
@@ -83,13 +84,18 @@ def load(options: PrepareOptions, finetuned: Path | None) -> LoadedModel:
 
 
 def take_weights(loaded: LoadedModel, folder: Path) -> None:
-    """Give a loaded model the weights of an artifact, in place."""
+    """Give a loaded model the weights of an artifact, and its cut where it has one, in place."""
+    done = "fine-tuned"
+    if (folder / CUT).exists():
+        cut, done = Cut.load(folder), "pruned"
+        apply(loaded.module, cut)
+        loaded.untrained = cut.untrained
     load_weights(loaded.module, folder / WEIGHTS, trust=False)
     was = loaded.weights
     loaded.weights = was.model_copy(
         update={
             "origin": "file",
-            "detail": f"fine-tuned from {was.origin} weights ({was.detail})",
+            "detail": f"{done} from {was.origin} weights ({was.detail})",
             "sha256": hash_file(folder / WEIGHTS),
         }
     )

@@ -61,7 +61,7 @@ def as_recipe(
         first = next(iter(_tensors((inputs, kwargs))), None)
         rows = int(first.shape[0]) if first is not None and first.ndim else 0
         defaults = Recipe(model="")
-        taught = (values.get("qat") or values.get("sparse")) and not values.get("finetune")
+        taught = any(map(values.get, ("qat", "sparse", "prune"))) and not values.get("finetune")
         most = {
             "calib": max(values.get("examples") or defaults.examples, DISTILLED if taught else 0),
             "eval": values.get("evaluated") or EVALUATED,

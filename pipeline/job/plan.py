@@ -18,7 +18,7 @@ from enginesmith.pipeline.job.shapes import parse_shapes
 from enginesmith.pipeline.job.source import resolve_source
 from enginesmith.pipeline.job.zoo import with_own_data
 
-MODEL = ("import", "export", "finetune", "export", "compare", "simplify", "compare")
+MODEL = ("import", "export", "prune", "finetune", "export", "compare", "simplify", "compare")
 CALIBRATE = ("calibrate",)
 LOWER = ("precision", "search", "compare", "evaluate")
 """For each form of the lowered graph that the engines compute."""

@@ -100,7 +100,10 @@ def test_a_graph_that_is_sparse_already_is_compiled_as_such(tmp_path: Path) -> N
     ("settings", "message"),
     [
         ({"qat": True, "precision": "int8", "finetune": "none"}, "with --finetune none it has nothing to do"),
-        ({"finetune": "JOB:train"}, "finetune trains for int8 or for sparse weights; give --qat, --sparse or both"),
+        (
+            {"finetune": "JOB:train"},
+            "finetune trains for int8, for sparse or for fewer weights; give --qat, --sparse or --prune",
+        ),
         ({"finetune": "JOB:train", "qat": True}, "qat trains for int8, and the precision is fp32"),
         (
             {"finetune": "JOB:train", "qat": True, "precision": "int8", "equalize": True},
@@ -126,3 +129,43 @@ def test_a_finished_graph_is_not_trained(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(b"")
     with pytest.raises(UserError, match="qat trains PyTorch models, and net is a finished graph"):
         plan(model=str(path), qat=True, precision="int8")
+
+
+def test_the_road_of_a_model_that_is_pruned(job: Path) -> None:
+    made = plan(prune="30%", finetune=f"{job}:train")
+    assert [stage.id for stage in made.stages][:5] == ["original", "prune", "finetune", "export", "compare export"]
+    stages = by_id(made)
+    assert stages["prune"].options.ratio == pytest.approx(0.3)
+    assert stages["prune"].needs == {"samples": "original"}
+    assert stages["finetune"].needs == {"pruned": "prune"}
+    assert stages["export"].needs == {"finetuned": "finetune"}
+    assert stages["accuracy"].needs["original"] == "original"
+    alone = by_id(plan(prune=0.3, finetune="none"))
+    assert "finetune" not in alone
+    assert alone["export"].needs == {"finetuned": "prune"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"prune": 0.3, "sparse": True}, "prune and sparse both take weights out"),
+        ({"importance": "l2"}, "importance is for a pruning"),
+        ({"prune": 0.3, "finetune": "nowhere.py:train"}, "there is no file nowhere.py"),
+        ({"prune": 0.3, "qat": True}, "qat trains for int8"),
+    ],
+)
+def test_prunings_that_make_no_sense(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        plan(**settings)
+
+
+@pytest.mark.parametrize("ratio", [0, 1, "100%", -0.1, "much"])
+def test_a_share_that_is_none(ratio: object) -> None:
+    with pytest.raises((ValueError, UserError), match=r"prune|share|greater|less"):
+        Recipe(model="lenet", prune=ratio)
+
+
+def test_a_finished_graph_is_not_pruned(tmp_path: Path) -> None:
+    path = tiny_onnx.linear(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"prune cuts PyTorch models, and model\.onnx is a finished graph"):
+        plan(model=str(path), prune=0.3)
