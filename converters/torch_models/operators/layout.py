@@ -51,7 +51,7 @@ def diagonal_scatter(x: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim
     return written.movedim((-2, -1), (dim1, dim2)).contiguous()
 
 
-@decomposes(aten.as_strided_scatter.default)
+@decomposes(aten.as_strided_scatter.default, torch.ops.prims.as_strided_scatter.default)
 def as_strided_scatter(
     x: Tensor, src: Tensor, size: Sequence[Any], stride: Sequence[Any], storage_offset: Any = 0
 ) -> Tensor:
