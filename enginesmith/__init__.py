@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from enginesmith.pipeline.api.migrate import migrate as migrate
     from enginesmith.pipeline.api.result import BuildError as BuildError
     from enginesmith.pipeline.api.result import Result as Result
+    from enginesmith.pipeline.api.run import run as run
     from enginesmith.pipeline.api.sensitivity import Sensitivity as Sensitivity
     from enginesmith.pipeline.api.sensitivity import sensitivity as sensitivity
     from enginesmith.pipeline.api.upgrade import upgrade as upgrade
@@ -65,6 +66,7 @@ _PLACES = {
     "doctor": "pipeline.api.doctor",
     "explain": "pipeline.api.explain",
     "migrate": "pipeline.api.migrate",
+    "run": "pipeline.api.run",
     "sensitivity": "pipeline.api.sensitivity",
     "upgrade": "pipeline.api.upgrade",
 }
@@ -91,6 +93,7 @@ __all__ = [
     "doctor",
     "explain",
     "migrate",
+    "run",
     "sensitivity",
     "upgrade",
 ]

@@ -37,12 +37,23 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("TensorRT", r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(?:INTERNAL_)?ERROR\] (?P<message>.{1,1500})"),  # passed on by ONNX Runtime
         ("ONNX Runtime", r"\[E:onnxruntime:[^\]]{0,300}\] (?P<message>.{1,1500})"),
         ("RKNN", r"^E (?!  )(?:\w{1,40}: )?(?:(?:\w+\.)*\w+Error: )?(?P<message>\S.{3,800})"),
+        # DeepStream: NvDsInferContext[UID 1]: Error in NvDsInferContextImpl::f() <file.cpp:60> [UID = 1]: message
+        (
+            "DeepStream",
+            r"NvDsInferContext\[UID \d+\]: ?(?:Error in )?(?P<call>[\w:]{1,120})\(\) <[^>]{1,200}> "
+            r"\[UID ?= ?\d+\]: (?P<message>.{3,800})",
+        ),
         ("Polygraphy", r"^\[!\] (?P<message>.{3,800})"),
         ("TVM", r"(?:TVMError|InternalError): (?P<message>Check failed: .{1,800})"),
         ("CMake", r"^(?P<message>CMake (?:Error|Generate step failed).{0,400})"),
         ("Triton", r"^[EF]\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w.]+:\d+\] (?P<message>.{3,800})"),
         ("Ultralytics", r"^(?P<kind>[\w ]{2,40}): export failure.{0,20}?: (?P<message>.{3,800})"),
-        ("Python", r"^(?:E +)?(?P<kind>(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Unsupported|Violation)): (?P<message>.{1,800})"),
+        ("C++", r"^ *what\(\): +(?P<message>\S.{2,800})"),
+        ("C++", r"(?P<message>Assertion [`'][^`']{1,300}' failed.{0,300})"),
+        (
+            "Python",
+            r"^(?:E +)?(?P<kind>(?:\w+\.)*(?:[A-Z]\w*)?(?:Error|Exception|Exit|Interrupt|Unsupported|Violation)): (?P<message>.{1,800})",
+        ),
     )
 )  # fmt: skip
 _SIGNATURE = re.compile(

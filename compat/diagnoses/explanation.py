@@ -168,8 +168,10 @@ class _Found:
         if self.diagnosis.header:
             return [reason] if reason else []
         event = read_event(self.line.text)
-        whole = f"{event.kind}: {event.message}" if event.tool == "Python" else ""
         error = f"{self.details['error']}: {reason}" if "error" in self.details else ""
+        if "code" in self.details:
+            return [error, reason]  # the code of the last frame stands in the line too, and is no sentence
+        whole = f"{event.kind}: {event.message}" if event.tool == "Python" else ""
         return [text for text in (event.message, error, whole, reason) if text]
 
 
@@ -273,6 +275,11 @@ class _Reader:
         symptoms = [hit for hit in hits if hit.is_error and hit.diagnosis.generic]
         cause = self._cause(errors, [hit for hit in hits if hit.demoted], symptoms)
         cause = cause or next((hit for hit in hits if hit.loud), None)
+        for hit in hits:
+            if file := self._tracebacks.shadowing(hit.details.get("module", "")):
+                hit.meanings.append(
+                    f"{file} of the traceback has the module's name, and is imported in its place: rename it"
+                )
         origin = self._origin(cause, hits)
         passed = self._successes[-1].number if self._successes else 0
         headline = self._unknowns.headline(origin.line.number if origin else None, _rank(origin), passed)

@@ -87,15 +87,18 @@ def fill(text: str, details: Mapping[str, str]) -> str:
 
 
 def read_family(*messages: str) -> Reading | None:
-    """Read the first of the messages that a family knows; of several families the first counts. A sentence that a condition
-    holds for its reader says more than the condition."""
+    """Read the first of the messages that a family knows, a symptom only where none says more; of several families the
+    first counts. A sentence that a condition holds for its reader says more than the condition."""
+    symptom: Reading | None = None
     for message in messages:
         said = sentence_in(message) or _prose(message)
         for text in (said, message) if said else (message,):
-            for family in families():
-                if reading := family.read(text):
+            if reading := next((it for family in families() if (it := family.read(text))), None):
+                if not reading.symptom:
                     return reading
-    return None
+                symptom = symptom or reading
+                break  # the condition around a sentence says less than the sentence
+    return symptom
 
 
 @cache

@@ -21,7 +21,8 @@ _PREFIX = re.compile(
     | \[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\]                                         # trtexec
     | \[?\d\d:\d\d:\d\d(?:[.,]\d+)?\]                                            # TVM
     | [EWIVF]\d{4}\ \d\d:\d\d:\d\d\.\d+\ +\d+\ [^\]\s]{1,200}:\d+\](?:\ \[\d+/\d+\])?   # torch, glog
-    )(?:\ -\ |\ |$)
+    | \d+:\d\d:\d\d\.\d{9}\ +\d+\ +0x[0-9a-f]+(?=\ +(?:ERROR|WARN|INFO|DEBUG|FIXME|LOG|TRACE)\b)\ *   # GStreamer
+    )(?:\ -\ |\ |$|(?<=\ ))
     | [\w.-]{1,60}\ {1,20}\|\                                                       # docker compose
     )""",
     re.VERBOSE,

@@ -13,9 +13,11 @@ _HERE = [
         r"In [Nn]ode, ?\(\"(?P<node>[^\"]{0,300})\", (?P<op>\w{1,80}),",  # ONNX Runtime, while it loads
         r"Node ?(?:\(|: ?)(?P<node>[^()]{0,300})\)? Op ?(?:\(|: ?)(?P<op>\w{1,80})",
         r"while running (?P<op>\w{1,80}) node\. Name: ?'(?P<node>[^']{0,300})'",  # ONNX Runtime, while it runs
+        r"\bOp \((?P<op>\w{1,80})\) \[(?:Shape|Type)InferenceError\].{0,300}?\((?P<node>[\w/.-]{1,200})\)$",
         r"\(op_type: ?(?P<op>\w{1,80})(?:, (?:node )?name: (?P<node>[^)]{1,300}))?\)",  # onnx's shape inference
         r"Usage Error \((?P<node>[^\s:(){}]{1,300}): ",  # TensorRT's checks of a layer
         r"\[E\] (?:\[TRT\] )?(?:Error\[\d+\]: |\d+: )?(?!Error|[A-Z_]{4,}:)(?P<node>[A-Za-z_/][^\s:()\[\]]{1,300}): [A-Za-z]",
+        r"\bLayer: (?P<node>[^\s':]{1,300})'s output\b",
         r"\bI\w{2,40}Layer (?P<node>[^\s:]{1,300}): ",
         r"(?P<node>\(Unnamed Layer\* \d+\) \[[\w ]{2,40}\]) ?: ?\w",  # a layer that the parser made for no node of the model
         r"implementation for node (?P<node>\{ForeignNode\[.{1,400}?\]\})",

@@ -7,13 +7,13 @@ import re
 from enginesmith.compat.diagnoses.lines import Line
 
 ERROR_WORDS = (
-    "rror", "ERROR", "[E]", "[!]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
+    "rror", "ERROR", "[E]", "[!]", "[C]", "xception", "Assert", "abort", "terminate", "Killed", "killed", "FAILED", "fault",
     "dumped", "FATAL", "Exit", "ailed", "ailure", "Interrupt", "UNAVAILABLE", "nsupported", "Violation", "SymNode",
     "E ", "Fail:", "Fail ", "NotImplemented", "NotFound", "Invalid", "panicked",
 )  # fmt: skip
 _ERROR = re.compile(
     r"""
-      ^(?:\[TRT\]\ )?\[(?:E|!|F|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
+      ^(?:\[TRT\]\ )?\[(?:E|!|F|C|ERROR|INTERNAL_ERROR|CRITICAL|FATAL)\]     # TensorRT, Polygraphy
     | \bhad\ error:\  | \)\ -\ Assertion\ Error\ in\                             # perf_analyzer's threads; TensorRT up to 7
     | \[TRT\]\ *\[(?:E|F|ERROR|INTERNAL_ERROR)\] | \[(?:E|F)\]\ (?:\[TRT\]|Error)
     | \[\ *(?:ERROR|CRITICAL|FATAL|error|fatal)\ *\] | ^\ *(?:ERROR|CRITICAL|FATAL)\ *\]   # loggers of other programs
@@ -29,7 +29,7 @@ _ERROR = re.compile(
     | Assertion\ .{0,200}failed
     | :\ export\ failure\b.{0,20}:\ \S                                            # Ultralytics
     | terminate\ called | [Ss]egmentation\ fault | core\ dumped | ^Aborted | ^Killed
-    | \[ONNXRuntimeError\]
+    | \[ONNXRuntimeError\] | \[(?:Shape|Type)InferenceError\] | ^Error\ message:\ \S | :\ No\ module\ named\ \S
     """,
     re.VERBOSE,
 )
@@ -129,6 +129,7 @@ class Tracebacks:
         self._source = False
         self._last: re.Match[str] | None = None
         self._code = ""
+        self._own: dict[str, str] = {}
         self.ended = False
         """The line that was read last is the first after a traceback's frames: what was raised."""
 
@@ -140,6 +141,7 @@ class Tracebacks:
         self.ended = before and not found and bool(_RAISED.match(text))
         if named := _FRAME.match(text):
             self._last, self._code = named, ""
+            self._note(named["file"])
         elif found and self._last is not None and not self._code:
             self._code = text.strip()
         return found
@@ -155,6 +157,16 @@ class Tracebacks:
         if not (_BARE.match(text) or (package and _FAULT.match(text))):
             return ""
         return f"{text}: {self._code} ({file.replace(' ', '_')}, in {self._last['function'] or '<module>'})"
+
+    def _note(self, file: str) -> None:
+        """Keep a file that is in no package: it is the user's, and is found before an installed module of its name."""
+        path = file.replace("\\", "/")
+        if len(self._own) < OWN and path.endswith(".py") and not _INSTALLED.search(path):
+            self._own.setdefault(path.rpartition("/")[2].removesuffix(".py"), file)
+
+    def shadowing(self, module: str) -> str:
+        """The user's own file that has the name of a module; empty where none of the tracebacks has one."""
+        return self._own.get(module.partition(".")[0], "")
 
     @property
     def where(self) -> str:
@@ -190,6 +202,9 @@ _BARE = re.compile(r"^(?:AssertionError|NotImplementedError)$")
 _FAULT = re.compile(
     r"^(?:AttributeError|IndexError|KeyError|NameError|TypeError|UnboundLocalError|ZeroDivisionError|UnicodeDecodeError): "
 )
+OWN = 100
+"""Files outside of packages that are remembered."""
+_INSTALLED = re.compile(r"-packages/|/python[\d.]*/|/[Ll]ib/(?!.*/site)|<")
 _PACKAGE = re.compile(r".*(?:-packages|/python)/(?P<file>.+)")
 """A package that is installed, or run from its sources as TVM is."""
 

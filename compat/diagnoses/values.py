@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from enginesmith.compat.diagnoses.apis import version_said
+
 CUDA_ERRORS = {
     1: "invalid value (cudaErrorInvalidValue)",
     2: "out of memory (cudaErrorMemoryAllocation)",
@@ -71,6 +73,22 @@ LIBRARY_ERRORS = {
     "1114": "a library failed to start (Windows error 1114)",
 }
 
+LIBRARY_STATUSES = {
+    "NOT_INITIALIZED": "the library could not be set up: no memory is left for it, or the driver is too old for it",
+    "ALLOC_FAILED": "no memory was left on the GPU",
+    "BAD_PARAM": "a size, a stride, a type or a pointer that the call does not take",
+    "INVALID_VALUE": "a size, a stride, a type or a pointer that the call does not take",
+    "ARCH_MISMATCH": "the GPU lacks a feature that the call needs",
+    "MAPPING_ERROR": "memory of the GPU could not be reached",
+    "EXECUTION_FAILED": "its kernel failed on the GPU: an earlier error there, memory, or a version that does not go with the GPU",
+    "EXECUTION_FAILED_CUDART": "the CUDA runtime refused its kernel: cuDNN, CUDA, driver and GPU do not go together",
+    "NOT_SUPPORTED": "this combination of sizes, types and layouts is not supported by it",
+    "VERSION_MISMATCH": "its parts are of different versions",
+    "SUBLIBRARY_LOADING_FAILED": "a part of it could not be loaded: it is missing, or of another version",
+    "SUBLIBRARY_VERSION_MISMATCH": "its parts are of different versions",
+}
+"""Of cuDNN, cuBLAS, cuFFT and cuSOLVER, whose names for a status are alike."""
+
 
 def _texts(codes: Mapping[int, str]) -> dict[str, str]:
     return {str(code): meaning for code, meaning in codes.items()}
@@ -89,7 +107,8 @@ _CODES: tuple[tuple[re.Pattern[str], str, Mapping[str, str]], ...] = tuple(
         (r"\b(8000[0-9A-F]{4}|8007[0-9A-F]{4}|887A[0-9A-F]{4})\b", "Windows error", WINDOWS_ERRORS),
         (r"(?i)(?:exit(?:ed)?(?: with)?(?: code| status)?|return(?:ed)? code)[ :=]{1,3}(1[34]\d)\b", "exit status", _texts(SIGNALS)),
         (r"(-107374\d{4}|\b32212\d{5})\b", "Windows status", STATUSES),
-        (r"LoadLibrary failed with error (\d{1,4})", "error", LIBRARY_ERRORS),
+        (r"\bCU(?:DNN|BLAS|FFT|SPARSE|SOLVER)_STATUS_([A-Z_]{6,40})\b", "status", LIBRARY_STATUSES),
+        (r"(?:LoadLibrary failed with error|Failed to load library, error code:) (\d{1,4})", "error", LIBRARY_ERRORS),
     )
 )  # fmt: skip
 _SM = re.compile(r"(?:\bSM[: _]{1,2}|sm_|compute_)(0x\d{3,4}|\d{2,3})\b", re.IGNORECASE)
@@ -108,6 +127,8 @@ def meanings(text: str) -> list[str]:
         major, minor = _capability(code)
         if major in ARCHITECTURES:
             said.append(f"compute capability {major}.{minor}: {ARCHITECTURES[major]}")
+    if (" has no " in text) and (version := version_said(text)):
+        said.append(version)
     return list(dict.fromkeys(said))
 
 

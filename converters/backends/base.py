@@ -16,6 +16,7 @@ from enginesmith.compat.findings import Finding
 from enginesmith.compat.platforms import Release
 from enginesmith.compat.target import Target
 from enginesmith.converters.core import engine_layers
+from enginesmith.converters.core.builder_options import BuilderOptions
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
@@ -52,7 +53,7 @@ class BuildRequest:
     `kernels` lets TVM use ours where there are any, else everything is left to its own lowering; `winograd` lets them be
     Winograd's;
     `level` is TensorRT's builder optimization level, 0 for the plainest engine, None for the product's own; `tf32` lets
-    it round the factors of products in float32 to 10 bits, as it does by itself;
+    it round the factors of products in float32 to 10 bits, as it does by itself; `builder` is what else it is told;
     `schedules` is the file that a search for better schedules of those kernels left.
     """
 
@@ -69,6 +70,7 @@ class BuildRequest:
     winograd: bool = True
     level: int | None = None
     tf32: bool = True
+    builder: BuilderOptions = field(default_factory=BuilderOptions)
     schedules: Path | None = None
 
 
@@ -147,6 +149,10 @@ class Backend(ABC):
         """Why `target` can't compute in `precision` (`fp16`, `bf16`), empty where it can. Cheap."""
         return ""
 
+    def refuses(self, options: BuilderOptions) -> str:
+        """Why it can't build as the builder is told, and what to do; empty where it can. Cheap."""
+        return ""
+
     def unloadable(self, target: str, platform: str, release: Release) -> str:
         """Why `platform`, which ships `release`, can't load an engine for `target` that is built here; empty where it can, or
         where the engine needs nothing of it. Cheap.
@@ -183,6 +189,12 @@ class Backend(ABC):
 
         `threads` bounds the CPU threads of a backend that has them; None leaves its default.
         """
+
+    def contents(self, engine: Path) -> dict[str, str]:
+        """What an engine's file, and what lies beside it, say of themselves, in words; nothing is loaded or run. Raises
+        UserError for what is no engine.
+        """
+        return {}
 
     def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
         """Lines for a shell, and remarks that begin with #: the vendor's tools that do what `build` does, into the working

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
 from enginesmith.converters.core.facts import GraphFacts
-
-if TYPE_CHECKING:
-    from polygraphy.backend.base import BaseRunner
+from enginesmith.converters.serving.runners import runner_of
 
 DESCRIBE = f"{__name__}:describe"
 SAMPLES = f"{__name__}:make"
@@ -79,19 +77,6 @@ def make(file: str, given: Sequence[Mapping[str, Any]], task: str, out: str) -> 
     ordinary = samples.ordinary()  # nobody says whether the graph takes others
     samples = samples.model_copy(update={"samples": [samples.samples[index] for index in ordinary]})
     samples.save(Path(out), [feeds[index] for index in ordinary])
-
-
-def runner_of(backend: str, path: Path) -> BaseRunner:
-    """Of an engine's file, or of a graph's (`backend` is `onnxruntime`); a stand-in runs as it is written."""
-    from enginesmith.converters.backends import get_backend
-    from enginesmith.converters.graphs import onnxruntime
-    from enginesmith.converters.graphs.comparison import ONNXRUNTIME
-    from enginesmith.converters.precision.mix import STAND_IN
-
-    if backend != ONNXRUNTIME:
-        return get_backend(backend).runner(path)
-    # optimized, it might not round
-    return onnxruntime.runner(path, optimize=False if path.name == STAND_IN else None)
 
 
 def steady(backend: str) -> bool:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from enginesmith.compat.findings import Attempted, Finding
 from enginesmith.converters.core.comparisons import Comparison, Coverage
 from enginesmith.converters.core.records import Accuracy, Attempt, TensorInfo, Weights
+from enginesmith.converters.core.samples import Pixels
 from enginesmith.converters.core.trees import Signature
 
 
@@ -75,6 +76,9 @@ class ModelFacts(GraphFacts):
     """`detection`, `classification` or `tensor`."""
     coverage: Coverage | None = None
     """None where the graph could not be watched."""
+    pixels: Pixels = "unknown"
+    names: list[str] = []
+    """Of the classes, by their numbers; empty where nothing says them."""
     signature: Signature | None = None
     """None for a graph, which has no more than its inputs and outputs, and for a detector's static form."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from enginesmith.converters.core.quantities import SECONDS, SHARES, quantity
+from enginesmith.converters.core.quantities import BYTES, SECONDS, SHARES, quantity
 from enginesmith.converters.core.samples import Pixels
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "auto"]
@@ -23,6 +23,7 @@ INTEGERS: tuple[Precision, ...] = ("int8", AUTO)
 """Precisions that make graphs of integers."""
 Rest = Literal["fp32", "fp16", "bf16"]
 Method = Literal["minmax", "entropy", "percentile", "mse"]
+HardwareCompatible = Literal["ampere+", "same-capability"]
 Consistency = Literal["off", "quick", "full"]
 OFF: Literal["off"] = "off"
 FULL: Literal["full"] = "full"
@@ -31,6 +32,7 @@ Importance = Literal["l1", "l2", "bn", "random"]
 
 TORCH = "PyTorch models"
 TVM = "TVM modules"
+TENSORRT = "TensorRT's engines"
 LOWERED = "a lower precision (fp16, bf16, int8, auto), a pruning or a fine-tuning"
 CALIBRATED = "a lower precision that is calibrated (fp16, int8, auto) or a fine-tuning"
 PRUNED = "a pruning (--prune)"
@@ -40,6 +42,7 @@ INT8 = "int8 (--precision int8 or auto)"
 
 LOW = "Precision"
 TRAINING = "Fine-tuning"
+BUILDER = "TensorRT's builder"
 SEARCH = "Tuning of TVM modules"
 """Headings of the help."""
 
@@ -51,6 +54,7 @@ LEAST_MEMORY = 0.1
 UNITS: Mapping[str, tuple[Mapping[str, float], str]] = {
     "share": (SHARES, "0.5%"),
     "seconds": ({"": 1.0, **SECONDS}, "10m"),
+    "bytes": ({"": 1.0, **BYTES}, "2GB"),
 }
 """Amounts that may be written with a unit, each with an example."""
 
@@ -102,7 +106,7 @@ class Recipe(BaseModel):
         "",
         "Where the engine will run: jetpack=6.2, triton=26.07, nvcr=tensorrt:26.07; with commas. One that it can't load is "
         "refused, or told of where other engines are built too.",
-        for_="TensorRT's engines",
+        for_=TENSORRT,
         also="for",
     )
     precision: Precision = option(
@@ -226,6 +230,38 @@ class Recipe(BaseModel):
     workarounds: bool = option(
         False, "Rewrite what the backend is known to compute wrongly, and prove it; else only warn of it."
     )
+    workspace: float | None = option(
+        None,
+        "Memory that a kernel may use beside its inputs and outputs, such as 2GB; all of the GPU's where left out.",
+        panel=BUILDER,
+        amount="bytes",
+        gt=0,
+        for_=TENSORRT,
+    )
+    optimization_level: int | None = option(
+        None, "0 for the fastest build to 5 for the fastest engine.", panel=BUILDER, ge=0, le=5, for_=TENSORRT
+    )
+    version_compatible: bool = option(False, "An engine that later versions load too.", panel=BUILDER, for_=TENSORRT)
+    hardware_compatible: HardwareCompatible | None = option(
+        None,
+        "An engine for other GPUs too: ampere+ for all from Ampere on, same-capability for those of the same compute capability.",
+        panel=BUILDER,
+        for_=TENSORRT,
+    )
+    refittable: bool = option(False, "An engine whose weights can be exchanged.", panel=BUILDER, for_=TENSORRT)
+    strip_plan: bool = option(
+        False, "An engine without its weights, which are put in before it runs.", panel=BUILDER, for_=TENSORRT
+    )
+    weight_streaming: bool = option(
+        False, "An engine whose weights may stay in the host's memory.", panel=BUILDER, for_=TENSORRT
+    )
+    timing_cache: Path | None = option(
+        None, "File of kernels' times, read and written; in the store where left out.", panel=BUILDER, for_=TENSORRT
+    )
+    aux_streams: int | None = option(
+        None, "Streams beside the main one that an engine may use, at most.", panel=BUILDER, ge=0, for_=TENSORRT
+    )
+    tf32: bool = option(True, "Products of float32 may round their factors to 10 bits.", panel=BUILDER, for_=TENSORRT)
     kernels: bool = option(True, "Kernels of our own in TVM modules; else TVM's lowering alone.", for_=TVM)
     winograd: bool = option(
         True, "Winograd's convolutions in TVM modules, where faster: they round more coarsely.", for_=TVM
@@ -291,7 +327,7 @@ class Recipe(BaseModel):
             raise ValueError(f"give 1 to {MOST_SAMPLES}, or a file of your own")
         return count
 
-    @field_validator("budget", "time", "tune", "prune", mode="before")
+    @field_validator("budget", "time", "tune", "prune", "workspace", mode="before")
     @classmethod
     def _amount(cls, value: object, info: ValidationInfo) -> object:
         name = info.field_name or ""

@@ -67,7 +67,9 @@ def compare_graph(
     compared = compare_samples(sample_set, chosen, feeds, before, found, tolerance, alone)
     own, other = (dict(zip(chosen, results, strict=True)) for results in (before, found))
     witnesses = dict(enumerate(load_beside(samples, WITNESS)))
-    settle_probes(sample_set, dict(zip(chosen, compared, strict=True)), own, other, witnesses, tolerance)
+    records = dict(zip(chosen, compared, strict=True))
+    settle_probes(sample_set, records, own, other, witnesses, tolerance)
+    tell_lost_nan(sample_set, records, feeds, own, other, tolerance)
     return conclude(compared, label, "the repaired graph in ONNX Runtime", excuse(sample_set, precision))
 
 

@@ -20,13 +20,18 @@ def describe(path: Path) -> GraphFacts:
 
     model = onnx.load(str(path), load_external_data=False)
     ops = Counter(operator_name(node) for node in all_nodes(model))
-    initializers = {tensor.name for tensor in model.graph.initializer}
     return GraphFacts(
         nodes=sum(ops.values()),
         ops=dict(ops.most_common()),
-        inputs=[_tensor(value) for value in model.graph.input if value.name not in initializers],
+        inputs=inputs_of(model),
         outputs=[_tensor(value) for value in model.graph.output],
     )
+
+
+def inputs_of(model: onnx.ModelProto) -> list[TensorInfo]:
+    """What must be fed to a graph."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    return [_tensor(value) for value in model.graph.input if value.name not in initializers]
 
 
 def operator_name(node: onnx.NodeProto) -> str:

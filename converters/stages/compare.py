@@ -9,7 +9,7 @@ from pathlib import Path
 
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.plainer import plainer
-from enginesmith.converters.bisect.sides import runner_of, steady
+from enginesmith.converters.bisect.sides import steady
 from enginesmith.converters.core.comparisons import Comparison
 from enginesmith.converters.core.errors import ConversionError
 from enginesmith.converters.core.facts import ComparedFacts
@@ -44,6 +44,7 @@ from enginesmith.converters.graphs.self_checks import (
 )
 from enginesmith.converters.graphs.tolerances import tolerance_of
 from enginesmith.converters.precision.mix import STAND_IN, STAND_IN_LABEL
+from enginesmith.converters.serving.runners import runner_of
 
 
 class CompareOptions(Options):

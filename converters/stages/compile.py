@@ -12,7 +12,8 @@ from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import OBSERVED, Profile
 from enginesmith.converters.backends.building import REPAIR_PACKAGES, build
 from enginesmith.converters.backends.request import request_for
-from enginesmith.converters.core.errors import ConversionError
+from enginesmith.converters.core.builder_options import BuilderOptions
+from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.facts import ComparedFacts, GraphFacts
 from enginesmith.converters.core.inputs import written
 from enginesmith.converters.core.options import Options
@@ -49,6 +50,7 @@ class CompileOptions(Options):
     """Kernels of our own, which TVM modules can do without."""
     winograd: bool = True
     """Winograd's among them."""
+    builder: BuilderOptions = BuilderOptions()
 
 
 class CompileFacts(GraphFacts, ComparedFacts):
@@ -74,6 +76,9 @@ class Compile(Stage[CompileOptions]):
     def plan(self, recipe: Recipe, so_far: Draft) -> Iterator[PlannedStage]:
         backend, target = so_far.branch.backend, so_far.branch.target
         tunable = get_backend(backend).tunable
+        builder = BuilderOptions.asked(recipe) if get_backend(backend).gpu else BuilderOptions()
+        if refused := get_backend(backend).refuses(builder):
+            raise UserError(refused)
         options = CompileOptions(
             backend=backend,
             target=target,
@@ -86,6 +91,7 @@ class Compile(Stage[CompileOptions]):
             # of no other backend are the kernels ours
             kernels=recipe.kernels if tunable else True,
             winograd=recipe.winograd if tunable else True,
+            builder=builder,
         )
         needs = so_far.needs("model", "samples", "expected", "tuned")
         id = f"{self.name} {so_far.branch.name}"
@@ -104,6 +110,9 @@ class Compile(Stage[CompileOptions]):
             sparse=options.sparse,
             kernels=options.kernels,
             winograd=options.winograd,
+            level=options.builder.optimization_level,
+            tf32=options.builder.tf32,
+            builder=options.builder,
             schedules=inputs["tuned"] / SCHEDULES if "tuned" in inputs else None,
         )
         backend = get_backend(options.backend)

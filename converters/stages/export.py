@@ -106,6 +106,7 @@ class Export(Stage[ExportOptions]):
         import torch
 
         from enginesmith.converters.graphs.exercise import exercise
+        from enginesmith.converters.torch_models.class_names import class_names
         from enginesmith.converters.torch_models.frozen import Examination, examine
         from enginesmith.converters.torch_models.kept_tensors import Kept
         from enginesmith.converters.torch_models.state import State
@@ -244,6 +245,8 @@ class Export(Stage[ExportOptions]):
                 "doubt": doubt,
                 "task": prepared.task,
                 "signature": signature,
+                "pixels": options.pixels or prepared.pixels,
+                "names": class_names(loaded, options.ref),
                 "unreachable": loaded.unreachable,
                 "note": found.road.told(options.opset),
                 "coverage": exercised.coverage,

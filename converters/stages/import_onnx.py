@@ -38,6 +38,7 @@ from enginesmith.converters.graphs import onnxruntime, sized
 from enginesmith.converters.graphs.comparison import UNSTEADY, repeats
 from enginesmith.converters.graphs.describe import describe
 from enginesmith.converters.graphs.files import external_files, load_graph
+from enginesmith.converters.graphs.metadata import class_names
 from enginesmith.converters.graphs.nudged import nudged
 from enginesmith.converters.graphs.refused_nodes import wrong
 from enginesmith.converters.graphs.trial import own_precision
@@ -181,6 +182,8 @@ class OnnxImport(Stage[ImportOptions]):
                 **dict(facts),
                 "weights": weights,
                 "task": task,
+                "pixels": pixels,
+                "names": class_names(context.out / MODEL),
                 "source_files": sources,
                 "warnings": warnings,
                 "doubt": doubt,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -22,14 +22,12 @@ from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.records import Latency
 from enginesmith.converters.core.samples import Array, SampleSet
 from enginesmith.converters.core.stage import MODEL, Context, Stage
+from enginesmith.converters.core.timing import in_turn
 from enginesmith.converters.graphs import interface, onnxruntime
 
 if TYPE_CHECKING:
     from polygraphy.backend.base import BaseRunner
 
-MOST_RUNS = 200
-FEWEST_RUNS = 3
-"""Of each, unless a single pair takes longer than the whole time given: then one."""
 PROFILE_SECONDS = 2.0
 """For the times of layers, at most."""
 
@@ -127,21 +125,16 @@ def _time(
 ) -> Latency:
     """Medians of an engine and ONNX Runtime, each with its feed, in turn for about so many seconds."""
     load_before = os.getloadavg()[0]
-    times: list[list[float]] = [[], []]
-    turn = [(*side, into) for side, into in zip(sides, times, strict=True)]
-    for runner, given in sides:  # warm up: pages, thread pools, lazy initialisation
+
+    def call(runner: BaseRunner, given: Mapping[str, Array]) -> float:
         runner.infer(given)
-    started = time.monotonic()
-    while len(times[0]) < MOST_RUNS:
-        for runner, given, into in turn:
-            runner.infer(given)
-            into.append(runner.last_inference_time())
-        turn.reverse()  # neither always runs in the other's wake
-        spent = time.monotonic() - started
-        runs = len(times[0])
-        context.progress(f"run {runs}", min(spent / seconds, 1.0))
-        if spent > seconds and (runs >= FEWEST_RUNS or spent / runs > seconds):
-            break
+        return float(runner.last_inference_time())
+
+    times = in_turn(
+        [partial(call, *side) for side in sides],
+        seconds,
+        lambda runs, share: context.progress(f"run {runs}", share),
+    )
     engine, reference = (median(each) * 1e3 for each in times)
     return Latency(
         engine_ms=engine,

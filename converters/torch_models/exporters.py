@@ -86,10 +86,11 @@ class Exporter:
         return self._real.get(road.strict) is not program or has_replaced(program)
 
     def blends(self, road: Road) -> bool:
-        """Has the module Fourier transforms, which our operators write as products with matrices?"""
+        """Has the module Fourier transforms, which our operators write as products with matrices, or attention with a mask, whose
+        zeros PyTorch's kernels multiply by what they hide, or don't?"""
         program = self._programs.get(road.strict)
         return program is not None and any(
-            str(node.target).startswith(("aten.fft_", "aten._fft_", "aten.stft", "aten.istft"))
+            str(node.target).startswith(("aten.fft_", "aten._fft_", "aten.stft", "aten.istft")) or _hides(node)
             for node in program.graph.nodes
         )
 
@@ -102,6 +103,14 @@ class Exporter:
             program = self._programs[road.strict]
             self._real[road.strict] = in_reals(program, self.module, self.examples, shapes)
         return self._real[road.strict]
+
+
+def _hides(node: torch.fx.Node) -> bool:
+    """Is it attention with a mask? Its arguments: queries, keys, values, mask, dropout, whether it is causal."""
+    given = [*node.args[3:], *node.kwargs.values()]
+    return str(node.target).startswith("aten.scaled_dot_product_attention") and any(
+        each is True or isinstance(each, type(node)) for each in given
+    )
 
 
 def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, ...]:

@@ -23,6 +23,23 @@ Store = Annotated[
 ]
 JUnit = Annotated[Path | None, typer.Option(help="Write JUnit's XML here, for CI.")]
 Sarif = Annotated[Path | None, typer.Option(help="Write the findings as SARIF 2.1.0 here, for code scanning.")]
+Engine = Annotated[
+    Path,
+    typer.Argument(help="A build's output folder, an engine's file, or an .onnx file, which runs in ONNX Runtime."),
+]
+OfBackend = Annotated[
+    str,
+    typer.Option(
+        "--backend", help="Which of a build's engines: tvm, tensorrt-rtx, tensorrt; onnxruntime for its graph."
+    ),
+]
+PicturesAs = Annotated[
+    str | None,
+    typer.Option("--pixels", help="What pictures are fed as, where the build doesn't say: unit, imagenet, bytes."),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of a CPU engine; all cores where left out.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that it may take.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run an engine that was not built on this machine.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the tools' own logs.")]
 
 GIVEN = "ENGINESMITH_GIVEN"
@@ -94,6 +111,14 @@ def _default(name: str) -> str:
     return (
         "" if default is None or default in ("", 0) else f"{default:g}" if isinstance(default, float) else str(default)
     )
+
+
+def one_of(value: str | None, kind: Any, option: str) -> Any:
+    """One of the words of a `Literal`, or None. Raises UserError."""
+    words = get_args(kind)
+    if value is not None and value not in words:
+        raise UserError(f"--{option} is {value!r}; one of {', '.join(words)}")
+    return value
 
 
 def readable(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -145,7 +145,7 @@ class Artifacts:
         def waiting() -> None:
             self.tell("waiting", teller, "another build makes it")
 
-        with self.store.lock(record.key, waiting, self._wait):
+        with self.store.claim(record.key, waiting, self._wait):
             entry = self._fresh(record.key)  # whoever we waited for may have made it
             if entry is not None:
                 return entry
@@ -268,6 +268,7 @@ def _fail(record: StageRecord, result: Result) -> None:
     record.status = "failed"
     record.error = result.message if result.outcome != "bug" else f"{BUG}{result.message}"
     record.remedy = result.remedy
+    record.crashed = result.crashed
     record.facts = result.facts
     if (
         result.outcome == "conversion error"

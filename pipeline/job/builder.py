@@ -11,14 +11,13 @@ from threading import RLock
 
 from enginesmith.converters.core.plan import PlannedStage
 from enginesmith.converters.core.recipe import Recipe
-from enginesmith.converters.stages.registry import load_stage
 from enginesmith.pipeline.job.artifacts import Artifacts, Build
 from enginesmith.pipeline.job.events import Event, Kind, Listener
-from enginesmith.pipeline.job.manifest import PASSED, StageRecord
+from enginesmith.pipeline.job.fates import missing, waiting_record
 from enginesmith.pipeline.job.plan import Plan
 from enginesmith.pipeline.job.schedule import later, schedule
 from enginesmith.pipeline.job.store import Store
-from enginesmith.pipeline.job.templates import Template, Templates
+from enginesmith.pipeline.job.templates import Templates
 
 TEMPLATES = "templates.log"
 """File in the folder of logs, for what the processes say that workers are forked from."""
@@ -38,7 +37,7 @@ class Builder:
 
     def run(self, plan: Plan) -> Build:
         """Raises UserError when a stage finds the request to be bad; every other failure is a record."""
-        build = Build([_record(planned) for planned in plan.stages])
+        build = Build([waiting_record(planned) for planned in plan.stages])
         records = {record.id: record for record in build.records}
         left = {planned.id: planned for planned in plan.stages}
         started = time.monotonic()
@@ -55,14 +54,6 @@ class Builder:
             self.store.workspace() as workspace,
             Templates(plan.stages, self.environment, self.logs / TEMPLATES) as templates,
         ):
-
-            def start(planned: PlannedStage) -> Template | None:
-                templates.ahead(later(plan.stages, planned))
-                template = templates.get(planned)
-                if load_stage(planned.stage).alone:
-                    templates.settle()
-                return template
-
             artifacts = Artifacts(
                 store=self.store,
                 recipe=self.recipe,
@@ -72,13 +63,13 @@ class Builder:
                 build=build,
                 workspace=workspace,
                 tell=tell,
-                start=start,
+                start=lambda planned: templates.serve(planned, later(plan.stages, planned)),
                 stopping=self._stopping,
             )
 
             def work(planned: PlannedStage) -> None:
                 record = records[planned.id]
-                if reason := self._missing(planned, records):
+                if reason := missing(planned, records, keep_going=self.recipe.keep_going):
                     record.error = reason
                     tell("skipped", planned.id, reason)
                 elif planned.blocked:
@@ -95,39 +86,6 @@ class Builder:
 
             schedule(plan.stages, self.recipe.jobs, work, stop)
         return build
-
-    def _missing(self, planned: PlannedStage, states: dict[str, StageRecord]) -> str:
-        """Why a stage can't start, because of those before it."""
-        for need in planned.needs.values():
-            state = states[need]
-            if not self._passed(state):
-                return f"needs {need}, which {_fate(state)}"
-        for gate in planned.after:
-            if not self._passed(states[gate]) and not planned.blocked:
-                return f"comes after {gate}, which {_fate(states[gate])}"
-        return ""
-
-    def _passed(self, state: StageRecord) -> bool:
-        """A mismatch stops what comes after it, unless the user wants to go on; it has its outputs all the same."""
-        return state.status in PASSED or (state.made and self.recipe.keep_going)
-
-
-def _record(planned: PlannedStage) -> StageRecord:
-    return StageRecord(
-        id=planned.id,
-        stage=planned.stage,
-        backend=planned.backend,
-        target=planned.target,
-        needs=planned.needs,
-        after=list(planned.after),
-        status="skipped",
-    )
-
-
-def _fate(state: StageRecord) -> str:
-    return {"failed": "failed", "skipped": "was skipped", "not run": "could not run here"}.get(
-        state.status, state.status
-    )
 
 
 def worker_environment(recipe: Recipe) -> dict[str, str]:

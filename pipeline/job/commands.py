@@ -8,6 +8,7 @@ from pathlib import Path
 from enginesmith.converters.backends import get_backend
 from enginesmith.converters.backends.base import BuildRequest
 from enginesmith.converters.backends.profile import profile_of, values_of
+from enginesmith.converters.core.builder_options import BuilderOptions
 from enginesmith.converters.core.comparisons import OutputDifference
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.samples import INPUTS, SAMPLES, SampleSet
@@ -40,6 +41,7 @@ def command_lines(manifest: Manifest, folder: Path, store: Store) -> Iterator[st
             out=folder,
             cache=store.timing(stage.stage, stage.backend),
             sparse=bool(manifest.recipe.get("sparse")),
+            builder=BuilderOptions.recorded(manifest.recipe),
         )
         inputs = ["--load-inputs", str(samples / INPUTS)]
         yield f"# {stage.id}"

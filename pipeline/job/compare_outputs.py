@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from enginesmith.converters.backends import BACKENDS, get_backend
+from enginesmith.converters.backends import get_backend
 from enginesmith.converters.bisect.sides import JUDGE, RUN, SAMPLES
 from enginesmith.converters.core.comparisons import Comparison, SelfCheck
 from enginesmith.converters.core.errors import ConversionError
@@ -18,7 +18,7 @@ from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.graphs.comparison import ONNXRUNTIME
 from enginesmith.converters.graphs.self_checks import note_contradictions
 from enginesmith.pipeline.job.shapes import parse_shapes
-from enginesmith.pipeline.job.trusted import was_built_here
+from enginesmith.pipeline.job.trusted import blocked
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,7 @@ class Form:
             return "its file is not here"
         if self.backend == ONNXRUNTIME:
             return ""
-        if self.backend not in BACKENDS:
-            return "its backend is a plug-in that is not installed"
-        if not self.trust and not was_built_here(self.file):
-            return "it was not built here, and runs code of whoever built it; if you trust it, give --trust"
-        return get_backend(self.backend).runnable(self.target) or ""
+        return blocked(self.backend, self.target, self.file, self.trust)
 
     @property
     def every_shape(self) -> bool:

@@ -144,7 +144,7 @@ def latencies(a: Manifest, b: Manifest) -> list[Change]:
             what=name,
             before=before[name].engine_ms if name in before else None,
             after=after[name].engine_ms if name in after else None,
-            note=_reliable(before[name], after[name], elsewhere) if name in before and name in after else "",
+            note=reliable(before[name], after[name], elsewhere) if name in before and name in after else "",
         )
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
@@ -156,7 +156,7 @@ def _timed(engine: EngineRecord) -> Iterator[tuple[str, Latency]]:
         yield f"{engine_name(engine)} {latency.shapes}".strip(), latency
 
 
-def _reliable(a: Latency, b: Latency, elsewhere: bool) -> str:
+def reliable(a: Latency, b: Latency, elsewhere: bool) -> str:
     """ONNX Runtime ran in turn with both engines: as far as it moved, the machine did."""
     notes = []
     moved, reference = (abs(after / before - 1) for before, after in _both(a, b))

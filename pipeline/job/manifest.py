@@ -13,6 +13,7 @@ from enginesmith.converters.core.engine_layers import Layer, Profile
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import ComparedFacts
 from enginesmith.converters.core.records import Latency, TensorInfo, Verified, Weights
+from enginesmith.converters.core.samples import Pixels
 from enginesmith.converters.core.trees import Signature
 from enginesmith.pipeline.job.told import FactsT, Told
 
@@ -45,6 +46,10 @@ class ModelRecord(Record):
     weights: Weights | None = None
     inputs: list[TensorInfo] = []
     outputs: list[TensorInfo] = []
+    pixels: Pixels = "unknown"
+    """What it takes pictures as."""
+    names: list[str] = []
+    """Of its classes, by their numbers; empty where nothing says them."""
     signature: Signature | None = None
     """Which of these is where in the arguments and in what the PyTorch model returns; None for what has no such structure."""
 
@@ -80,6 +85,8 @@ class StageRecord(Record, Told):
     """Versions of the packages that the stage uses."""
     error: str = ""
     remedy: str = ""
+    crashed: bool = False
+    """Its process ended without an answer, so that another attempt may go well."""
     log: str = ""
     """Path of the tools' own output."""
 

@@ -256,5 +256,7 @@ def _diagnose(status: int, log: Path) -> Result:
             remedy = (
                 "the kernel kills processes when memory runs out: give the machine more, or the model a smaller shape"
             )
-        return Result(outcome="conversion error", message=f"the tool crashed ({name}){last}", remedy=remedy)
-    return Result(outcome="bug", message=f"the worker ended with status {status} and no answer{last}")
+        return Result(
+            outcome="conversion error", message=f"the tool crashed ({name}){last}", remedy=remedy, crashed=True
+        )
+    return Result(outcome="bug", message=f"the worker ended with status {status} and no answer{last}", crashed=True)

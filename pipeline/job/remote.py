@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from enginesmith.converters.core.errors import UserError, first_line
 from enginesmith.converters.core.secrets import redacted
 from enginesmith.pipeline.job.entry import ENTRY, Entry
+from enginesmith.pipeline.job.leases import Leases
 
 if TYPE_CHECKING:
     import fsspec
@@ -24,6 +26,14 @@ MARK = "enginesmith-store"
 READ_ONLY = ("http", "https", "github", "git", "data")
 ANSWER = 10.0
 """Seconds in which a place must answer for the first time. The clients of their own try for minutes."""
+
+AWAY = 60.0
+"""Seconds in which a place that has answered once may come back."""
+FIRST_PAUSE = 0.25
+"""Seconds, twice as many each time."""
+LASTING = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+"""Errors that no waiting mends."""
+LEASES = "leases"
 
 T = TypeVar("T")
 
@@ -57,10 +67,15 @@ class Remote:
             system.pipe_file(f"{root}/{MARK}", b"")
         return system, root
 
+    def lease(self, key: str, waiting: Callable[[], None], still: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold the key among all machines, as `Leases.hold`. Raises UserError."""
+        return Leases(self._system, f"{self.root}/{LEASES}", self._patiently).hold(key, waiting, still)
+
     def upload(self, entry: Entry, record: bytes, files: Path) -> None:
         """Raises UserError."""
-        with self._errors():
-            target = f"{self.root}/{entry.key}"
+        target = f"{self.root}/{entry.key}"
+
+        def upload() -> None:
             for name in entry.files:
                 place = f"{target}/{entry.digest}/{name}"  # two builders of one key may differ: keep their files apart
                 self._system.makedirs(place.rpartition("/")[0], exist_ok=True)
@@ -68,17 +83,23 @@ class Remote:
             self._system.makedirs(target, exist_ok=True)
             self._system.pipe_file(f"{target}/{ENTRY}", record)
 
+        self._patiently(upload)
+
     def record(self, key: str) -> bytes | None:
         """What `upload` wrote, or others did; None for an unknown key. Raises UserError."""
-        with self._errors():
+
+        def record() -> bytes | None:
             try:
                 return bytes(self._system.cat_file(f"{self.root}/{key}/{ENTRY}"))
             except FileNotFoundError:
                 return None
 
+        return self._patiently(record)
+
     def download(self, entry: Entry, files: Path) -> bool:
         """False where one of the entry's files is missing. Raises UserError."""
-        with self._errors():
+
+        def download() -> bool:
             for name in entry.files:
                 target = files / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,19 +107,26 @@ class Remote:
                     self._system.get_file(f"{self.root}/{entry.key}/{entry.digest}/{name}", str(target))
                 except FileNotFoundError:
                     return False
-        return True
+            return True
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Whatever an fsspec file system raises is a place that can't be reached or written; a full disk of ours isn't."""
-        try:
-            yield
-        except Exception as error:  # each file system has errors of its own
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise
-            raise UserError(
-                f"the shared store {self.name} fails: {type(error).__name__}: {first_line(error)}"
-            ) from None
+        return self._patiently(download)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Do it, and again for a minute where the place doesn't answer. Whatever an fsspec file system raises is a place
+        that can't be reached or written, told in a UserError; a full disk of ours isn't."""
+        end, pause = time.monotonic() + AWAY, FIRST_PAUSE
+        while True:
+            try:
+                return work()
+            except Exception as error:  # each file system has errors of its own
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise
+                if isinstance(error, LASTING) or time.monotonic() + pause > end:
+                    raise UserError(
+                        f"the shared store {self.name} fails: {type(error).__name__}: {first_line(error)}"
+                    ) from None
+            time.sleep(pause)
+            pause *= 2
 
 
 def _in_time(call: Callable[[], T], name: str) -> T:

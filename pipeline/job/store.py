@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -44,6 +44,8 @@ class Store:
             self.root = Path(text.removeprefix("file://")).absolute()
         else:
             self.root = user_cache_path("enginesmith") / "store"
+        self.address = text if self._remote is not None else str(self.root)
+        """By which another machine opens the same store; it may have a password in it."""
         self.make_folders()
 
     def make_folders(self) -> None:
@@ -112,6 +114,12 @@ class Store:
             lock.release()
 
     @contextmanager
+    def claim(self, key: str, waiting: Callable[[], None], still: Callable[[], None]) -> Iterator[None]:
+        """Hold the key, to make its entry, among all processes here and all machines that share the store; as `lock`."""
+        with self.lock(key, waiting, still), self._remote.lease(key, waiting, still) if self._remote else nullcontext():
+            yield
+
+    @contextmanager
     def workspace(self) -> Iterator[Path]:
         """A folder on the store's file system that is removed at the end, or by the next run if we are killed."""
         folder = self.root / "tmp" / uuid.uuid4().hex
@@ -134,6 +142,10 @@ class Store:
         pins = workspace / "pins"
         pins.mkdir(exist_ok=True)
         (pins / key).touch()
+
+    def pinned(self, key: str) -> bool:
+        """Does a running build need the entry?"""
+        return any((self.root / "tmp").glob(f"*/pins/{key}"))
 
     def publish(self, entry: Entry, files: Path) -> None:
         """Move the folder `files` (on this file system) into the store as the files of `entry`."""
@@ -176,7 +188,7 @@ class Store:
         for entry, used in entries:
             stale = older_than is not None and time.time() - used > older_than
             over = keep_bytes is not None and total > keep_bytes
-            if not (stale or over) or any((self.root / "tmp").glob(f"*/pins/{entry.key}")):
+            if not (stale or over) or self.pinned(entry.key):
                 continue
             self.remove(entry.key)
             total -= entry.size

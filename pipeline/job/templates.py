@@ -198,6 +198,15 @@ class Templates:
             return None
         return template if template.ready() else None
 
+    def serve(self, planned: PlannedStage, then: Iterable[PlannedStage]) -> Template | None:
+        """As `get`, with those for the stages that come next being started meanwhile; what takes times waits until nothing
+        is."""
+        self.ahead(then)
+        template = self.get(planned)
+        if load_stage(planned.stage).alone:
+            self.settle()
+        return template
+
     def ahead(self, stages: Iterable[PlannedStage]) -> None:
         """Start those that these stages will want, in the background, one after the other."""
         wanted = [imports for imports in dict.fromkeys(map(imports_of, stages)) if imports not in self._templates]

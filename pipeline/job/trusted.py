@@ -10,6 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
+from enginesmith.converters.backends import BACKENDS, get_backend
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.recipe import Recipe
 
@@ -33,6 +34,19 @@ def note_built(sha256: str) -> None:
 
 def was_built_here(engine: Path) -> bool:
     return (_ledger() / hash_file(engine)).exists()
+
+
+def blocked(backend: str, target: str, engine: Path, trust: bool) -> str:
+    """Why an engine's file can't run here; empty where it can. `target` is empty where nothing says it."""
+    if not engine.is_file():
+        return "its file is not here"
+    if backend not in BACKENDS:
+        return "its backend is a plug-in that is not installed"
+    if target and (reason := get_backend(backend).runnable(target)):
+        return reason
+    if not trust and not was_built_here(engine):
+        return "it was not built here, and runs code of whoever built it; if you trust it, give --trust"
+    return ""
 
 
 def strange_code(recipe: Recipe, file: Path, named: set[str]) -> str:

@@ -56,6 +56,8 @@ class Result(Told):
     outcome: Outcome
     message: str = ""
     remedy: str = ""
+    crashed: bool = False
+    """The worker ended without an answer."""
     files: dict[str, FileRecord] = Field(default_factory=dict)
     """What the stage left, by relative name, as the process that wrote it has found it."""
     peak_memory: int = 0

@@ -12,6 +12,7 @@ from enginesmith.converters.backends.examination import Examination, TargetRepor
 from enginesmith.converters.core.printable import LAYOUT, printable
 from enginesmith.converters.core.records import RepairReport
 from enginesmith.converters.graphs.comparison import worst_figures
+from enginesmith.pipeline.farm.records import RunRecord
 from enginesmith.pipeline.job.manifest import BUG, PASSED, Manifest, StageRecord
 
 
@@ -22,6 +23,24 @@ def write_build(manifest: Manifest, path: Path) -> None:
     for record in manifest.stages:
         suite.add_testcase(_stage(record, f"{manifest.model.name}.{manifest.precision}"))
     _write([suite], path)
+
+
+def write_farm(run: RunRecord, path: Path) -> None:
+    """One test case a cell, in a suite for each model."""
+    suites: dict[str, TestSuite] = {}
+    for cell in run.cells:
+        suite = suites.setdefault(cell.model, TestSuite(_clean(f"enginesmith farm {run.matrix}: {cell.model}")))
+        case = TestCase(_clean(cell.name), classname=_clean(f"{run.matrix}.{cell.model}"), time=cell.seconds)
+        if cell.tone == "bad":
+            message = ": ".join(filter(None, (cell.stage, cell.cause)))
+            kind = Error if cell.cause.startswith(BUG) else Failure
+            case.result = [_failure(message, cell.state, [f"report: {cell.folder}/report.html"], kind)]
+        elif cell.state == "unfinished":
+            case.result = [Skipped(_clean(f"unfinished: {cell.cause}"))]
+        else:
+            case.system_out = _clean(": ".join(filter(None, (f"verified {cell.state}", cell.cause))))
+        suite.add_testcase(case)
+    _write(list(suites.values()), path)
 
 
 def write_examinations(found: Sequence[tuple[Examination, Sequence[RepairReport]]], path: Path) -> None:

@@ -39,9 +39,18 @@ class Result:
 
 def write_build(manifest: Manifest, folder: Path, path: Path) -> None:
     """What the stages of a build told; a failed stage without a finding of its own is one. `folder` is that of the build."""
+    write_builds([(folder, manifest)], path)
+
+
+def write_builds(builds: Sequence[tuple[Path, Manifest]], path: Path) -> None:
+    """The same of several, each with its folder: what is told of one file alike is told once."""
+    found = [(_subject(manifest, folder), result) for folder, manifest in builds for result in _of_build(manifest)]
+    _write(found, path, all(manifest.success for _, manifest in builds))
+
+
+def _subject(manifest: Manifest, folder: Path) -> Path:
     source = Path(manifest.model.spec.partition(":")[0])
-    file = source if source.is_file() else folder / MODEL
-    _write([(file, result) for result in _of_build(manifest)], path, manifest.success)
+    return source if source.is_file() else folder / MODEL
 
 
 def write_examinations(found: Sequence[tuple[Examination, Sequence[RepairReport]]], path: Path) -> None:

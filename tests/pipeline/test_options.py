@@ -23,6 +23,7 @@ SOMETHING = {
     "rest": "bf16",
     "method": "minmax",
     "consistency": "full",
+    "hardware_compatible": "ampere+",
     "pixels": "bytes",
     "exporter": "dynamo",
     "opset": "17",

@@ -90,7 +90,7 @@ def test_no_model_at_all():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: &a [x]\nmodel: *a", "line 2: a recipe has no references"),
+        ("a: &a [x]\nmodel: *a", "line 2: it may have no references"),
         ("model: lenet\nmodel: mlp", "'model' stands twice"),
         ("model: lenet\nout: 2024-99-99", "is no YAML: month must be in 1..12"),
         ("[" * 3000, "nested too deep"),

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.facts import Facts
 from enginesmith.converters.core.files import FileRecord, record_files
+from enginesmith.pipeline.job import leases, remote
 from enginesmith.pipeline.job import store as store_module
 from enginesmith.pipeline.job.entry import ENTRY, Entry
 from enginesmith.pipeline.job.store import Store
@@ -317,3 +319,83 @@ def test_a_farm_that_fails_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "farm").touch()
     with pytest.raises(UserError, match=r"the shared store .*farm fails"):
         put(store)
+
+
+def test_one_machine_makes_a_key_and_the_others_wait(farm):
+    first, second = farm("one"), farm("two")
+    told: list[str] = []
+    inside = threading.Event()
+
+    def other() -> None:
+        with second.claim(KEY, lambda: told.append("waits"), lambda: None):
+            told.append("has it")
+            inside.set()
+
+    thread = threading.Thread(target=other)
+    with first.claim(KEY, lambda: told.append("first waits"), lambda: None):
+        thread.start()
+        assert not inside.wait(1.5)
+        told.append("done")
+    thread.join(20)
+    assert told == ["waits", "done", "has it"]
+    with first.claim(KEY, lambda: told.append("left behind"), lambda: None):
+        assert told[-1] == "has it"
+
+
+def test_the_lease_of_a_dead_machine_ends_and_that_of_a_slow_one_does_not(farm, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 1.2)
+    first, second = farm("one"), farm("two")
+    waited: list[str] = []
+    with monkeypatch.context() as dead:
+        dead.setattr(leases.Leases, "_renew", lambda *told: None)
+        dead.setattr(leases.Leases, "_remove", lambda *told: None)
+        with first.claim(KEY, lambda: None, lambda: None):
+            pass  # it dies with the lease in its hand
+    started = time.monotonic()
+    with second.claim(KEY, lambda: waited.append("second"), lambda: None):
+        assert time.monotonic() - started > 1.2
+        assert waited == ["second"]
+        done = threading.Event()
+
+        def other() -> None:
+            with farm("three").claim(KEY, lambda: waited.append("third"), lambda: None):
+                done.set()
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not done.wait(3), "the second renews its lease"
+    assert done.wait(10)
+    thread.join()
+
+
+def test_who_waits_for_a_lease_can_give_up(farm):
+    class Enough(Exception):
+        pass
+
+    def give_up() -> None:
+        raise Enough
+
+    first, second = farm("one"), farm("two")
+    with first.claim(KEY, lambda: None, lambda: None), pytest.raises(Enough), second.claim(KEY, lambda: None, give_up):
+        pass
+
+
+def test_a_place_that_is_away_for_a_while_costs_time_alone(farm, monkeypatch):
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
+    store = farm("one")
+    system = store._remote._system
+    entry = put(store)
+    answers = iter([TimeoutError("slow"), OSError(503, "busy"), ConnectionError("reset")])
+    given = type(system).cat_file
+
+    def cat_file(self, *arguments, **how):
+        if error := next(answers, None):
+            raise error
+        return given(self, *arguments, **how)
+
+    monkeypatch.setattr(type(system), "cat_file", cat_file)
+    assert farm("two").lookup(KEY) == entry
+    monkeypatch.setattr(remote, "AWAY", 0.1)
+    answers = iter([TimeoutError("gone")] * 99)
+    with pytest.raises(UserError, match=r"the shared store .* fails: TimeoutError: gone"):
+        farm("three").lookup(KEY)

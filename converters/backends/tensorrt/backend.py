@@ -19,6 +19,7 @@ from enginesmith.compat.target import Target
 from enginesmith.converters.backends.base import OBSERVED, Backend, BuildRequest, Profile, Rejection
 from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
 from enginesmith.converters.backends.tensorrt.gpu import local_gpus
+from enginesmith.converters.backends.tensorrt.options import refused
 from enginesmith.converters.backends.tensorrt.product import DATACENTER, RTX, Product
 from enginesmith.converters.backends.tensorrt.progress import watch
 from enginesmith.converters.backends.tensorrt.session import (
@@ -33,6 +34,7 @@ from enginesmith.converters.backends.tensorrt.session import (
     parse,
     steering_inputs,
 )
+from enginesmith.converters.core.builder_options import BuilderOptions
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.recipe import Rest
 from enginesmith.converters.core.records import EngineInfo
@@ -112,6 +114,9 @@ class TensorRTBackend(Backend):
             return f"{self.name}: {target} has no bfloat16, which begins with sm_{FIRST_BF16}; ask for fp16"
         return ""
 
+    def refuses(self, options: BuilderOptions) -> str:
+        return refused(self.product, options)
+
     def unloadable(self, target: str, platform: str, release: Release) -> str:
         """A plan is loaded by the TensorRT of its own version only, and on the GPUs that the platform has."""
         if self.product is not DATACENTER:
@@ -174,6 +179,7 @@ class TensorRTBackend(Backend):
             values=values,
             sparse=request.sparse,
             tf32=request.tf32,
+            builder=request.builder,
         )
         asked, built = products_of(request.onnx), parsed.products()
         if lacking := shortfall(asked, built):
@@ -217,6 +223,11 @@ class TensorRTBackend(Backend):
         session = open_session(self.product)
         return TrtRunner(lambda: load(session, engine.read_bytes()), name=self.name)
 
+    def contents(self, engine: Path) -> dict[str, str]:
+        from enginesmith.converters.backends.tensorrt.plan import contents
+
+        return contents(engine)
+
     def command_lines(self, request: BuildRequest, inputs: Sequence[str], tolerances: Sequence[str]) -> Iterator[str]:
         from enginesmith.converters.backends.tensorrt.commands import command_lines
 
@@ -233,6 +244,8 @@ class TensorRTBackend(Backend):
         return ConversionError(f"{self.name} {self.version()}: {message}", next(iter(remedies), ""), findings)
 
     def _timing_cache(self, request: BuildRequest) -> Path | None:
+        if request.builder.timing_cache is not None:
+            return request.builder.timing_cache
         if request.cache is None or self.product.capabilities:
             return None
         return request.cache / f"{self.name}-{self.version()}-{request.target}.timing"
@@ -261,6 +274,7 @@ class TensorRTBackend(Backend):
                 "parser": str(trt.get_nv_onnx_parser_version()),
                 "typing": "strong",
                 "layers": "counted in the parsed network, before the builder fuses them",
+                **({"options": request.builder.told} if request.builder.told else {}),
                 **({"values": said} if said else {}),
                 **({OBSERVED: observed} if observed else {}),
             },

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from enginesmith.converters.backends.base import BuildRequest
+from enginesmith.converters.backends.tensorrt import options
 from enginesmith.converters.backends.tensorrt.product import RTX, Product
 
 
@@ -30,6 +31,8 @@ def command_lines(
     if request.sparse:
         trtexec.append("--sparsity=enable")
         polygraphy.append("--sparse-weights")
+    trtexec += options.trtexec(request.builder)
+    polygraphy += options.polygraphy(request.builder)
     if rtx:
         capability = request.target.removeprefix("sm_")
         trtexec.append(f"--computeCapabilities={capability}")

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from enginesmith.converters.backends.base import Profile, Values
 from enginesmith.converters.backends.tensorrt.capabilities import not_built_for
+from enginesmith.converters.backends.tensorrt.options import apply
 from enginesmith.converters.backends.tensorrt.product import Product
+from enginesmith.converters.core.builder_options import BuilderOptions
 from enginesmith.converters.core.errors import ConversionError, UserError
 from enginesmith.converters.core.names import unknown
 
@@ -234,11 +236,12 @@ def config_for(
     values: Values | None = None,
     sparse: bool = False,
     tf32: bool = True,
+    builder: BuilderOptions | None = None,
 ) -> Any:
     """A builder configuration: the `target` (`sm_89`) for a product that builds for any, the profile's ranges,
     builder optimization `level` (0 fastest build .. 5; None: the product's default), the `values` that inputs
     which decide on shapes may have, from lowest to highest, with `sparse` the kernels for weights that are 2:4 sparse, and
-    without `tf32` products of float32 whose factors are not rounded.
+    without `tf32` products of float32 whose factors are not rounded; `builder` is what else was asked for.
 
     Raises UserError where the profile does not fit the network's inputs, or nothing says what values those have.
     """
@@ -253,6 +256,8 @@ def config_for(
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if not tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
+    if builder is not None:
+        apply(trt, config, builder)
     _check_profile(parsed, profile)
     dynamic = [tensor for tensor in parsed.inputs if -1 in tuple(tensor.shape)]
     steering = steering_inputs(parsed)

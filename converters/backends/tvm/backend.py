@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from enginesmith.converters.backends.tvm.kernels.apply import Applied
 
 ENGINE = "module.so"
+ELF = b"\x7fELF"
 
 
 class TvmBackend(Backend):
@@ -164,6 +165,23 @@ class TvmBackend(Backend):
 
         return TvmRunner(engine, threads=threads)
 
+    def contents(self, engine: Path) -> dict[str, str]:
+        if engine.read_bytes()[:4] != ELF:
+            raise UserError(f"{engine} is no TVM module: it is no shared library")
+        signature = Signature.of(engine)
+        first = {each.name: each.shape for each in signature.inputs}
+        shapes = [written(first), *map(written, signature.shapes[1:])]
+        held = {each.name: "x".join(map(str, each.values)) for each in signature.held}
+        layers = Layers.beside(engine)
+        return {
+            "inputs": ", ".join(f"{each.name} {each.dtype}" for each in signature.inputs),
+            "shapes": "; ".join(shapes),
+            "outputs": ", ".join(signature.outputs),
+            **({"built for the values": ", ".join(f"{name}={value}" for name, value in held.items())} if held else {}),
+            "runs with": signature.runs_with,
+            **({"kernels": _counted(layers)} if layers else {}),
+        }
+
     def layer_times(
         self,
         engine: Path,
@@ -231,6 +249,11 @@ def _lower(request: BuildRequest, profile: Profile, cpu: CpuTarget, target: Any,
     layers = account.layers(legal, grouped, applied.works, imported.nodes)
     products = account.products(applied.works, imported.nodes)
     return _Lowered(imported, applied, layers, products, module, schedule(module, tile_for(cpu.mcpu)))
+
+
+def _counted(layers: Layers) -> str:
+    counts = Counter(layer.kernel for layer in layers.layers)
+    return ", ".join(f"{count} {kernel}" for kernel, count in counts.most_common())
 
 
 def _told(request: BuildRequest) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 
-from enginesmith.converters.backends.tvm.signature import Signature, signature_path
+from enginesmith.converters.backends.tvm.signature import Signature
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.inputs import written
 
@@ -30,16 +30,15 @@ class TvmRunner(BaseRunner):  # type: ignore[misc]
 
     def activate_impl(self) -> None:
         """Load the module: raises UserError when the engine or its JSON isn't there."""
-        for path in (self.engine, signature_path(self.engine)):
-            if not path.exists():
-                raise UserError(f"{path} doesn't exist")
+        if not self.engine.exists():
+            raise UserError(f"{self.engine} doesn't exist")
+        signature = Signature.of(self.engine)
         if self.threads is not None:
             # Read when the pool starts, with the first parallel kernel.
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
         import tvm
         from tvm import relax
 
-        signature = Signature.model_validate_json(signature_path(self.engine).read_bytes())
         self.inputs, self.outputs, self.shapes = signature.inputs, signature.outputs, signature.shapes
         self.held = signature.held
         self.device = tvm.cpu()

@@ -62,13 +62,18 @@ def schedule_kernel(function: Any, tile: Tile) -> Any:
     for rule in (partial(_tile_reductions, tile=tile), _parallel_only):
         work = s_tir.Schedule(function)
         try:
-            if not _is_static(work):
+            if not _is_static(work) or _is_empty(work):
                 return function
             rule(work)
         except ScheduleError:
             continue  # some kernels, scatters among them, have no blocks at all
         return work.mod["main"].with_attr("tirx.is_scheduled", True)
     return function
+
+
+def _is_empty(work: Any) -> bool:
+    """Has a loop no step? TVM divides by the number when it fuses them."""
+    return any(0 in _extents(work, block) for block in _blocks(work))
 
 
 def _tile_reductions(work: Any, tile: Tile) -> None:

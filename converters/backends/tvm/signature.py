@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.records import TensorInfo
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ class Signature(BaseModel):
         if self.python:
             return f"TVM's Python package, which {', '.join(self.python)} is a part of"
         return f"{', '.join(f'lib{name}.so' for name in self.libraries)} and libtvm_ffi.so alone: examples/run_tvm_module.py"
+
+    @classmethod
+    def of(cls, engine: Path) -> Signature:
+        """The one beside a module. Raises UserError where there is none."""
+        path = signature_path(engine)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            raise UserError(
+                f"{path}, which says what {engine.name} takes, is not there, or damaged: build again"
+            ) from None
 
     def save(self, engine: Path) -> None:
         signature_path(engine).write_text(self.model_dump_json(indent=1), encoding="utf-8")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -80,6 +80,16 @@ def whole(path: Path, name: str) -> Array:
             return np.asarray(loaded)
         with loaded:
             return np.asarray(loaded[name])
+
+
+def write(path: Path, arrays: Mapping[str, Array]) -> None:
+    """As numpy's `savez` does, whose own arguments are names that no array may have."""
+    from numpy.lib import format as npy
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, array, allow_pickle=False)
 
 
 def _header(file: IO[bytes]) -> Header:

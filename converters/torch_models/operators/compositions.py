@@ -18,5 +18,5 @@ composed(
         aten.nuclear_norm.default,
         aten.nuclear_norm.dim,
     ),
-    *(aten.linalg_vander.default, aten.combinations.default),
+    *(aten.vander.default, aten.linalg_vander.default, aten.combinations.default),
 )

@@ -51,6 +51,17 @@ def diagonal_scatter(x: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim
     return written.movedim((-2, -1), (dim1, dim2)).contiguous()
 
 
+@decomposes(aten.as_strided_scatter.default, torch.ops.prims.as_strided_scatter.default)
+def as_strided_scatter(
+    x: Tensor, src: Tensor, size: Sequence[Any], stride: Sequence[Any], storage_offset: Any = 0
+) -> Tensor:
+    """As `fill_diagonal_` writes into a tensor, whose elements lie one after the other."""
+    place = torch.zeros((), dtype=torch.int64, device=x.device) + (storage_offset or 0)
+    for count, step in zip(size, stride, strict=True):
+        place = place[..., None] + torch.arange(count, device=x.device) * step
+    return x.reshape(-1).scatter(0, place.reshape(-1), src.reshape(-1).to(x.dtype)).reshape(x.shape)
+
+
 @decomposes(aten.squeeze.dims)
 def squeeze(x: Tensor, dim: Sequence[int]) -> Any:
     """Of no axis: the tensor as it is."""

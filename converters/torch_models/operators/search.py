@@ -238,3 +238,12 @@ def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     found = x.nonzero()
     rest = torch.full((size, x.ndim), fill_value, dtype=found.dtype, device=x.device)
     return torch.cat([found, rest]).narrow(0, 0, size)
+
+
+@decomposes(aten.repeat_interleave.Tensor)
+def repeat_interleave(repeats: Tensor, *, output_size: int | None = None) -> Any:
+    """Which element stands at each place, where their number is told."""
+    if output_size is None:
+        return NotImplemented
+    places = torch.arange(output_size, device=repeats.device)
+    return searchsorted(repeats.to(torch.int64).cumsum(0), places, right=True).to(repeats.dtype)

@@ -29,6 +29,27 @@ def hypot(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(infinite, torch.full_like(length, torch.inf), length)
 
 
+def _log_of_sum(x: Tensor, y: Tensor, base: float) -> Tensor:
+    """The larger one, and the logarithm of 1 and the ratio of the two: the exporters' powers overflow beyond 88."""
+    kind = torch.result_type(x, y)
+    x, y = x.to(kind), y.to(kind)
+    first = torch.logical_or(x > y, torch.isnan(x))
+    large, small = torch.where(first, x, y), torch.where(first, y, x)
+    scale = math.log(base)
+    apart = torch.where(large == small, torch.zeros_like(large), small - large)  # of infinities too
+    return large + torch.log1p(torch.exp(apart * scale)) / scale
+
+
+@decomposes(aten.logaddexp.default, tolerance=3e-7, normwise=True)
+def logaddexp(x: Tensor, y: Tensor) -> Tensor:
+    return _log_of_sum(x, y, math.e)
+
+
+@decomposes(aten.logaddexp2.default, tolerance=3e-7, normwise=True)
+def logaddexp2(x: Tensor, y: Tensor) -> Tensor:
+    return _log_of_sum(x, y, 2)
+
+
 ERFINV_NEAR = (
     *(1.50140941, 0.246640727, -0.00417768164, -0.00125372503, 0.00021858087, -4.39150654e-06, -3.5233877e-06),
     *(3.43273939e-07, 2.81022636e-08),

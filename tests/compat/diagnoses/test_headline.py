@@ -363,3 +363,68 @@ def test_kinds_that_are_told_apart(line, cause):
 def test_a_status_of_windows_is_decoded():
     assert any("heap" in meaning for meaning in meanings("odd.exe exited with code -1073740940."))
     assert any("DLL" in meaning for meaning in meanings("exit code 3221225781"))
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        (
+            "odd.InternalError: Check failed: a == b.get() (0x9a vs. 0x8b) :",
+            {"condition": "a == b.get()", "first": "0x9a", "second": "0x8b"},
+        ),
+        (
+            "odd.InternalError: Check failed: (it != odds.end()) is false: The odd one comes late.",
+            {"why": "The odd one comes late."},
+        ),
+        (
+            'RuntimeError: odd != -1 INTERNAL ASSERT FAILED at "/a/odd.cpp":5, please report a bug to PyTorch.  No odd one for this.',
+            {"why": "No odd one for this."},
+        ),
+    ],
+)
+def test_a_check_inside_a_program_gives_its_reason(line, parts):
+    explanation = diagnose(line)
+    reading = explanation.cause.reading if explanation.cause else explanation.headline.reading
+    assert reading.family == "internal-check"
+    assert reading.details.items() >= parts.items()
+
+
+def test_deepstreams_lines_are_read_by_their_level():
+    prefix = (
+        "0:00:09.303505002 18243 0xaaaadb449980 {}                nvinfer gstnvinfer.cpp:676:gst_nvinfer_logger:<gie> "
+    )
+    text = "NvDsInferContext[UID 1]: {} NvDsInferContextImpl::odd() <odd.cpp:60> [UID = 1]: the odd thing is oddly odd"
+    warned = prefix.format("WARN") + text.format("Warning from")
+    assert diagnose(warned).headline is None
+    failed = prefix.format("ERROR") + text.format("Error in")
+    headline = diagnose(f"{warned}\n{failed}\n").headline
+    assert headline is not None
+    assert (headline.tool, headline.message) == ("DeepStream", "the odd thing is oddly odd")
+
+
+def test_what_a_schedule_says_below_its_header_is_the_reason():
+    cause = diagnose(
+        "ScheduleError: An error occurred in the schedule primitive 'odd'.\n\nError message: The odd loop is odd."
+    ).cause
+    assert cause is not None
+    assert cause.details["reason"].endswith("The odd loop is odd.")
+
+
+def test_a_librarys_status_is_decoded_whichever_library_it_is():
+    for library in ("CUDNN", "CUBLAS", "CUSOLVER"):
+        assert any("pointer" in said for said in meanings(f"odd failure 3: {library}_STATUS_BAD_PARAM ; GPU=0"))
+
+
+def test_a_library_that_failed_to_load_gives_its_reason_before_the_provider_that_asked_for_it():
+    cause = diagnose(
+        "Failed to load library libonnxruntime_providers_tensorrt.so with error: libodd.so.8: undefined symbol: odd\n"
+        "OrtSessionOptionsAppendExecutionProvider_Tensorrt: Failed to load shared library"
+    ).cause
+    assert cause is not None
+    assert (cause.id, cause.details["reason"]) == ("ort-provider-load", "libodd.so.8: undefined symbol: odd")
+
+
+def test_the_layer_whose_output_is_named_is_the_place():
+    cause = diagnose("[TensorRT] ERROR: Layer: Odd_5's output can not be used as shape tensor.").cause
+    assert cause is not None
+    assert (cause.id, cause.node) == ("trt-shape-tensor", "Odd_5")

@@ -22,7 +22,7 @@ INDEX = index(LOGS)
 COLLECTED = index(LOGS / "collected")
 BLIND = [
     entry
-    for name in ("blind4", "blind5", "blind7", "blind8", "blind9", "blind10", "blind11")
+    for name in ("blind4", "blind5", *(f"blind{number}" for number in (7, 8, 9, 10, 11, 13, 14, 15, 16)))
     for entry in index(LOGS / name)
     if "id" in entry
 ]  # not the unseen third
@@ -71,6 +71,10 @@ def test_reports_that_were_not_seen():
         (LOGS / "blind10", 15),
         (LOGS / "blind11", 20),
         (LOGS / "blind12", 10),
+        (LOGS / "blind13", 20),
+        (LOGS / "blind14", 28),
+        (LOGS / "blind15", 25),
+        (LOGS / "blind16", 28),
     ],
 )
 def test_the_index_is_whole(folder, least):

@@ -199,14 +199,16 @@ def result_shape(node: Node) -> tuple[int, ...] | None:
 
 
 def sizes_of(expression: Any) -> tuple[int, ...] | None:
-    """Sizes of a tensor of any type; None where one isn't known."""
+    """Sizes of a tensor of any type; None where one isn't known, and for a tensor without elements, for which there is nothing
+    to compute."""
     kind = expression.ty
     if not isinstance(kind, relax.TensorType) or kind.shape is None:
         return None
     sizes = list(kind.shape) if isinstance(kind.shape, relax.ShapeExpr) else [None]
     if not all(isinstance(size, tvm.tirx.IntImm) for size in sizes):
         return None
-    return tuple(int(size) for size in sizes if size is not None)
+    known = tuple(int(size) for size in sizes if size is not None)
+    return known if 0 not in known else None
 
 
 def planes_of(expression: Any) -> Planes | None:

@@ -66,6 +66,9 @@ class _Wider(PyExprMutator):  # type: ignore[misc]
             new = self.builder_.normalize(relax.op.astype(new, _dtype(call)))
         return new
 
+    def visit_tuple_(self, several: Any) -> Any:
+        return self._narrow(several) if several in self.results else self.visit_expr_post_order(several)
+
     def _wide(self, call: Any, name: str) -> Any:
         """The same call in float32; None where it keeps its types."""
         if name == "astype":

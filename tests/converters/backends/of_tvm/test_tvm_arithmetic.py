@@ -10,6 +10,10 @@ MODELS = {
     " { y = Conv <group = 2> (a, b) }",
     "softmax": "(float16[3, 400] a) => (float16[3, 400] y) { y = Softmax <axis = 1> (a) }",
     "sum": "(float16[3, 4000] a) => (float16[3, 1] y) <int64[1] axis = {1}> { y = ReduceSum (a, axis) }",
+    "two results": "(float16[3, 40] a) => (float16[3, 40] y, float16[3, 1] z) <int64[1] axis = {1}>"
+    " { y = Exp (a) z = ReduceSum (y, axis) }",
+    "a result in float32": "(float[3, 40] a) => (float16[3, 40] y, float[3, 40] z)"
+    " { h = Cast <to = 10> (a) y = Mul (h, h) z = Relu (a) }",
     "largest": "(float[3, 4] a) => (float[3] y) <int64[1] axis = {1}> { y = ReduceMax <keepdims = 0> (a, axis) }",
     "smallest": "(float[3, 4] a) => (float[1, 1] y) { y = ReduceMin (a) }",
     "largest of integers": "(int64[3, 4] a) => (int64[1, 4] y) <int64[1] axis = {-2}> { y = ReduceMax (a, axis) }",
@@ -48,8 +52,8 @@ for name in {list(MODELS)}:
 """,
     )
     for name, feed in feeds.items():
-        wanted = expected(tmp_path / f"{name}.onnx", feed)[0]
-        got = np.load(tmp_path / f"{name}.got.npz")["y"]
-        assert got.dtype == wanted.dtype, name
-        # One rounding to half precision is at most half of its last digit; ONNX Runtime's own sum may fall beside it.
-        np.testing.assert_allclose(got, wanted, rtol=1e-3 if wanted.dtype == np.float16 else 0, err_msg=name)
+        for result, wanted in zip("yz", expected(tmp_path / f"{name}.onnx", feed), strict=False):
+            got = np.load(tmp_path / f"{name}.got.npz")[result]
+            assert got.dtype == wanted.dtype, name
+            # One rounding to half precision is at most half of its last digit; ONNX Runtime's own sum may fall beside it.
+            np.testing.assert_allclose(got, wanted, rtol=1e-3 if wanted.dtype == np.float16 else 0, err_msg=name)

@@ -108,3 +108,15 @@ def test_which_elements_are_among_others():
     for elements, sought in ((few, many), (many, few), (few.float(), torch.tensor([torch.nan, 3.0]))):
         holds(torch.ops.aten.isin.Tensor_Tensor, elements, sought)
         holds(torch.ops.aten.isin.Tensor_Tensor, elements, sought, invert=True)
+
+
+def test_repeats_of_a_told_number():
+    repeats = torch.tensor([1, 3, 0, 2])
+    holds(aten.repeat_interleave.Tensor, repeats, output_size=6)
+    holds(aten.repeat_interleave.Tensor, repeats.int(), output_size=6)
+
+    class Regulator(nn.Module):
+        def forward(self, x, n):
+            return torch.repeat_interleave(x, n, dim=1, output_size=6)
+
+    exported_holds(Regulator(), torch.randn(1, 4, 3), repeats)

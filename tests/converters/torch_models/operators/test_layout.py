@@ -41,3 +41,18 @@ def test_diagonals_of_dynamic_sizes():
 def test_diagonal_scatter(offset, dims):
     x = torch.randn(4, 5, 6)
     holds(torch.ops.aten.diagonal_scatter.default, x, torch.randn_like(x.diagonal(offset, *dims)), offset, *dims)
+
+
+def test_what_is_written_by_strides():
+    x = torch.randn(4, 5)
+    holds(torch.ops.aten.as_strided_scatter.default, x, torch.randn(4), [4], [6], 0)
+    holds(torch.ops.aten.as_strided_scatter.default, x, torch.randn(2, 3), [2, 3], [5, 1], 6)
+
+    class Diagonal(nn.Module):
+        def forward(self, x):
+            z = x.clone()
+            z.fill_diagonal_(7.0)
+            return z
+
+    exported_holds(Diagonal(), torch.randn(4, 4))
+    exported_holds(Diagonal(), torch.randn(9, 3))

@@ -26,6 +26,13 @@ def test_hypot_as_a_graph():
     exported_holds(Length(), torch.randn(3, 4), torch.randn(4))
 
 
+@pytest.mark.parametrize("operator", [aten.logaddexp.default, aten.logaddexp2.default])
+def test_logarithms_of_sums(operator):
+    holds(operator, *pairs(EDGES[(EDGES.abs() < 1e30) | ~EDGES.isfinite()]))
+    holds(operator, torch.randn(50) * 200, torch.randn(50) * 200)
+    holds(operator, torch.randn(3, 1), torch.randn(4))
+
+
 FINE = torch.cat([torch.linspace(-1, 1, 2001), 1 - torch.logspace(-7, -1, 50), torch.logspace(-30, -1, 50)])
 
 

@@ -71,3 +71,13 @@ def test_products_with_any_schedule(agrees: Any) -> None:
         assert not told["left"]
 
     property_holds()
+
+
+def test_a_product_of_no_rows(agrees: Any) -> None:
+    """TVM divides by the number of steps of a loop."""
+    agrees(
+        "(float[3, 4] x) => (float[2, 4] y) <int64[1] zero = {0}, int64[1] axis = {0}> {"
+        " none = Slice (x, zero, zero, axis) a = MatMul (none, w) b = Softmax (a) c = MatMul (x, w)"
+        " d = Concat <axis = 0> (b, c) y = Slice (d, zero, two, axis) }",
+        {"w": np.ones((4, 4)), "two": np.array([2])},
+    )
