@@ -13,9 +13,11 @@ import pytest
 from pydantic import ValidationError
 from stages import context, write_samples
 
+from enginesmith.converters.core import timing
 from enginesmith.converters.core.records import Latency
+from enginesmith.converters.core.timing import FEWEST_RUNS, MOST_RUNS
 from enginesmith.converters.stages import measure
-from enginesmith.converters.stages.measure import FEWEST_RUNS, MOST_RUNS, Measure, MeasureOptions
+from enginesmith.converters.stages.measure import Measure, MeasureOptions
 
 
 class Clock:
@@ -86,7 +88,7 @@ class Fake:
 
         self.monkeypatch.setattr(measure, "get_backend", lambda name: Backend())
         self.monkeypatch.setattr(measure.onnxruntime, "runner", reference_runner)
-        self.monkeypatch.setattr(measure, "time", self.clock)
+        self.monkeypatch.setattr(timing, "time", self.clock)
         inputs = {"samples": self.folder / "samples", "engine": self.folder, "model": self.folder}
         options = MeasureOptions(backend="fake", target="", seconds=seconds, threads=threads, machine="")
         facts = Measure().run(inputs, options, context(self.folder / f"out{len(self.log)}"))
