@@ -19,7 +19,7 @@ LOG = """[W] Your ONNX model has been generated with INT64 weights, while Tensor
 [9] (antialias == 0) && "Antialiasing is not supported currently."
 [E] Failed to parse onnx file
 """
-UNKNOWN = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\nOddError: \x1b[31mnobody [bold]knows\x1b[0m this\n'
+UNKNOWN = "one\ntwo\n[E] \x1b[31mnobody [bold]knows\x1b[0m this\n"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_an_unknown_error(enginesmith, log):
     answer = enginesmith("explain", log(UNKNOWN))
     assert answer.status == 1
     assert "no diagnosis knows" in answer.out
-    assert "line 3  OddError: nobody [bold]knows this" in answer.out
+    assert "line 3  [E] nobody [bold]knows this" in answer.out
 
 
 def test_no_error(enginesmith, log):

@@ -109,7 +109,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BOMB + "model: *i\n", "line 2: a recipe has no references"),
+        (BOMB + "model: *i\n", "line 2: it may have no references"),
         ("model: lenet\nsamples: &a [1]\n", "samples"),
         ("[" * 3000, "nested too deep"),
         ("model: lenet\nmodel: mlp\n", "'model' stands twice"),
