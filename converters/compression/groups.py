@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from enginesmith.converters.compression import layers, operators  # noqa: F401 - they register their rules
 from enginesmith.converters.compression.flow import Flow
 from enginesmith.converters.compression.labels import FIXED, Indices
-from enginesmith.converters.compression.operators import RULES
 from enginesmith.converters.compression.reshaping import Splits
+from enginesmith.converters.compression.rules import RULES
 from enginesmith.converters.core.errors import UserError, first_line
 
 if TYPE_CHECKING:

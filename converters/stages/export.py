@@ -31,8 +31,8 @@ from enginesmith.converters.torch_models.exporters import DYNAMO, TORCHSCRIPT, E
 from enginesmith.converters.torch_models.failures import mixed_types
 from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flatten
-from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, seed
-from enginesmith.converters.torch_models.source import LIBRARIES, LIVE, model_options
+from enginesmith.converters.torch_models.prepare import Prepared, PrepareOptions, load, prepare, prepare_options, seed
+from enginesmith.converters.torch_models.source import LIBRARIES, LIVE
 from enginesmith.converters.torch_models.tensor_names import distinct, valid
 
 if TYPE_CHECKING:
@@ -73,16 +73,12 @@ class Export(Stage[ExportOptions]):
         if so_far.source.kind == "onnx" or ("samples" in so_far.roles and not trained):
             return
         options = ExportOptions(
-            **model_options(recipe, so_far.source),
-            stock=recipe.stock,
-            proposals=recipe.proposals,
+            **prepare_options(recipe, so_far),
             exporter=recipe.exporter,
             allow_baked=recipe.allow_baked,
             opset=recipe.opset,
-            inputs=so_far.inputs,
             samples=sample_count(recipe),
             own=OwnOptions.asked(recipe),
-            task=so_far.source.task or "auto",
             pixels=recipe.pixels,
         )
         first = not trained and (recipe.qat or recipe.sparse or recipe.prune is not None)

@@ -16,8 +16,15 @@ from enginesmith.converters.core.samples import SampleSet
 from enginesmith.converters.core.stage import GRAPHS, Context, Stage
 from enginesmith.converters.core.user_files import files_read
 from enginesmith.converters.torch_models.outputs import flat
-from enginesmith.converters.torch_models.prepare import WEIGHTS, Prepared, PrepareOptions, prepare, seed
-from enginesmith.converters.torch_models.source import LIBRARIES, model_options
+from enginesmith.converters.torch_models.prepare import (
+    WEIGHTS,
+    Prepared,
+    PrepareOptions,
+    prepare,
+    prepare_options,
+    seed,
+)
+from enginesmith.converters.torch_models.source import LIBRARIES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,11 +61,7 @@ class Prune(Stage[PruneOptions]):
                 "prune and sparse both take weights out, and nothing tells which of them cost what: give one"
             )
         options = PruneOptions(
-            **model_options(recipe, source),
-            stock=recipe.stock,
-            proposals=recipe.proposals,
-            inputs=so_far.inputs,
-            task=source.task or "auto",
+            **prepare_options(recipe, so_far),
             ratio=recipe.prune,
             importance=recipe.importance,
         )

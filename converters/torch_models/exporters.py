@@ -107,10 +107,10 @@ class Exporter:
 
 def _hides(node: torch.fx.Node) -> bool:
     """Is it attention with a mask? Its arguments: queries, keys, values, mask, dropout, whether it is causal."""
-    given = [*node.args[3:], *node.kwargs.values()]
-    return str(node.target).startswith("aten.scaled_dot_product_attention") and any(
-        each is True or isinstance(each, type(node)) for each in given
-    )
+    if not str(node.target).startswith("aten.scaled_dot_product_attention"):
+        return False
+    given = dict(zip(("", "", "", "attn_mask", "", "is_causal"), node.args, strict=False)) | node.kwargs
+    return given.get("attn_mask") is not None or bool(given.get("is_causal"))
 
 
 def _tensors(specs: Sequence[InputSpec], example: Feed) -> tuple[torch.Tensor, ...]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.core.files import hash_file
 from enginesmith.converters.core.inputs import InputSpec
+from enginesmith.converters.core.plan import Draft
+from enginesmith.converters.core.recipe import Recipe
 from enginesmith.converters.core.samples import Feed, Pixels
 from enginesmith.converters.torch_models.arguments import Arguments, dtype_of
 from enginesmith.converters.torch_models.cut import CUT, Cut, apply
@@ -19,7 +21,7 @@ from enginesmith.converters.torch_models.inputs import resolve_call
 from enginesmith.converters.torch_models.kept_tensors import own_tensors
 from enginesmith.converters.torch_models.loaded import LoadedModel
 from enginesmith.converters.torch_models.outputs import flat
-from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector
+from enginesmith.converters.torch_models.source import TorchModelOptions, is_detector, model_options
 from enginesmith.converters.torch_models.tensor_names import valid
 from enginesmith.converters.torch_models.weights import load_weights
 
@@ -38,6 +40,17 @@ class PrepareOptions(TorchModelOptions):
     proposals: int | None
     inputs: tuple[InputSpec, ...]
     task: str
+
+
+def prepare_options(recipe: Recipe, so_far: Draft) -> dict[str, Any]:
+    """The fields of `PrepareOptions`, as a plan has them."""
+    return {
+        **model_options(recipe, so_far.source),
+        "stock": recipe.stock,
+        "proposals": recipe.proposals,
+        "inputs": so_far.inputs,
+        "task": so_far.source.task or "auto",
+    }
 
 
 @dataclass

@@ -44,7 +44,7 @@ class FarmView:
             return
         shared = sum(len(task.owners) for task in farm.tasks.values())
         self._console.print(
-            f"{len(farm.cells)} cells, {len(farm.tasks)} stages (for each cell alone: {shared}), on {escape(on)}",
+            f"{_cells(len(farm.cells))}, {len(farm.tasks)} stages (for each cell alone: {shared}), on {escape(on)}",
             highlight=False,
         )
         for reason in cells.left_out:
@@ -107,7 +107,7 @@ def show_run(console: Console, run: RunRecord, page: Path) -> None:
     """What a run came to, and where its page is."""
     counts = ", ".join(f"{count} {_said(state)}" for state, count in states(run.cells).items())
     console.print(
-        f"\n{len(run.cells)} cells: {counts}; {run.built} of {run.tasks} stages were run, in {run.seconds:.1f} s"
+        f"\n{_cells(len(run.cells))}: {counts}; {run.built} of {run.tasks} stages were run, in {run.seconds:.1f} s"
         + (f"; {run.crashes} crashes" if run.crashes else ""),
         highlight=False,
     )
@@ -140,3 +140,7 @@ def _value(change: Change, value: Value) -> str:
     if value is None:
         return "-"
     return escape(milliseconds(value) if change.what == "latency" and isinstance(value, float) else str(value))
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"

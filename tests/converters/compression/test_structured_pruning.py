@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from enginesmith.converters.compression import operators, pruning
+from enginesmith.converters.compression import pruning, rules
 from enginesmith.converters.compression.record import Pruning
 from enginesmith.converters.core.errors import UserError
 from enginesmith.converters.torch_models.arguments import Arguments
@@ -189,7 +189,7 @@ def test_the_least_filters_go() -> None:
 
 def test_a_rule_that_is_wrong_is_found_by_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """A normalization's mean is over all channels, so none can go; whoever forgets that isn't believed."""
-    monkeypatch.setitem(operators.RULES, "aten.layer_norm", lambda flow, node: flow.of(node.args[0]))
+    monkeypatch.setitem(rules.RULES, "aten.layer_norm", lambda flow, node: flow.of(node.args[0]))
     _, record = pruned(made(Attention), torch.randn(PICTURE))
     assert "embed" not in [group.name for group in record.groups]
     assert record.left["embed"]
